@@ -1,0 +1,4 @@
+//! dcom-sensor: sees DCOM lateral movement on the wire.
+pub mod capture;
+pub mod decode;
+pub mod time;

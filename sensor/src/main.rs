@@ -1,0 +1,2 @@
+//! `dcom-sensor`: see `dcom-sensor --help`.
+fn main() {}
