@@ -48,19 +48,32 @@ pub enum ErrorKind {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { structure, offset, kind } = self;
+        let Self {
+            structure,
+            offset,
+            kind,
+        } = self;
         match kind {
             ErrorKind::Truncated { need, have } => {
                 write!(f, "{structure}: {need} bytes needed, {have} there (offset {offset})")
             }
             ErrorKind::Invalid { field, value } => {
-                write!(f, "{structure}: `{field}` is {value:#x}, which is not valid (offset {offset})")
+                write!(
+                    f,
+                    "{structure}: `{field}` is {value:#x}, which is not valid (offset {offset})"
+                )
             }
             ErrorKind::Unsupported { field, value } => {
-                write!(f, "{structure}: `{field}` is {value:#x}, which is not supported (offset {offset})")
+                write!(
+                    f,
+                    "{structure}: `{field}` is {value:#x}, which is not supported (offset {offset})"
+                )
             }
             ErrorKind::Limit { field, max } => {
-                write!(f, "{structure}: `{field}` is beyond the limit of {max} (offset {offset})")
+                write!(
+                    f,
+                    "{structure}: `{field}` is beyond the limit of {max} (offset {offset})"
+                )
             }
         }
     }

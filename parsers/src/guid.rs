@@ -17,16 +17,31 @@ pub struct Guid {
 
 impl Guid {
     /// All zeroes: GUID_NULL.
-    pub const NULL: Self = Self { data1: 0, data2: 0, data3: 0, data4: [0; 8] };
+    pub const NULL: Self = Self {
+        data1: 0,
+        data2: 0,
+        data3: 0,
+        data4: [0; 8],
+    };
 
     /// One of the many identifiers of COM itself: `xxxxxxxx-0000-0000-c000-000000000046`.
     pub const fn com(data1: u32) -> Self {
-        Self { data1, data2: 0, data3: 0, data4: [0xc0, 0, 0, 0, 0, 0, 0, 0x46] }
+        Self {
+            data1,
+            data2: 0,
+            data3: 0,
+            data4: [0xc0, 0, 0, 0, 0, 0, 0, 0x46],
+        }
     }
 
     /// From its parts.
     pub const fn new(data1: u32, data2: u16, data3: u16, data4: [u8; 8]) -> Self {
-        Self { data1, data2, data3, data4 }
+        Self {
+            data1,
+            data2,
+            data3,
+            data4,
+        }
     }
 
     /// Reads `12345678-9abc-def0-0102-030405060708`, in either case, with or without braces.
@@ -36,13 +51,22 @@ impl Guid {
         let mut group = |digits: usize| {
             let group = groups.next()?;
             let hexadecimal = group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
-            if hexadecimal { u64::from_str_radix(group, 16).ok() } else { None }
+            if hexadecimal {
+                u64::from_str_radix(group, 16).ok()
+            } else {
+                None
+            }
         };
         let data1 = u32::try_from(group(8)?).ok()?;
         let data2 = u16::try_from(group(4)?).ok()?;
         let data3 = u16::try_from(group(4)?).ok()?;
         let data4 = (group(4)? << 48) | group(12)?;
-        groups.next().is_none().then_some(Self { data1, data2, data3, data4: data4.to_be_bytes() })
+        groups.next().is_none().then_some(Self {
+            data1,
+            data2,
+            data3,
+            data4: data4.to_be_bytes(),
+        })
     }
 
     /// Is every bit zero?
@@ -121,7 +145,13 @@ mod tests {
 
     #[test]
     fn what_is_no_guid_is_refused() {
-        for text in ["", "49b2791a", "49b2791a-b1ae-4c90-9b8e-e860ba07f88", "49b2791a-b1ae-4c90-9b8e-e860ba07f889-", "+9b2791a-b1ae-4c90-9b8e-e860ba07f889"] {
+        for text in [
+            "",
+            "49b2791a",
+            "49b2791a-b1ae-4c90-9b8e-e860ba07f88",
+            "49b2791a-b1ae-4c90-9b8e-e860ba07f889-",
+            "+9b2791a-b1ae-4c90-9b8e-e860ba07f889",
+        ] {
             assert_eq!(Guid::parse(text), None, "{text:?}");
         }
     }

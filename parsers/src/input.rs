@@ -42,7 +42,12 @@ macro_rules! integer {
 impl<'a> Input<'a> {
     /// A cursor at the start of `bytes`. Errors name `structure` until [`Input::enter`] names another.
     pub fn new(bytes: &'a [u8], order: ByteOrder, structure: &'static str) -> Self {
-        Self { bytes, offset: 0, order, structure }
+        Self {
+            bytes,
+            offset: 0,
+            order,
+            structure,
+        }
     }
 
     /// The same position, reading `structure` from here on.
@@ -101,7 +106,12 @@ impl<'a> Input<'a> {
         let data3 = self.u16()?;
         let mut data4 = [0; 8];
         data4.copy_from_slice(self.take(8)?);
-        Ok(Guid { data1, data2, data3, data4 })
+        Ok(Guid {
+            data1,
+            data2,
+            data3,
+            data4,
+        })
     }
 
     /// The next `count` bytes.
@@ -112,7 +122,11 @@ impl<'a> Input<'a> {
     /// The next `count` bytes as a cursor of their own, with the same offsets and byte order.
     pub fn sub(&mut self, count: usize) -> Result<Self> {
         let offset = self.offset;
-        Ok(Self { bytes: self.take(count)?, offset, ..*self })
+        Ok(Self {
+            bytes: self.take(count)?,
+            offset,
+            ..*self
+        })
     }
 
     /// Step over `count` bytes.
@@ -131,12 +145,19 @@ impl<'a> Input<'a> {
 
     /// An error at this position.
     pub fn error(&self, kind: ErrorKind) -> ParseError {
-        ParseError { structure: self.structure, offset: self.offset, kind }
+        ParseError {
+            structure: self.structure,
+            offset: self.offset,
+            kind,
+        }
     }
 
     /// `field` holds `value`, which the specification rules out.
     pub fn invalid(&self, field: &'static str, value: impl Into<u64>) -> ParseError {
-        self.error(ErrorKind::Invalid { field, value: value.into() })
+        self.error(ErrorKind::Invalid {
+            field,
+            value: value.into(),
+        })
     }
 
     fn endianness(&self) -> Endianness {
@@ -154,7 +175,10 @@ impl<'a> Input<'a> {
                 self.bytes = rest;
                 Ok(value)
             }
-            Err(_) => Err(self.error(ErrorKind::Truncated { need, have: self.bytes.len() })),
+            Err(_) => Err(self.error(ErrorKind::Truncated {
+                need,
+                have: self.bytes.len(),
+            })),
         }
     }
 }

@@ -3,6 +3,10 @@
 //! | module | specification |
 //! |---|---|
 //! | [`error`], [`input`], [`guid`] | the floor: errors with offsets, byte order, GUIDs |
+//! | [`rpce`] | C706 chapter 12, [MS-RPCE] 2.2.2: connection-oriented PDUs and their verifiers |
+//! | [`ndr`] | C706 chapter 14, [MS-RPCE] 2.2.5 and 2.2.6: NDR20, NDR64, type serialization |
+//! | [`epm`] | C706 appendices I, L, O: towers, `ept_map`, `ept_lookup` |
+//! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
 
 #![deny(
     clippy::indexing_slicing,
@@ -27,6 +31,11 @@
     )
 )]
 
+pub mod dcom;
+pub mod epm;
 pub mod error;
 pub mod guid;
 pub mod input;
+pub mod names;
+pub mod ndr;
+pub mod rpce;

@@ -20,7 +20,11 @@ impl Timestamp {
     /// Zeek's way: seconds with six decimals, cut, not rounded, so that it never lies ahead of the frame.
     pub fn seconds(self) -> String {
         let microseconds = self.0.div_euclid(1_000);
-        format!("{}.{:06}", microseconds.div_euclid(1_000_000), microseconds.rem_euclid(1_000_000))
+        format!(
+            "{}.{:06}",
+            microseconds.div_euclid(1_000_000),
+            microseconds.rem_euclid(1_000_000)
+        )
     }
 }
 

@@ -1,0 +1,194 @@
+//! `ept_map` and `ept_lookup`.
+
+use super::tower::{Tower, object};
+use crate::error::Result;
+use crate::guid::Guid;
+use crate::ndr::Reader;
+
+/// The most entries one reply may bring: C706 gives no bound, Windows stops at 500.
+const MAX_ENTRIES: usize = 4096;
+/// The longest tower octet string read.
+const MAX_TOWER: usize = 2048;
+/// An `ept_entry_handle`: attributes and a UUID.
+const HANDLE_LENGTH: usize = 20;
+
+/// C706 appendix O, `ept_map`: the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EptMapRequest {
+    /// The object asked for, if one was.
+    pub object: Option<Guid>,
+    /// The interface, encoding and protocol asked for.
+    pub map_tower: Option<Tower>,
+    /// The most towers the client takes.
+    pub max_towers: u32,
+}
+
+impl EptMapRequest {
+    /// Reads the request stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.enter("ept_map request");
+        let asked = if reader.pointer()? {
+            object(reader.guid()?)
+        } else {
+            None
+        };
+        let map_tower = if reader.pointer()? { Some(tower(reader)?) } else { None };
+        handle(reader)?;
+        Ok(Self {
+            object: asked,
+            map_tower,
+            max_towers: reader.u32()?,
+        })
+    }
+}
+
+/// C706 appendix O, `ept_map`: the reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EptMapReply {
+    /// Where the interface can be reached.
+    pub towers: Vec<Tower>,
+    /// 0, or why there is none (0x16c9a0d6: not registered).
+    pub status: u32,
+}
+
+impl EptMapReply {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.enter("ept_map reply");
+        handle(reader)?;
+        reader.u32()?;
+        let present = array(reader, |reader| reader.pointer())?;
+        let towers = present
+            .into_iter()
+            .filter(|&there| there)
+            .map(|_| tower(reader))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            towers,
+            status: reader.u32()?,
+        })
+    }
+}
+
+/// C706 appendix O, `ept_entry_t`: one registration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The object registered, if any.
+    pub object: Option<Guid>,
+    /// How to reach it.
+    pub tower: Option<Tower>,
+    /// What the server calls itself, 63 characters at most.
+    pub annotation: String,
+}
+
+/// C706 appendix O, `ept_lookup`: the reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EptLookupReply {
+    /// What is registered.
+    pub entries: Vec<Entry>,
+    /// 0, or `0x16c9a0d6` when there is nothing more.
+    pub status: u32,
+}
+
+impl EptLookupReply {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.enter("ept_lookup reply");
+        handle(reader)?;
+        reader.u32()?;
+        let heads = array(reader, |reader| {
+            reader.align_pointer()?;
+            let object = object(reader.guid()?);
+            let has_tower = reader.pointer()?;
+            reader.maximum_count()?;
+            let length = reader.count("annotation", 1, 64)?;
+            let annotation = reader
+                .bytes(length)?
+                .split(|&byte| byte == 0)
+                .next()
+                .unwrap_or_default();
+            Ok((object, has_tower, String::from_utf8_lossy(annotation).into_owned()))
+        })?;
+        let entries = heads
+            .into_iter()
+            .map(|(object, has_tower, annotation)| {
+                let tower = if has_tower { Some(tower(reader)?) } else { None };
+                Ok(Entry {
+                    object,
+                    tower,
+                    annotation,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            entries,
+            status: reader.u32()?,
+        })
+    }
+}
+
+fn handle(reader: &mut Reader<'_>) -> Result<()> {
+    reader.align(4)?;
+    reader.bytes(HANDLE_LENGTH).map(|_| ())
+}
+
+/// A conformant varying array: maximum count, offset, actual count, elements.
+fn array<'a, T>(reader: &mut Reader<'a>, element: impl Fn(&mut Reader<'a>) -> Result<T>) -> Result<Vec<T>> {
+    reader.maximum_count()?;
+    reader.maximum_count()?;
+    let count = reader.count("actual_count", 4, MAX_ENTRIES)?;
+    (0..count).map(|_| element(reader)).collect()
+}
+
+/// A `twr_t`: a conformant structure, so the conformance comes first.
+fn tower(reader: &mut Reader<'_>) -> Result<Tower> {
+    let count = reader.count("tower_octet_string", 1, MAX_TOWER)?;
+    reader.u32()?;
+    Tower::parse(reader.bytes(count)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::ByteOrder;
+    use crate::ndr::Encoding;
+
+    fn reader(bytes: &[u8]) -> Reader<'_> {
+        Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test")
+    }
+
+    #[test]
+    fn ept_map_asks_for_an_interface_and_gets_a_port() {
+        let request = include_bytes!("../../corpus/epm/ept-map-request.bin");
+        let mut request = reader(request);
+        let asked = EptMapRequest::parse(&mut request).unwrap();
+        let lsarpc = "12345778-1234-abcd-ef00-0123456789ab";
+        assert_eq!(asked.map_tower.unwrap().interface.unwrap().uuid.to_string(), lsarpc);
+        assert!(request.rest().is_empty());
+        let mut reply = reader(include_bytes!("../../corpus/epm/ept-map-reply.bin"));
+        let answer = EptMapReply::parse(&mut reply).unwrap();
+        assert_eq!((answer.status, answer.towers.len()), (0, 1));
+        assert_eq!(answer.towers[0].interface.unwrap().uuid.to_string(), lsarpc);
+        assert!(answer.towers[0].tcp_port.is_some());
+        assert!(reply.rest().is_empty());
+    }
+
+    #[test]
+    fn ept_lookup_gives_every_entry_with_its_annotation() {
+        let mut bytes = reader(include_bytes!("../../corpus/epm/ept-lookup-reply.bin"));
+        let reply = EptLookupReply::parse(&mut bytes).unwrap();
+        assert!(reply.entries.len() > 3);
+        assert!(reply.entries.iter().all(|entry| entry.tower.is_some()));
+        assert!(bytes.rest().is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn damaged_replies_never_panic(position in 0..1144_usize, value: u8) {
+            let mut bytes = include_bytes!("../../corpus/epm/ept-lookup-reply.bin").to_vec();
+            bytes[position] = value;
+            let _ = EptLookupReply::parse(&mut reader(&bytes));
+            let _ = EptMapReply::parse(&mut reader(&bytes));
+        }
+    }
+}

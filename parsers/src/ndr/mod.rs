@@ -1,0 +1,205 @@
+//! Network Data Representation: C706 chapter 14 (NDR20) and [MS-RPCE] 2.2.5 (NDR64). One reader for both encodings: what
+//! differs is the width of pointers and counts and the alignment they bring.
+
+mod serialization;
+
+pub use serialization::type_serialization_1;
+
+use crate::error::{ErrorKind, Result};
+use crate::guid::Guid;
+use crate::input::{ByteOrder, Input};
+use crate::names;
+use crate::rpce::SyntaxId;
+
+/// Which of the two encodings a stub is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// C706 chapter 14: 32-bit pointers and counts.
+    #[default]
+    Ndr20,
+    /// [MS-RPCE] 2.2.5: 64-bit pointers and counts.
+    Ndr64,
+}
+
+impl Encoding {
+    /// The encoding that a transfer syntax stands for.
+    pub fn of(transfer_syntax: SyntaxId) -> Option<Self> {
+        match transfer_syntax.uuid {
+            names::NDR20 => Some(Self::Ndr20),
+            names::NDR64 => Some(Self::Ndr64),
+            _ => None,
+        }
+    }
+}
+
+/// A cursor that aligns before it reads. Offsets count from the start of the stub, as NDR's alignment does.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    input: Input<'a>,
+    origin: usize,
+    encoding: Encoding,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `stub` as the sender encoded it. Errors name `structure`.
+    pub fn new(stub: &'a [u8], order: ByteOrder, encoding: Encoding, structure: &'static str) -> Self {
+        Self::from_input(Input::new(stub, order, structure), encoding)
+    }
+
+    /// Reads on from `input`; alignment counts from where it stands.
+    pub fn from_input(input: Input<'a>, encoding: Encoding) -> Self {
+        Self {
+            origin: input.offset(),
+            input,
+            encoding,
+        }
+    }
+
+    /// Errors name `structure` from here on.
+    pub fn enter(&mut self, structure: &'static str) {
+        self.input.enter(structure);
+    }
+
+    /// What has not been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.input.rest()
+    }
+
+    /// The plain cursor, for errors.
+    pub fn input(&self) -> &Input<'a> {
+        &self.input
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Result<u8> {
+        self.input.u8()
+    }
+
+    /// An aligned 16-bit integer.
+    pub fn u16(&mut self) -> Result<u16> {
+        self.align(2)?;
+        self.input.u16()
+    }
+
+    /// An aligned 32-bit integer.
+    pub fn u32(&mut self) -> Result<u32> {
+        self.align(4)?;
+        self.input.u32()
+    }
+
+    /// An aligned 64-bit integer (`hyper`).
+    pub fn u64(&mut self) -> Result<u64> {
+        self.align(8)?;
+        self.input.u64()
+    }
+
+    /// A GUID: aligned as its first field is.
+    pub fn guid(&mut self) -> Result<Guid> {
+        self.align(4)?;
+        self.input.guid()
+    }
+
+    /// Bytes, unaligned.
+    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8]> {
+        self.input.take(count)
+    }
+
+    /// An embedded or top-level full or unique pointer: is there a referent? (Where it stands is the caller's to know:
+    /// right here for a parameter, behind the construct for a member.)
+    pub fn pointer(&mut self) -> Result<bool> {
+        Ok(self.wide()? != 0)
+    }
+
+    /// A conformance, offset or actual count, refused beyond `max` elements or beyond what the rest could hold with
+    /// `element` bytes each: no length field makes us allocate more than we were sent.
+    pub fn count(&mut self, field: &'static str, element: usize, max: usize) -> Result<usize> {
+        let claimed = self.wide()?;
+        let have = self.input.remaining();
+        let count = usize::try_from(claimed).unwrap_or(usize::MAX);
+        if count > max {
+            return Err(self.input.error(ErrorKind::Limit { field, max }));
+        }
+        let need = count.saturating_mul(element);
+        if need > have {
+            return Err(self.input.error(ErrorKind::Truncated { need, have }));
+        }
+        Ok(count)
+    }
+
+    /// A count that says how much the sender reserved, not how much is here (a conformance before a variance).
+    pub fn maximum_count(&mut self) -> Result<u64> {
+        self.wide()
+    }
+
+    /// A conformant varying string of 16-bit characters, its terminator taken off: `[string] wchar_t *`.
+    pub fn wide_string(&mut self) -> Result<String> {
+        self.maximum_count()?;
+        self.maximum_count()?;
+        let count = self.count("actual_count", 2, usize::from(u16::MAX))?;
+        let units = (0..count).map(|_| self.input.u16()).collect::<Result<Vec<_>>>()?;
+        let units = units.split(|&unit| unit == 0).next().unwrap_or_default();
+        Ok(String::from_utf16_lossy(units))
+    }
+
+    /// Step to the alignment of a structure that holds a pointer.
+    pub fn align_pointer(&mut self) -> Result<()> {
+        match self.encoding {
+            Encoding::Ndr20 => self.align(4),
+            Encoding::Ndr64 => self.align(8),
+        }
+    }
+
+    /// Step to a multiple of `alignment`.
+    pub fn align(&mut self, alignment: usize) -> Result<()> {
+        self.input.align(self.origin, alignment)
+    }
+
+    fn wide(&mut self) -> Result<u64> {
+        match self.encoding {
+            Encoding::Ndr20 => self.u32().map(u64::from),
+            Encoding::Ndr64 => self.u64(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_and_counts_have_the_width_of_their_encoding() {
+        let mut ndr20 = Reader::new(
+            &[1, 0, 0, 0, 2, 0, 0, 0, 9, 9],
+            ByteOrder::Little,
+            Encoding::Ndr20,
+            "test",
+        );
+        assert!(ndr20.pointer().unwrap());
+        assert_eq!(ndr20.count("count", 1, 10), Ok(2));
+        let bytes = [
+            7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9,
+        ];
+        let mut ndr64 = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr64, "test");
+        assert_eq!(ndr64.u8(), Ok(7));
+        assert!(ndr64.pointer().unwrap());
+        assert_eq!(ndr64.count("count", 1, 10), Ok(1));
+    }
+
+    #[test]
+    fn a_count_of_four_milliards_is_refused_before_anything_is_allocated() {
+        let bytes = [0xff; 8];
+        let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+        let error = reader.count("actual_count", 2, 65_535).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "test: `actual_count` is beyond the limit of 65535 (offset 4)"
+        );
+    }
+
+    #[test]
+    fn a_string_ends_at_its_terminator() {
+        let bytes = [3, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, b'a', 0, b'b', 0, 0, 0];
+        let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+        assert_eq!(reader.wide_string().as_deref(), Ok("ab"));
+    }
+}
