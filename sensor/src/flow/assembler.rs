@@ -1,0 +1,406 @@
+//! One direction of one connection, put back in order.
+//!
+//! INVARIANT: every byte of the stream is delivered exactly once, as data or as part of a gap, in order. Where segments
+//! overlap, the bytes that came first stand.
+
+use std::collections::BTreeMap;
+
+use crate::capture::At;
+use crate::limits::Limits;
+
+/// What comes out, in stream order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes, with the frame that brought them.
+    Data(At, &'a [u8]),
+    /// So many bytes will never come.
+    Gap(u64),
+}
+
+/// What happened on the way; each counted once per segment or gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AssemblerCounters {
+    /// Segments held back because earlier ones were missing.
+    pub out_of_order: u64,
+    /// Segments, or parts of them, that were there already.
+    pub retransmitted: u64,
+    /// Overlaps in which the two copies differ.
+    pub conflicting: u64,
+    /// Segments too far from what was expected.
+    pub out_of_window: u64,
+    /// Gaps declared because a limit on held bytes was reached.
+    pub over_limit: u64,
+    /// Gaps declared.
+    pub gaps: u64,
+    /// Bytes in them.
+    pub missing: u64,
+}
+
+impl AssemblerCounters {
+    /// Adds another's counts to these.
+    pub fn add(&mut self, other: &Self) {
+        let Self { out_of_order, retransmitted, conflicting, out_of_window, over_limit, gaps, missing } = other;
+        self.out_of_order += out_of_order;
+        self.retransmitted += retransmitted;
+        self.conflicting += conflicting;
+        self.out_of_window += out_of_window;
+        self.over_limit += over_limit;
+        self.gaps += gaps;
+        self.missing += missing;
+    }
+}
+
+/// A segment's payload, or what of it was not there yet.
+#[derive(Debug)]
+struct Chunk {
+    at: At,
+    bytes: Vec<u8>,
+}
+
+/// Bytes held on all connections together.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// How many there are.
+    pub bytes: usize,
+}
+
+/// One direction of a stream. Positions are 64-bit: they count from the first byte wanted and never wrap.
+#[derive(Debug)]
+pub struct Assembler {
+    /// The sequence number of the byte at `position`.
+    sequence: u32,
+    /// How many bytes were delivered or declared missing.
+    position: u64,
+    /// What came early, by position; chunks do not overlap.
+    early: BTreeMap<u64, Chunk>,
+    /// Bytes in them.
+    held: usize,
+    /// Segments in a row that lay outside the window.
+    strays: u8,
+}
+
+/// So many stray segments in a row mean that it is we who lost the thread.
+const MAX_STRAYS: u8 = 16;
+
+impl Assembler {
+    /// A stream whose next byte has this sequence number.
+    pub fn new(sequence: u32) -> Self {
+        Self { sequence, position: 0, early: BTreeMap::new(), held: 0, strays: 0 }
+    }
+
+    /// Takes a segment's payload in.
+    pub fn push(
+        &mut self,
+        at: At,
+        sequence: u32,
+        payload: &[u8],
+        limits: &Limits,
+        held: &mut Held,
+        counters: &mut AssemblerCounters,
+        mut out: impl FnMut(Piece<'_>),
+    ) {
+        let distance = sequence.wrapping_sub(self.sequence).cast_signed();
+        if distance > 0 && distance.unsigned_abs() > limits.window {
+            counters.out_of_window += 1;
+            self.strays += 1;
+            if self.strays < MAX_STRAYS {
+                return;
+            }
+            self.give_up_to(self.position + u64::from(distance.unsigned_abs()), held, counters, &mut out);
+        }
+        self.strays = 0;
+        let distance = sequence.wrapping_sub(self.sequence).cast_signed();
+        let (start, payload) = if distance < 0 {
+            counters.retransmitted += 1;
+            let known = usize::try_from(distance.unsigned_abs()).unwrap_or(usize::MAX);
+            (self.position, payload.get(known..).unwrap_or_default())
+        } else {
+            (self.position + u64::from(distance.unsigned_abs()), payload)
+        };
+        if payload.is_empty() {
+            return;
+        }
+        if start == self.position && self.early.is_empty() {
+            self.deliver(at, payload, &mut out);
+            return;
+        }
+        if start > self.position {
+            counters.out_of_order += 1;
+        }
+        self.store(at, start, payload, held, counters);
+        self.drain(held, &mut out);
+        while self.held > limits.reassembly_per_side || (held.bytes > limits.reassembly_total && self.held > 0) {
+            counters.over_limit += 1;
+            self.skip_hole(held, counters, &mut out);
+        }
+    }
+
+    /// The peer acknowledges everything before this sequence number: what of it was not seen will not come.
+    pub fn acknowledged(
+        &mut self,
+        acknowledgement: u32,
+        limits: &Limits,
+        held: &mut Held,
+        counters: &mut AssemblerCounters,
+        mut out: impl FnMut(Piece<'_>),
+    ) {
+        let ahead = acknowledgement.wrapping_sub(self.sequence).cast_signed();
+        if ahead > 0 && ahead.unsigned_abs() <= limits.window {
+            self.give_up_to(self.position + u64::from(ahead.unsigned_abs()), held, counters, &mut out);
+        }
+    }
+
+    /// Nothing more will come: deliver what is held, declaring the holes before it.
+    pub fn finish(&mut self, held: &mut Held, counters: &mut AssemblerCounters, mut out: impl FnMut(Piece<'_>)) {
+        while !self.early.is_empty() {
+            self.skip_hole(held, counters, &mut out);
+        }
+    }
+
+    /// Declares every hole before `until` missing and delivers what stands between them.
+    fn give_up_to(
+        &mut self,
+        until: u64,
+        held: &mut Held,
+        counters: &mut AssemblerCounters,
+        out: &mut impl FnMut(Piece<'_>),
+    ) {
+        while self.position < until {
+            let next = self.early.first_key_value().map_or(until, |(&start, _)| start.min(until));
+            self.gap(next - self.position, counters, out);
+            self.drain(held, out);
+        }
+    }
+
+    /// Declares the first hole missing and delivers what stands behind it.
+    fn skip_hole(&mut self, held: &mut Held, counters: &mut AssemblerCounters, out: &mut impl FnMut(Piece<'_>)) {
+        if let Some((&start, _)) = self.early.first_key_value() {
+            self.gap(start - self.position, counters, out);
+            self.drain(held, out);
+        }
+    }
+
+    fn gap(&mut self, bytes: u64, counters: &mut AssemblerCounters, out: &mut impl FnMut(Piece<'_>)) {
+        if bytes > 0 {
+            counters.gaps += 1;
+            counters.missing += bytes;
+            self.advance(bytes);
+            out(Piece::Gap(bytes));
+        }
+    }
+
+    fn deliver(&mut self, at: At, bytes: &[u8], out: &mut impl FnMut(Piece<'_>)) {
+        self.advance(bytes.len() as u64);
+        out(Piece::Data(at, bytes));
+    }
+
+    /// Sequence numbers wrap: the low half of the distance is what moves them.
+    fn advance(&mut self, bytes: u64) {
+        self.position += bytes;
+        self.sequence = self.sequence.wrapping_add(u32::try_from(bytes & u64::from(u32::MAX)).unwrap_or_default());
+    }
+
+    /// Delivers the held chunks that have become due.
+    fn drain(&mut self, held: &mut Held, out: &mut impl FnMut(Piece<'_>)) {
+        while let Some(entry) = self.early.first_entry() {
+            if *entry.key() != self.position {
+                break;
+            }
+            let chunk = entry.remove();
+            self.held -= chunk.bytes.len();
+            held.bytes -= chunk.bytes.len();
+            self.deliver(chunk.at, &chunk.bytes, out);
+        }
+    }
+
+    /// Keeps those parts of `payload` that are not held yet.
+    fn store(&mut self, at: At, start: u64, payload: &[u8], held: &mut Held, counters: &mut AssemblerCounters) {
+        let end = start + payload.len() as u64;
+        let mut cursor = start;
+        let mut fresh = Vec::new();
+        let before = self.early.range(..start).next_back().map(|(&position, _)| position);
+        for (&position, chunk) in self.early.range(before.unwrap_or(start)..end) {
+            let chunk_end = position + chunk.bytes.len() as u64;
+            if chunk_end <= start {
+                continue;
+            }
+            counters.retransmitted += 1;
+            let (from, to) = (position.max(start), chunk_end.min(end));
+            if slice(payload, start, from, to) != slice(&chunk.bytes, position, from, to) {
+                counters.conflicting += 1;
+            }
+            fresh.push((cursor, position.max(cursor)));
+            cursor = cursor.max(chunk_end);
+        }
+        fresh.push((cursor, end.max(cursor)));
+        for (from, to) in fresh.into_iter().filter(|(from, to)| from < to) {
+            let bytes = slice(payload, start, from, to).to_vec();
+            self.held += bytes.len();
+            held.bytes += bytes.len();
+            self.early.insert(from, Chunk { at, bytes });
+        }
+    }
+
+    /// Bytes held here.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+}
+
+/// The part of `bytes`, which begin at position `base`, from `from` to `to`.
+fn slice(bytes: &[u8], base: u64, from: u64, to: u64) -> &[u8] {
+    let index = |position: u64| usize::try_from(position - base).unwrap_or(usize::MAX);
+    bytes.get(index(from)..index(to)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What came out: Some(byte) or None for a missing one.
+    type Stream = Vec<Option<u8>>;
+
+    struct Rig {
+        assembler: Assembler,
+        limits: Limits,
+        held: Held,
+        counters: AssemblerCounters,
+        out: Stream,
+    }
+
+    impl Rig {
+        fn new(sequence: u32) -> Self {
+            Self {
+                assembler: Assembler::new(sequence),
+                limits: Limits { reassembly_per_side: 1 << 16, ..Limits::default() },
+                held: Held::default(),
+                counters: AssemblerCounters::default(),
+                out: Vec::new(),
+            }
+        }
+
+        fn push(&mut self, sequence: u32, payload: &[u8]) {
+            let Self { assembler, limits, held, counters, out } = self;
+            assembler.push(At::default(), sequence, payload, limits, held, counters, |piece| collect(out, piece));
+        }
+
+        fn acknowledged(&mut self, acknowledgement: u32) {
+            let Self { assembler, limits, held, counters, out } = self;
+            assembler.acknowledged(acknowledgement, limits, held, counters, |piece| collect(out, piece));
+        }
+
+        fn finish(&mut self) {
+            let Self { assembler, held, counters, out, .. } = self;
+            assembler.finish(held, counters, |piece| collect(out, piece));
+        }
+    }
+
+    fn collect(out: &mut Stream, piece: Piece<'_>) {
+        match piece {
+            Piece::Data(_, bytes) => out.extend(bytes.iter().copied().map(Some)),
+            Piece::Gap(bytes) => out.extend((0..bytes).map(|_| None)),
+        }
+    }
+
+    fn text(stream: &Stream) -> String {
+        stream.iter().map(|byte| byte.map_or('_', char::from)).collect()
+    }
+
+    #[test]
+    fn order_is_restored_across_the_wrap_of_sequence_numbers() {
+        let mut rig = Rig::new(u32::MAX - 2);
+        rig.push(u32::MAX.wrapping_add(4), b"hi");
+        rig.push(u32::MAX - 2, b"abc");
+        rig.push(0, b"def");
+        assert_eq!(text(&rig.out), "abcdefhi");
+        assert_eq!((rig.counters.out_of_order, rig.held.bytes), (1, 0));
+    }
+
+    #[test]
+    fn the_bytes_that_came_first_stand_and_a_conflict_is_counted() {
+        let mut rig = Rig::new(0);
+        rig.push(2, b"cd");
+        rig.push(1, b"XYZ");
+        rig.push(0, b"abcdef");
+        assert_eq!(text(&rig.out), "aXcdef");
+        assert_eq!(rig.counters.conflicting, 2);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_bytes_never_seen_declares_the_gap_at_once() {
+        let mut rig = Rig::new(100);
+        rig.push(104, b"efgh");
+        assert_eq!(text(&rig.out), "");
+        rig.acknowledged(108);
+        assert_eq!(text(&rig.out), "____efgh");
+        rig.push(100, b"abcd");
+        assert_eq!((text(&rig.out).as_str(), rig.counters.missing), ("____efgh", 4));
+    }
+
+    #[test]
+    fn an_acknowledgement_between_holes_leaves_the_later_one_open() {
+        let mut rig = Rig::new(0);
+        rig.push(2, b"c");
+        rig.push(5, b"f");
+        rig.acknowledged(3);
+        assert_eq!(text(&rig.out), "__c");
+        rig.push(3, b"de");
+        assert_eq!(text(&rig.out), "__cdef");
+    }
+
+    #[test]
+    fn held_bytes_are_bounded() {
+        let mut rig = Rig::new(0);
+        for index in 0..100_u32 {
+            rig.push(1000 + index * 2000, &[7; 1000]);
+            assert!(rig.held.bytes <= rig.limits.reassembly_per_side);
+        }
+        assert!(rig.counters.over_limit > 0);
+        rig.finish();
+        assert_eq!((rig.held.bytes, rig.counters.missing), (0, 100_000));
+    }
+
+    #[test]
+    fn a_far_jump_is_believed_only_when_it_persists() {
+        let mut rig = Rig::new(0);
+        rig.push(1 << 30, b"stray");
+        assert_eq!((rig.out.len(), rig.counters.out_of_window), (0, 1));
+        for index in 0..16 {
+            rig.push((1 << 30) + index, b"x");
+        }
+        assert!(rig.counters.gaps == 1 && rig.out.last() == Some(&Some(b'x')));
+    }
+
+    proptest! {
+        /// The obviously right model: a map of bytes in which the first writer wins.
+        #[test]
+        fn the_assembler_equals_a_bitmap(
+            start: u32,
+            segments in proptest::collection::vec((0..60_u32, proptest::collection::vec(any::<u8>(), 1..20)), 0..40),
+            acknowledgement in proptest::option::of(0..80_u32),
+        ) {
+            let mut rig = Rig::new(start);
+            let mut model: Vec<Option<u8>> = vec![None; 100];
+            let mut highest = 0;
+            for (offset, payload) in &segments {
+                rig.push(start.wrapping_add(*offset), payload);
+                let base = *offset as usize;
+                for (index, &byte) in payload.iter().enumerate() {
+                    model[base + index].get_or_insert(byte);
+                }
+                highest = highest.max(base + payload.len());
+            }
+            if let Some(acknowledgement) = acknowledgement {
+                rig.acknowledged(start.wrapping_add(acknowledgement));
+                highest = highest.max(acknowledgement as usize);
+            }
+            rig.finish();
+            prop_assert_eq!(&rig.out[..], &model[..highest]);
+            prop_assert_eq!(rig.held.bytes, 0);
+            prop_assert_eq!(rig.assembler.held(), 0);
+            prop_assert_eq!(rig.counters.missing as usize, model[..highest].iter().filter(|b| b.is_none()).count());
+        }
+    }
+}

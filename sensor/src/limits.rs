@@ -1,0 +1,59 @@
+//! Every cap, once. Nothing that traffic can grow is without one, and each has a counter that says when it bit.
+
+/// How much the sensor is willing to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP connections known at a time, of whatever protocol. Beyond it the longest idle of a few is forgotten.
+    pub flows: usize,
+    /// Bytes held back on one side of a connection because earlier ones are missing.
+    pub reassembly_per_side: usize,
+    /// Bytes held back on all connections together.
+    pub reassembly_total: usize,
+    /// How far ahead of what is expected a segment may lie, in bytes, to belong to the same stream.
+    pub window: u32,
+    /// Nanoseconds that a closed connection is still listened to: late and reordered segments.
+    pub linger: i64,
+    /// Calls without an answer on one connection.
+    pub calls: usize,
+    /// Presentation contexts on one connection.
+    pub contexts: usize,
+    /// Bytes of one stub, all fragments together, that are kept for reading.
+    pub stub: usize,
+    /// Bytes of stubs on one connection that are kept for reading.
+    pub stubs_per_connection: usize,
+    /// Nanoseconds after which a call without an answer is given up.
+    pub answer: i64,
+    /// Records that wait for a connection to the port they name.
+    pub pending: usize,
+    /// Nanoseconds that they wait.
+    pub follow: i64,
+    /// RPC connections remembered, so that one older than the activation is recognised.
+    pub connections: usize,
+    /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
+    /// the first ended (captures written in turn).
+    pub continuation: i64,
+}
+
+const MIB: usize = 1 << 20;
+const SECOND: i64 = 1_000_000_000;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: 1 << 20,
+            reassembly_per_side: MIB,
+            reassembly_total: 64 * MIB,
+            window: 16 << 20,
+            linger: 5 * SECOND,
+            calls: 256,
+            contexts: 1024,
+            stub: MIB,
+            stubs_per_connection: 4 * MIB,
+            answer: 120 * SECOND,
+            pending: 4096,
+            follow: 30 * SECOND,
+            connections: 65_536,
+            continuation: 5 * SECOND,
+        }
+    }
+}
