@@ -3,6 +3,7 @@
 //! | module | specification |
 //! |---|---|
 //! | [`error`], [`input`], [`guid`] | the floor: errors with offsets, byte order, GUIDs |
+//! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
 
 #![deny(
     clippy::indexing_slicing,
@@ -30,3 +31,4 @@
 pub mod error;
 pub mod guid;
 pub mod input;
+pub mod security;
