@@ -39,7 +39,15 @@ pub struct AssemblerCounters {
 impl AssemblerCounters {
     /// Adds another's counts to these.
     pub fn add(&mut self, other: &Self) {
-        let Self { out_of_order, retransmitted, conflicting, out_of_window, over_limit, gaps, missing } = other;
+        let Self {
+            out_of_order,
+            retransmitted,
+            conflicting,
+            out_of_window,
+            over_limit,
+            gaps,
+            missing,
+        } = other;
         self.out_of_order += out_of_order;
         self.retransmitted += retransmitted;
         self.conflicting += conflicting;
@@ -85,7 +93,13 @@ const MAX_STRAYS: u8 = 16;
 impl Assembler {
     /// A stream whose next byte has this sequence number.
     pub fn new(sequence: u32) -> Self {
-        Self { sequence, position: 0, early: BTreeMap::new(), held: 0, strays: 0 }
+        Self {
+            sequence,
+            position: 0,
+            early: BTreeMap::new(),
+            held: 0,
+            strays: 0,
+        }
     }
 
     /// Takes a segment's payload in.
@@ -106,7 +120,12 @@ impl Assembler {
             if self.strays < MAX_STRAYS {
                 return;
             }
-            self.give_up_to(self.position + u64::from(distance.unsigned_abs()), held, counters, &mut out);
+            self.give_up_to(
+                self.position + u64::from(distance.unsigned_abs()),
+                held,
+                counters,
+                &mut out,
+            );
         }
         self.strays = 0;
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
@@ -146,7 +165,27 @@ impl Assembler {
     ) {
         let ahead = acknowledgement.wrapping_sub(self.sequence).cast_signed();
         if ahead > 0 && ahead.unsigned_abs() <= limits.window {
-            self.give_up_to(self.position + u64::from(ahead.unsigned_abs()), held, counters, &mut out);
+            self.give_up_to(
+                self.position + u64::from(ahead.unsigned_abs()),
+                held,
+                counters,
+                &mut out,
+            );
+        }
+    }
+
+    /// The bytes from `from` to `until` were never captured. Declared when their turn has come.
+    pub fn cut(
+        &mut self,
+        from: u32,
+        until: u32,
+        limits: &Limits,
+        held: &mut Held,
+        counters: &mut AssemblerCounters,
+        out: impl FnMut(Piece<'_>),
+    ) {
+        if from == self.sequence {
+            self.acknowledged(until, limits, held, counters, out);
         }
     }
 
@@ -166,7 +205,10 @@ impl Assembler {
         out: &mut impl FnMut(Piece<'_>),
     ) {
         while self.position < until {
-            let next = self.early.first_key_value().map_or(until, |(&start, _)| start.min(until));
+            let next = self
+                .early
+                .first_key_value()
+                .map_or(until, |(&start, _)| start.min(until));
             self.gap(next - self.position, counters, out);
             self.drain(held, out);
         }
@@ -197,7 +239,9 @@ impl Assembler {
     /// Sequence numbers wrap: the low half of the distance is what moves them.
     fn advance(&mut self, bytes: u64) {
         self.position += bytes;
-        self.sequence = self.sequence.wrapping_add(u32::try_from(bytes & u64::from(u32::MAX)).unwrap_or_default());
+        self.sequence = self
+            .sequence
+            .wrapping_add(u32::try_from(bytes & u64::from(u32::MAX)).unwrap_or_default());
     }
 
     /// Delivers the held chunks that have become due.
@@ -274,7 +318,10 @@ mod tests {
         fn new(sequence: u32) -> Self {
             Self {
                 assembler: Assembler::new(sequence),
-                limits: Limits { reassembly_per_side: 1 << 16, ..Limits::default() },
+                limits: Limits {
+                    reassembly_per_side: 1 << 16,
+                    ..Limits::default()
+                },
                 held: Held::default(),
                 counters: AssemblerCounters::default(),
                 out: Vec::new(),
@@ -282,17 +329,37 @@ mod tests {
         }
 
         fn push(&mut self, sequence: u32, payload: &[u8]) {
-            let Self { assembler, limits, held, counters, out } = self;
-            assembler.push(At::default(), sequence, payload, limits, held, counters, |piece| collect(out, piece));
+            let Self {
+                assembler,
+                limits,
+                held,
+                counters,
+                out,
+            } = self;
+            assembler.push(At::default(), sequence, payload, limits, held, counters, |piece| {
+                collect(out, piece)
+            });
         }
 
         fn acknowledged(&mut self, acknowledgement: u32) {
-            let Self { assembler, limits, held, counters, out } = self;
+            let Self {
+                assembler,
+                limits,
+                held,
+                counters,
+                out,
+            } = self;
             assembler.acknowledged(acknowledgement, limits, held, counters, |piece| collect(out, piece));
         }
 
         fn finish(&mut self) {
-            let Self { assembler, held, counters, out, .. } = self;
+            let Self {
+                assembler,
+                held,
+                counters,
+                out,
+                ..
+            } = self;
             assembler.finish(held, counters, |piece| collect(out, piece));
         }
     }

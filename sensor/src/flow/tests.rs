@@ -1,0 +1,285 @@
+use std::net::IpAddr;
+
+use super::*;
+
+/// A `bind` of 28 bytes, a `bind_ack` of 28 and so on: enough to be recognised.
+fn pdu(ptype: u8, call_id: u8) -> Vec<u8> {
+    let mut bytes = vec![5, 0, ptype, 3, 0x10, 0, 0, 0, 28, 0, 0, 0, call_id, 0, 0, 0];
+    bytes.extend([call_id; 12]);
+    bytes
+}
+
+fn end(last: u8, port: u16) -> Endpoint {
+    Endpoint {
+        address: IpAddr::from([10, 0, 0, last]),
+        port,
+    }
+}
+
+fn client() -> Endpoint {
+    end(1, 50_000)
+}
+
+fn server() -> Endpoint {
+    end(2, 135)
+}
+
+/// Plays segments and writes down what comes out, a line each.
+struct Rig {
+    flows: Flows<()>,
+    lines: Vec<String>,
+    frame: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self {
+            flows: Flows::new(Limits::default()),
+            lines: Vec::new(),
+            frame: 0,
+        }
+    }
+
+    fn segment<'a>(&mut self, from: Endpoint, to: Endpoint, sequence: u32, payload: &'a [u8]) -> Segment<'a> {
+        self.frame += 1;
+        let time = Timestamp(i64::try_from(self.frame).unwrap() * 1_000_000);
+        Segment {
+            at: At {
+                frame: self.frame,
+                time,
+            },
+            vlan: VlanTags::default(),
+            source: from,
+            destination: to,
+            sequence,
+            acknowledgement: None,
+            syn: false,
+            fin: false,
+            rst: false,
+            payload,
+            cut: 0,
+        }
+    }
+
+    fn play(&mut self, segment: &Segment<'_>) {
+        let lines = &mut self.lines;
+        self.flows.push(segment, &mut |output| lines.push(line(&output)));
+    }
+
+    fn send(&mut self, from: Endpoint, to: Endpoint, sequence: u32, acknowledgement: u32, payload: &[u8]) {
+        let segment = self.segment(from, to, sequence, payload);
+        self.play(&Segment {
+            acknowledgement: Some(acknowledgement),
+            ..segment
+        });
+    }
+
+    fn shake_hands(&mut self, client_start: u32, server_start: u32) {
+        let syn = self.segment(client(), server(), client_start, &[]);
+        self.play(&Segment { syn: true, ..syn });
+        let answer = self.segment(server(), client(), server_start, &[]);
+        self.play(&Segment {
+            syn: true,
+            acknowledgement: Some(client_start.wrapping_add(1)),
+            ..answer
+        });
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        let lines = &mut self.lines;
+        self.flows.finish(&mut |output| lines.push(line(&output)));
+        assert_eq!(self.flows.shared.held.bytes, 0, "bytes are still held");
+        self.lines
+    }
+}
+
+fn line(output: &Output<'_, ()>) -> String {
+    match output {
+        Output::Heard { at, ends, .. } => format!("heard {} {}->{}", at.frame, ends[0].port, ends[1].port),
+        Output::Stream(connection, (), StreamEvent::Data { at, side, bytes }) => {
+            format!(
+                "{side:?} {} {} bytes to {}",
+                at.frame,
+                bytes.len(),
+                connection.server.port
+            )
+        }
+        Output::Stream(_, (), StreamEvent::Gap { side, bytes }) => format!("{side:?} gap {bytes}"),
+        Output::Stream(_, (), StreamEvent::Closed) => "closed".into(),
+    }
+}
+
+#[test]
+fn an_entry_costs_no_more_than_128_bytes() {
+    assert!(
+        size_of::<Option<Flow<()>>>() + size_of::<u32>() * 2 <= 128,
+        "{}",
+        size_of::<Flow<()>>()
+    );
+}
+
+#[test]
+fn a_connection_is_followed_from_its_handshake() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    let expected = [
+        "heard 2 50000->135",
+        "Client 3 28 bytes to 135",
+        "Server 4 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.finish(), expected);
+}
+
+#[test]
+fn a_foreign_connection_is_heard_of_and_nothing_more() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, b"GET / HTTP/1.1\r\n\r\n");
+    rig.send(server(), client(), 901, 119, b"HTTP/1.1 200 OK\r\n\r\n");
+    assert_eq!(rig.flows.counters().rpc, 0);
+    assert_eq!(rig.finish(), ["heard 2 50000->135"]);
+}
+
+#[test]
+fn mid_stream_the_sender_of_a_response_is_the_server() {
+    let mut rig = Rig::new();
+    rig.send(server(), client(), 901, 129, &pdu(2, 1));
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    let expected = [
+        "heard 1 135->50000",
+        "Server 1 28 bytes to 135",
+        "Client 2 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.finish(), expected);
+}
+
+#[test]
+fn a_connection_picked_up_inside_a_pdu_is_recognised_at_the_next_one() {
+    let mut rig = Rig::new();
+    rig.send(client(), server(), 100, 900, &[0xaa; 50]);
+    rig.send(client(), server(), 150, 900, &pdu(0, 2));
+    assert_eq!(
+        rig.finish(),
+        ["heard 1 50000->135", "Client 2 28 bytes to 135", "closed"]
+    );
+}
+
+#[test]
+fn first_bytes_that_come_late_or_one_by_one_are_waited_for() {
+    let bind = pdu(11, 1);
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 121, 901, &bind[20..]);
+    for (index, byte) in bind[..20].iter().enumerate() {
+        rig.send(client(), server(), 101 + u32::try_from(index).unwrap(), 901, &[*byte]);
+    }
+    let lines = rig.finish();
+    assert_eq!(lines.len(), 1 + 20 + 1 + 1, "{lines:?}");
+    assert_eq!(lines[21], "Client 3 8 bytes to 135");
+}
+
+#[test]
+fn a_gap_is_declared_when_the_server_answers_what_was_never_seen() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(client(), server(), 157, 901, &pdu(0, 3));
+    rig.send(server(), client(), 901, 185, &pdu(2, 3));
+    let lines = rig.finish();
+    assert_eq!(
+        lines[2..5],
+        ["Client gap 28", "Client 4 28 bytes to 135", "Server 5 28 bytes to 135"]
+    );
+}
+
+#[test]
+fn a_fin_is_no_missing_byte() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let fin = rig.segment(client(), server(), 129, &[]);
+    rig.play(&Segment {
+        fin: true,
+        acknowledgement: Some(901),
+        ..fin
+    });
+    rig.send(server(), client(), 901, 130, &[]);
+    assert_eq!(
+        rig.finish(),
+        ["heard 2 50000->135", "Client 3 28 bytes to 135", "closed"]
+    );
+}
+
+#[test]
+fn the_same_ports_used_again_are_another_connection() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.shake_hands(7_000_000, 9_000_000);
+    rig.send(client(), server(), 7_000_001, 9_000_001, &pdu(11, 1));
+    let lines = rig.finish();
+    assert_eq!(
+        lines[1..],
+        [
+            "Client 3 28 bytes to 135",
+            "closed",
+            "heard 5 50000->135",
+            "Client 6 28 bytes to 135",
+            "closed"
+        ]
+    );
+}
+
+#[test]
+fn a_syn_that_nobody_answers_does_not_end_a_connection() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let decoy = rig.segment(client(), server(), 5_555_555, &[]);
+    rig.play(&Segment { syn: true, ..decoy });
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    let expected = [
+        "heard 2 50000->135",
+        "Client 3 28 bytes to 135",
+        "Server 5 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.finish(), expected);
+}
+
+#[test]
+fn what_follows_a_reset_within_the_linger_time_is_still_read() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let reset = rig.segment(client(), server(), 129, &[]);
+    rig.play(&Segment { rst: true, ..reset });
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    rig.frame += 10_000;
+    rig.send(end(7, 1), end(8, 2), 1, 1, b"later");
+    let expected = [
+        "heard 2 50000->135",
+        "Client 3 28 bytes to 135",
+        "Server 5 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.lines[..4], expected);
+}
+
+#[test]
+fn an_unanswered_syn_is_not_heard() {
+    let mut rig = Rig::new();
+    let syn = rig.segment(client(), server(), 100, &[]);
+    rig.play(&Segment { syn: true, ..syn });
+    let refusal = rig.segment(server(), client(), 0, &[]);
+    rig.play(&Segment {
+        rst: true,
+        acknowledgement: Some(101),
+        ..refusal
+    });
+    assert!(rig.finish().is_empty());
+}
