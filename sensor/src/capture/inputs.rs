@@ -113,3 +113,79 @@ fn is_capture(path: &Path) -> std::io::Result<bool> {
     let decompressed = Stored::open(path)?.take(12).read_to_end(&mut first);
     Ok(decompressed.is_ok() && file::recognise(&first))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::ByteOrder;
+    use super::super::testing::Writer;
+    use super::*;
+
+    /// A folder of its own for one test, gone with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("dcom-sensor-{}-{test}", std::process::id()));
+            fs::create_dir_all(path.join("deeper")).unwrap();
+            let capture = Writer::new(ByteOrder::Little).pcap_header(0xa1b2_c3d4, 0, 1).bytes;
+            fs::write(path.join("b.pcap"), &capture).unwrap();
+            fs::write(path.join("a.bin"), &capture).unwrap();
+            fs::write(
+                path.join("deeper/c"),
+                zstd::stream::encode_all(&capture[..], 1).unwrap(),
+            )
+            .unwrap();
+            fs::write(path.join("notes.pcap"), "no capture for all its name").unwrap();
+            fs::write(path.join("empty.pcap"), "").unwrap();
+            Self(path)
+        }
+
+        fn files(&self, names: &[&str]) -> Vec<Input> {
+            names.iter().map(|name| Input::File(self.0.join(name))).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_gives_its_captures_sorted_and_leaves_the_rest_out() {
+        let folder = Folder::new("folder");
+        let (inputs, errors) = expand(std::slice::from_ref(&folder.0));
+        assert!(errors.is_empty());
+        assert_eq!(inputs, folder.files(&["a.bin", "b.pcap", "deeper/c"]));
+    }
+
+    #[test]
+    fn a_pattern_gives_what_it_matches_and_a_file_is_never_left_out() {
+        let folder = Folder::new("pattern");
+        let (inputs, errors) = expand(&[folder.0.join("*.pcap"), PathBuf::from("-"), folder.0.join("a.bin")]);
+        assert!(errors.is_empty());
+        let mut expected = folder.files(&["b.pcap", "empty.pcap", "notes.pcap"]);
+        expected.push(Input::Stdin);
+        expected.extend(folder.files(&["a.bin"]));
+        assert_eq!(inputs, expected);
+        assert_eq!(Input::Stdin.to_string(), "-");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_and_the_others_are_kept() {
+        let folder = Folder::new("missing");
+        fs::create_dir(folder.0.join("nothing")).unwrap();
+        let (inputs, errors) = expand(&[
+            folder.0.join("x.pcap"),
+            folder.0.join("b.pcap"),
+            folder.0.join("nothing"),
+            "[".into(),
+        ]);
+        assert_eq!(inputs, folder.files(&["b.pcap"]));
+        assert!(matches!(errors[0].cause, Cause::NoMatch));
+        assert!(matches!(errors[1].cause, Cause::NoCaptureInFolder));
+        assert!(matches!(errors[2].cause, Cause::Pattern(_)));
+    }
+}

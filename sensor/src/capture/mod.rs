@@ -6,6 +6,8 @@ mod inputs;
 mod pcap;
 mod pcapng;
 mod stored;
+#[cfg(test)]
+mod testing;
 mod window;
 
 pub use error::{CaptureError, Cause};

@@ -347,3 +347,236 @@ fn too_short(what: &'static str, claimed: u32, least: u32) -> Cause {
         least: u64::from(least),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Writer, read};
+    use super::*;
+
+    fn little() -> Writer {
+        Writer::new(ByteOrder::Little).section()
+    }
+
+    #[test]
+    fn interfaces_of_one_file_have_their_own_link_types() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let file = Writer::new(order).section().interface(1, 0, &[]).interface(228, 0, &[]);
+            let file = file.enhanced(1, 5, b"raw").enhanced(0, 6, b"ether");
+            let (seen, error) = read(&file.bytes);
+            assert!(error.is_none());
+            let told: Vec<_> = seen
+                .iter()
+                .map(|frame| (frame.link_type, frame.time, frame.bytes.as_slice()))
+                .collect();
+            assert_eq!(told, [(228, 5_000, b"raw".as_slice()), (1, 6_000, b"ether".as_slice())]);
+        }
+    }
+
+    #[test]
+    fn each_section_has_its_own_byte_order_and_interfaces() {
+        let mut file = little()
+            .interface(1, 0, &[])
+            .interface(1, 0, &[])
+            .enhanced(1, 1, b"one")
+            .bytes;
+        file.extend(
+            Writer::new(ByteOrder::Big)
+                .section()
+                .interface(101, 0, &[])
+                .enhanced(0, 2, b"two")
+                .bytes,
+        );
+        let (seen, error) = read(&file);
+        assert!(error.is_none());
+        assert_eq!((seen[1].number, seen[1].link_type, seen[1].time), (2, 101, 2_000));
+
+        let end = file.len();
+        file.extend(Writer::new(ByteOrder::Big).enhanced(1, 3, b"three").bytes);
+        let error = read(&file).1.unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!("test: offset {end}: the packet is from interface 1, the section describes 1")
+        );
+    }
+
+    #[test]
+    fn time_has_the_resolution_of_its_interface() {
+        for (exponent, ticks, nanoseconds) in [
+            (0_u8, 3, 3_000_000_000),
+            (3, 1_500, 1_500_000_000),
+            (6, 7, 7_000),
+            (9, 7, 7),
+            (12, 7_999, 7),
+            (127, u64::MAX, 0),
+            (0x80, 2, 2_000_000_000),
+            (0x8a, 1_536, 1_500_000_000),
+            (0xa0, 3 << 31, 1_500_000_000),
+            (0xff, u64::MAX, 0),
+            (9, u64::MAX, i64::MAX),
+        ] {
+            let file = little().interface(1, 0, &[(9, &[exponent])]).enhanced(0, ticks, b"");
+            assert_eq!(read(&file.bytes).0[0].time, nanoseconds, "{exponent:#x} {ticks}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_added_to_an_interface_with_an_offset() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let seconds: i64 = -2;
+            let bytes = if order == ByteOrder::Big {
+                seconds.to_be_bytes()
+            } else {
+                seconds.to_le_bytes()
+            };
+            let file = Writer::new(order)
+                .section()
+                .interface(1, 0, &[(2, b"eth0"), (14, &bytes), (0, b"")]);
+            let (seen, _) = read(&file.enhanced(0, 5_000_000, b"").bytes);
+            assert_eq!(seen[0].time, 3_000_000_000);
+        }
+    }
+
+    #[test]
+    fn a_simple_packet_has_the_first_interface_and_the_time_before_it() {
+        let file = little().interface(147, 4, &[]).interface(1, 0, &[]).enhanced(1, 9, b"");
+        let simple = Writer::new(ByteOrder::Little).u32(10).raw(b"abcd");
+        let (seen, error) = read(&file.block(3, &simple.bytes).bytes);
+        assert!(error.is_none());
+        assert_eq!(
+            (seen[1].link_type, seen[1].time, seen[1].original_length),
+            (147, 9_000, 10)
+        );
+        assert_eq!(seen[1].bytes, b"abcd");
+    }
+
+    #[test]
+    fn a_simple_packet_ends_where_its_padding_begins() {
+        let simple = Writer::new(ByteOrder::Little).u32(3).raw(b"abc\0");
+        let (seen, _) = read(&little().interface(1, 0, &[]).block(3, &simple.bytes).bytes);
+        assert_eq!(seen[0].bytes, b"abc");
+    }
+
+    #[test]
+    fn the_obsolete_packet_block_is_read() {
+        let body = Writer::new(ByteOrder::Big)
+            .u16(1)
+            .u16(77)
+            .ticks(8)
+            .u32(2)
+            .u32(60)
+            .raw(b"hi\0\0");
+        let file = Writer::new(ByteOrder::Big)
+            .section()
+            .interface(1, 0, &[])
+            .interface(12, 0, &[]);
+        let (seen, error) = read(&file.block(2, &body.bytes).bytes);
+        assert!(error.is_none());
+        assert_eq!(
+            (seen[0].link_type, seen[0].time, seen[0].original_length),
+            (12, 8_000, 60)
+        );
+        assert_eq!(seen[0].bytes, b"hi");
+    }
+
+    #[test]
+    fn unknown_blocks_are_passed_over() {
+        let file = little()
+            .block(0x8000_1234, b"whatever")
+            .interface(1, 0, &[])
+            .block(5, &[0; 12]);
+        let (seen, error) = read(&file.enhanced(0, 1, b"x").block(10, b"").bytes);
+        assert!(error.is_none());
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn damaged_options_cost_neither_interface_nor_packet() {
+        let interface = Writer::new(ByteOrder::Little)
+            .u16(1)
+            .u16(0)
+            .u32(0)
+            .u16(9)
+            .u16(0xffff)
+            .raw(&[9, 0, 0, 0]);
+        let packet = Writer::new(ByteOrder::Little)
+            .u32(0)
+            .ticks(4)
+            .u32(4)
+            .u32(4)
+            .raw(b"data")
+            .u16(1)
+            .u16(0xffff);
+        let (seen, error) = read(&little().block(1, &interface.bytes).block(6, &packet.bytes).bytes);
+        assert!(error.is_none());
+        assert_eq!((seen[0].time, seen[0].bytes.as_slice()), (4_000, b"data".as_slice()));
+    }
+
+    #[test]
+    fn lengths_that_disagree_are_told_at_their_block() {
+        let file = little().interface(1, 0, &[]).enhanced(0, 1, b"first");
+        let damaged = file.bytes.len();
+        let mut file = file.enhanced(0, 1, b"second").bytes;
+        let last = file.len() - 4;
+        file[last] += 4;
+        let (seen, error) = read(&file);
+        assert_eq!(seen.len(), 1);
+        let told = format!("test: offset {damaged}: the block says 40 bytes at its start, 44 at its end");
+        assert_eq!(error.unwrap().to_string(), told);
+    }
+
+    #[test]
+    fn a_packet_beyond_its_block_is_damage() {
+        let body = Writer::new(ByteOrder::Little)
+            .u32(0)
+            .ticks(4)
+            .u32(500)
+            .u32(500)
+            .raw(b"data");
+        let error = read(&little().interface(1, 0, &[]).block(6, &body.bytes).bytes)
+            .1
+            .unwrap();
+        assert!(
+            matches!(error.cause, Cause::PacketOutsideBlock { packet: 500, room: 4 }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn blocks_too_short_for_themselves_are_damage() {
+        for (block_type, length) in [(7, 8), (1, 16), (3, 12), (6, 28), (2, 28)] {
+            let body = vec![0; (length as usize).saturating_sub(12)];
+            let bytes = little()
+                .interface(1, 0, &[])
+                .u32(block_type)
+                .u32(length)
+                .raw(&body)
+                .u32(length)
+                .bytes;
+            let error = read(&bytes).1.unwrap();
+            assert!(
+                matches!(error.cause, Cause::TooShort { .. }),
+                "{block_type} {length}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_block_of_four_gigabytes_is_damage() {
+        let file = little().u32(6).u32(u32::MAX - 3).raw(&[0; 40]);
+        let error = read(&file.bytes).1.unwrap();
+        assert!(matches!(error.cause, Cause::TooLong { .. }), "{error}");
+    }
+
+    #[test]
+    fn more_interfaces_than_are_kept_end_the_reading() {
+        let mut file = little();
+        for _ in 0..=MOST_INTERFACES {
+            file = file.interface(1, 0, &[]);
+        }
+        let error = read(&file.bytes).1.unwrap();
+        assert!(
+            matches!(error.cause, Cause::TooManyInterfaces(MOST_INTERFACES)),
+            "{error}"
+        );
+    }
+}

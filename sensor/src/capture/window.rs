@@ -7,7 +7,7 @@ use super::error::{Cause, Fault};
 use super::stored::Stored;
 
 /// Large enough that a read costs little, small enough to stay in the processor's cache.
-const INITIAL: usize = 1024 * 1024;
+const INITIAL: usize = 256 * 1024;
 
 /// A sliding view of a capture's uncompressed bytes.
 ///
