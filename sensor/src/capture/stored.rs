@@ -12,7 +12,7 @@ use super::error::Cause;
 const COMPRESSED_BUFFER: usize = 64 * 1024;
 /// How much a gzip stream is asked for at a time. What the decoder has written when it meets damage is lost
 /// with that call, so the calls are small enough to lose little and large enough to cost nothing.
-const GZIP_STEP: usize = 4 * 1024;
+const GZIP_STEP: usize = 16 * 1024;
 
 /// The uncompressed bytes of an input.
 pub(super) struct Stored {
