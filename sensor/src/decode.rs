@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::capture::At;
+use etherparse::{IpNumber, LaxIpSlice, TcpSlice};
+
+use crate::capture::{At, Frame, LinkType};
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,4 +49,682 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// Payload bytes that the snap length cut off after `payload`.
     pub cut: u32,
+}
+
+/// What became of the frames. Each frame is counted in exactly one of `segments`, `unknown_link_type`, `not_ip`,
+/// `fragments`, `not_tcp` and `malformed`; the rest says what was odd about them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecodeCounters {
+    /// Frames pushed.
+    pub frames: u64,
+    /// Captured bytes in them.
+    pub bytes: u64,
+    /// TCP segments handed on.
+    pub segments: u64,
+    /// Frames of a link type that is not read here.
+    pub unknown_link_type: u64,
+    /// Frames that carry something else than IP: ARP, LLDP, spanning tree.
+    pub not_ip: u64,
+    /// IP fragments, first ones included.
+    pub fragments: u64,
+    /// IP packets that carry something else than TCP.
+    pub not_tcp: u64,
+    /// Frames whose headers contradict themselves or end before they are complete.
+    pub malformed: u64,
+    /// Packets whose IP length is zero (segmentation offload) or less than the header: the captured length was taken.
+    pub zero_total_length: u64,
+    /// IPv4 headers with a wrong checksum, as offload leaves them.
+    pub bad_ipv4_checksum: u64,
+    /// TCP segments with a wrong checksum, among those captured whole.
+    pub bad_tcp_checksum: u64,
+    /// IP packets that are longer than what was captured of them.
+    pub cut_by_snap_length: u64,
+}
+
+/// Takes the frames of any link apart, down to TCP.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    counters: DecodeCounters,
+}
+
+/// Why a frame gave no segment.
+#[derive(Clone, Copy, Debug)]
+enum Unread {
+    LinkType,
+    NotIp,
+    Fragment,
+    NotTcp,
+    Malformed,
+}
+
+impl Decoder {
+    /// The TCP segment in a frame. `None` when there is none or it cannot be read: the counters say which.
+    #[inline]
+    pub fn push<'a>(&mut self, frame: &Frame<'a>) -> Option<Segment<'a>> {
+        self.counters.frames += 1;
+        self.counters.bytes += frame.bytes.len() as u64;
+        let unread = match self.segment(frame) {
+            Ok(segment) => {
+                self.counters.segments += 1;
+                return Some(segment);
+            }
+            Err(unread) => unread,
+        };
+        let counter = match unread {
+            Unread::LinkType => &mut self.counters.unknown_link_type,
+            Unread::NotIp => &mut self.counters.not_ip,
+            Unread::Fragment => &mut self.counters.fragments,
+            Unread::NotTcp => &mut self.counters.not_tcp,
+            Unread::Malformed => &mut self.counters.malformed,
+        };
+        *counter += 1;
+        None
+    }
+
+    /// What became of the frames so far.
+    pub fn counters(&self) -> &DecodeCounters {
+        &self.counters
+    }
+
+    #[inline]
+    fn segment<'a>(&mut self, frame: &Frame<'a>) -> Result<Segment<'a>, Unread> {
+        let (vlan, bytes) = link(frame.link_type, frame.bytes)?;
+        let missing = (frame.original_length as usize).saturating_sub(frame.bytes.len());
+        let packet = self.packet(bytes, missing)?;
+        let tcp = TcpSlice::from_slice(packet.payload).map_err(|_| Unread::Malformed)?;
+        if packet.cut == 0 && !packet.tcp_checksum_is_right() {
+            self.counters.bad_tcp_checksum += 1;
+        }
+        Ok(Segment {
+            at: frame.at,
+            vlan,
+            source: Endpoint {
+                address: packet.source,
+                port: tcp.source_port(),
+            },
+            destination: Endpoint {
+                address: packet.destination,
+                port: tcp.destination_port(),
+            },
+            sequence: tcp.sequence_number(),
+            acknowledgement: tcp.ack().then(|| tcp.acknowledgment_number()),
+            syn: tcp.syn(),
+            fin: tcp.fin(),
+            rst: tcp.rst(),
+            payload: tcp.payload(),
+            cut: u32::try_from(packet.cut).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Reads the IP header and its extensions. `missing` is what the snap length took from the frame's end.
+    #[inline]
+    fn packet<'a>(&mut self, bytes: &'a [u8], missing: usize) -> Result<Packet<'a>, Unread> {
+        let (ip, stopped) = LaxIpSlice::from_slice(bytes).map_err(|_| Unread::Malformed)?;
+        let payload = ip.payload();
+        let (source, destination, claimed) = match &ip {
+            LaxIpSlice::Ipv4(ipv4) => {
+                let header = ipv4.header();
+                if fold(sum(header.slice())) != 0xffff {
+                    self.counters.bad_ipv4_checksum += 1;
+                }
+                let total = usize::from(header.total_len());
+                let claimed = (total >= header.slice().len()).then_some(total);
+                (
+                    IpAddr::V4(header.source_addr()),
+                    IpAddr::V4(header.destination_addr()),
+                    claimed,
+                )
+            }
+            LaxIpSlice::Ipv6(ipv6) => {
+                let header = ipv6.header();
+                let claimed = match usize::from(header.payload_length()) {
+                    0 => None,
+                    length => Some(header.slice().len() + length),
+                };
+                (
+                    IpAddr::V6(header.source_addr()),
+                    IpAddr::V6(header.destination_addr()),
+                    claimed,
+                )
+            }
+        };
+        if claimed.is_none() {
+            self.counters.zero_total_length += 1;
+        }
+        let cut = claimed.map_or(missing, |claimed| claimed.saturating_sub(bytes.len()));
+        if cut > 0 {
+            self.counters.cut_by_snap_length += 1;
+        }
+        if payload.fragmented {
+            // Here the fragments of a packet are to be joined; until then none of them is read, as the first alone
+            // would leave a hole in its stream that nothing fills.
+            return Err(Unread::Fragment);
+        }
+        if stopped.is_some() {
+            return Err(Unread::Malformed);
+        }
+        // Tunnels (IP in IP, GRE, VXLAN) are to be unwrapped here, before anything else than TCP is let go.
+        if payload.ip_number != IpNumber::TCP {
+            return Err(Unread::NotTcp);
+        }
+        Ok(Packet {
+            source,
+            destination,
+            payload: payload.payload,
+            cut,
+        })
+    }
+}
+
+/// The TCP part of an IP packet.
+struct Packet<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    payload: &'a [u8],
+    /// How much of the payload was not captured.
+    cut: usize,
+}
+
+impl Packet<'_> {
+    /// RFC 9293 3.1 Header Format: the sum over a pseudo header and the segment.
+    #[inline]
+    fn tcp_checksum_is_right(&self) -> bool {
+        let addresses = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => sum(&source.octets()) + sum(&destination.octets()),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => sum(&source.octets()) + sum(&destination.octets()),
+            _ => return true,
+        };
+        // The length is a 32-bit number in network order; its halves are summed like any other two bytes.
+        let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        let pseudo = addresses + sum(&length.to_be_bytes()) + sum(&[0, IpNumber::TCP.0]);
+        fold(pseudo + sum(self.payload)) == 0xffff
+    }
+}
+
+/// RFC 1071 2(B) Byte Order Independence: the words are summed as this machine sees them, two at a time.
+#[inline]
+fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    total + u64::from(u32::from_ne_bytes(last))
+}
+
+/// The carries of a sum brought back into 16 bits; all ones over bytes that hold a right checksum.
+#[inline]
+fn fold(mut sum: u64) -> u64 {
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    sum
+}
+
+const ETHERNET: LinkType = LinkType(1);
+const NULL: LinkType = LinkType(0);
+const LOOP: LinkType = LinkType(108);
+const LINUX_SLL: LinkType = LinkType(113);
+const LINUX_SLL2: LinkType = LinkType(276);
+/// Raw IP has its official number, those that two BSDs wrote to files, and one for each version.
+const RAW_IP: [LinkType; 5] = [LinkType(101), LinkType(12), LinkType(14), LinkType(228), LinkType(229)];
+
+/// The address families of IPv4 and IPv6 on the systems that write NULL and LOOP.
+const ADDRESS_FAMILIES: [u32; 5] = [2, 10, 24, 28, 30];
+
+/// Takes the link-layer header off: the VLAN tags, and bytes that begin with an IP header.
+#[inline]
+fn link(link_type: LinkType, bytes: &[u8]) -> Result<(VlanTags, &[u8]), Unread> {
+    match link_type {
+        ETHERNET => ether_type(bytes, 12),
+        LINUX_SLL => ether_type(bytes, 14),
+        LINUX_SLL2 => {
+            // The protocol comes first here and the payload after twenty bytes.
+            let (header, payload) = bytes.split_at_checked(20).ok_or(Unread::Malformed)?;
+            tags([header[0], header[1]], payload)
+        }
+        NULL | LOOP => {
+            let (family, payload) = bytes.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
+            // LOOP is in network order, NULL in that of the machine that captured: both are tried for both.
+            let known = [u32::from_le_bytes(*family), u32::from_be_bytes(*family)];
+            if known.iter().any(|family| ADDRESS_FAMILIES.contains(family)) {
+                Ok((VlanTags::default(), payload))
+            } else {
+                Err(Unread::NotIp)
+            }
+        }
+        _ if RAW_IP.contains(&link_type) => Ok((VlanTags::default(), bytes)),
+        _ => Err(Unread::LinkType),
+    }
+}
+
+#[inline]
+fn ether_type(bytes: &[u8], at: usize) -> Result<(VlanTags, &[u8]), Unread> {
+    let (ether_type, payload) = bytes
+        .get(at..)
+        .and_then(<[u8]>::split_first_chunk)
+        .ok_or(Unread::Malformed)?;
+    tags(*ether_type, payload)
+}
+
+/// Goes over any number of tags; of more than two, the outer two are kept.
+#[inline]
+fn tags(mut ether_type: [u8; 2], mut payload: &[u8]) -> Result<(VlanTags, &[u8]), Unread> {
+    let mut vlan = VlanTags::default();
+    loop {
+        match u16::from_be_bytes(ether_type) {
+            0x0800 | 0x86dd => return Ok((vlan, payload)),
+            // 802.1Q, 802.1ad, and what switches used for the outer tag before that.
+            0x8100 | 0x88a8 | 0x9100 => {
+                let (tag, rest) = payload.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
+                if let Some(id) = vlan.ids.get_mut(usize::from(vlan.count)) {
+                    *id = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+                    vlan.count += 1;
+                }
+                ether_type = [tag[2], tag[3]];
+                payload = rest;
+            }
+            _ => return Err(Unread::NotIp),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use etherparse::{IpFragOffset, Ipv4Header, PacketBuilder, SingleVlanHeader, TcpHeader, VlanHeader, VlanId};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    const PAYLOAD: &[u8] = b"odd payload";
+    const CLIENT: [u8; 4] = [10, 0, 0, 1];
+    const SERVER: [u8; 4] = [10, 0, 0, 2];
+
+    fn frame(link_type: u16, bytes: &[u8]) -> Frame<'_> {
+        let at = At {
+            frame: 9,
+            time: Timestamp(7),
+            input: 0,
+        };
+        Frame {
+            at,
+            link_type: LinkType(link_type),
+            bytes,
+            original_length: u32::try_from(bytes.len()).unwrap(),
+        }
+    }
+
+    fn tcp() -> TcpHeader {
+        let mut header = TcpHeader::new(49_152, 135, 0xfedc_ba98, 1_024);
+        (header.ack, header.acknowledgment_number) = (true, 77);
+        header
+    }
+
+    fn ipv4() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        PacketBuilder::ipv4(CLIENT, SERVER, 64)
+            .tcp_header(tcp())
+            .write(&mut bytes, PAYLOAD)
+            .unwrap();
+        bytes
+    }
+
+    fn ipv6() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let (source, destination) = (Ipv6Addr::LOCALHOST.octets(), Ipv6Addr::from(2).octets());
+        PacketBuilder::ipv6(source, destination, 64)
+            .tcp_header(tcp())
+            .write(&mut bytes, PAYLOAD)
+            .unwrap();
+        bytes
+    }
+
+    fn ethernet(ether_type: u16, packet: &[u8]) -> Vec<u8> {
+        [&[2; 12][..], &ether_type.to_be_bytes(), packet].concat()
+    }
+
+    /// Payload and missing bytes of a frame's segment, and the counters after it.
+    fn one(frame: &Frame<'_>) -> (Option<(Vec<u8>, u32)>, DecodeCounters) {
+        let mut decoder = Decoder::default();
+        let segment = decoder
+            .push(frame)
+            .map(|segment| (segment.payload.to_vec(), segment.cut));
+        (segment, *decoder.counters())
+    }
+
+    /// The counters after a frame with a segment and nothing odd.
+    fn ordinary(frame: &Frame<'_>) -> DecodeCounters {
+        DecodeCounters {
+            frames: 1,
+            bytes: frame.bytes.len() as u64,
+            segments: 1,
+            ..DecodeCounters::default()
+        }
+    }
+
+    /// The frame's payload is whole and nothing about it is odd.
+    fn assert_plain(link_type: u16, bytes: &[u8]) {
+        let frame = frame(link_type, bytes);
+        assert_eq!(
+            one(&frame),
+            (Some((PAYLOAD.to_vec(), 0)), ordinary(&frame)),
+            "link type {link_type}"
+        );
+    }
+
+    #[test]
+    fn every_field_of_a_segment_is_read() {
+        let bytes = ethernet(0x0800, &ipv4());
+        let segment = Decoder::default().push(&frame(1, &bytes)).unwrap();
+        assert_eq!(
+            segment.at,
+            At {
+                frame: 9,
+                time: Timestamp(7),
+                input: 0
+            }
+        );
+        assert_eq!(
+            segment.source,
+            Endpoint {
+                address: Ipv4Addr::from(CLIENT).into(),
+                port: 49_152
+            }
+        );
+        assert_eq!(
+            segment.destination,
+            Endpoint {
+                address: Ipv4Addr::from(SERVER).into(),
+                port: 135
+            }
+        );
+        assert_eq!((segment.sequence, segment.acknowledgement), (0xfedc_ba98, Some(77)));
+        assert_eq!((segment.syn, segment.fin, segment.rst), (false, false, false));
+        assert_eq!((segment.payload, segment.cut), (PAYLOAD, 0));
+        assert_eq!(segment.vlan, VlanTags::default());
+    }
+
+    #[test]
+    fn ipv6_addresses_are_read() {
+        let bytes = ipv6();
+        let segment = Decoder::default().push(&frame(229, &bytes)).unwrap();
+        assert_eq!(
+            segment.source,
+            Endpoint {
+                address: Ipv6Addr::LOCALHOST.into(),
+                port: 49_152
+            }
+        );
+        assert_eq!(
+            segment.destination,
+            Endpoint {
+                address: Ipv6Addr::from(2).into(),
+                port: 135
+            }
+        );
+    }
+
+    #[test]
+    fn flags_stand_for_themselves() {
+        let told = |bytes: &[u8]| {
+            let segment = Decoder::default()
+                .push(&frame(101, bytes))
+                .map(|s| (s.syn, s.fin, s.rst, s.acknowledgement));
+            segment.unwrap()
+        };
+        let mut bytes = Vec::new();
+        PacketBuilder::ipv4(CLIENT, SERVER, 64)
+            .tcp(1, 2, 3, 4)
+            .syn()
+            .write(&mut bytes, b"")
+            .unwrap();
+        assert_eq!(told(&bytes), (true, false, false, None));
+        bytes.clear();
+        PacketBuilder::ipv4(CLIENT, SERVER, 64)
+            .tcp(1, 2, 3, 4)
+            .fin()
+            .ack(5)
+            .write(&mut bytes, b"")
+            .unwrap();
+        assert_eq!(told(&bytes), (false, true, false, Some(5)));
+        bytes.clear();
+        PacketBuilder::ipv4(CLIENT, SERVER, 64)
+            .tcp(1, 2, 3, 4)
+            .rst()
+            .write(&mut bytes, b"")
+            .unwrap();
+        assert_eq!(told(&bytes), (false, false, true, None));
+    }
+
+    #[test]
+    fn every_link_type_leads_to_the_packet() {
+        for (ether_type, packet) in [(0x0800_u16, ipv4()), (0x86dd, ipv6())] {
+            assert_plain(1, &ethernet(ether_type, &packet));
+            for raw in [12, 14, 101, 228, 229] {
+                assert_plain(raw, &packet);
+            }
+            let protocol = ether_type.to_be_bytes();
+            assert_plain(
+                113,
+                &[&[0, 0, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0][..], &protocol, &packet].concat(),
+            );
+            assert_plain(276, &[&protocol[..], &[0; 18], &packet].concat());
+            for family in [2_u32, 10, 24, 28, 30] {
+                for link_type in [0, 108] {
+                    assert_plain(link_type, &[&family.to_le_bytes()[..], &packet].concat());
+                    assert_plain(link_type, &[&family.to_be_bytes()[..], &packet].concat());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_outer_two_of_any_number_of_tags_are_kept() {
+        let tag = |id: u16, next: u16| [(id | 0xe000).to_be_bytes(), next.to_be_bytes()].concat();
+        for (first, tags, ids, count) in [
+            (0x8100, tag(5, 0x0800), [5, 0], 1),
+            (0x88a8, [tag(100, 0x8100), tag(4_094, 0x0800)].concat(), [100, 4_094], 2),
+            (
+                0x9100,
+                [tag(1, 0x9100), tag(2, 0x88a8), tag(3, 0x8100), tag(4, 0x0800)].concat(),
+                [1, 2],
+                2,
+            ),
+        ] {
+            let bytes = ethernet(first, &[tags, ipv4()].concat());
+            let segment = Decoder::default().push(&frame(1, &bytes)).unwrap();
+            assert_eq!((segment.vlan, segment.payload), (VlanTags { ids, count }, PAYLOAD));
+        }
+    }
+
+    #[test]
+    fn tags_are_where_etherparse_writes_them() {
+        let mut bytes = Vec::new();
+        let vlan = SingleVlanHeader {
+            vlan_id: VlanId::try_new(300).unwrap(),
+            ..Default::default()
+        };
+        let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).vlan(VlanHeader::Single(vlan));
+        builder
+            .ipv4(CLIENT, SERVER, 9)
+            .tcp_header(tcp())
+            .write(&mut bytes, PAYLOAD)
+            .unwrap();
+        let segment = Decoder::default().push(&frame(1, &bytes)).unwrap();
+        assert_eq!(
+            (segment.vlan, segment.payload),
+            (
+                VlanTags {
+                    ids: [300, 0],
+                    count: 1
+                },
+                PAYLOAD
+            )
+        );
+    }
+
+    #[test]
+    fn padding_and_check_sequence_are_no_payload() {
+        assert_plain(1, &[ethernet(0x0800, &ipv4()), vec![0x55; 23]].concat());
+        assert_plain(1, &[ethernet(0x86dd, &ipv6()), vec![0x55; 4]].concat());
+    }
+
+    #[test]
+    fn offloaded_packets_without_a_length_are_read_to_the_captured_end() {
+        let mut packet = ipv4();
+        packet[2..4].fill(0);
+        let bytes = ethernet(0x0800, &packet);
+        let (segment, counters) = one(&frame(1, &bytes));
+        assert_eq!(segment, Some((PAYLOAD.to_vec(), 0)));
+        assert_eq!(
+            (
+                counters.zero_total_length,
+                counters.bad_ipv4_checksum,
+                counters.bad_tcp_checksum
+            ),
+            (1, 1, 0)
+        );
+
+        let mut packet = ipv6();
+        packet[4..6].fill(0);
+        let (segment, counters) = one(&frame(229, &packet));
+        assert_eq!(segment, Some((PAYLOAD.to_vec(), 0)));
+        assert_eq!((counters.zero_total_length, counters.bad_tcp_checksum), (1, 0));
+    }
+
+    #[test]
+    fn an_offloaded_packet_that_the_snap_length_cut_says_what_is_missing() {
+        let mut packet = ipv4();
+        packet[2..4].fill(0);
+        let mut frame = frame(101, &packet);
+        frame.original_length += 4_000;
+        let (segment, counters) = one(&frame);
+        assert_eq!(segment, Some((PAYLOAD.to_vec(), 4_000)));
+        assert_eq!((counters.cut_by_snap_length, counters.bad_tcp_checksum), (1, 0));
+    }
+
+    #[test]
+    fn wrong_checksums_are_counted_and_read_all_the_same() {
+        let mut packet = ipv4();
+        packet[10] ^= 1;
+        packet[36] ^= 1;
+        let four = frame(101, &packet);
+        let expected = DecodeCounters {
+            bad_ipv4_checksum: 1,
+            bad_tcp_checksum: 1,
+            ..ordinary(&four)
+        };
+        assert_eq!(one(&four), (Some((PAYLOAD.to_vec(), 0)), expected));
+
+        let mut packet = ipv6();
+        packet[56] ^= 1;
+        let six = frame(101, &packet);
+        let expected = DecodeCounters {
+            bad_tcp_checksum: 1,
+            ..ordinary(&six)
+        };
+        assert_eq!(one(&six), (Some((PAYLOAD.to_vec(), 0)), expected));
+    }
+
+    #[test]
+    fn what_the_snap_length_cut_is_measured_by_the_ip_length() {
+        for (ether_type, packet) in [(0x0800, ipv4()), (0x86dd, ipv6())] {
+            let whole = ethernet(ether_type, &packet);
+            let mut cut = frame(1, &whole[..whole.len() - 4]);
+            cut.original_length += 64;
+            let expected = DecodeCounters {
+                cut_by_snap_length: 1,
+                ..ordinary(&cut)
+            };
+            assert_eq!(one(&cut), (Some((PAYLOAD[..PAYLOAD.len() - 4].to_vec(), 4)), expected));
+
+            let headers = frame(1, &whole[..whole.len() - PAYLOAD.len() - 1]);
+            let (segment, counters) = one(&headers);
+            assert_eq!((segment, counters.malformed, counters.cut_by_snap_length), (None, 1, 1));
+        }
+    }
+
+    #[test]
+    fn extension_headers_lie_between_ipv6_and_tcp() {
+        let mut packet = ipv6();
+        let tcp = packet.split_off(40);
+        // Hop-by-hop options, then an atomic fragment: one that is the whole packet.
+        packet[6] = 0;
+        packet[4..6].copy_from_slice(&u16::try_from(tcp.len() + 16).unwrap().to_be_bytes());
+        let options = [44, 0, 1, 4, 0, 0, 0, 0];
+        let fragment = |offset_and_more: u8| [6, 0, 0, offset_and_more, 0, 0, 0, 9];
+        assert_plain(101, &[&packet[..], &options, &fragment(0), &tcp].concat());
+
+        let (segment, counters) = one(&frame(101, &[&packet[..], &options, &fragment(1), &tcp].concat()));
+        assert_eq!((segment, counters.fragments), (None, 1));
+    }
+
+    #[test]
+    fn fragments_are_counted_and_not_read() {
+        for (more, offset) in [(true, 0), (true, 100), (false, 200)] {
+            let mut header = Ipv4Header::new(8, 64, IpNumber::TCP, CLIENT, SERVER).unwrap();
+            header.more_fragments = more;
+            header.fragment_offset = IpFragOffset::try_new(offset).unwrap();
+            let mut bytes = header.to_bytes().to_vec();
+            bytes.extend([0; 8]);
+            let (segment, counters) = one(&frame(101, &bytes));
+            assert_eq!((segment, counters.fragments, counters.malformed), (None, 1, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_no_tcp_is_counted_by_its_reason() {
+        let mut udp = Vec::new();
+        PacketBuilder::ipv4(CLIENT, SERVER, 64)
+            .udp(1, 2)
+            .write(&mut udp, PAYLOAD)
+            .unwrap();
+        assert_eq!(one(&frame(101, &udp)).1.not_tcp, 1);
+        assert_eq!(one(&frame(1, &ethernet(0x0806, &[0; 28]))).1.not_ip, 1);
+        assert_eq!(one(&frame(0, &[7, 0, 0, 0, 1, 2, 3, 4])).1.not_ip, 1);
+        assert_eq!(one(&frame(147, &ipv4())).1.unknown_link_type, 1);
+        assert_eq!(one(&frame(101, &[0x75; 60])).1.malformed, 1);
+        assert_eq!(one(&frame(1, b"short")).1.malformed, 1);
+        assert_eq!(one(&frame(1, &ethernet(0x8100, &[0]))).1.malformed, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn each_frame_is_counted_once_whatever_it_is(
+            link_type in prop::sample::select(vec![0_u16, 1, 12, 101, 108, 113, 147, 228, 276]),
+            start in prop::sample::select(vec![
+                vec![], ethernet(0x0800, &ipv4()), ethernet(0x86dd, &ipv6()), ipv4(), ipv6(),
+            ]),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            end in prop::collection::vec(any::<u8>(), 0..80),
+            longer in 0_u32..3,
+        ) {
+            let mut bytes = [start, end].concat();
+            for (at, value) in damage {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = value;
+                }
+            }
+            let mut frame = frame(link_type, &bytes);
+            frame.original_length += longer;
+            let (segment, told) = one(&frame);
+            let dropped = [told.unknown_link_type, told.not_ip, told.fragments, told.not_tcp, told.malformed];
+            prop_assert_eq!(told.segments + dropped.iter().sum::<u64>(), 1);
+            prop_assert_eq!(segment.is_some(), told.segments == 1);
+        }
+
+        #[test]
+        fn checksums_agree_with_those_etherparse_writes(payload in prop::collection::vec(any::<u8>(), 0..70)) {
+            let (mut four, mut six) = (Vec::new(), Vec::new());
+            PacketBuilder::ipv4(CLIENT, SERVER, 1).tcp_header(tcp()).write(&mut four, &payload).unwrap();
+            PacketBuilder::ipv6([3; 16], [4; 16], 1).tcp_header(tcp()).write(&mut six, &payload).unwrap();
+            for bytes in [four, six] {
+                let frame = frame(101, &bytes);
+                prop_assert_eq!(one(&frame).1, ordinary(&frame));
+            }
+        }
+    }
 }

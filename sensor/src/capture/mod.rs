@@ -1,5 +1,19 @@
 //! Where frames come from.
 
+mod error;
+mod file;
+mod inputs;
+mod pcap;
+mod pcapng;
+mod stored;
+#[cfg(test)]
+mod testing;
+mod window;
+
+pub use error::{CaptureError, Cause};
+pub use file::CaptureFile;
+pub use inputs::{Input, expand};
+
 use crate::time::Timestamp;
 
 /// Where in the input something stood.
@@ -9,6 +23,8 @@ pub struct At {
     pub frame: u64,
     /// When it was captured.
     pub time: Timestamp,
+    /// Which of the inputs it stands in, counted from 0.
+    pub input: u32,
 }
 
 /// The link-layer header type of a capture, as in <https://www.tcpdump.org/linktypes.html>.
@@ -26,4 +42,33 @@ pub struct Frame<'a> {
     pub bytes: &'a [u8],
     /// How long the frame was on the wire; more than `bytes` when the snap length cut it.
     pub original_length: u32,
+}
+
+/// The byte order a capture file was written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByteOrder {
+    Little,
+    Big,
+}
+
+impl ByteOrder {
+    /// The number at `at`; the caller has made sure that it is there.
+    #[inline]
+    fn u16(self, bytes: &[u8], at: usize) -> u16 {
+        let bytes = [bytes[at], bytes[at + 1]];
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+
+    /// The number at `at`; the caller has made sure that it is there.
+    #[inline]
+    fn u32(self, bytes: &[u8], at: usize) -> u32 {
+        let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        match self {
+            Self::Little => u32::from_le_bytes(bytes),
+            Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
 }

@@ -47,6 +47,7 @@ impl Rig {
             at: At {
                 frame: self.frame,
                 time,
+                input: 0,
             },
             vlan: VlanTags::default(),
             source: from,
