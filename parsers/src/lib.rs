@@ -3,6 +3,7 @@
 //! | module | specification |
 //! |---|---|
 //! | [`error`], [`input`], [`guid`] | the floor: errors with offsets, byte order, GUIDs |
+//! | [`names`] | names of interfaces, operations and statuses, as data |
 
 #![deny(
     clippy::indexing_slicing,
@@ -30,3 +31,4 @@
 pub mod error;
 pub mod guid;
 pub mod input;
+pub mod names;
