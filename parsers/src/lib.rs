@@ -8,6 +8,7 @@
 //! | [`epm`] | C706 appendices I, L, O: towers, `ept_map`, `ept_lookup` |
 //! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
+//! | [`names`] | names of interfaces, operations and statuses, as data |
 
 #![deny(
     clippy::indexing_slicing,

@@ -1,6 +1,8 @@
 //! dcom-sensor: sees DCOM lateral movement on the wire.
 pub mod capture;
+pub mod catalog;
 pub mod decode;
 pub mod flow;
 pub mod limits;
+pub mod severity;
 pub mod time;

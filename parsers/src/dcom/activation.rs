@@ -5,7 +5,7 @@ use super::orpc::{OrpcThat, OrpcThis};
 use super::properties::{IN, InstantiationInfo, OUT, ScmReplyInfo, blob, props_out, server_name, session_id};
 use crate::error::Result;
 use crate::guid::Iid;
-use crate::names;
+use crate::names::known;
 use crate::ndr::Reader;
 
 /// The request of [MS-DCOM] 3.1.2.5.2.3.2 `IRemoteSCMActivator::RemoteGetClassObject` (Opnum 3) and of
@@ -43,15 +43,15 @@ impl ActivationRequest {
         let Some(blob) = blob(reader, IN)? else {
             return Err(reader.input().invalid("pActProperties", 0_u32));
         };
-        let Some(instantiation) = blob.property(names::INSTANTIATION_INFO) else {
+        let Some(instantiation) = blob.property(known::CLSID_INSTANTIATION_INFO) else {
             return Err(reader.input().invalid("InstantiationInfo", 0_u32));
         };
         // What else there is must not cost us the class: it is read when it can be.
         let special = blob
-            .property(names::SPECIAL_SYSTEM_PROPERTIES)
+            .property(known::CLSID_SPECIAL_SYSTEM_PROPERTIES)
             .and_then(|bytes| session_id(bytes).ok());
         let security = blob
-            .property(names::SECURITY_INFO)
+            .property(known::CLSID_SECURITY_INFO)
             .and_then(|bytes| server_name(bytes).ok());
         Ok(Self {
             orpc_this,
@@ -94,10 +94,10 @@ impl ActivationReply {
         let hresult = reader.u32()?;
         let (mut scm, mut interfaces) = (None, Vec::new());
         if let Some(blob) = blob {
-            if let Some(bytes) = blob.property(names::SCM_REPLY_INFO) {
+            if let Some(bytes) = blob.property(known::CLSID_SCM_REPLY_INFO) {
                 scm = ScmReplyInfo::parse(bytes)?;
             }
-            if let Some(bytes) = blob.property(names::PROPS_OUT_INFO) {
+            if let Some(bytes) = blob.property(known::CLSID_PROPS_OUT_INFO) {
                 interfaces = props_out(bytes)?.into_iter().map(InterfaceResult::from).collect();
             }
         }
@@ -144,7 +144,7 @@ mod tests {
                 request.instantiation.clsid.to_string(),
                 "49b2791a-b1ae-4c90-9b8e-e860ba07f889"
             );
-            assert_eq!(request.instantiation.iids, [Iid(names::IDISPATCH)]);
+            assert_eq!(request.instantiation.iids, [Iid(known::IDISPATCH)]);
             assert_eq!((request.orpc_this.version.major, request.session_id), (5, None));
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     fn remote_get_class_object_asks_for_a_class_factory() {
         let bytes = include_bytes!("../../corpus/activation/mmc20-get-class-object-request.bin");
         let request = ActivationRequest::parse_get_class_object(&mut reader(bytes, Encoding::Ndr20)).unwrap();
-        assert_eq!(request.instantiation.iids, [Iid(names::ICLASS_FACTORY)]);
+        assert_eq!(request.instantiation.iids, [Iid(known::ICLASS_FACTORY)]);
         assert_eq!(
             request.orpc_this.causality.to_string(),
             "2af6fb33-ca74-6d05-4e5f-c455e8464a14"
@@ -179,7 +179,7 @@ mod tests {
         let [interface] = reply.interfaces.as_slice() else {
             panic!("one interface expected")
         };
-        assert_eq!((interface.iid, interface.hresult), (Iid(names::IDISPATCH), 0));
+        assert_eq!((interface.iid, interface.hresult), (Iid(known::IDISPATCH), 0));
         assert_eq!(
             interface.objref.unwrap().ipid.to_string(),
             "50509f28-01f8-0000-3809-a738bdd3efbf"

@@ -6,7 +6,7 @@ use super::orpc::ComVersion;
 use crate::error::{ErrorKind, Result};
 use crate::guid::{Clsid, Guid, Iid, Ipid, Oxid};
 use crate::input::{ByteOrder, Input};
-use crate::names;
+use crate::names::known;
 use crate::ndr::{Reader, type_serialization_1};
 
 /// `MAX_ACTPROP_LIMIT` of [MS-DCOM] 2.2.28.1 is 10; twice that is still a request.
@@ -234,6 +234,6 @@ pub(super) fn blob<'a>(reader: &mut Reader<'a>, unmarshaler: Guid) -> Result<Opt
 }
 
 /// The request's properties by name.
-pub(super) const IN: Guid = names::ACTIVATION_PROPERTIES_IN;
+pub(super) const IN: Guid = known::CLSID_ACTIVATION_PROPERTIES_IN;
 /// The reply's.
-pub(super) const OUT: Guid = names::ACTIVATION_PROPERTIES_OUT;
+pub(super) const OUT: Guid = known::CLSID_ACTIVATION_PROPERTIES_OUT;

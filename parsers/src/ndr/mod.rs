@@ -8,7 +8,7 @@ pub use serialization::type_serialization_1;
 use crate::error::{ErrorKind, Result};
 use crate::guid::Guid;
 use crate::input::{ByteOrder, Input};
-use crate::names;
+use crate::names::known;
 use crate::rpce::SyntaxId;
 
 /// Which of the two encodings a stub is in.
@@ -25,8 +25,8 @@ impl Encoding {
     /// The encoding that a transfer syntax stands for.
     pub fn of(transfer_syntax: SyntaxId) -> Option<Self> {
         match transfer_syntax.uuid {
-            names::NDR20 => Some(Self::Ndr20),
-            names::NDR64 => Some(Self::Ndr64),
+            known::NDR20 => Some(Self::Ndr20),
+            known::NDR64 => Some(Self::Ndr64),
             _ => None,
         }
     }

@@ -1,0 +1,198 @@
+//! One entry of the catalogue, as the TOML files spell it.
+
+use std::fmt;
+
+use dcom_parsers::guid::{Clsid, Guid};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use crate::severity::Severity;
+
+/// What is known of a COM class.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Names the class on the wire.
+    #[serde(deserialize_with = "clsid")]
+    pub clsid: Clsid,
+    /// The one name shown: the `ProgID` without its version if there is a well-known one, else a short title.
+    pub name: String,
+    /// The names under which the class stands in the registry.
+    #[serde(default)]
+    pub prog_ids: Vec<String>,
+    /// What the class is, and what attackers do with it.
+    #[serde(default)]
+    pub description: String,
+    /// The part that it plays.
+    pub category: Category,
+    /// How bad a remote activation is by itself.
+    pub severity: Severity,
+    /// How well the entry is supported by its sources.
+    #[serde(default)]
+    pub confidence: Confidence,
+    /// Image names of the process that holds the objects.
+    #[serde(default)]
+    pub host_processes: Vec<String>,
+    /// The account that the process runs as, if it is not the caller.
+    pub runs_as: Option<String>,
+    /// Image names seen as children of the host process after abuse. None when the code stays inside.
+    #[serde(default)]
+    pub expected_children: Vec<String>,
+    /// Published tools that activate the class.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// ATT&CK techniques that an abuse stands for.
+    #[serde(default)]
+    pub attack_ids: Vec<AttackId>,
+    /// Where the facts are from.
+    #[serde(default)]
+    pub references: Vec<String>,
+    /// What else helps to judge an alert.
+    #[serde(default)]
+    pub notes: String,
+    /// There when ordinary administration activates the class too.
+    pub benign: Option<Benign>,
+}
+
+/// The ordinary use of a class.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Benign {
+    /// Products and consoles that activate it.
+    pub used_by: String,
+    /// How to tell abuse from that.
+    #[serde(default)]
+    pub tuning_note: String,
+}
+
+/// The part that a class plays in an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    /// Plays none: administration uses it.
+    Administration,
+    /// A tool's own mistake: nothing else asks for it.
+    Artefact,
+    /// Makes an account authenticate to the attacker.
+    Coercion,
+    /// Helps to read host logs.
+    Context,
+    /// Its members run code.
+    Execution,
+    /// Redirected in the registry, so that another class loads it.
+    Pivot,
+    /// Cannot work remotely, so an attempt tells.
+    Probe,
+    /// Activation alone loads a planted file.
+    Trigger,
+}
+
+impl Category {
+    /// In lower case, as in the files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Administration => "administration",
+            Self::Artefact => "artefact",
+            Self::Coercion => "coercion",
+            Self::Context => "context",
+            Self::Execution => "execution",
+            Self::Pivot => "pivot",
+            Self::Probe => "probe",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
+/// How well an entry is supported by its sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// One source, or a name that is not established.
+    Low,
+    /// Some of the facts have one source only.
+    #[default]
+    Medium,
+    /// Several sources agree.
+    High,
+}
+
+impl Confidence {
+    /// In lower case, as in the files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// An ATT&CK technique, `T1047`, or one of its sub-techniques, `T1021.003`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AttackId(String);
+
+impl AttackId {
+    /// As ATT&CK writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AttackId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+        let well_formed = text
+            .strip_prefix('T')
+            .is_some_and(|number| match number.split_once('.') {
+                Some((technique, sub)) => digits(technique, 4) && digits(sub, 3),
+                None => digits(number, 4),
+            });
+        if well_formed {
+            Ok(Self(text))
+        } else {
+            Err(format!("`{text}` is no ATT&CK id, such as T1047 or T1021.003"))
+        }
+    }
+}
+
+impl fmt::Display for AttackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+fn clsid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clsid, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Guid::parse(&text)
+        .map(Clsid)
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is no CLSID")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ids_are_techniques_and_sub_techniques() {
+        for text in ["T1047", "T1021.003"] {
+            assert_eq!(AttackId::try_from(text.to_owned()).unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            "T",
+            "1021",
+            "T102",
+            "t1021",
+            "T1021.",
+            "T1021.3",
+            "T1021.0033",
+            "TA0008",
+            "T10é1",
+        ] {
+            assert!(AttackId::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+    }
+}

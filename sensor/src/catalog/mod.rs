@@ -1,0 +1,321 @@
+//! The class catalogue: what is known of the classes that are activated across networks, as data.
+//!
+//! `classes.toml` holds what attackers use, `benign.toml` what administration uses. Both are built in; a user's file
+//! of the same form adds classes, or replaces them by CLSID. Nothing here decides what is an alert.
+
+mod class;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use dcom_parsers::guid::{Clsid, Guid};
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use class::{AttackId, Benign, Category, Class, Confidence};
+
+const BUILT_IN: [(&str, &str); 2] = [
+    ("classes.toml", include_str!("classes.toml")),
+    ("benign.toml", include_str!("benign.toml")),
+];
+
+/// Classes by CLSID.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    classes: BTreeMap<Clsid, Class>,
+}
+
+impl Catalog {
+    /// What the sensor comes with.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test reads the built-in files.
+    pub fn built_in() -> Self {
+        let mut catalog = Self::default();
+        for (path, text) in BUILT_IN {
+            catalog
+                .extend_from_toml(path, text)
+                .expect("the built-in files are well-formed");
+        }
+        catalog
+    }
+
+    /// Adds the classes of a file; a class that is there already is replaced as a whole. On an error nothing changes.
+    ///
+    /// `path` only tells the user which file an error is in.
+    pub fn extend_from_toml(&mut self, path: &str, text: &str) -> Result<(), CatalogError> {
+        let error = |span: Option<std::ops::Range<usize>>, cause: String| CatalogError {
+            path: path.to_owned(),
+            line: span.map(|span| line_of(text, span.start)),
+            cause,
+        };
+        let file: File = toml::from_str(text).map_err(|e| error(e.span(), e.message().to_owned()))?;
+        let mut added = BTreeMap::new();
+        for entry in file.class {
+            let span = Some(entry.span());
+            let class = entry.into_inner();
+            if class.name.trim().is_empty() {
+                return Err(error(span, format!("class {} has no name", class.clsid)));
+            }
+            if let Some(earlier) = added.insert(class.clsid, class) {
+                return Err(error(span, format!("class {} is listed twice", earlier.clsid)));
+            }
+        }
+        self.classes.extend(added);
+        Ok(())
+    }
+
+    /// What is known of a class.
+    pub fn class(&self, clsid: Clsid) -> Option<&Class> {
+        self.classes.get(&clsid)
+    }
+
+    /// The classes that a person means by a CLSID, a name or a `ProgID`, in whatever case.
+    pub fn find(&self, name_or_clsid: &str) -> Vec<&Class> {
+        let wanted = name_or_clsid.trim();
+        if let Some(guid) = Guid::parse(wanted) {
+            return self.class(Clsid(guid)).into_iter().collect();
+        }
+        let called = |name: &String| name.eq_ignore_ascii_case(wanted);
+        self.iter()
+            .filter(|class| called(&class.name) || class.prog_ids.iter().any(called))
+            .collect()
+    }
+
+    /// All classes, in the order of their CLSIDs.
+    pub fn iter(&self) -> impl Iterator<Item = &Class> {
+        self.classes.values()
+    }
+}
+
+/// Why a file of classes could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogError {
+    /// The file, as the caller named it.
+    pub path: String,
+    /// The line, from 1, where the cause has one: that of the key, for a value over several lines.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub cause: String,
+}
+
+impl fmt::Display for CatalogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, cause } = self;
+        match line {
+            Some(line) => write!(f, "{path}: line {line}: {cause}"),
+            None => write!(f, "{path}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for CatalogError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    class: Vec<Spanned<Class>>,
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::severity::Severity;
+
+    const MMC20: &str = "49b2791a-b1ae-4c90-9b8e-e860ba07f889";
+    const SHELL_WINDOWS: &str = "9ba05972-f6a8-11cf-a442-00a0c90a8f39";
+    const WMI: &str = "8bc3f05e-d86b-11d0-a075-00c04fb68820";
+
+    fn clsid(text: &str) -> Clsid {
+        Clsid(Guid::parse(text).unwrap())
+    }
+
+    fn read(index: usize) -> Catalog {
+        let (path, text) = BUILT_IN[index];
+        let mut catalog = Catalog::default();
+        catalog.extend_from_toml(path, text).unwrap_or_else(|e| panic!("{e}"));
+        catalog
+    }
+
+    #[test]
+    fn built_in_files_do_not_overlap() {
+        let (attacks, benign) = (read(0), read(1));
+        assert_eq!(attacks.iter().count(), 58);
+        assert_eq!(benign.iter().count(), 54);
+        assert_eq!(Catalog::built_in().iter().count(), 58 + 54);
+    }
+
+    #[test]
+    fn built_in_clsids_are_written_as_they_are_printed() {
+        for (path, text) in BUILT_IN {
+            for line in text.lines().filter_map(|line| line.strip_prefix("clsid = ")) {
+                assert_eq!(format!("\"{}\"", clsid(line.trim_matches('"'))), line, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_short_and_unique() {
+        let catalog = Catalog::built_in();
+        let mut seen = HashSet::new();
+        for class in catalog.iter() {
+            assert!(seen.insert(class.name.to_lowercase()), "{} twice", class.name);
+            assert!((1..=40).contains(&class.name.chars().count()), "{}", class.name);
+            assert!(
+                class.name.is_ascii() && class.name.trim() == class.name,
+                "{}",
+                class.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_attack_class_says_what_it_is_and_where_from() {
+        for class in read(0).iter() {
+            assert!(!class.description.is_empty(), "{}", class.name);
+            assert!(!class.attack_ids.is_empty(), "{}", class.name);
+            assert!(
+                !class.references.is_empty() && class.references.iter().all(|r| !r.is_empty()),
+                "{}",
+                class.name
+            );
+            assert_ne!(class.category, Category::Administration, "{}", class.name);
+        }
+    }
+
+    #[test]
+    fn every_administration_class_says_who_uses_it() {
+        for class in read(1).iter() {
+            let benign = class.benign.as_ref().unwrap_or_else(|| panic!("{}", class.name));
+            assert!(
+                !benign.used_by.is_empty() && !benign.tuning_note.is_empty(),
+                "{}",
+                class.name
+            );
+            assert_eq!(class.category, Category::Administration, "{}", class.name);
+            assert_eq!(class.severity, Severity::Informational, "{}", class.name);
+        }
+    }
+
+    #[test]
+    fn best_known_classes_are_critical() {
+        let catalog = Catalog::built_in();
+        for (text, name, host) in [
+            (MMC20, "MMC20.Application", "mmc.exe"),
+            (SHELL_WINDOWS, "ShellWindows", "explorer.exe"),
+        ] {
+            let class = catalog.class(clsid(text)).unwrap();
+            assert_eq!(class.name, name);
+            assert_eq!(class.severity, Severity::Critical);
+            assert_eq!(class.host_processes, [host]);
+            assert!(class.attack_ids.iter().any(|id| id.as_str() == "T1021.003"));
+            assert_eq!(class.benign, None);
+        }
+    }
+
+    #[test]
+    fn wmi_is_benign() {
+        let catalog = Catalog::built_in();
+        let wmi = catalog.class(clsid(WMI)).unwrap();
+        assert_eq!(wmi.name, "WbemLevel1Login (WMI)");
+        assert!(wmi.benign.is_some());
+    }
+
+    #[test]
+    fn dual_use_classes_are_both() {
+        let catalog = Catalog::built_in();
+        let session = catalog.find("Microsoft.Update.Session");
+        assert_eq!(session.len(), 1);
+        assert_eq!(
+            (session[0].category, session[0].severity),
+            (Category::Coercion, Severity::Medium)
+        );
+        assert!(session[0].benign.is_some());
+    }
+
+    #[test]
+    fn classes_are_found_by_clsid_name_and_prog_id() {
+        let catalog = Catalog::built_in();
+        for wanted in [
+            MMC20,
+            "{49B2791A-B1AE-4C90-9B8E-E860BA07F889}",
+            "mmc20.application",
+            " MMC20.Application.1 ",
+        ] {
+            let found = catalog.find(wanted);
+            assert_eq!(found.len(), 1, "{wanted}");
+            assert_eq!(found[0].clsid, clsid(MMC20), "{wanted}");
+        }
+        assert!(catalog.find("").is_empty());
+        assert!(catalog.find("No.Such.Class").is_empty());
+    }
+
+    #[test]
+    fn users_file_adds_and_replaces() {
+        let mut catalog = Catalog::built_in();
+        let before = catalog.iter().count();
+        let text = r#"
+            [[class]]
+            clsid = "{49B2791A-B1AE-4C90-9B8E-E860BA07F889}"
+            name = "Our console"
+            category = "administration"
+            severity = "low"
+            benign = { used_by = "our own scripts" }
+
+            [[class]]
+            clsid = "00000000-1111-2222-3333-444444444444"
+            name = "Vendor.Thing"
+            category = "execution"
+            severity = "high"
+            attack_ids = ["T1021.003"]
+        "#;
+        catalog.extend_from_toml("ours.toml", text).unwrap();
+        assert_eq!(catalog.iter().count(), before + 1);
+        let console = catalog.class(clsid(MMC20)).unwrap();
+        assert_eq!(
+            (console.name.as_str(), console.severity),
+            ("Our console", Severity::Low)
+        );
+        assert!(console.prog_ids.is_empty(), "replaced as a whole");
+        assert_eq!(catalog.find("vendor.thing")[0].confidence, Confidence::Medium);
+    }
+
+    #[test]
+    fn errors_name_file_and_line_and_change_nothing() {
+        let head = format!("[[class]]\nclsid = \"{MMC20}\"\nname = \"x\"\ncategory = \"execution\"\n");
+        let second = head.clone() + "severity = \"low\"\n";
+        for (text, line, cause) in [
+            (format!("{head}severity = \"urgent\"\n"), 5, "urgent"),
+            (format!("{head}severity = \"low\"\ncolour = \"red\"\n"), 6, "colour"),
+            (
+                format!("{head}severity = \"low\"\nattack_ids = [\n  \"T1047\",\n  \"T47\",\n]\n"),
+                6,
+                "T47",
+            ),
+            ("# ours\n\n[[class]]\nclsid = \"49b2791a\"\n".to_owned(), 4, "no CLSID"),
+            (head, 1, "severity"),
+            ("[[class]]\nname = \n".to_owned(), 2, ""),
+            ("[[klass]]\n".to_owned(), 1, "klass"),
+            (format!("{second}\n{second}"), 7, "twice"),
+            (second.replace("\"x\"", "\" \""), 1, "no name"),
+        ] {
+            let mut catalog = Catalog::built_in();
+            let error = catalog.extend_from_toml("ours.toml", &text).unwrap_err();
+            assert_eq!(error.line, Some(line), "{text}{error}");
+            assert!(error.cause.contains(cause), "{error}");
+            assert!(
+                error.to_string().starts_with(&format!("ours.toml: line {line}: ")),
+                "{error}"
+            );
+            assert_eq!(catalog.class(clsid(MMC20)).unwrap().name, "MMC20.Application");
+        }
+    }
+}
