@@ -30,11 +30,6 @@ class Packet:
     options: bytes
     payload: bytes
 
-    @property
-    def end(self):
-        """The sequence number behind the payload."""
-        return (self.seq + len(self.payload)) & 0xFFFFFFFF
-
     def part(self, start, stop, **changes):
         """The packet cut down to a range of its payload."""
         seq = (self.seq + start) & 0xFFFFFFFF

@@ -45,7 +45,6 @@ class Call:
     """A complete request, and the frame of its answer, 0 when there is none."""
 
     client_port: int
-    server_port: int
     call_id: int
     opnum: int
     frame: int
@@ -88,7 +87,7 @@ def calls(packets):
         if target[1] not in SERVER_PORTS:
             continue
         made = [
-            Call(source[1], target[1], *struct.unpack_from("<I", pdu, 12), pdu[22], frame)
+            Call(source[1], *struct.unpack_from("<I6xH", pdu, 12), frame)
             for pdu, frame in pdus(stream)
             if pdu[2] == REQUEST and pdu[3] & LAST
         ]

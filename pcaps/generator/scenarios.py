@@ -12,7 +12,7 @@ from dcom_server.world import MMC20
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path(sys.executable).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
-SERVER, CLIENT = "192.0.2.10", "192.0.2.20"
+SERVER = "192.0.2.10"
 DOMAIN, USER, PASSWORD = "LAB", "alice", "Rig-Test-1!"
 CONNECT, SIGNED = 2, 5
 IMPACKET = "impacket 0.13.1"
