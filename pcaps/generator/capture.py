@@ -1,0 +1,66 @@
+"""Runs one client against the server while tcpdump watches the loopback."""
+
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from dcom_server import Config, Server
+from packets import read_loopback
+from scenarios import PASSWORD, SERVER, USER, environment
+
+CLIENT_SECONDS = 40
+SETTLE_SECONDS = 0.3
+
+
+class Failed(Exception):
+    """A scenario did not go as it is written down."""
+
+
+def run(scenario):
+    """The packets of the run, and the calls the server saw."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.pcap"
+        server, done = _record(scenario, path)
+        packets = read_loopback(path)
+    commands = [call.command for call in server.calls if call.command]
+    # dcomexec.py ends with status 0 whatever happened, and prints the error.
+    ended_well = done.returncode == 0 and "rror" not in done.stdout
+    problems = list(server.errors)
+    if ended_well != scenario.succeeds:
+        problems.append(f"client ended with {done.returncode}: {done.stdout}{done.stderr}")
+    if commands != ([scenario.command] if scenario.command else []):
+        problems.append(f"the server was asked to run {commands}")
+    if problems:
+        raise Failed(f"{scenario.slug}: " + "\n".join(problems))
+    return packets, server.calls
+
+
+def _record(scenario, path):
+    config = Config(SERVER, {USER.upper(): PASSWORD}, **scenario.server)
+    tcpdump = _tcpdump(path)
+    try:
+        with Server(config) as server:
+            done = subprocess.run(
+                scenario.argv,
+                capture_output=True,
+                text=True,
+                timeout=CLIENT_SECONDS,
+                stdin=subprocess.DEVNULL,
+                env=environment(scenario),
+                check=False,
+            )
+            time.sleep(SETTLE_SECONDS)
+    finally:
+        tcpdump.terminate()
+        tcpdump.wait()
+    return server, done
+
+
+def _tcpdump(path):
+    argv = ["tcpdump", "-i", "lo", "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w", path]
+    process = subprocess.Popen([*argv, "tcp"], stderr=subprocess.PIPE, text=True)
+    while "listening on" not in process.stderr.readline():
+        if process.poll() is not None:
+            raise Failed("tcpdump does not start")
+    return process

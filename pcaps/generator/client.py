@@ -1,0 +1,117 @@
+"""Runs impacket's own client code with knobs its command lines do not have.
+
+    client.py [knobs] script NAME [ARGS...]     an unmodified impacket example (dcomexec.py)
+    client.py [knobs] session NAME [OPTIONS]    a short sequence of impacket library calls
+
+Nothing of the protocol is written here: the knobs only change defaults inside impacket.
+"""
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+
+from impacket.dcerpc.v5 import dcomrt, rpcrt
+from impacket.uuid import uuidtup_to_bin
+
+NDR64 = ("71710533-beba-4937-8319-b5dbef9ccc36", "1.0")
+BIND_TIME_FEATURES = ("6cb71c2c-9812-4540-0300-000000000000", "1.0")
+
+
+def set_levels(activation, objects):
+    """Authentication levels of the connections to port 135 and to the object."""
+    original = dcomrt.DCOMConnection.__init__
+
+    def patched(self, *args, **kwargs):
+        kwargs.setdefault("authLevel", activation)
+        original(self, *args, **kwargs)
+
+    if activation:
+        dcomrt.DCOMConnection.__init__ = patched
+    if objects:
+        dcomrt.CLASS_INSTANCE.get_auth_level = lambda self: objects
+
+
+def set_fragment(size):
+    """The largest stub fragment of a request."""
+
+    def patched(self):
+        self._max_user_frag = size
+
+    rpcrt.DCERPC.set_default_max_fragment_size = patched
+
+
+def offer_contexts_as_windows_does():
+    """Four contexts a bind: an unrelated interface, NDR64, bind-time features, the one in use."""
+    bind, get_data = rpcrt.DCERPC_v5.bind, rpcrt.MSRPCBind.getData
+
+    def with_spare_contexts(self, interface, alter=0, bogus_binds=3, **kwargs):
+        return bind(self, interface, alter, bogus_binds, **kwargs)
+
+    def with_spares_named(self):
+        items = self.getCtxItems()
+        if len(items) == 4:
+            real = items[-1]["AbstractSyntax"]
+            items[0]["AbstractSyntax"] = dcomrt.IID_IRemUnknown2
+            for item, syntax in zip(items[1:3], (NDR64, BIND_TIME_FEATURES), strict=True):
+                item["AbstractSyntax"] = real
+                item["TransferSyntax"] = uuidtup_to_bin(syntax)
+        return get_data(self)
+
+    rpcrt.DCERPC_v5.bind = with_spare_contexts
+    rpcrt.MSRPCBind.getData = with_spares_named
+
+
+def use_ndr64():
+    """NDR64 for activation; impacket cannot do all of IDispatch in it."""
+    bind = rpcrt.DCERPC_v5.bind
+
+    def patched(self, interface, *args, **kwargs):
+        if interface == dcomrt.IID_IRemoteSCMActivator:
+            kwargs["transfer_syntax"] = NDR64
+        return bind(self, interface, *args, **kwargs)
+
+    rpcrt.DCERPC_v5.bind = patched
+
+
+def apply_knobs(options):
+    """Change impacket as the command line asks."""
+    set_levels(options.level, options.object_level)
+    if options.fragment:
+        set_fragment(options.fragment)
+    if options.samba:
+        import samba_transport
+
+        samba_transport.install()
+    if options.windows_contexts:
+        offer_contexts_as_windows_does()
+    if options.ndr64:
+        use_ndr64()
+
+
+def main():
+    """Parse the command line and run the client."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--level", type=int)
+    parser.add_argument("--object-level", type=int)
+    parser.add_argument("--fragment", type=int)
+    parser.add_argument("--samba", action="store_true", help="Samba's transport below impacket")
+    parser.add_argument("--windows-contexts", action="store_true")
+    parser.add_argument("--ndr64", action="store_true")
+    parser.add_argument("mode", choices=("script", "session"))
+    parser.add_argument("name")
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    apply_knobs(options)
+    if options.mode == "script":
+        script = str(Path(sys.executable).parent / options.name)
+        sys.argv = [script, *options.rest]
+        runpy.run_path(script, run_name="__main__")
+    else:
+        import sessions
+
+        sessions.run(options.name, options.rest)
+
+
+if __name__ == "__main__":
+    main()

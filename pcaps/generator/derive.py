@@ -1,0 +1,238 @@
+"""Makes variants of live captures that show what networks and captures do to the same traffic.
+
+Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
+Only `with_ipv6` touches what the packets say.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from packets import ETHERNET, RAW_IP, SYN, Packet, pcap, plain
+
+EPM_PORT, OBJECT_PORT = 135, 49670
+RESPONSE, BIND_ACK = 2, 12
+BIND_PDUS = (11, BIND_ACK, 14, 15)
+PIECE = 48
+OVERLAP = 8
+LOST = (200, 320)
+ADDRESSES = {"192.0.2.10": "fd00::1:10", "192.0.2.20": "fd00::1:20"}
+SERVICE_TAG = bytes.fromhex("88a80064")
+CUSTOMER_TAG = bytes.fromhex("81000014")
+NANOSECONDS = 9
+
+
+@dataclass
+class Variant:
+    """One derived capture."""
+
+    slug: str
+    base: str
+    shows: str
+    reshape: Callable[[list[Packet]], list[Packet]]
+    encode: Callable[[list[Packet]], bytes] = plain
+    suffix: str = ".pcap"
+
+    @property
+    def how(self):
+        """The step as it is told in the README."""
+        step = self.encode if self.reshape is unchanged else self.reshape
+        return f"derive.py, {step.__name__} of {self.base}"
+
+
+def unchanged(packets):
+    """The packets as they are."""
+    return packets
+
+
+def mid_stream(packets):
+    """Starts each connection behind its bind_ack and leaves every later alter_context out."""
+    started, kept = set(), []
+    for packet in packets:
+        connection = frozenset((packet.source, packet.target))
+        if _pdu_type(packet) == BIND_ACK:
+            started.add(connection)
+        elif connection in started and _pdu_type(packet) not in BIND_PDUS:
+            kept.append(packet)
+    return kept
+
+
+def _pdu_type(packet):
+    return packet.payload[2] if packet.payload[:2] == b"\5\0" else None
+
+
+def without_answer(packets):
+    """Ends before the first response."""
+    answer = next(i for i, packet in enumerate(packets) if _pdu_type(packet) == RESPONSE)
+    return packets[:answer]
+
+
+def in_small_segments(packets):
+    """Cuts payloads into pieces: swapped in pairs, repeated, overlapping, and sent late again.
+
+    The last piece of a payload stays last, so that the frame that completes a PDU is the frame
+    that carries its last byte.
+    """
+    out, late = [], None
+    for index, packet in enumerate(packets):
+        pieces = _swap_pairs(_pieces(packet))
+        if late is not None and packet.payload:
+            pieces.insert(0, late)
+            late = None
+        elif len(pieces) > 1 and index % 3 == 0:
+            late = pieces[0]
+        out += pieces
+    return _spread(out)
+
+
+def _pieces(packet):
+    starts = range(0, max(len(packet.payload), 1), PIECE)
+    pieces = []
+    for number, start in enumerate(starts):
+        early = OVERLAP if number % 7 == 3 else 0
+        pieces.append(packet.part(start - early, start + PIECE))
+        if number % 5 == 2:
+            pieces.append(pieces[-1])
+    return pieces
+
+
+def _swap_pairs(pieces):
+    swapped = list(pieces)
+    for first in range(0, len(pieces) - 2, 2):
+        swapped[first], swapped[first + 1] = swapped[first + 1], swapped[first]
+    return swapped
+
+
+def _spread(packets):
+    """Times that never stand still."""
+    now, out = 0, []
+    for number, packet in enumerate(packets):
+        now = max(now + 1, packet.time_us)
+        out.append(replace(packet, time_us=now, ident=(0x4000 + number) & 0xFFFF))
+    return out
+
+
+def with_gap(packets):
+    """Loses the middle of the request that carries the command line; the server has seen it."""
+    out, command = [], "ExecuteShellCommand".encode("utf-16le")
+    named = next(i for i, packet in enumerate(packets) if command in packet.payload)
+    target = packets[named].target
+    asked = next(p for p in packets[named + 1 :] if p.target == target and len(p.payload) > LOST[1])
+    for packet in packets:
+        if packet is asked:
+            out += [packet.part(0, LOST[0]), packet.part(LOST[1], len(packet.payload))]
+        else:
+            out.append(packet)
+    return _spread(out)
+
+
+def with_ipv6(packets):
+    """Other addresses, also in the string bindings inside replies, which have no verifier."""
+    return [
+        replace(
+            packet,
+            source=(ADDRESSES[packet.source[0]], packet.source[1]),
+            target=(ADDRESSES[packet.target[0]], packet.target[1]),
+            payload=_rebound(packet),
+        )
+        for packet in packets
+    ]
+
+
+def _rebound(packet):
+    payload = packet.payload
+    if packet.source[1] not in (EPM_PORT, OBJECT_PORT):
+        return payload
+    for old, new in ADDRESSES.items():
+        payload = payload.replace(old.encode("utf-16le"), new.encode("utf-16le"))
+    return payload
+
+
+def qinq(packets):
+    """Two VLAN tags on every frame."""
+    tags = SERVICE_TAG + CUSTOMER_TAG
+    return pcap((packet.time_us, packet.ethernet(tags)) for packet in packets)
+
+
+def offloaded(packets):
+    """Big-endian pcap taken on the client: what it sends has IP length 0 and no checksums yet."""
+    client = next(packet.source for packet in packets if packet.flags & SYN)[0]
+    frames = []
+    for packet in packets:
+        frame = bytearray(packet.ethernet())
+        if packet.source[0] == client:
+            frame[16:18] = frame[24:26] = frame[50:52] = b"\0\0"
+        frames.append((packet.time_us, bytes(frame)))
+    return pcap(frames, order=">")
+
+
+def two_interfaces(packets):
+    """pcapng: port 135 on Ethernet in nanoseconds, the object port on raw IP in microseconds."""
+    out = _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    resolution = struct.pack("<HHBxxxHH", 9, 1, NANOSECONDS, 0, 0)
+    out += _block(1, struct.pack("<HHI", ETHERNET, 0, 0) + resolution)
+    out += _block(1, struct.pack("<HHI", RAW_IP, 0, 0))
+    for number, packet in enumerate(packets):
+        if EPM_PORT in (packet.source[1], packet.target[1]):
+            interface, frame, time = 0, packet.ethernet(), packet.time_us * 1000 + number % 1000
+        else:
+            interface, frame, time = 1, packet.ip(), packet.time_us
+        head = struct.pack("<IIIII", interface, time >> 32, time & 0xFFFFFFFF, *[len(frame)] * 2)
+        out += _block(6, head + frame)
+    return out
+
+
+def _block(kind, body):
+    body += b"\0" * (-len(body) % 4)
+    size = struct.pack("<I", len(body) + 12)
+    return struct.pack("<I", kind) + size + body + size
+
+
+VARIANTS = [
+    Variant(
+        "mmc20-midstream",
+        "mmc20-windows-contexts",
+        "No SYN, no bind, no alter_context: the capture begins in the middle",
+        mid_stream,
+    ),
+    Variant("mmc20-qinq", "mmc20-signed", "QinQ: tags 100 and 20", unchanged, qinq),
+    Variant(
+        "shellwindows-two-interfaces",
+        "shellwindows-connect",
+        "pcapng with an Ethernet interface in nanoseconds and a raw IP one in microseconds",
+        unchanged,
+        two_interfaces,
+        ".pcapng",
+    ),
+    Variant(
+        "mmc20-unanswered",
+        "mmc20-signed",
+        "The capture ends before the activation is answered",
+        without_answer,
+    ),
+    Variant(
+        "mmc20-ipv6",
+        "mmc20-connect",
+        "IPv6; the string bindings name the IPv6 address",
+        with_ipv6,
+    ),
+    Variant(
+        "mmc20-segments",
+        "mmc20-connect",
+        "Segments of at most 56 bytes: out of order, retransmitted, overlapping",
+        in_small_segments,
+    ),
+    Variant(
+        "mmc20-gap",
+        "mmc20-connect",
+        "120 bytes inside the ExecuteShellCommand request lost and acknowledged",
+        with_gap,
+    ),
+    Variant(
+        "mmc20-offload",
+        "mmc20-signed",
+        "Big-endian pcap; the client's packets have IP total length 0 and checksums 0",
+        unchanged,
+        offloaded,
+    ),
+]

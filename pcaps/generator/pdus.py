@@ -1,0 +1,117 @@
+"""Finds the RPC calls in packets, and the frames that carry their last bytes.
+
+Written apart from the server and from any dissector, so that what expect.toml says about frames
+rests on the bytes alone.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from packets import SYN
+
+REQUEST, RESPONSE, FAULT = 0, 2, 3
+LAST = 0x02
+SERVER_PORTS = {135, 49670}
+PRIVACY = 6
+
+
+@dataclass
+class Stream:
+    """One direction of a connection: bytes, and for each the frame that brought it first."""
+
+    start: int
+    data: bytearray
+    frames: list[int]
+    """0 where the byte was never seen."""
+
+    def add(self, offset, payload, frame):
+        """Place a segment; what is there already stays."""
+        missing = offset + len(payload) - len(self.data)
+        if missing > 0:
+            self.data += bytes(missing)
+            self.frames += [0] * missing
+        for index, byte in enumerate(payload, offset):
+            if not self.frames[index]:
+                self.data[index], self.frames[index] = byte, frame
+
+    @property
+    def bytes_missing(self):
+        """Bytes between the first and the last that were never seen."""
+        return self.frames.count(0)
+
+
+@dataclass
+class Call:
+    """A complete request, and the frame of its answer, 0 when there is none."""
+
+    client_port: int
+    call_id: int
+    opnum: int
+    frame: int
+    reply_frame: int = 0
+
+
+def streams(packets):
+    """(source, target) to the stream in that direction."""
+    found = {}
+    for frame, packet in enumerate(packets, 1):
+        key = (packet.source, packet.target)
+        first = packet.seq + (1 if packet.flags & SYN else 0)
+        stream = found.setdefault(key, Stream(first, bytearray(), []))
+        if packet.payload:
+            stream.add((packet.seq - stream.start) & 0xFFFFFFFF, packet.payload, frame)
+    return found
+
+
+def _looks_like_pdu(data, at):
+    return data[at : at + 2] == b"\5\0" and data[at + 4 : at + 8] == b"\x10\0\0\0"
+
+
+def pdus(stream):
+    """(PDU, frame of its last byte) of a stream; after a gap, from the next header on."""
+    at = 0
+    while at + 16 <= len(stream.data):
+        size = struct.unpack_from("<H", stream.data, at + 8)[0]
+        whole = _looks_like_pdu(stream.data, at) and size >= 16 and at + size <= len(stream.data)
+        if whole and 0 not in stream.frames[at : at + size]:
+            yield bytes(stream.data[at : at + size]), stream.frames[at + size - 1]
+            at += size
+        else:
+            at += 1
+
+
+def calls(packets):
+    """All complete calls, in the order of their requests."""
+    found, all_streams = [], streams(packets)
+    for (source, target), stream in all_streams.items():
+        if target[1] not in SERVER_PORTS:
+            continue
+        made = [
+            Call(source[1], *struct.unpack_from("<I6xH", pdu, 12), frame)
+            for pdu, frame in pdus(stream)
+            if pdu[2] == REQUEST and pdu[3] & LAST
+        ]
+        _add_replies(made, all_streams.get((target, source)))
+        found += made
+    return sorted(found, key=lambda call: call.frame)
+
+
+def _add_replies(made, stream):
+    for pdu, frame in pdus(stream) if stream else ():
+        if pdu[2] not in (RESPONSE, FAULT) or not pdu[3] & LAST:
+            continue
+        call_id = struct.unpack_from("<I", pdu, 12)[0]
+        for call in made:
+            if call.call_id == call_id and not call.reply_frame and frame > call.frame:
+                call.reply_frame = frame
+                break
+
+
+def bytes_missing(packets):
+    """Bytes of the connections that are not in the capture, over all directions."""
+    return sum(stream.bytes_missing for stream in streams(packets).values())
+
+
+def port_used_after(packets, frame, port):
+    """Whether packets for the port are seen after the frame."""
+    return any(packet.target[1] == port for packet in packets[frame:])
