@@ -1,4 +1,6 @@
 //! dcom-sensor: sees DCOM lateral movement on the wire.
 pub mod capture;
 pub mod decode;
+pub mod event;
+pub mod severity;
 pub mod time;
