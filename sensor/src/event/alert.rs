@@ -177,10 +177,7 @@ impl Notice {
             fuid: None,
             file_mime_type: None,
             file_desc: None,
-            proto: meta
-                .client
-                .or(meta.server)
-                .map(|_| EnumName(Cow::Borrowed(zeek_name(meta.proto)))),
+            proto: meta.proto.map(|protocol| EnumName(Cow::Borrowed(zeek_name(protocol)))),
             note: EnumName(alert.note.clone()),
             msg: alert.message.clone(),
             sub: (!techniques.is_empty()).then(|| techniques.join(", ")),

@@ -245,7 +245,7 @@ record! {
     /// Who was called, as told in NTLMSSP and in the bindings.
     #[derive(Default)]
     pub struct ServerIdentity in "dcom.server" {
-        /// The server's NetBIOS name.
+        /// The server's `NetBIOS` name.
         netbios: Option<String> => eve, zeek "server_netbios";
         /// The server's DNS name.
         dns: Option<String> => eve, zeek "server_dns";

@@ -9,10 +9,8 @@ use crate::time::Timestamp;
 
 names! {
     /// What the connection runs on.
-    #[derive(Default)]
     pub enum Protocol {
         /// TCP.
-        #[default]
         Tcp => "TCP",
         /// UDP.
         Udp => "UDP",
@@ -43,8 +41,8 @@ record! {
         client: Option<Endpoint> => group(Source);
         /// Who answers.
         server: Option<Endpoint> => group(Destination);
-        /// What the connection runs on.
-        proto: Protocol => eve;
+        /// What the connection runs on; unset only where the event is about no connection.
+        proto: Option<Protocol> => eve;
         /// The connection, as other tools compute it: Community ID version 1.
         community_id: Option<Arc<str>> => eve;
         /// Number of the frame that carries the reply's last byte.

@@ -6,6 +6,9 @@ pub mod dcerpc;
 pub mod dcom;
 pub mod meta;
 pub mod record;
+mod reference;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod stats;
 
 pub use alert::Alert;
@@ -13,6 +16,7 @@ pub use anomaly::Anomaly;
 pub use dcerpc::Dcerpc;
 pub use dcom::Dcom;
 pub use meta::Meta;
+pub use reference::reference;
 pub use stats::Stats;
 
 use alert::Notice;
@@ -56,22 +60,22 @@ pub struct ZeekLog {
 }
 
 impl ZeekLog {
-    const DCE_RPC: Self = Self {
+    pub(crate) const DCE_RPC: Self = Self {
         path: "dce_rpc",
         parts: &[Meta::COLUMNS, ZeekRow::COLUMNS],
         without: &[],
     };
-    const DCOM: Self = Self {
+    pub(crate) const DCOM: Self = Self {
         path: "dcom",
         parts: &[Meta::COLUMNS, Dcom::COLUMNS],
         without: &[],
     };
-    const NOTICE: Self = Self {
+    pub(crate) const NOTICE: Self = Self {
         path: "notice",
         parts: &[Meta::COLUMNS, Notice::COLUMNS],
         without: &["rtt"],
     };
-    const WEIRD: Self = Self {
+    pub(crate) const WEIRD: Self = Self {
         path: "weird",
         parts: &[Meta::COLUMNS, Weird::COLUMNS],
         without: &["rtt"],
@@ -203,5 +207,99 @@ impl Event {
             Body::Anomaly(body) => Weird::of(body).visit(show),
             Body::Stats(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn assert_well_named<'c>(columns: impl Iterator<Item = (&'c str, &'c Column)>) {
+        let mut known = HashSet::new();
+        for (name, column) in columns {
+            assert!(known.insert(name), "{name} stands twice in one line");
+            for word in name.split('.') {
+                assert!(word.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+                assert!(
+                    word.chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                    "{name}"
+                );
+            }
+            assert!(
+                column.doc.trim().len() > 3 && column.doc.ends_with(['.', '?']),
+                "{name} is not explained"
+            );
+        }
+        assert!(known.len() > 6);
+    }
+
+    #[test]
+    fn names_are_unique_and_snake_case_and_explained() {
+        for kind in EveType::ALL {
+            assert_well_named(kind.columns());
+        }
+        for log in ZeekLog::ALL {
+            assert_well_named(log.columns());
+        }
+    }
+
+    #[test]
+    fn an_object_is_opened_once_in_a_line() {
+        for kind in EveType::ALL {
+            let mut closed: HashSet<&str> = HashSet::new();
+            let mut open: Vec<&str> = Vec::new();
+            for (path, _) in kind.columns() {
+                let parents: Vec<&str> = path
+                    .match_indices('.')
+                    .map(|(end, _)| path.get(..end).unwrap_or_default())
+                    .collect();
+                closed.extend(open.iter().copied().filter(|path| !parents.contains(path)));
+                assert!(!closed.contains(path), "{path} is a value and an object");
+                for parent in &parents {
+                    assert!(
+                        !closed.contains(parent),
+                        "{}: {parent} is opened again for {path}",
+                        kind.name
+                    );
+                }
+                open = parents;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_declared() {
+        for event in samples::all() {
+            let mut shown = Vec::new();
+            event.eve(&mut |path, _| shown.push(path));
+            assert!(
+                shown
+                    .iter()
+                    .copied()
+                    .eq(event.body.eve_type().columns().map(|(path, _)| path)),
+                "{shown:?}"
+            );
+            let mut shown = Vec::new();
+            if let Some(log) = event.zeek(&mut |name, _| shown.push(name)) {
+                assert!(
+                    shown.iter().copied().eq(log.columns().map(|(name, _)| name)),
+                    "{shown:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_not_answered_has_no_row_in_dce_rpc_log() {
+        let unanswered = Body::Dcerpc(Box::default());
+        assert_eq!(unanswered.zeek_log(), None);
+        let answered = Body::Dcerpc(Box::new(Dcerpc {
+            zeek_row: Some(ZeekRow::default()),
+            ..Dcerpc::default()
+        }));
+        assert_eq!(answered.zeek_log().map(|log| log.path), Some("dce_rpc"));
     }
 }

@@ -165,7 +165,9 @@ impl<T: Field> Elements for Vec<T> {
     }
 
     fn each(&self, visitor: &mut dyn FnMut(Value<'_>)) {
-        self.iter().for_each(|element| visitor(element.value()));
+        for element in self {
+            visitor(element.value());
+        }
     }
 }
 
