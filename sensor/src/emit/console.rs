@@ -1,0 +1,398 @@
+//! What a person reads: a table of alerts, then one line that sums up.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+
+use super::summary::{Summary, counted};
+use crate::decode::Endpoint;
+use crate::event::dcom::{Dcom, EndpointRecord};
+use crate::event::{Alert, Meta};
+use crate::severity::Severity;
+
+/// Rows beyond these are counted only: who wants them all reads the logs.
+const MAX_ROWS: usize = 1_000;
+
+/// Characters of a text that are shown: one command line must not fill the screen.
+const MAX_TEXT: usize = 200;
+
+/// Narrower than this no table can be read.
+const MIN_WIDTH: u16 = 60;
+
+/// Narrower than this there is no room for a column for each thing.
+const WIDE: u16 = 120;
+
+/// Are severities coloured?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Yes, whatever the output is.
+    Always,
+    /// No.
+    Never,
+}
+
+/// The table, as it grows.
+#[derive(Debug)]
+pub struct Console {
+    width: u16,
+    colour: Colour,
+    rows: Vec<Row>,
+    more: u64,
+}
+
+impl Console {
+    /// An empty table, not wider than `width` columns.
+    pub fn new(width: u16, colour: Colour) -> Self {
+        Self {
+            width: width.max(MIN_WIDTH),
+            colour,
+            rows: Vec::new(),
+            more: 0,
+        }
+    }
+
+    /// Adds an alert.
+    pub fn push(&mut self, meta: &Meta, alert: &Alert) {
+        if self.rows.len() < MAX_ROWS {
+            self.rows.push(Row::of(meta, alert));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Prints the table, if there is anything in it, and the summary.
+    pub fn write(&self, out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
+        if !self.rows.is_empty() {
+            let table = if self.width < WIDE { self.narrow() } else { self.wide() };
+            for line in table.lines() {
+                writeln!(out, "{}", self.coloured(line.trim_end()))?;
+            }
+            if self.more > 0 {
+                writeln!(
+                    out,
+                    "… and {}, in the logs",
+                    counted(self.more, "more alert", "more alerts")
+                )?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out, "{summary}")
+    }
+
+    fn wide(&self) -> Table {
+        let mut table = self.empty();
+        table.set_header([
+            "time (UTC)",
+            "severity",
+            "source → target",
+            "class",
+            "what",
+            "who",
+            "evidence",
+        ]);
+        table.add_rows(self.rows.iter().map(|row| {
+            let ends = row.ends();
+            [
+                &row.time,
+                row.severity.name(),
+                &ends,
+                &row.class,
+                &row.what,
+                &row.who,
+                &row.evidence,
+            ]
+            .map(str::to_owned)
+        }));
+        table.set_constraints([const { ColumnConstraint::ContentWidth }; 3]);
+        table
+    }
+
+    fn narrow(&self) -> Table {
+        let mut table = self.empty();
+        table.set_header(["time (UTC)\nseverity", "source\n→ target", "class, what, who"]);
+        table.add_rows(self.rows.iter().map(|row| {
+            let time = format!("{}\n{}", row.time, row.severity);
+            [
+                time,
+                row.ends(),
+                format!("{}\n{}\n{}\nevidence: {}", row.class, row.what, row.who, row.evidence),
+            ]
+        }));
+        table.set_constraints([ColumnConstraint::ContentWidth]);
+        table
+    }
+
+    fn empty(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(self.width);
+        table
+    }
+
+    /// Colours the severity: a line's first word, or the first after the time. Nothing from the wire stands there.
+    fn coloured<'l>(&self, line: &'l str) -> Cow<'l, str> {
+        let first_column = line
+            .strip_prefix(' ')
+            .filter(|line| !line.starts_with(' '))
+            .unwrap_or_default();
+        let rest = first_column.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | ' '));
+        match Severity::ALL
+            .into_iter()
+            .find(|severity| rest.starts_with(severity.name()))
+        {
+            Some(severity) if self.colour == Colour::Always => {
+                let painted = format!("\x1b[{}m{severity}\x1b[0m", style(severity));
+                Cow::Owned(line.replacen(severity.name(), &painted, 1))
+            }
+            _ => Cow::Borrowed(line),
+        }
+    }
+}
+
+/// An alert as it is shown: every text fit for a terminal.
+#[derive(Debug)]
+struct Row {
+    time: String,
+    severity: Severity,
+    source: String,
+    target: String,
+    class: String,
+    what: String,
+    who: String,
+    evidence: String,
+}
+
+impl Row {
+    fn of(meta: &Meta, alert: &Alert) -> Self {
+        let dcom = &alert.dcom;
+        Self {
+            time: meta.timestamp.to_string().replace('T', " ").chars().take(19).collect(),
+            severity: alert.severity,
+            source: end(meta.client),
+            target: end(meta.server),
+            class: printable(&class(dcom)).into_owned(),
+            what: printable(&what(dcom)).into_owned(),
+            who: printable(&who(dcom)).into_owned(),
+            evidence: printable(&evidence(dcom)).into_owned(),
+        }
+    }
+
+    fn ends(&self) -> String {
+        format!("{}\n→ {}", self.source, self.target)
+    }
+}
+
+fn style(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "1;31",
+        Severity::High => "31",
+        Severity::Medium => "33",
+        Severity::Low => "36",
+        Severity::Informational => "2",
+    }
+}
+
+fn end(end: Option<Endpoint>) -> String {
+    end.map_or_else(
+        || "?".to_owned(),
+        |end| std::net::SocketAddr::new(end.address, end.port).to_string(),
+    )
+}
+
+fn class(dcom: &Dcom) -> String {
+    match (&dcom.class, dcom.clsid) {
+        (Some(class), _) => shortened(class),
+        (None, Some(clsid)) => clsid.to_string(),
+        (None, None) => "?".to_owned(),
+    }
+}
+
+fn what(dcom: &Dcom) -> String {
+    let mut text = dcom.operation.to_string();
+    if let Some(outcome) = dcom.outcome {
+        let _ = write!(text, " {outcome}");
+    }
+    let zero = dcom.hresult.is_some_and(|hresult| hresult.0 == 0);
+    match (&dcom.fault, &dcom.hresult_name, dcom.hresult) {
+        (Some(fault), _, _) => append(&mut text, &shortened(fault)),
+        (None, Some(name), _) if !zero => append(&mut text, name),
+        (None, None, Some(hresult)) if !zero => append(&mut text, &hresult.to_string()),
+        _ => {}
+    }
+    if let Some(EndpointRecord {
+        port: Some(port),
+        followed,
+        ..
+    }) = dcom.endpoint
+    {
+        append(
+            &mut text,
+            &format!("port {} {}", port.0, if followed { "followed" } else { "not followed" }),
+        );
+    }
+    text
+}
+
+fn append(text: &mut String, clause: &str) {
+    text.push_str(", ");
+    text.push_str(clause);
+}
+
+fn who(dcom: &Dcom) -> String {
+    let client = &dcom.client;
+    let mut text = match (&client.domain, &client.user) {
+        (Some(domain), Some(user)) if !domain.is_empty() => format!("{}\\{}", shortened(domain), shortened(user)),
+        (_, Some(user)) => shortened(user),
+        (_, None) => "?".to_owned(),
+    };
+    if let Some(runs_as) = &dcom.server.runs_as {
+        let _ = write!(text, " → {}", shortened(runs_as));
+    }
+    text
+}
+
+fn evidence(dcom: &Dcom) -> String {
+    let mut text = dcom.evidence.to_string();
+    if let Some(reason) = dcom.because.first() {
+        let _ = write!(text, ": {}", shortened(reason));
+    }
+    text
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Text from the wire as a terminal may see it: control characters, and those that hide or reorder others, are spelled
+/// out.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text
+        .chars()
+        .fold(String::with_capacity(text.len() + 8), |mut all, character| {
+            if harmful(character) {
+                let _ = write!(all, "\\u{{{:02x}}}", u32::from(character));
+            } else {
+                all.push(character);
+            }
+            all
+        });
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    fn printed(width: u16, colour: Colour, alerts: &[Alert]) -> String {
+        let mut console = Console::new(width, colour);
+        for alert in alerts {
+            console.push(&samples::meta(), alert);
+        }
+        let mut out = Vec::new();
+        console.write(&mut out, &Summary::default()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_alert_is_a_row() {
+        let table = printed(200, Colour::Never, &[samples::alert()]);
+        let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with(['─', '═'])).collect();
+        assert_eq!(
+            rows,
+            [
+                concat!(
+                    " time (UTC)            severity   source → target      class               ",
+                    "what                                                  who                      evidence"
+                ),
+                concat!(
+                    " 2020-07-18 23:10:02   critical   172.16.66.25:49744   MMC20.Application   ",
+                    "RemoteCreateInstance succeeded, port 60283 followed   LAB\\alice → LAB\\runner   class"
+                ),
+                "                                  → 172.16.66.36:135",
+                "",
+                concat!(
+                    "0 packets in 0.00 s of capture, read in 0.00 s (0 kbit/s): 0 RPC connections of 0, ",
+                    "0 activations, 0 alerts, no bytes missing"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_columns() {
+        let table = printed(80, Colour::Never, &[samples::alert()]);
+        let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with(['─', '═'])).collect();
+        assert_eq!(
+            rows[..7],
+            [
+                " time (UTC)            source               class, what, who",
+                " severity              → target",
+                " 2020-07-18 23:10:02   172.16.66.25:49744   MMC20.Application",
+                " critical              → 172.16.66.36:135   RemoteCreateInstance succeeded,",
+                "                                            port 60283 followed",
+                "                                            LAB\\alice → LAB\\runner",
+                "                                            evidence: class",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in [60, 80, 100, 120, 160] {
+            for line in printed(width, Colour::Never, &[samples::alert(), samples::alert()])
+                .lines()
+                .take_while(|l| !l.is_empty())
+            {
+                assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_severity_is_coloured_and_only_when_told() {
+        let mut alert = samples::alert();
+        alert.dcom.class = Some("critical".to_owned());
+        for width in [80, 160] {
+            let plain = printed(width, Colour::Never, std::slice::from_ref(&alert));
+            let coloured = printed(width, Colour::Always, std::slice::from_ref(&alert));
+            assert!(!plain.contains('\x1b'));
+            assert_eq!(coloured.matches(" \x1b[1;31mcritical\x1b[0m ").count(), 1, "{coloured}");
+            assert_eq!(coloured.matches("critical").count(), 2, "{coloured}");
+            assert_eq!(coloured.replace("\x1b[1;31m", "").replace("\x1b[0m", ""), plain);
+        }
+    }
+
+    #[test]
+    fn text_from_the_wire_cannot_command_the_terminal() {
+        let mut alert = samples::alert();
+        alert.dcom.class = Some("\x1b[2J\u{9b}2J\u{202e}\nx".to_owned());
+        alert.dcom.client.user = Some("a\r\n\x07".repeat(500));
+        let table = printed(120, Colour::Never, &[alert]);
+        assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{table:?}");
+        assert!(!table.contains('\u{202e}'));
+        assert_eq!(printable("\x1b[2J\u{9b}\u{202e}é"), "\\u{1b}[2J\\u{9b}\\u{202e}é");
+        assert!(table.lines().count() < 100);
+    }
+
+    #[test]
+    fn rows_are_capped_and_the_rest_counted() {
+        let table = printed(200, Colour::Never, &vec![samples::alert(); MAX_ROWS + 2]);
+        assert!(table.contains("… and 2 more alerts, in the logs\n"));
+    }
+}

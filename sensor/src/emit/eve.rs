@@ -1,0 +1,287 @@
+//! eve.json: one JSON object a line. Dotted paths become objects.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::{json, naming};
+use crate::event::Event;
+use crate::event::record::{Column, Value, Visit};
+
+/// The file eve.json. It is there from the start, empty when nothing happened.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    file: BufWriter<File>,
+    line: Vec<u8>,
+}
+
+impl Log {
+    /// Makes the file.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let path = folder.join("eve.json");
+        let file = File::create(&path).map_err(|error| naming(&path, &error))?;
+        Ok(Self {
+            path,
+            file: BufWriter::new(file),
+            line: Vec::new(),
+        })
+    }
+
+    /// Adds a line.
+    pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        self.line.clear();
+        line(event, &mut self.line);
+        self.file
+            .write_all(&self.line)
+            .map_err(|error| naming(&self.path, &error))
+    }
+
+    /// Brings the lines so far to the file.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| naming(&self.path, &error))
+    }
+}
+
+/// Writes an event's line, its line feed included, to the end of `out`.
+pub fn line(event: &Event, out: &mut Vec<u8>) {
+    let mut object = Object::begin(out);
+    event.eve(&mut |path, value| object.member(path, value));
+    object.end();
+    out.push(b'\n');
+}
+
+/// An object that is being written.
+struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    /// The dotted path of the object within it that is open; empty when none is.
+    inner: &'static str,
+}
+
+impl<'o> Object<'o> {
+    fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, inner: "" }
+    }
+
+    /// Unset and empty members are left out.
+    fn member(&mut self, path: &'static str, value: Value<'_>) {
+        let empty = match value {
+            Value::Unset | Value::Counters([]) => true,
+            Value::List(elements) => elements.is_empty(),
+            _ => false,
+        };
+        if empty {
+            return;
+        }
+        let (inner, name) = path.rsplit_once('.').unwrap_or(("", path));
+        self.enter(inner);
+        self.key(name);
+        write(self.out, value);
+    }
+
+    /// Closes and opens objects until the one at `path` is open.
+    fn enter(&mut self, path: &'static str) {
+        // Nearly always the same, and nearly always short: a call to compare them costs more than the comparison.
+        if self.inner.len() == path.len() && self.inner.bytes().eq(path.bytes()) {
+            return;
+        }
+        let common = segments(self.inner)
+            .zip(segments(path))
+            .take_while(|(a, b)| a == b)
+            .count();
+        for _ in segments(self.inner).skip(common) {
+            self.out.push(b'}');
+        }
+        for name in segments(path).skip(common) {
+            self.key(name);
+            self.out.push(b'{');
+        }
+        self.inner = path;
+    }
+
+    fn key(&mut self, name: &str) {
+        json::separate(self.out);
+        // Names are ours: letters, digits, underscores.
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn end(mut self) {
+        self.enter("");
+        self.out.push(b'}');
+    }
+}
+
+fn segments(path: &'static str) -> impl Iterator<Item = &'static str> {
+    path.split('.').filter(|segment| !segment.is_empty())
+}
+
+fn write(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Time(time) => json::display(out, format_args!("\"{time}\"")),
+        Value::Interval(interval) => {
+            // Milliseconds with three decimals, cut as Zeek's are.
+            let microseconds = interval.0 / 1_000;
+            let sign = if microseconds < 0 { "-" } else { "" };
+            let microseconds = microseconds.unsigned_abs();
+            json::display(
+                out,
+                format_args!("{sign}{}.{:03}", microseconds / 1_000, microseconds % 1_000),
+            );
+        }
+        Value::List(elements) => json::list(out, elements, write),
+        Value::Object(record) => nested(out, record),
+        Value::Counters(counters) => {
+            let mut object = Object::begin(out);
+            for &(name, count) in counters {
+                object.member(name, Value::Uint(count));
+            }
+            object.end();
+        }
+        value => json::plain(out, value),
+    }
+}
+
+fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
+    let mut object = Object::begin(out);
+    record.visit(&mut |column: &'static Column, value| {
+        if let Some(path) = column.eve {
+            object.member(path, value);
+        }
+    });
+    object.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+    use crate::event::{Body, Dcom, Meta};
+
+    fn text(event: &Event) -> String {
+        let mut out = Vec::new();
+        line(event, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_body_has_its_line() {
+        let lines: String = samples::all().iter().map(text).collect();
+        assert_eq!(
+            lines,
+            concat!(
+                r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","flow_id":908054309376390,"pcap_cnt":1,"#,
+                r#""pcap_filename":"mmc20.pcapng","event_type":"dcom","src_ip":"172.16.66.25","src_port":49744,"#,
+                r#""dest_ip":"172.16.66.36","dest_port":135,"proto":"TCP","community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=","#,
+                r#""reply_pcap_cnt":2,"rtt_ms":72.954,"dcom":{"kind":"activation","operation":"RemoteCreateInstance","opnum":4,"#,
+                r#""interface":{"uuid":"000001a0-0000-0000-c000-000000000046","name":"IRemoteSCMActivator"},"#,
+                r#""clsid":"49b2791a-b1ae-4c90-9b8e-e860ba07f889","class":"MMC20.Application","#,
+                r#""iids":[{"uuid":"00000000-0000-0000-c000-000000000046","name":"IUnknown"},"#,
+                r#"{"uuid":"00020400-0000-0000-c000-000000000046"}],"hresult":"0x00000000","hresult_name":"S_OK","#,
+                r#""outcome":"succeeded","oxid":"0xbed05b18ecb13abf","ipids":["0000b400-0f20-ffff-a9a5-0b3f0f6f8b3a"],"#,
+                r#""bindings":["0156s-win16-ir[60283]","172.16.66.36[60283]"],"security_bindings":[{"authn_service":"ntlm","#,
+                r#""principal":"LAB\\runner"}],"endpoint":{"ip":"172.16.66.36","port":60283,"learned_from":"oxid_binding","#,
+                r#""followed":true},"auth":{"service":"ntlm","level":"pkt_integrity"},"client":{"user":"alice","domain":"LAB","#,
+                r#""workstation":"WS5"},"server":{"runs_as":"LAB\\runner"},"evidence":"class","bind_seen":false,"#,
+                r#""bytes_missing":0}}"#,
+                "\n",
+                r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","flow_id":908054309376390,"pcap_cnt":1,"#,
+                r#""pcap_filename":"mmc20.pcapng","event_type":"alert","src_ip":"172.16.66.25","src_port":49744,"#,
+                r#""dest_ip":"172.16.66.36","dest_port":135,"proto":"TCP","community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=","#,
+                r#""reply_pcap_cnt":2,"rtt_ms":72.954,"alert":{"action":"allowed","gid":1,"signature_id":9100001,"rev":1,"#,
+                r#""signature":"DCOM remote activation of MMC20.Application","category":"Lateral Movement","severity":1,"#,
+                r#""metadata":{"severity":["critical"],"confidence":["high"],"mitre_tactic_id":["TA0008"],"#,
+                r#""mitre_technique_id":["T1021.003"]}},"dcom":{"kind":"activation","operation":"RemoteCreateInstance","#,
+                r#""opnum":4,"interface":{"uuid":"000001a0-0000-0000-c000-000000000046","name":"IRemoteSCMActivator"},"#,
+                r#""clsid":"49b2791a-b1ae-4c90-9b8e-e860ba07f889","class":"MMC20.Application","#,
+                r#""iids":[{"uuid":"00000000-0000-0000-c000-000000000046","name":"IUnknown"},"#,
+                r#"{"uuid":"00020400-0000-0000-c000-000000000046"}],"hresult":"0x00000000","hresult_name":"S_OK","#,
+                r#""outcome":"succeeded","oxid":"0xbed05b18ecb13abf","ipids":["0000b400-0f20-ffff-a9a5-0b3f0f6f8b3a"],"#,
+                r#""bindings":["0156s-win16-ir[60283]","172.16.66.36[60283]"],"security_bindings":[{"authn_service":"ntlm","#,
+                r#""principal":"LAB\\runner"}],"endpoint":{"ip":"172.16.66.36","port":60283,"learned_from":"oxid_binding","#,
+                r#""followed":true},"auth":{"service":"ntlm","level":"pkt_integrity"},"client":{"user":"alice","domain":"LAB","#,
+                r#""workstation":"WS5"},"server":{"runs_as":"LAB\\runner"},"evidence":"class","bind_seen":false,"#,
+                r#""bytes_missing":0},"dcerpc":{"request":"REQUEST","req":{"opnum":4,"frag_cnt":1,"stub_data_size":788},"#,
+                r#""interfaces":[{"uuid":"000001a0-0000-0000-c000-000000000046","version":"0.0","ack_result":0,"#,
+                r#""service":"IRemoteSCMActivator","procedure":"RemoteCreateInstance"}],"response":"RESPONSE","#,
+                r#""res":{"frag_cnt":1,"stub_data_size":848},"call_id":3,"rpc_version":"5.0"}}"#,
+                "\n",
+                r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","flow_id":908054309376390,"pcap_cnt":1,"#,
+                r#""pcap_filename":"mmc20.pcapng","event_type":"dcerpc","src_ip":"172.16.66.25","src_port":49744,"#,
+                r#""dest_ip":"172.16.66.36","dest_port":135,"proto":"TCP","community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=","#,
+                r#""reply_pcap_cnt":2,"rtt_ms":72.954,"dcerpc":{"request":"REQUEST","req":{"opnum":4,"frag_cnt":1,"#,
+                r#""stub_data_size":788},"interfaces":[{"uuid":"000001a0-0000-0000-c000-000000000046","version":"0.0","#,
+                r#""ack_result":0,"service":"IRemoteSCMActivator","procedure":"RemoteCreateInstance"}],"response":"RESPONSE","#,
+                r#""res":{"frag_cnt":1,"stub_data_size":848},"call_id":3,"rpc_version":"5.0"}}"#,
+                "\n",
+                r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","flow_id":908054309376390,"pcap_cnt":1,"#,
+                r#""pcap_filename":"mmc20.pcapng","event_type":"anomaly","src_ip":"172.16.66.25","src_port":49744,"#,
+                r#""dest_ip":"172.16.66.36","dest_port":135,"proto":"TCP","community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=","#,
+                r#""reply_pcap_cnt":2,"rtt_ms":72.954,"anomaly":{"app_proto":"dcerpc","type":"applayer","#,
+                r#""event":"fragment_out_of_place","layer":"proto_parser"},"#,
+                r#""dcom":{"detail":"common_header: `frag_length` is 3 (offset 8)","count":2}}"#,
+                "\n",
+                r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","event_type":"stats","stats":{"decoder":{"pkts":324,"#,
+                r#""bytes":40960},"dcom":{"endpoints":{"expected":1,"realized":1}}}}"#,
+                "\n",
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_known_is_still_a_line() {
+        let event = Event {
+            meta: Meta::default(),
+            body: Body::Dcom(Box::default()),
+        };
+        assert_eq!(
+            text(&event),
+            concat!(
+                r#"{"timestamp":"1970-01-01T00:00:00.000000+0000","event_type":"dcom","dcom":{"kind":"call","operation":"","#,
+                r#""opnum":0,"evidence":"header","bytes_missing":0}}"#,
+                "\n",
+            )
+        );
+    }
+
+    #[test]
+    fn vlan_and_interface_are_there_when_known() {
+        let mut event = samples::all().remove(0);
+        event.meta.vlan = vec![7, 4_094];
+        event.meta.in_iface = Some("eth0".into());
+        let value: serde_json::Value = serde_json::from_str(&text(&event)).unwrap();
+        assert_eq!(value["vlan"], serde_json::json!([7, 4_094]));
+        assert_eq!(value["in_iface"], "eth0");
+    }
+
+    #[test]
+    fn hostile_text_stays_in_its_string() {
+        let hostile = "a\"},{\n\r\t\\\0\x1b[31m\x7f\u{9b}31m\u{2028}\u{fffd}é☃";
+        let mut event = samples::all().remove(0);
+        event.body = Body::Dcom(Box::new(Dcom {
+            class: Some(hostile.to_owned()),
+            bindings: vec![hostile.to_owned(), String::new()],
+            ..Dcom::default()
+        }));
+        let line = text(&event);
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.trim_end().contains(char::is_control), "{line:?}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["dcom"]["class"], hostile);
+        assert_eq!(value["dcom"]["bindings"], serde_json::json!([hostile, ""]));
+    }
+
+    #[test]
+    fn a_round_trip_is_milliseconds_and_may_be_negative() {
+        let mut event = samples::all().remove(0);
+        for (nanoseconds, written) in [(72_954_999, "72.954"), (-1_500_000, "-1.500"), (999, "0.000")] {
+            event.meta.rtt = Some(crate::event::record::Interval(nanoseconds));
+            assert!(
+                text(&event).contains(&format!("\"rtt_ms\":{written},")),
+                "{nanoseconds}"
+            );
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Where events go. What is here knows form only: which column there is, and what it is called, stands in [`crate::event`].
+
+pub mod console;
+pub mod eve;
+mod json;
+pub mod summary;
+pub mod zeek;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::event::Event;
+use crate::time::Timestamp;
+
+/// A form of log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `eve.json`, as Suricata writes it.
+    Eve,
+    /// One tab-separated log for each kind of event, as Zeek writes them.
+    Zeek,
+    /// The same logs with a JSON object a line.
+    ZeekJson,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Eve, Self::Zeek, Self::ZeekJson];
+
+    /// Its name as an option's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Eve => "eve",
+            Self::Zeek => "zeek",
+            Self::ZeekJson => "zeek-json",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.name() == text)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::name).join(", ");
+                format!("no such log format: {text} (one of {names})")
+            })
+    }
+}
+
+/// The logs in one folder, in each form that was asked for.
+#[derive(Debug)]
+pub struct Emitters {
+    eve: Option<eve::Log>,
+    zeek: Option<zeek::Logs>,
+    zeek_json: Option<zeek::Logs>,
+}
+
+impl Emitters {
+    /// Makes the folder if it is missing, and begins the logs. A format named twice is written once.
+    pub fn create(folder: &Path, formats: &[Format]) -> io::Result<Self> {
+        fs::create_dir_all(folder).map_err(|error| naming(folder, &error))?;
+        let wanted = |format| formats.contains(&format);
+        let json = if wanted(Format::Zeek) {
+            zeek::Form::JsonBesideTsv
+        } else {
+            zeek::Form::Json
+        };
+        Ok(Self {
+            eve: wanted(Format::Eve).then(|| eve::Log::create(folder)).transpose()?,
+            zeek: wanted(Format::Zeek).then(|| zeek::Logs::new(folder, zeek::Form::Tsv)),
+            zeek_json: wanted(Format::ZeekJson).then(|| zeek::Logs::new(folder, json)),
+        })
+    }
+
+    /// Writes an event to every log that has a place for it.
+    pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(eve) = &mut self.eve {
+            eve.write(event)?;
+        }
+        for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
+            zeek.write(event)?;
+        }
+        Ok(())
+    }
+
+    /// Brings what was written so far to the files: live, readers follow them.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if let Some(eve) = &mut self.eve {
+            eve.flush()?;
+        }
+        for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
+            zeek.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
+    pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+        if let Some(mut eve) = self.eve {
+            eve.flush()?;
+        }
+        for zeek in [self.zeek, self.zeek_json].into_iter().flatten() {
+            zeek.finish(first, last)?;
+        }
+        Ok(())
+    }
+}
+
+/// An I/O error does not say which file it is about.
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// A folder for a test, gone when the test is.
+#[cfg(test)]
+struct Scratch(std::path::PathBuf);
+
+#[cfg(test)]
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("dcom-sensor-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a scratch folder");
+        Self(folder)
+    }
+}
+
+#[cfg(test)]
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    fn written(name: &str, formats: &[Format]) -> Vec<(String, Vec<u8>)> {
+        let scratch = Scratch::new(name);
+        let folder = scratch.0.join("new/logs");
+        let mut emitters = Emitters::create(&folder, formats).unwrap();
+        for event in &samples::all() {
+            emitters.write(event).unwrap();
+        }
+        emitters.finish(samples::time(), samples::time()).unwrap();
+        let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_str().unwrap().to_owned(),
+                    fs::read(&path).unwrap(),
+                )
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn names(files: &[(String, Vec<u8>)]) -> Vec<&str> {
+        files.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn each_format_has_its_files() {
+        assert_eq!(names(&written("eve", &[Format::Eve])), ["eve.json"]);
+        assert_eq!(
+            names(&written("tsv", &[Format::Zeek])),
+            ["dce_rpc.log", "dcom.log", "notice.log", "weird.log"]
+        );
+        let json = written("json", &[Format::ZeekJson, Format::ZeekJson]);
+        assert_eq!(names(&json), ["dce_rpc.log", "dcom.log", "notice.log", "weird.log"]);
+        assert!(json.iter().all(|(_, text)| text.starts_with(b"{\"ts\":")));
+    }
+
+    #[test]
+    fn json_makes_room_for_tsv_and_every_run_writes_the_same() {
+        let files = written("both", &Format::ALL);
+        assert_eq!(
+            names(&files),
+            [
+                "dce_rpc.json",
+                "dce_rpc.log",
+                "dcom.json",
+                "dcom.log",
+                "eve.json",
+                "notice.json",
+                "notice.log",
+                "weird.json",
+                "weird.log"
+            ]
+        );
+        assert_eq!(files, written("again", &Format::ALL));
+    }
+
+    #[test]
+    fn eve_json_is_there_when_nothing_happened() {
+        let folder = Scratch::new("empty");
+        let emitters = Emitters::create(&folder.0, &Format::ALL).unwrap();
+        emitters.finish(Timestamp::default(), Timestamp::default()).unwrap();
+        let files: Vec<_> = fs::read_dir(&folder.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(files, ["eve.json"]);
+    }
+
+    #[test]
+    fn what_was_flushed_can_be_read_at_once() {
+        let folder = Scratch::new("flush");
+        let mut emitters = Emitters::create(&folder.0, &Format::ALL).unwrap();
+        emitters.write(&samples::all().remove(0)).unwrap();
+        emitters.flush().unwrap();
+        for name in ["eve.json", "dcom.json", "dcom.log"] {
+            assert!(
+                fs::read_to_string(folder.0.join(name)).unwrap().ends_with('\n'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn formats_go_by_name() {
+        for format in Format::ALL {
+            assert_eq!(format.name().parse(), Ok(format));
+        }
+        assert_eq!(
+            "csv".parse::<Format>(),
+            Err("no such log format: csv (one of eve, zeek, zeek-json)".to_owned())
+        );
+    }
+}

@@ -1,0 +1,482 @@
+//! Zeek's logs: tab-separated with header lines, or a JSON object a line. A log is made at its first row.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::{json, naming};
+use crate::event::record::{Column, Elements, Interval, Value, Visit};
+use crate::event::{Event, ZeekLog};
+use crate::time::Timestamp;
+
+const UNSET: &[u8] = b"-";
+const EMPTY: &[u8] = b"(empty)";
+
+/// How rows are written, and what the files are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `dcom.log`: tab-separated, with header lines.
+    Tsv,
+    /// `dcom.log`: JSON, as Zeek names it.
+    Json,
+    /// `dcom.json`: JSON, where `dcom.log` is taken.
+    JsonBesideTsv,
+}
+
+impl Form {
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Tsv | Self::Json => "log",
+            Self::JsonBesideTsv => "json",
+        }
+    }
+}
+
+/// The logs in one folder.
+#[derive(Debug)]
+pub struct Logs {
+    folder: PathBuf,
+    form: Form,
+    open: Vec<Log>,
+    row: Vec<u8>,
+}
+
+/// A log with at least one row.
+#[derive(Debug)]
+struct Log {
+    kind: &'static ZeekLog,
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// Where in the file the time stands at which it was opened; none in JSON.
+    opened_at: Option<u64>,
+}
+
+impl Logs {
+    /// Makes no file yet.
+    pub fn new(folder: &Path, form: Form) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            form,
+            open: Vec::new(),
+            row: Vec::new(),
+        }
+    }
+
+    /// Adds an event's row to its log, if it has one.
+    pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        self.row.clear();
+        let row = match self.form {
+            Form::Tsv => tsv(event, &mut self.row),
+            Form::Json | Form::JsonBesideTsv => json_line(event, &mut self.row),
+        };
+        let Some(kind) = row else { return Ok(()) };
+        if !self.open.iter().any(|log| log.kind == kind) {
+            self.open
+                .push(Log::create(&self.folder, kind, self.form, event.meta.timestamp)?);
+        }
+        let Some(log) = self.open.iter_mut().find(|log| log.kind == kind) else {
+            return Ok(());
+        };
+        log.file.write_all(&self.row).map_err(|error| naming(&log.path, &error))
+    }
+
+    /// Brings the rows so far to the files.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.open
+            .iter_mut()
+            .try_for_each(|log| log.file.flush().map_err(|error| naming(&log.path, &error)))
+    }
+
+    /// Ends the logs: `#open` becomes the time of the first frame that was read, `#close` that of the last.
+    pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+        self.open.into_iter().try_for_each(|mut log| {
+            let path = std::mem::take(&mut log.path);
+            log.finish(first, last).map_err(|error| naming(&path, &error))
+        })
+    }
+}
+
+impl Log {
+    fn create(folder: &Path, kind: &'static ZeekLog, form: Form, now: Timestamp) -> io::Result<Self> {
+        let path = folder.join(format!("{}.{}", kind.path, form.ending()));
+        let file = File::create(&path).map_err(|error| naming(&path, &error))?;
+        let mut log = Self {
+            kind,
+            path,
+            file: BufWriter::new(file),
+            opened_at: None,
+        };
+        if form == Form::Tsv {
+            let before = before_open(kind);
+            log.opened_at = Some(before.len() as u64);
+            let header = format!("{before}{}\n{}", date(now), after_open(kind));
+            log.file
+                .write_all(header.as_bytes())
+                .map_err(|error| naming(&log.path, &error))?;
+        }
+        Ok(log)
+    }
+
+    fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+        if let Some(offset) = self.opened_at {
+            writeln!(self.file, "#close\t{}", date(last))?;
+            self.file.seek(SeekFrom::Start(offset))?;
+            self.file.write_all(date(first).as_bytes())?;
+        }
+        self.file.flush()
+    }
+}
+
+fn before_open(log: &ZeekLog) -> String {
+    format!(
+        "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t{}\n#open\t",
+        log.path
+    )
+}
+
+fn after_open(log: &ZeekLog) -> String {
+    let names: Vec<&str> = log.columns().map(|(name, _)| name).collect();
+    let types: Vec<&str> = log.columns().map(|(_, column)| column.zeek_type).collect();
+    format!("#fields\t{}\n#types\t{}\n", names.join("\t"), types.join("\t"))
+}
+
+/// `2020-07-18-23-10-02`, always of one length, so that it can be overwritten in place.
+fn date(time: Timestamp) -> String {
+    time.to_string()
+        .chars()
+        .take(19)
+        .map(|c| if c.is_ascii_digit() { c } else { '-' })
+        .collect()
+}
+
+/// Writes an event's tab-separated row, its line feed included; says to which log it belongs.
+pub fn tsv(event: &Event, out: &mut Vec<u8>) -> Option<&'static ZeekLog> {
+    let start = out.len();
+    let log = event.zeek(&mut |_, value| {
+        if out.len() > start {
+            out.push(b'\t');
+        }
+        cell(out, value, Place::Column);
+    })?;
+    out.push(b'\n');
+    Some(log)
+}
+
+/// Writes an event's JSON object, a line feed included; says to which log it belongs.
+pub fn json_line(event: &Event, out: &mut Vec<u8>) -> Option<&'static ZeekLog> {
+    out.push(b'{');
+    let Some(log) = event.zeek(&mut |name, value| {
+        if !matches!(value, Value::Unset) {
+            json::separate(out);
+            json::text(out, name);
+            out.push(b':');
+            json_value(out, value);
+        }
+    }) else {
+        out.pop();
+        return None;
+    };
+    out.extend_from_slice(b"}\n");
+    Some(log)
+}
+
+fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Time(time) => out.extend_from_slice(time.seconds().as_bytes()),
+        Value::Interval(interval) => seconds(out, interval),
+        Value::List(elements) => json::list(out, elements, json_value),
+        Value::Object(record) => first_of(record, &mut |value| json_value(out, value)),
+        value => json::plain(out, value),
+    }
+}
+
+/// Where text stands: among the elements of a list a comma separates.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Column,
+    List,
+}
+
+fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
+    match value {
+        Value::Unset | Value::Counters(_) | Value::EventType => out.extend_from_slice(UNSET),
+        Value::Bool(true) => out.push(b'T'),
+        Value::Bool(false) => out.push(b'F'),
+        Value::Uint(number) => json::display(out, format_args!("{number}")),
+        Value::Int(number) => json::display(out, format_args!("{number}")),
+        Value::Float(number) => json::display(out, format_args!("{number}")),
+        Value::Text(string) => text(out, string, place),
+        Value::Shown(name) => shown(out, name, place),
+        Value::Addr(address) => json::display(out, format_args!("{address}")),
+        Value::Port(port) => json::display(out, format_args!("{port}")),
+        Value::Time(time) => out.extend_from_slice(time.seconds().as_bytes()),
+        Value::Interval(interval) => seconds(out, interval),
+        Value::List(elements) => list(out, elements),
+        Value::Object(record) => first_of(record, &mut |value| cell(out, value, place)),
+    }
+}
+
+/// Seconds with six decimals.
+fn seconds(out: &mut Vec<u8>, interval: Interval) {
+    let microseconds = interval.0 / 1_000;
+    let sign = if microseconds < 0 { "-" } else { "" };
+    let microseconds = microseconds.unsigned_abs();
+    json::display(
+        out,
+        format_args!("{sign}{}.{:06}", microseconds / 1_000_000, microseconds % 1_000_000),
+    );
+}
+
+fn list(out: &mut Vec<u8>, elements: &dyn Elements) {
+    if elements.is_empty() {
+        out.extend_from_slice(EMPTY);
+    }
+    let mut later = false;
+    elements.each(&mut |element| {
+        if later {
+            out.push(b',');
+        }
+        later = true;
+        cell(out, element, Place::List);
+    });
+}
+
+/// A flat log has no objects: a record in a list is told by its first column, in practice its identifier.
+fn first_of(record: &dyn Visit, write: &mut dyn FnMut(Value<'_>)) {
+    let mut written = false;
+    record.visit(&mut |_: &'static Column, value| {
+        if !written {
+            written = true;
+            write(value);
+        }
+    });
+}
+
+/// Identifiers and numbers are many and harmless: they are written as they are, and looked at afterwards.
+fn shown(out: &mut Vec<u8>, name: &dyn fmt::Display, place: Place) {
+    let start = out.len();
+    json::display(out, format_args!("{name}"));
+    if !out[start..]
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))
+    {
+        let written = out.split_off(start);
+        text(out, &String::from_utf8_lossy(&written), place);
+    }
+}
+
+/// Control characters and backslashes are escaped, as is the first byte of what would read as unset or empty.
+fn text(out: &mut Vec<u8>, text: &str, place: Place) {
+    if text.is_empty() {
+        out.extend_from_slice(EMPTY);
+        return;
+    }
+    let reserved = text.as_bytes() == UNSET || text.as_bytes() == EMPTY;
+    for (index, character) in text.char_indices() {
+        match character {
+            '\\' => out.extend_from_slice(b"\\\\"),
+            ',' if place == Place::List => escape(out, character),
+            character if character.is_control() || (reserved && index == 0) => escape(out, character),
+            character => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+fn escape(out: &mut Vec<u8>, character: char) {
+    for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+        json::display(out, format_args!("\\x{byte:02x}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::emit::Scratch;
+    use crate::event::dcerpc::ZeekRow;
+    use crate::event::{Body, Dcerpc, Dcom, samples};
+
+    fn row(event: &Event, write: fn(&Event, &mut Vec<u8>) -> Option<&'static ZeekLog>) -> String {
+        let mut out = Vec::new();
+        write(event, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_body_has_its_row() {
+        let rows: String = samples::all().iter().map(|event| row(event, tsv)).collect();
+        assert_eq!(
+            rows,
+            concat!(
+                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\tactivation\t",
+                "RemoteCreateInstance\t4\t000001a0-0000-0000-c000-000000000046\tIRemoteSCMActivator\t",
+                "49b2791a-b1ae-4c90-9b8e-e860ba07f889\tMMC20.Application\t",
+                "00000000-0000-0000-c000-000000000046,00020400-0000-0000-c000-000000000046\t-\t0x00000000\tS_OK\t-\tsucceeded\t",
+                "0xbed05b18ecb13abf\t0000b400-0f20-ffff-a9a5-0b3f0f6f8b3a\t-\t-\t0156s-win16-ir[60283],172.16.66.36[60283]\t",
+                "172.16.66.36\t60283\toxid_binding\tT\tntlm\tpkt_integrity\t-\t-\t-\talice\tLAB\tWS5\t-\t-\tLAB\\\\runner\tclass\t(empty)\tF\t0\t",
+                "-\t-\t-",
+                "\n",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
+                "172.16.66.25 activated MMC20.Application on 172.16.66.36\tT1021.003\t172.16.66.25\t172.16.66.36\t135\t-\t",
+                "dcom-sensor\tNotice::ACTION_LOG\t(empty)\t0.000000\t-\t-\t-\t-\t-\t1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=",
+                "\n",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\t135\tIRemoteSCMActivator\t",
+                "RemoteCreateInstance",
+                "\n",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\tfragment_out_of_place\t",
+                "common_header: `frag_length` is 3 (offset 8)\tF\tdcom-sensor\tDCE_RPC",
+                "\n",
+            )
+        );
+    }
+
+    #[test]
+    fn each_body_has_its_json_line() {
+        let rows: String = samples::all().iter().map(|event| row(event, json_line)).collect();
+        assert_eq!(
+            rows,
+            concat!(
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#""id.resp_h":"172.16.66.36","id.resp_p":135,"rtt":0.072954,"kind":"activation","#,
+                r#""operation":"RemoteCreateInstance","opnum":4,"interface_uuid":"000001a0-0000-0000-c000-000000000046","#,
+                r#""interface":"IRemoteSCMActivator","clsid":"49b2791a-b1ae-4c90-9b8e-e860ba07f889","#,
+                r#""class":"MMC20.Application","iids":["00000000-0000-0000-c000-000000000046","#,
+                r#""00020400-0000-0000-c000-000000000046"],"hresult":"0x00000000","hresult_name":"S_OK","outcome":"succeeded","#,
+                r#""oxid":"0xbed05b18ecb13abf","ipids":["0000b400-0f20-ffff-a9a5-0b3f0f6f8b3a"],"#,
+                r#""bindings":["0156s-win16-ir[60283]","172.16.66.36[60283]"],"endpoint_h":"172.16.66.36","endpoint_p":60283,"#,
+                r#""learned_from":"oxid_binding","followed":true,"auth_service":"ntlm","auth_level":"pkt_integrity","#,
+                r#""client_user":"alice","client_domain":"LAB","client_workstation":"WS5","runs_as":"LAB\\runner","#,
+                r#""evidence":"class","because":[],"bind_seen":false,"bytes_missing":0}"#,
+                "\n",
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#""id.resp_h":"172.16.66.36","id.resp_p":135,"proto":"tcp","note":"DCOM::Remote_Activation","#,
+                r#""msg":"172.16.66.25 activated MMC20.Application on 172.16.66.36","sub":"T1021.003","src":"172.16.66.25","#,
+                r#""dst":"172.16.66.36","p":135,"peer_descr":"dcom-sensor","actions":["Notice::ACTION_LOG"],"email_dest":[],"#,
+                r#""suppress_for":0.000000,"community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y="}"#,
+                "\n",
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#""id.resp_h":"172.16.66.36","id.resp_p":135,"rtt":0.072954,"named_pipe":"135","#,
+                r#""endpoint":"IRemoteSCMActivator","operation":"RemoteCreateInstance"}"#,
+                "\n",
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#""id.resp_h":"172.16.66.36","id.resp_p":135,"name":"fragment_out_of_place","#,
+                r#""addl":"common_header: `frag_length` is 3 (offset 8)","notice":false,"peer":"dcom-sensor","#,
+                r#""source":"DCE_RPC"}"#,
+                "\n",
+            )
+        );
+    }
+
+    fn dcom_row(fill: fn(&mut Dcom)) -> Vec<String> {
+        let mut dcom = Dcom::default();
+        fill(&mut dcom);
+        let row = row(&samples::event(Body::Dcom(Box::new(dcom))), tsv);
+        assert_eq!(row.matches('\n').count(), 1, "{row:?}");
+        let cells: Vec<String> = row.trim_end_matches('\n').split('\t').map(str::to_owned).collect();
+        assert_eq!(cells.len(), ZeekLog::DCOM.columns().count(), "{cells:?}");
+        cells
+    }
+
+    fn cell_of(cells: &[String], name: &str) -> String {
+        cells[ZeekLog::DCOM.columns().position(|(known, _)| known == name).unwrap()].clone()
+    }
+
+    #[test]
+    fn what_would_read_as_unset_or_empty_or_as_a_separator_is_escaped() {
+        let cells = dcom_row(|dcom| {
+            dcom.class = Some("-".to_owned());
+            dcom.operation = "(empty)".into();
+            dcom.target_name = Some(String::new());
+            dcom.fault = Some("a,b\\x09".to_owned());
+            dcom.bindings = vec!["a,b".to_owned(), "-".to_owned(), String::new()];
+        });
+        assert_eq!(cell_of(&cells, "class"), "\\x2d");
+        assert_eq!(cell_of(&cells, "operation"), "\\x28empty)");
+        assert_eq!(cell_of(&cells, "target_name"), "(empty)");
+        assert_eq!(cell_of(&cells, "fault"), "a,b\\\\x09");
+        assert_eq!(cell_of(&cells, "bindings"), "a\\x2cb,\\x2d,(empty)");
+        assert_eq!(cell_of(&cells, "ipids"), "(empty)");
+        assert_eq!(cell_of(&cells, "clsid"), "-");
+    }
+
+    #[test]
+    fn hostile_text_stays_in_its_cell() {
+        let cells = dcom_row(|dcom| {
+            dcom.class = Some("a\tb\nc\rd\0\x1b[2J\x7f\u{9b}é\u{fffd}".to_owned());
+            dcom.because = vec!["\n#close\t".into()];
+        });
+        assert_eq!(
+            cell_of(&cells, "class"),
+            "a\\x09b\\x0ac\\x0dd\\x00\\x1b[2J\\x7f\\xc2\\x9bé\u{fffd}"
+        );
+        assert_eq!(cell_of(&cells, "because"), "\\x0a#close\\x09");
+    }
+
+    #[test]
+    fn the_header_is_zeeks() {
+        let header = |log: &ZeekLog| format!("{}DATE\n{}", before_open(log), after_open(log));
+        assert_eq!(
+            header(&ZeekLog::DCE_RPC),
+            concat!(
+                "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdce_rpc\n#open\tDATE\n",
+                "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\trtt\tnamed_pipe\tendpoint\toperation\n",
+                "#types\ttime\tstring\taddr\tport\taddr\tport\tinterval\tstring\tstring\tstring\n",
+            )
+        );
+        assert!(header(&ZeekLog::NOTICE).ends_with(concat!(
+            "#path\tnotice\n#open\tDATE\n",
+            "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tfuid\tfile_mime_type\tfile_desc\tproto\tnote\t",
+            "msg\tsub\tsrc\tdst\tp\tn\tpeer_descr\tactions\temail_dest\tsuppress_for\tremote_location.country_code\t",
+            "remote_location.region\tremote_location.city\tremote_location.latitude\tremote_location.longitude\t",
+            "community_id\n",
+            "#types\ttime\tstring\taddr\tport\taddr\tport\tstring\tstring\tstring\tenum\tenum\t",
+            "string\tstring\taddr\taddr\tport\tcount\tstring\tset[enum]\tset[string]\tinterval\tstring\t",
+            "string\tstring\tdouble\tdouble\tstring\n",
+        )));
+        assert!(header(&ZeekLog::WEIRD).ends_with(concat!(
+            "#path\tweird\n#open\tDATE\n",
+            "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tname\taddl\tnotice\tpeer\tsource\n",
+            "#types\ttime\tstring\taddr\tport\taddr\tport\tstring\tstring\tbool\tstring\tstring\n",
+        )));
+    }
+
+    #[test]
+    fn a_log_is_made_at_its_first_row_and_carries_the_captures_times() {
+        let folder = Scratch::new("zeek");
+        let mut logs = Logs::new(&folder.0, Form::Tsv);
+        let unanswered = samples::event(Body::Dcerpc(Box::default()));
+        logs.write(&unanswered).unwrap();
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+        let zeek_row = Some(ZeekRow::default());
+        logs.write(&samples::event(Body::Dcerpc(Box::new(Dcerpc {
+            zeek_row,
+            ..Dcerpc::default()
+        }))))
+        .unwrap();
+        let (first, last) = (
+            Timestamp::new(1_595_113_700, 0),
+            Timestamp::new(1_595_113_816, 999_999_999),
+        );
+        logs.finish(first, last).unwrap();
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+        let log = fs::read_to_string(folder.0.join("dce_rpc.log")).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 10);
+        assert_eq!(lines[5], "#open\t2020-07-18-23-08-20");
+        assert!(lines[6].starts_with("#fields\tts\t"));
+        assert!(lines[8].ends_with("\t0.072954\t-\t-\t-"));
+        assert_eq!(lines[9], "#close\t2020-07-18-23-10-16");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_is_named() {
+        let mut logs = Logs::new(Path::new("/nonexistent/folder"), Form::Json);
+        let error = logs.write(&samples::all().remove(0)).unwrap_err();
+        assert!(
+            error.to_string().starts_with("/nonexistent/folder/dcom.log: "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! One RPC exchange, in the words of Suricata's and Zeek's own DCE/RPC logs.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
+
+use super::record::{Field, Value, record};
+
+/// An interface's version, printed as `1.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InterfaceVersion {
+    /// Left of the point.
+    pub major: u16,
+    /// Right of the point.
+    pub minor: u16,
+}
+
+impl fmt::Display for InterfaceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl Field for InterfaceVersion {
+    const ZEEK_TYPE: &'static str = "string";
+
+    fn value(&self) -> Value<'_> {
+        Value::Shown(self)
+    }
+}
+
+record! {
+    /// One RPC exchange: a request and its response, or a bind and its answer.
+    #[derive(Default)]
+    pub struct Dcerpc in "dcerpc" {
+        /// What was asked, e.g. `REQUEST`, `BIND`; `REQUEST_LOST` when only the answer was seen.
+        request: Option<Cow<'static, str>> => eve;
+        /// The request's size.
+        req: Option<RequestSize> => group;
+        /// The interfaces that were offered, or the one that was called.
+        interfaces: Vec<DcerpcInterface> => eve;
+        /// What was answered, e.g. `RESPONSE`, `BINDACK`; `UNREPLIED` when nothing was.
+        response: Option<Cow<'static, str>> => eve;
+        /// The response's size.
+        res: Option<ResponseSize> => group;
+        /// Ties request and response together.
+        call_id: u32 => eve;
+        /// The protocol's version, `5.0`.
+        rpc_version: Cow<'static, str> => eve;
+        /// The row of `dce_rpc.log`: there for a reply to a request, as in Zeek.
+        zeek_row: Option<ZeekRow> => group;
+    }
+}
+
+record! {
+    /// How large a request was.
+    #[derive(Default)]
+    pub struct RequestSize in "dcerpc.req" {
+        /// The operation's number.
+        opnum: u16 => eve;
+        /// How many fragments it came in.
+        frag_cnt: u32 => eve;
+        /// Bytes of stub data in all of them.
+        stub_data_size: u64 => eve;
+    }
+}
+
+record! {
+    /// How large a response was.
+    #[derive(Default)]
+    pub struct ResponseSize in "dcerpc.res" {
+        /// How many fragments it came in.
+        frag_cnt: u32 => eve;
+        /// Bytes of stub data in all of them.
+        stub_data_size: u64 => eve;
+    }
+}
+
+record! {
+    /// An interface that was offered or called.
+    #[derive(Default)]
+    pub struct DcerpcInterface {
+        /// The interface's identifier.
+        uuid: Guid => eve;
+        /// The interface's version, e.g. `0.0`.
+        version: InterfaceVersion => eve;
+        /// The server's answer to the offer: 0 accepted, 2 refused, 3 negotiated.
+        ack_result: Option<u16> => eve;
+        /// The interface's name, when known.
+        service: Option<Cow<'static, str>> => eve;
+        /// The operation's name, when known.
+        procedure: Option<Cow<'static, str>> => eve;
+    }
+}
+
+record! {
+    /// A request and its response as `dce_rpc.log` tells them.
+    #[derive(Default)]
+    pub struct ZeekRow {
+        /// The `bind_ack`'s secondary address: a port or a pipe's name.
+        named_pipe: Option<Arc<str>> => zeek;
+        /// The interface's name as Zeek spells it, or `unknown-` and its identifier.
+        endpoint: Option<Cow<'static, str>> => zeek;
+        /// The operation's name as Zeek spells it, or `unknown-` and its number.
+        operation: Option<Cow<'static, str>> => zeek;
+    }
+}

@@ -1,0 +1,255 @@
+//! What was done with DCOM: one activation, OXID resolution, endpoint mapping or object call.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
+
+use super::record::{Field, Port, Value, names, record};
+
+names! {
+    /// What sort of exchange it was.
+    #[derive(Default)]
+    pub enum Kind {
+        /// An object was asked for, by class.
+        Activation => "activation",
+        /// The bindings of an exporter were asked for.
+        OxidResolution => "oxid_resolution",
+        /// The endpoint mapper was asked for a port.
+        EndpointMapping => "endpoint_mapping",
+        /// A method of an object was called.
+        #[default]
+        Call => "call",
+    }
+
+    /// How it ended.
+    pub enum Outcome {
+        /// The reply says so.
+        Succeeded => "succeeded",
+        /// The reply says so, or is a fault.
+        Failed => "failed",
+        /// No reply was seen.
+        Unanswered => "unanswered",
+    }
+
+    /// What the record rests on, the strongest first.
+    #[derive(Default)]
+    pub enum Evidence {
+        /// What was done was read.
+        Arguments => "arguments",
+        /// The CLSID was read; what was done with it was not.
+        Class => "class",
+        /// Concluded from shape; `because` says from what.
+        Inferred => "inferred",
+        /// Interface and opnum only.
+        #[default]
+        Header => "header",
+    }
+
+    /// What told the sensor of a dynamic port.
+    pub enum LearnedFrom {
+        /// The OXID bindings in an activation's reply.
+        OxidBinding => "oxid_binding",
+        /// The reply to `ResolveOxid` or `ResolveOxid2`.
+        ResolveOxid => "resolve_oxid",
+        /// The reply to `ept_map`.
+        EptMap => "ept_map",
+    }
+}
+
+/// [MS-ERREF] 2.1 HRESULT, printed as `0x80070005`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hresult(pub u32);
+
+impl fmt::Display for Hresult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:08x}", self.0)
+    }
+}
+
+impl Field for Hresult {
+    const ZEEK_TYPE: &'static str = "string";
+
+    fn value(&self) -> Value<'_> {
+        Value::Shown(self)
+    }
+}
+
+record! {
+    /// One activation, OXID resolution, endpoint mapping or object call.
+    #[derive(Default)]
+    pub struct Dcom in "dcom" {
+        /// What sort of exchange it was: `activation`, `oxid_resolution`, `endpoint_mapping` or `call`.
+        kind: Kind => eve, zeek;
+        /// The operation's name, e.g. `RemoteGetClassObject`.
+        operation: Cow<'static, str> => eve, zeek;
+        /// The operation's number in its interface.
+        opnum: u16 => eve, zeek;
+        /// The interface that was called.
+        interface: Option<Interface> => group;
+        /// The class asked for, lower case with dashes.
+        clsid: Option<Clsid> => eve, zeek;
+        /// The class's name in the catalogue, e.g. `MMC20.Application`.
+        class: Option<String> => eve, zeek;
+        /// The interfaces asked for.
+        iids: Vec<NamedGuid> => eve, zeek;
+        /// The server as the client named it (`COSERVERINFO`).
+        target_name: Option<String> => eve, zeek;
+        /// The result as a number, e.g. `0x80070005`.
+        hresult: Option<Hresult> => eve, zeek;
+        /// The result's name, e.g. `E_ACCESSDENIED`.
+        hresult_name: Option<Cow<'static, str>> => eve, zeek;
+        /// The RPC fault's status, when the answer was a fault.
+        fault: Option<String> => eve, zeek;
+        /// How it ended: `succeeded`, `failed` or `unanswered`.
+        outcome: Option<Outcome> => eve, zeek;
+        /// The exporter (in practice the process) that holds the object.
+        oxid: Option<Oxid> => eve, zeek;
+        /// The interfaces that came back, as the exporter names them.
+        ipids: Vec<Ipid> => eve, zeek;
+        /// The exporter's `IRemUnknown`.
+        ipid_rem_unknown: Option<Ipid> => eve, zeek;
+        /// The authentication level the exporter asks for.
+        authn_hint: Option<Cow<'static, str>> => eve, zeek;
+        /// Where the exporter listens, as told in the reply, e.g. `172.16.66.36[60283]`.
+        bindings: Vec<String> => eve, zeek;
+        /// How the exporter can authenticate, and as whom.
+        security_bindings: Vec<SecurityBinding> => eve;
+        /// What the endpoint mapper answered, entry by entry.
+        towers: Vec<TowerRecord> => eve;
+        /// The dynamic port that was learned from this exchange.
+        endpoint: Option<EndpointRecord> => group;
+        /// How the caller authenticated.
+        auth: Auth => group;
+        /// Who called.
+        client: ClientIdentity => group;
+        /// Who was called.
+        server: ServerIdentity => group;
+        /// What the record rests on: `arguments`, `class`, `inferred` or `header`.
+        evidence: Evidence => eve, zeek;
+        /// What an inference was made from.
+        because: Vec<Cow<'static, str>> => eve, zeek;
+        /// Was the bind seen that named the interface?
+        bind_seen: Option<bool> => eve, zeek;
+        /// Bytes lost on this connection so far.
+        bytes_missing: u64 => eve, zeek;
+        /// Ties the calls of one logical thread together.
+        causality: Option<Causality> => eve, zeek;
+        /// The session on the server in which the object was asked for.
+        session_id: Option<u32> => eve, zeek;
+        /// Length of the stub that could not be read because it was sealed.
+        sealed_stub_length: Option<u32> => eve, zeek;
+    }
+}
+
+record! {
+    /// An interface and its name.
+    #[derive(Default)]
+    pub struct Interface in "dcom.interface" {
+        /// The interface's identifier.
+        uuid: Guid => eve, zeek "interface_uuid";
+        /// The interface's name, when known.
+        name: Option<Cow<'static, str>> => eve, zeek "interface";
+    }
+}
+
+record! {
+    /// An identifier in a list, with its name when known.
+    #[derive(Default)]
+    pub struct NamedGuid {
+        /// The identifier.
+        uuid: Guid => eve;
+        /// Its name, when known.
+        name: Option<Cow<'static, str>> => eve;
+    }
+}
+
+record! {
+    /// One way in which an exporter can authenticate ([MS-DCOM] 2.2.19.4 SECURITYBINDING).
+    #[derive(Default)]
+    pub struct SecurityBinding {
+        /// The authentication service.
+        authn_service: Cow<'static, str> => eve;
+        /// The account the server runs as.
+        principal: Option<String> => eve;
+    }
+}
+
+record! {
+    /// One entry of the endpoint mapper (C706 appendix L, protocol tower).
+    #[derive(Default)]
+    pub struct TowerRecord {
+        /// The interface that is served.
+        uuid: Option<Guid> => eve;
+        /// Its version, e.g. `1.0`.
+        version: Option<String> => eve;
+        /// The name or identifier of the transfer syntax.
+        transfer_syntax: Option<Cow<'static, str>> => eve;
+        /// E.g. `ncacn_ip_tcp`.
+        protocol_sequence: Option<Cow<'static, str>> => eve;
+        /// The network address.
+        address: Option<String> => eve;
+        /// The port, or the pipe's name.
+        endpoint: Option<String> => eve;
+        /// What the server says of itself.
+        annotation: Option<String> => eve;
+    }
+}
+
+record! {
+    /// A dynamic port that a reply named.
+    pub struct EndpointRecord in "dcom.endpoint" {
+        /// Its address.
+        ip: Option<IpAddr> => eve, zeek "endpoint_h";
+        /// Its port.
+        port: Option<Port> => eve, zeek "endpoint_p";
+        /// What told of it: `oxid_binding`, `resolve_oxid` or `ept_map`.
+        learned_from: LearnedFrom => eve, zeek;
+        /// Was a connection to it seen?
+        followed: bool => eve, zeek;
+    }
+}
+
+record! {
+    /// How the caller authenticated.
+    #[derive(Default)]
+    pub struct Auth in "dcom.auth" {
+        /// `none`, `ntlm`, `kerberos`, `spnego` or `netlogon`.
+        service: Option<Cow<'static, str>> => eve, zeek "auth_service";
+        /// `none`, `connect`, `call`, `pkt`, `pkt_integrity` or `pkt_privacy`.
+        level: Option<Cow<'static, str>> => eve, zeek "auth_level";
+        /// What SPNEGO settled on.
+        mechanism: Option<Cow<'static, str>> => eve, zeek "auth_mechanism";
+        /// The Kerberos realm.
+        realm: Option<String> => eve, zeek "auth_realm";
+        /// The Kerberos service the ticket is for.
+        service_name: Option<String> => eve, zeek "auth_service_name";
+    }
+}
+
+record! {
+    /// Who called, as told in NTLMSSP or Kerberos.
+    #[derive(Default)]
+    pub struct ClientIdentity in "dcom.client" {
+        /// The user.
+        user: Option<String> => eve, zeek "client_user";
+        /// The user's domain.
+        domain: Option<String> => eve, zeek "client_domain";
+        /// The computer the user sits at.
+        workstation: Option<String> => eve, zeek "client_workstation";
+    }
+}
+
+record! {
+    /// Who was called, as told in NTLMSSP and in the bindings.
+    #[derive(Default)]
+    pub struct ServerIdentity in "dcom.server" {
+        /// The server's `NetBIOS` name.
+        netbios: Option<String> => eve, zeek "server_netbios";
+        /// The server's DNS name.
+        dns: Option<String> => eve, zeek "server_dns";
+        /// The account the COM server runs as.
+        runs_as: Option<String> => eve, zeek;
+    }
+}

@@ -1,0 +1,91 @@
+//! What every event has: when, where in the input, between whom.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::record::{EventType, Interval, Port, names, record};
+use crate::decode::Endpoint;
+use crate::time::Timestamp;
+
+names! {
+    /// What the connection runs on.
+    pub enum Protocol {
+        /// TCP.
+        Tcp => "TCP",
+        /// UDP.
+        Udp => "UDP",
+    }
+}
+
+record! {
+    /// When and where an event was seen, and between whom. What has a request and a reply is stamped with the request.
+    #[derive(Default)]
+    pub struct Meta {
+        /// Time of the frame that carries the (request's) last byte.
+        timestamp: Timestamp => eve, zeek "ts";
+        /// The connection, as a number: the same in every event of it.
+        flow_id: Option<u64> => eve;
+        /// The interface it was seen on, live.
+        in_iface: Option<Arc<str>> => eve;
+        /// Number of the frame that carries the (request's) last byte; from 1 in each file.
+        frame: Option<u64> => eve "pcap_cnt";
+        /// The file it was read from.
+        pcap_filename: Option<Arc<str>> => eve;
+        /// What the event is about: names the object that follows.
+        event_type: EventType => eve;
+        /// The connection, as Zeek names it: the same in every log.
+        uid: Option<Arc<str>> => zeek;
+        /// VLAN tags, outermost first.
+        vlan: Vec<u16> => eve;
+        /// Who opened the connection, or would have.
+        client: Option<Endpoint> => group(Source);
+        /// Who answers.
+        server: Option<Endpoint> => group(Destination);
+        /// What the connection runs on; unset only where the event is about no connection.
+        proto: Option<Protocol> => eve;
+        /// The connection, as other tools compute it: Community ID version 1.
+        community_id: Option<Arc<str>> => eve;
+        /// Number of the frame that carries the reply's last byte.
+        reply_frame: Option<u64> => eve "reply_pcap_cnt";
+        /// From the request's last byte to the reply's: milliseconds here, seconds in Zeek's logs.
+        rtt: Option<Interval> => eve "rtt_ms", zeek "rtt";
+    }
+}
+
+record! {
+    /// The client's end of the connection.
+    pub struct Source {
+        /// The client's address.
+        address: Option<IpAddr> => eve "src_ip", zeek "id.orig_h";
+        /// The client's port.
+        port: Option<Port> => eve "src_port", zeek "id.orig_p";
+    }
+}
+
+record! {
+    /// The server's end of the connection.
+    pub struct Destination {
+        /// The server's address.
+        address: Option<IpAddr> => eve "dest_ip", zeek "id.resp_h";
+        /// The server's port.
+        port: Option<Port> => eve "dest_port", zeek "id.resp_p";
+    }
+}
+
+impl From<&Option<Endpoint>> for Source {
+    fn from(end: &Option<Endpoint>) -> Self {
+        Self {
+            address: end.map(|end| end.address),
+            port: end.map(|end| Port(end.port)),
+        }
+    }
+}
+
+impl From<&Option<Endpoint>> for Destination {
+    fn from(end: &Option<Endpoint>) -> Self {
+        Self {
+            address: end.map(|end| end.address),
+            port: end.map(|end| Port(end.port)),
+        }
+    }
+}

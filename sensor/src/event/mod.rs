@@ -1,0 +1,305 @@
+//! What the sensor says: an envelope and a body. Emitters know form only and name no field; the columns are here.
+
+pub mod alert;
+pub mod anomaly;
+pub mod dcerpc;
+pub mod dcom;
+pub mod meta;
+pub mod record;
+mod reference;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod stats;
+
+pub use alert::Alert;
+pub use anomaly::Anomaly;
+pub use dcerpc::Dcerpc;
+pub use dcom::Dcom;
+pub use meta::Meta;
+pub use reference::reference;
+pub use stats::Stats;
+
+use alert::Notice;
+use anomaly::Weird;
+use dcerpc::ZeekRow;
+use record::{Column, Record, Value, Visit, Visitor};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// What.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// An activation, an OXID resolution, an endpoint mapping or an object call.
+    Dcom(Box<Dcom>),
+    /// A detection that fired.
+    Alert(Box<Alert>),
+    /// An RPC exchange.
+    Dcerpc(Box<Dcerpc>),
+    /// Something odd on the wire.
+    Anomaly(Box<Anomaly>),
+    /// Counters.
+    Stats(Box<Stats>),
+}
+
+/// One of the Zeek logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZeekLog {
+    /// Its `#path`, and its file's name without the ending.
+    pub path: &'static str,
+    /// The records that make a row, in order.
+    parts: &'static [&'static [Column]],
+    /// Columns of the envelope that Zeek's log of this name does not have.
+    without: &'static [&'static str],
+}
+
+impl ZeekLog {
+    pub(crate) const DCE_RPC: Self = Self {
+        path: "dce_rpc",
+        parts: &[Meta::COLUMNS, ZeekRow::COLUMNS],
+        without: &[],
+    };
+    pub(crate) const DCOM: Self = Self {
+        path: "dcom",
+        parts: &[Meta::COLUMNS, Dcom::COLUMNS],
+        without: &[],
+    };
+    pub(crate) const NOTICE: Self = Self {
+        path: "notice",
+        parts: &[Meta::COLUMNS, Notice::COLUMNS],
+        without: &["rtt"],
+    };
+    pub(crate) const WEIRD: Self = Self {
+        path: "weird",
+        parts: &[Meta::COLUMNS, Weird::COLUMNS],
+        without: &["rtt"],
+    };
+
+    /// Every Zeek log there can be.
+    pub const ALL: &'static [&'static Self] = &[&Self::DCE_RPC, &Self::DCOM, &Self::NOTICE, &Self::WEIRD];
+
+    /// Its columns by name, in order.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
+        let without = self.without;
+        let named = self
+            .parts
+            .iter()
+            .flat_map(|part| part.iter())
+            .filter_map(|column| Some((column.zeek?, column)));
+        named.filter(move |(name, _)| !without.contains(name))
+    }
+}
+
+/// One kind of line in eve.json.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EveType {
+    /// Its `event_type`.
+    pub name: &'static str,
+    /// The records that make a line, in order.
+    parts: &'static [&'static [Column]],
+}
+
+impl EveType {
+    const ALERT: Self = Self {
+        name: "alert",
+        parts: &[Meta::COLUMNS, Alert::COLUMNS],
+    };
+    const DCOM: Self = Self {
+        name: "dcom",
+        parts: &[Meta::COLUMNS, Dcom::COLUMNS],
+    };
+    const DCERPC: Self = Self {
+        name: "dcerpc",
+        parts: &[Meta::COLUMNS, Dcerpc::COLUMNS],
+    };
+    const ANOMALY: Self = Self {
+        name: "anomaly",
+        parts: &[Meta::COLUMNS, Anomaly::COLUMNS],
+    };
+    const STATS: Self = Self {
+        name: "stats",
+        parts: &[Meta::COLUMNS, Stats::COLUMNS],
+    };
+
+    /// Every kind of line there can be.
+    pub const ALL: &'static [&'static Self] = &[&Self::ALERT, &Self::DCOM, &Self::DCERPC, &Self::ANOMALY, &Self::STATS];
+
+    /// Its columns by path, in order.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
+        self.parts
+            .iter()
+            .flat_map(|part| part.iter())
+            .filter_map(|column| Some((column.eve?, column)))
+    }
+}
+
+impl Body {
+    /// The kind of line it is in eve.json.
+    pub const fn eve_type(&self) -> &'static EveType {
+        match self {
+            Self::Dcom(_) => &EveType::DCOM,
+            Self::Alert(_) => &EveType::ALERT,
+            Self::Dcerpc(_) => &EveType::DCERPC,
+            Self::Anomaly(_) => &EveType::ANOMALY,
+            Self::Stats(_) => &EveType::STATS,
+        }
+    }
+
+    /// The Zeek log it has a row in, if any.
+    pub const fn zeek_log(&self) -> Option<&'static ZeekLog> {
+        match self {
+            Self::Dcom(_) => Some(&ZeekLog::DCOM),
+            Self::Alert(_) => Some(&ZeekLog::NOTICE),
+            // Zeek writes a row at the reply to a request only.
+            Self::Dcerpc(dcerpc) => match dcerpc.zeek_row {
+                Some(_) => Some(&ZeekLog::DCE_RPC),
+                None => None,
+            },
+            Self::Anomaly(_) => Some(&ZeekLog::WEIRD),
+            Self::Stats(_) => None,
+        }
+    }
+}
+
+impl Event {
+    /// Shows what stands in its line of eve.json: path and value, in order.
+    pub fn eve(&self, visitor: &mut dyn FnMut(&'static str, Value<'_>)) {
+        let name = self.body.eve_type().name;
+        let mut show = |column: &'static Column, value: Value<'_>| match (column.eve, value) {
+            (Some(path), Value::EventType) => visitor(path, Value::Text(name)),
+            (Some(path), value) => visitor(path, value),
+            (None, _) => {}
+        };
+        self.meta.visit(&mut show);
+        match &self.body {
+            Body::Dcom(body) => body.visit(&mut show),
+            Body::Alert(body) => body.visit(&mut show),
+            Body::Dcerpc(body) => body.visit(&mut show),
+            Body::Anomaly(body) => body.visit(&mut show),
+            Body::Stats(body) => body.visit(&mut show),
+        }
+    }
+
+    /// Shows what stands in its row of the Zeek log, which is returned: name and value, in that log's order.
+    pub fn zeek(&self, visitor: &mut dyn FnMut(&'static str, Value<'_>)) -> Option<&'static ZeekLog> {
+        let log = self.body.zeek_log()?;
+        let mut show = |column: &'static Column, value: Value<'_>| {
+            if let Some(name) = column.zeek.filter(|name| !log.without.contains(name)) {
+                visitor(name, value);
+            }
+        };
+        self.meta.visit(&mut show);
+        self.zeek_row(&mut show);
+        Some(log)
+    }
+
+    fn zeek_row(&self, show: &mut Visitor<'_>) {
+        match &self.body {
+            Body::Dcom(body) => body.visit(show),
+            Body::Alert(body) => Notice::of(&self.meta, body).visit(show),
+            Body::Dcerpc(body) => body.zeek_row.visit(show),
+            Body::Anomaly(body) => Weird::of(body).visit(show),
+            Body::Stats(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn assert_well_named<'c>(columns: impl Iterator<Item = (&'c str, &'c Column)>) {
+        let mut known = HashSet::new();
+        for (name, column) in columns {
+            assert!(known.insert(name), "{name} stands twice in one line");
+            for word in name.split('.') {
+                assert!(word.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+                assert!(
+                    word.chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                    "{name}"
+                );
+            }
+            assert!(
+                column.doc.trim().len() > 3 && column.doc.ends_with(['.', '?']),
+                "{name} is not explained"
+            );
+        }
+        assert!(known.len() > 6);
+    }
+
+    #[test]
+    fn names_are_unique_and_snake_case_and_explained() {
+        for kind in EveType::ALL {
+            assert_well_named(kind.columns());
+        }
+        for log in ZeekLog::ALL {
+            assert_well_named(log.columns());
+        }
+    }
+
+    #[test]
+    fn an_object_is_opened_once_in_a_line() {
+        for kind in EveType::ALL {
+            let mut closed: HashSet<&str> = HashSet::new();
+            let mut open: Vec<&str> = Vec::new();
+            for (path, _) in kind.columns() {
+                let parents: Vec<&str> = path
+                    .match_indices('.')
+                    .map(|(end, _)| path.get(..end).unwrap_or_default())
+                    .collect();
+                closed.extend(open.iter().copied().filter(|path| !parents.contains(path)));
+                assert!(!closed.contains(path), "{path} is a value and an object");
+                for parent in &parents {
+                    assert!(
+                        !closed.contains(parent),
+                        "{}: {parent} is opened again for {path}",
+                        kind.name
+                    );
+                }
+                open = parents;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_declared() {
+        for event in samples::all() {
+            let mut shown = Vec::new();
+            event.eve(&mut |path, _| shown.push(path));
+            assert!(
+                shown
+                    .iter()
+                    .copied()
+                    .eq(event.body.eve_type().columns().map(|(path, _)| path)),
+                "{shown:?}"
+            );
+            let mut shown = Vec::new();
+            if let Some(log) = event.zeek(&mut |name, _| shown.push(name)) {
+                assert!(
+                    shown.iter().copied().eq(log.columns().map(|(name, _)| name)),
+                    "{shown:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_not_answered_has_no_row_in_dce_rpc_log() {
+        let unanswered = Body::Dcerpc(Box::default());
+        assert_eq!(unanswered.zeek_log(), None);
+        let answered = Body::Dcerpc(Box::new(Dcerpc {
+            zeek_row: Some(ZeekRow::default()),
+            ..Dcerpc::default()
+        }));
+        assert_eq!(answered.zeek_log().map(|log| log.path), Some("dce_rpc"));
+    }
+}

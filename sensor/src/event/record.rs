@@ -1,0 +1,396 @@
+//! What a log line is made of: one declaration of a record makes the struct, its columns and their documentation.
+//!
+//! ```text
+//! record! {
+//!     /// What the record is about.
+//!     #[derive(Default)]
+//!     pub struct Auth in "dcom.auth" {
+//!         /// In eve.json as `dcom.auth.service`, in the Zeek log as `auth_service`.
+//!         service: Option<Cow<'static, str>> => eve, zeek "auth_service";
+//!         /// In eve.json only, as `dcom.auth.realm_name`.
+//!         realm: Option<String> => eve "realm_name";
+//!         /// A record of its own: its columns stand here.
+//!         server: Server => group;
+//!         /// One value seen as several columns: those of `Source`, which is made from it.
+//!         client: Option<Endpoint> => group(Source);
+//!         /// No column of its own: another record, made from this one, tells it.
+//!         message: String => apart;
+//!     }
+//! }
+//! ```
+//! A name that is left out is the field's own; the record's prefix (`in`) stands before each EVE name.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dcom_parsers::guid::{Causality, Clsid, Guid, Iid, Ipid, Oid, Oxid};
+
+use crate::time::Timestamp;
+
+/// One column of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Path in eve.json, objects separated by dots; none when the column is not there.
+    pub eve: Option<&'static str>,
+    /// Column in the Zeek log; none when the column is not there.
+    pub zeek: Option<&'static str>,
+    /// Its type in the Zeek log's header.
+    pub zeek_type: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// Receives a record's columns in order, each with its value, unset ones too.
+pub type Visitor<'v> = dyn FnMut(&'static Column, Value<'_>) + 'v;
+
+/// Something that has columns; usable behind a reference to any of them.
+pub trait Visit {
+    /// Shows every column with its value.
+    fn visit(&self, visitor: &mut Visitor<'_>);
+}
+
+/// A kind of record: [`Visit`] with what is known without a value. Made by `record!`.
+pub trait Record: Visit {
+    /// The Rust name.
+    const NAME: &'static str;
+    /// What the record is about.
+    const DOC: &'static str;
+    /// Its columns, in the order in which [`Visit::visit`] shows them.
+    const COLUMNS: &'static [Column];
+}
+
+/// A group that may be missing as a whole: then each of its columns is unset.
+impl<R: Record> Record for Option<R> {
+    const NAME: &'static str = R::NAME;
+    const DOC: &'static str = R::DOC;
+    const COLUMNS: &'static [Column] = R::COLUMNS;
+}
+
+impl<R: Record> Visit for Option<R> {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        match self {
+            Some(record) => record.visit(visitor),
+            None => R::COLUMNS.iter().for_each(|column| visitor(column, Value::Unset)),
+        }
+    }
+}
+
+/// What stands in a column. Borrowed, so that showing an event allocates nothing.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// Not known, or not there.
+    Unset,
+    /// Yes or no.
+    Bool(bool),
+    /// A count.
+    Uint(u64),
+    /// A number that may be negative.
+    Int(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// Text, possibly from the wire: whoever prints it escapes it.
+    Text(&'a str),
+    /// Something that prints as text: a GUID, a number in hex, a name out of a list.
+    Shown(&'a dyn fmt::Display),
+    /// An IP address.
+    Addr(IpAddr),
+    /// A TCP or UDP port.
+    Port(u16),
+    /// A moment.
+    Time(Timestamp),
+    /// A length of time.
+    Interval(Interval),
+    /// Several values.
+    List(&'a dyn Elements),
+    /// A record within a list.
+    Object(&'a dyn Visit),
+    /// Counters by dotted name.
+    Counters(&'a [(&'static str, u64)]),
+    /// The name of the event's body, which its envelope cannot know: see [`super::Event::eve`].
+    EventType,
+}
+
+/// A list of values.
+pub trait Elements {
+    /// Has it none?
+    fn is_empty(&self) -> bool;
+    /// Shows them in order.
+    fn each(&self, visitor: &mut dyn FnMut(Value<'_>));
+}
+
+/// A type that a column can have.
+pub trait Field {
+    /// Its name in a Zeek log's header.
+    const ZEEK_TYPE: &'static str;
+    /// The name of a list of them.
+    const ZEEK_LIST_TYPE: &'static str = "vector[string]";
+    /// What to write.
+    fn value(&self) -> Value<'_>;
+}
+
+/// A length of time in nanoseconds: milliseconds in eve.json, seconds in Zeek's logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interval(pub i64);
+
+/// A port, which Zeek tells apart from other numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port(pub u16);
+
+/// Stands where the name of the event's body belongs among the columns of its envelope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventType;
+
+impl<T: Field> Field for Option<T> {
+    const ZEEK_TYPE: &'static str = T::ZEEK_TYPE;
+    const ZEEK_LIST_TYPE: &'static str = T::ZEEK_LIST_TYPE;
+
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Unset, T::value)
+    }
+}
+
+impl<T: Field> Field for Vec<T> {
+    const ZEEK_TYPE: &'static str = T::ZEEK_LIST_TYPE;
+
+    fn value(&self) -> Value<'_> {
+        Value::List(self)
+    }
+}
+
+impl<T: Field> Elements for Vec<T> {
+    fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    fn each(&self, visitor: &mut dyn FnMut(Value<'_>)) {
+        for element in self {
+            visitor(element.value());
+        }
+    }
+}
+
+macro_rules! fields {
+    ($($type:ty: $zeek:literal, $list:literal, $self:ident => $value:expr;)+) => {$(
+        impl Field for $type {
+            const ZEEK_TYPE: &'static str = $zeek;
+            const ZEEK_LIST_TYPE: &'static str = $list;
+
+            fn value(&$self) -> Value<'_> {
+                $value
+            }
+        }
+    )+};
+}
+
+fields! {
+    bool: "bool", "vector[bool]", self => Value::Bool(*self);
+    u8: "count", "vector[count]", self => Value::Uint(u64::from(*self));
+    u16: "count", "vector[count]", self => Value::Uint(u64::from(*self));
+    u32: "count", "vector[count]", self => Value::Uint(u64::from(*self));
+    u64: "count", "vector[count]", self => Value::Uint(*self);
+    i64: "int", "vector[int]", self => Value::Int(*self);
+    f64: "double", "vector[double]", self => Value::Float(*self);
+    String: "string", "vector[string]", self => Value::Text(self);
+    Arc<str>: "string", "vector[string]", self => Value::Text(self);
+    &'static str: "string", "vector[string]", self => Value::Text(self);
+    Cow<'static, str>: "string", "vector[string]", self => Value::Text(self);
+    IpAddr: "addr", "vector[addr]", self => Value::Addr(*self);
+    Port: "port", "vector[port]", self => Value::Port(self.0);
+    Timestamp: "time", "vector[time]", self => Value::Time(*self);
+    Interval: "interval", "vector[interval]", self => Value::Interval(*self);
+    EventType: "string", "vector[string]", self => Value::EventType;
+    Guid: "string", "vector[string]", self => Value::Shown(self);
+    Clsid: "string", "vector[string]", self => Value::Shown(self);
+    Iid: "string", "vector[string]", self => Value::Shown(self);
+    Ipid: "string", "vector[string]", self => Value::Shown(self);
+    Causality: "string", "vector[string]", self => Value::Shown(self);
+    Oid: "string", "vector[string]", self => Value::Shown(self);
+    Oxid: "string", "vector[string]", self => Value::Shown(self);
+}
+
+/// How many columns the parts have together; for `record!`.
+pub(crate) const fn count(parts: &[&[Column]]) -> usize {
+    let (mut part, mut total) = (0, 0);
+    while part < parts.len() {
+        total += parts[part].len();
+        part += 1;
+    }
+    total
+}
+
+/// The parts' columns in one row; for `record!`.
+pub(crate) const fn concat<const N: usize>(parts: &[&[Column]]) -> [Column; N] {
+    let mut all = [Column {
+        eve: None,
+        zeek: None,
+        zeek_type: "",
+        doc: "",
+    }; N];
+    let (mut part, mut next) = (0, 0);
+    while part < parts.len() {
+        let mut column = 0;
+        while column < parts[part].len() {
+            all[next] = parts[part][column];
+            next += 1;
+            column += 1;
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Declares a record: see the module's page for the syntax.
+macro_rules! record {
+    ($(#[$($attribute:tt)+])+ pub struct $name:ident in $prefix:literal { $($fields:tt)+ }) => {
+        $crate::event::record::record! { @make [$prefix] $(#[$($attribute)+])+ pub struct $name { $($fields)+ } }
+    };
+    ($(#[$($attribute:tt)+])+ pub struct $name:ident { $($fields:tt)+ }) => {
+        $crate::event::record::record! { @make [] $(#[$($attribute)+])+ pub struct $name { $($fields)+ } }
+    };
+    (
+        @make $prefix:tt
+        $(#[doc = $about:literal])+
+        $(#[derive($($derive:ident),+)])?
+        pub struct $name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident: $type:ty => $($how:ident $($label:literal)? $(($view:ident))?),+;
+            )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq $($(, $derive)+)?)]
+        pub struct $name {
+            $(
+                $(#[doc = $doc])+
+                pub $field: $type,
+            )+
+        }
+
+        impl $crate::event::record::Record for $name {
+            const NAME: &'static str = stringify!($name);
+            const DOC: &'static str = concat!($($about, "\n"),+);
+            const COLUMNS: &'static [$crate::event::record::Column] = {
+                const PARTS: &[&[$crate::event::record::Column]] = &[$(
+                    $crate::event::record::record!(
+                        @part $prefix $field [$type] [$($doc)+] $($how $($label)? $(($view))?),+
+                    )
+                ),+];
+                const ALL: [$crate::event::record::Column; $crate::event::record::count(PARTS)] =
+                    $crate::event::record::concat(PARTS);
+                &ALL
+            };
+        }
+
+        impl $crate::event::record::Visit for $name {
+            fn visit(&self, visitor: &mut $crate::event::record::Visitor<'_>) {
+                // No `..`: a field without a column does not compile.
+                let Self { $($field),+ } = self;
+                $($crate::event::record::record!(
+                    @visit visitor $prefix $field [$type] [$($doc)+] $($how $($label)? $(($view))?),+
+                );)+
+            }
+        }
+
+        impl $crate::event::record::Field for $name {
+            const ZEEK_TYPE: &'static str = "string";
+
+            fn value(&self) -> $crate::event::record::Value<'_> {
+                $crate::event::record::Value::Object(self)
+            }
+        }
+    };
+
+    (@part $prefix:tt $field:ident [$type:ty] $doc:tt group) => { <$type as $crate::event::record::Record>::COLUMNS };
+    (@part $prefix:tt $field:ident [$type:ty] $doc:tt group($view:ident)) => {
+        <$view as $crate::event::record::Record>::COLUMNS
+    };
+    (@part $prefix:tt $field:ident [$type:ty] $doc:tt apart) => { &[] };
+    (@part $($column:tt)+) => { &[$crate::event::record::record!(@column $($column)+)] };
+
+    (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt group) => {
+        $crate::event::record::Visit::visit($field, $visitor)
+    };
+    (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt group($view:ident)) => {
+        $crate::event::record::Visit::visit(&$view::from($field), $visitor)
+    };
+    (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt apart) => { let _ = $field; };
+    (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt $($how:tt)+) => {{
+        const COLUMN: &$crate::event::record::Column =
+            &$crate::event::record::record!(@column $prefix $field [$type] $doc $($how)+);
+        $visitor(COLUMN, $crate::event::record::Field::value($field))
+    }};
+
+    (@column $prefix:tt $field:ident $type:tt $doc:tt eve $($eve:literal)?) => {
+        $crate::event::record::record!(
+            @made $type $doc Some($crate::event::record::record!(@path $prefix $field $($eve)?)), None
+        )
+    };
+    (@column $prefix:tt $field:ident $type:tt $doc:tt zeek $($zeek:literal)?) => {
+        $crate::event::record::record!(
+            @made $type $doc None, Some($crate::event::record::record!(@path [] $field $($zeek)?))
+        )
+    };
+    (@column $prefix:tt $field:ident $type:tt $doc:tt eve $($eve:literal)?, zeek $($zeek:literal)?) => {
+        $crate::event::record::record!(
+            @made $type $doc
+            Some($crate::event::record::record!(@path $prefix $field $($eve)?)),
+            Some($crate::event::record::record!(@path [] $field $($zeek)?))
+        )
+    };
+    (@made [$type:ty] [$($doc:literal)+] $eve:expr, $zeek:expr) => {
+        $crate::event::record::Column {
+            eve: $eve,
+            zeek: $zeek,
+            zeek_type: <$type as $crate::event::record::Field>::ZEEK_TYPE,
+            doc: concat!($($doc),+),
+        }
+    };
+
+    (@path [] $field:ident) => { stringify!($field) };
+    (@path [] $field:ident $label:literal) => { $label };
+    (@path [$prefix:literal] $field:ident) => { concat!($prefix, ".", stringify!($field)) };
+    (@path [$prefix:literal] $field:ident $label:literal) => { concat!($prefix, ".", $label) };
+}
+
+/// Declares an enumeration whose values are names in the logs.
+macro_rules! names {
+    ($(
+        $(#[$attribute:meta])+
+        pub enum $name:ident { $($(#[$variant_attribute:meta])+ $variant:ident => $text:literal,)+ }
+    )+) => {$(
+        $(#[$attribute])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_attribute])+ $variant,)+
+        }
+
+        impl $name {
+            /// Its name in the logs.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl $crate::event::record::Field for $name {
+            const ZEEK_TYPE: &'static str = "string";
+
+            fn value(&self) -> $crate::event::record::Value<'_> {
+                $crate::event::record::Value::Text(self.name())
+            }
+        }
+    )+};
+}
+
+pub(crate) use names;
+pub(crate) use record;

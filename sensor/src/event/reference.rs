@@ -1,0 +1,97 @@
+//! docs/EVENTS.md, written from the declarations.
+
+use std::fmt::Write;
+
+use super::alert::Notice;
+use super::anomaly::Weird;
+use super::dcerpc::DcerpcInterface;
+use super::dcom::{NamedGuid, SecurityBinding, TowerRecord};
+use super::record::{Column, Record};
+use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
+
+const OPENING: &str = "# Events
+
+Written from the declarations under `sensor/src/event`; `UPDATE_DOCS=1 cargo test` rewrites it.
+
+Keys that are unset are left out of eve.json and of Zeek's logs in JSON; in Zeek's tab-separated logs they are `-`, and
+empty texts and lists are `(empty)`.
+";
+
+/// Every column of every log: the text of docs/EVENTS.md.
+pub fn reference() -> String {
+    let mut page = Page {
+        text: OPENING.to_owned(),
+        told: Vec::new(),
+    };
+    page.logs();
+    page.record::<Meta>("in every event");
+    page.record::<Dcom>("in `dcom` and `alert` events");
+    page.record::<NamedGuid>("element of `dcom.iids`; in Zeek's logs its `uuid`");
+    page.record::<SecurityBinding>("element of `dcom.security_bindings`");
+    page.record::<TowerRecord>("element of `dcom.towers`");
+    page.record::<Dcerpc>("in `dcerpc` and `alert` events");
+    page.record::<DcerpcInterface>("element of `dcerpc.interfaces`");
+    page.record::<Alert>("in `alert` events, beside what stands under Dcom and Dcerpc");
+    page.record::<Notice>("`alert` events in `notice.log`");
+    page.record::<Anomaly>("in `anomaly` events");
+    page.record::<Weird>("`anomaly` events in `weird.log`");
+    page.record::<Stats>("in `stats` events");
+    page.text
+}
+
+struct Page {
+    text: String,
+    /// What stands on the page is not told again where it is part of another record.
+    told: Vec<&'static Column>,
+}
+
+impl Page {
+    fn logs(&mut self) {
+        self.line("\n## eve.json\n");
+        for kind in EveType::ALL {
+            let mut objects: Vec<&str> = kind
+                .columns()
+                .filter_map(|(path, _)| Some(path.split_once('.')?.0))
+                .collect();
+            objects.dedup();
+            let objects: Vec<String> = objects.iter().map(|object| format!("`{object}`")).collect();
+            let with = if objects.is_empty() {
+                "`stats`".to_owned()
+            } else {
+                objects.join(", ")
+            };
+            self.line(&format!("- `event_type` `{}`: {with}", kind.name));
+        }
+        self.line("\n## Zeek's logs\n");
+        for log in ZeekLog::ALL {
+            let names: Vec<&str> = log.columns().map(|(name, _)| name).collect();
+            self.line(&format!("- `{}.log`: `{}`", log.path, names.join(" ")));
+        }
+    }
+
+    fn record<R: Record>(&mut self, place: &str) {
+        self.line(&format!("\n## {}: {place}\n\n{}\n", R::NAME, R::DOC.trim()));
+        self.line("| eve.json | Zeek | type in Zeek | meaning |\n|---|---|---|---|");
+        for column in R::COLUMNS {
+            if self.told.contains(&column) {
+                continue;
+            }
+            self.told.push(column);
+            let eve = column.eve.map(|path| format!("`{path}`")).unwrap_or_default();
+            let zeek = column.zeek.map(|name| format!("`{name}`")).unwrap_or_default();
+            let zeek_type = column
+                .zeek
+                .map(|_| format!("`{}`", column.zeek_type))
+                .unwrap_or_default();
+            self.line(&format!(
+                "| {eve} | {zeek} | {zeek_type} | {} |",
+                column.doc.trim().replace('|', "\\|")
+            ));
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        // Writing to memory cannot fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+}
