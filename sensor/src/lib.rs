@@ -1,11 +1,156 @@
-//! dcom-sensor: sees DCOM lateral movement on the wire.
+//! dcom-sensor: sees DCOM lateral movement (ATT&CK T1021.003) on the wire.
+//!
+//! ```text
+//!  capture   Frame        bytes with a time                                     I/O
+//!    │ decode
+//!  Segment                one TCP segment out of any encapsulation
+//!    │ flow
+//!  StreamEvent            in-order bytes, gaps, the end; per side
+//!    │ rpc
+//!  RpcEvent               binds, calls with their answers; contexts resolved, fragments joined
+//!    │ dcom
+//!  Dcom                   activations, OXID resolutions, endpoint mappings; dynamic ports followed
+//!    │ detect
+//!  Alert                  what an analyst has to know
+//!    │ emit               eve.json · Zeek logs · terminal                       I/O
+//! ```
+//!
+//! Between `capture` and `emit` nothing does I/O and nothing reads a clock: the only time is the frame's.
+
 pub mod anomaly;
 pub mod capture;
 pub mod catalog;
+pub mod cli;
+pub mod dcom;
 pub mod decode;
+pub mod detect;
 pub mod emit;
 pub mod event;
 pub mod flow;
 pub mod limits;
+mod replay;
+pub mod rpc;
 pub mod severity;
+mod statistics;
 pub mod time;
+
+use std::sync::Arc;
+
+use capture::{At, Frame};
+use catalog::Catalog;
+use dcom::Analyst;
+use decode::Decoder;
+use event::Event;
+use flow::{Flows, Output};
+use limits::Limits;
+use rpc::{Association, RpcCounters, RpcEvent};
+
+/// The whole pipeline: frames in, events out.
+pub struct Sensor {
+    limits: Limits,
+    decoder: Decoder,
+    flows: Flows<Association>,
+    rpc: RpcCounters,
+    analyst: Analyst,
+    /// What the heavy half has said about the frame at hand.
+    said: Vec<Said>,
+    first: Option<At>,
+    last: At,
+}
+
+/// What the heavy half (decode, flow, rpc) says to the light one (dcom, detect).
+enum Said {
+    Heard([decode::Endpoint; 2], flow::Opener),
+    Rpc(RpcEvent),
+}
+
+impl Sensor {
+    /// A sensor that knows the classes of `catalog` and has seen nothing.
+    pub fn new(catalog: Catalog, limits: Limits) -> Self {
+        Self {
+            limits,
+            decoder: Decoder::default(),
+            flows: Flows::new(limits),
+            rpc: RpcCounters::default(),
+            analyst: Analyst::new(catalog, &limits),
+            said: Vec::new(),
+            first: None,
+            last: At::default(),
+        }
+    }
+
+    /// Events will name their input by these names; for several inputs, whose frame numbers overlap.
+    pub fn name_inputs(&mut self, names: Vec<Arc<str>>) {
+        self.analyst.name_inputs(names);
+    }
+
+    /// Takes a frame in.
+    pub fn push(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
+        let at = frame.at;
+        let apart = at.time.since(self.last.time);
+        if self.first.is_some() && at.input != self.last.input && !(0..=self.limits.continuation).contains(&apart) {
+            // Another input, of another time: what was on its way in the last one will not come.
+            self.settle(out);
+        }
+        self.first.get_or_insert(at);
+        self.last = at;
+        let Some(segment) = self.decoder.push(frame) else {
+            return;
+        };
+        let Self {
+            flows,
+            rpc,
+            limits,
+            said,
+            ..
+        } = self;
+        flows.push(&segment, &mut |output| hear(output, limits, rpc, said));
+        self.analyst.advance(at.time, out);
+        self.think(out);
+    }
+
+    /// The capture is over: everything that waits is told.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        self.settle(out);
+        out.push(statistics::event(self));
+    }
+
+    /// Times of the first and the last frame.
+    pub fn span(&self) -> (time::Timestamp, time::Timestamp) {
+        (self.first.unwrap_or_default().time, self.last.time)
+    }
+
+    fn settle(&mut self, out: &mut Vec<Event>) {
+        let Self {
+            flows,
+            rpc,
+            limits,
+            said,
+            ..
+        } = self;
+        flows.finish(&mut |output| hear(output, limits, rpc, said));
+        self.think(out);
+        self.analyst.finish(out);
+    }
+
+    fn think(&mut self, out: &mut Vec<Event>) {
+        for said in self.said.drain(..) {
+            match said {
+                Said::Heard(ends, opener) => self.analyst.heard(ends, opener, out),
+                Said::Rpc(event) => self.analyst.push(&event, out),
+            }
+        }
+    }
+}
+
+/// Hands what a stream brings to its association, and what that says to the analyst.
+fn hear(output: Output<'_, Association>, limits: &Limits, counters: &mut RpcCounters, said: &mut Vec<Said>) {
+    match output {
+        Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
+        Output::Stream(connection, association, event) => {
+            association.push(connection, event, limits, counters, &mut |event| {
+                said.push(Said::Rpc(event))
+            });
+        }
+    }
+}

@@ -1,2 +1,9 @@
 //! `dcom-sensor`: see `dcom-sensor --help`.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    dcom_sensor::cli::run(&dcom_sensor::cli::Arguments::parse())
+}

@@ -42,6 +42,14 @@ impl Summary {
             self.alerts[index] += 1;
         }
     }
+
+    /// Was there an alert of this severity or above?
+    pub fn has_alert(&self, least: Severity) -> bool {
+        Severity::ALL
+            .iter()
+            .zip(self.alerts)
+            .any(|(&severity, count)| severity >= least && count > 0)
+    }
 }
 
 impl fmt::Display for Summary {

@@ -4,6 +4,7 @@
 //! asked again at the start of each segment, since an RPC connection may be picked up late.
 
 mod assembler;
+mod connection;
 mod side;
 mod table;
 
@@ -13,28 +14,14 @@ use std::sync::Arc;
 use dcom_parsers::rpce::{CommonHeader, Prefix, recognise};
 
 pub use assembler::{Assembler, AssemblerCounters, Held, Piece};
+pub use connection::Connection;
 pub use side::{Side, Sides};
 
 use crate::capture::At;
-use crate::decode::{Endpoint, Segment, VlanTags};
+use crate::decode::{Endpoint, Segment};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 use table::{End, Entry, Key, Table};
-
-/// A connection that carries DCE/RPC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// Who opened it.
-    pub client: Endpoint,
-    /// Who answered.
-    pub server: Endpoint,
-    /// Its VLAN tags when it was recognised.
-    pub vlan: VlanTags,
-    /// Its first frame.
-    pub opened: At,
-    /// Was its beginning seen? If not, it was picked up in mid-stream.
-    pub syn_seen: bool,
-}
 
 /// What a stream brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -474,13 +461,11 @@ impl<C: Default> Flow<C> {
         };
         shared.counters.rpc += 1;
         shared.counters.midstream += u64::from(self.opener.is_none());
-        let connection = Arc::new(Connection {
+        let ends = Sides {
             client: self.key.ends[client],
             server: self.key.ends[1 - client],
-            vlan: segment.vlan,
-            opened: self.opened,
-            syn_seen: self.opener.is_some(),
-        });
+        };
+        let connection = Arc::new(Connection::new(ends, segment.vlan, self.opened, self.opener.is_some()));
         // The header stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
         let mut starts = self.next;
         starts[end] = Some(segment.sequence);

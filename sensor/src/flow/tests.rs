@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::decode::VlanTags;
 
 /// A `bind` of 28 bytes, a `bind_ack` of 28 and so on: enough to be recognised.
 fn pdu(ptype: u8, call_id: u8) -> Vec<u8> {

@@ -10,7 +10,7 @@ use dcom_parsers::rpce::{Bind, BindAck, ContextElement, ContextResult, SyntaxId}
 
 /// What a context id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Context {
+pub(super) enum Context {
     /// Offered; the answer has not been seen.
     Offered(SyntaxId, Option<Encoding>),
     /// Accepted, with this encoding.
@@ -21,7 +21,7 @@ pub enum Context {
 
 /// The table of contexts and the offers that wait for their answer.
 #[derive(Debug, Default)]
-pub struct Contexts {
+pub(super) struct Contexts {
     table: BTreeMap<u16, Context>,
     offers: BTreeMap<u32, Vec<ContextElement>>,
 }
@@ -31,12 +31,12 @@ const MAX_OFFERS: usize = 16;
 
 impl Contexts {
     /// What a context id means now; None when no offer of it was seen.
-    pub fn resolve(&self, context_id: u16) -> Option<Context> {
+    pub(super) fn resolve(&self, context_id: u16) -> Option<Context> {
         self.table.get(&context_id).copied()
     }
 
     /// A bind or `alter_context` was seen. At most `limit` contexts are kept.
-    pub fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize) {
+    pub(super) fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize) {
         for element in &bind.contexts {
             let accepted = matches!(self.table.get(&element.context_id), Some(Context::Accepted(..)));
             // An accepted context keeps its meaning until the server agrees to another.
@@ -47,8 +47,11 @@ impl Contexts {
             let context = if element.is_bind_time_features() {
                 Context::Refused
             } else {
-                let encodings: Vec<_> =
-                    element.transfer_syntaxes.iter().filter_map(|&syntax| Encoding::of(syntax)).collect();
+                let encodings: Vec<_> = element
+                    .transfer_syntaxes
+                    .iter()
+                    .filter_map(|&syntax| Encoding::of(syntax))
+                    .collect();
                 // One encoding offered is the one that will be used.
                 let same = encodings.windows(2).all(|pair| pair[0] == pair[1]);
                 Context::Offered(element.abstract_syntax, encodings.first().copied().filter(|_| same))
@@ -62,7 +65,7 @@ impl Contexts {
     }
 
     /// The answer to an offer was seen. Gives the offer with each context's answer, as far as there is one.
-    pub fn answer(&mut self, call_id: u32, ack: &BindAck) -> Vec<(ContextElement, Option<ContextResult>)> {
+    pub(super) fn answer(&mut self, call_id: u32, ack: &BindAck) -> Vec<(ContextElement, Option<ContextResult>)> {
         let offer = self.offers.remove(&call_id).unwrap_or_default();
         let mut results = ack.results.iter().copied();
         let answered: Vec<_> = offer.into_iter().map(|element| (element, results.next())).collect();
@@ -73,7 +76,8 @@ impl Contexts {
                 ContextResult::ACCEPTANCE => {
                     let encoding = Encoding::of(result.transfer_syntax);
                     if known.is_some() {
-                        self.table.insert(element.context_id, Context::Accepted(element.abstract_syntax, encoding));
+                        self.table
+                            .insert(element.context_id, Context::Accepted(element.abstract_syntax, encoding));
                     }
                 }
                 _ if matches!(known, Some(Context::Offered(interface, _)) if *interface == element.abstract_syntax) => {
@@ -86,7 +90,7 @@ impl Contexts {
     }
 
     /// The offer was refused as a whole, or nothing will answer it any more.
-    pub fn withdraw(&mut self, call_id: u32) -> Vec<ContextElement> {
+    pub(super) fn withdraw(&mut self, call_id: u32) -> Vec<ContextElement> {
         let offer = self.offers.remove(&call_id).unwrap_or_default();
         for element in &offer {
             if let Some(context @ Context::Offered(..)) = self.table.get_mut(&element.context_id) {
@@ -97,7 +101,7 @@ impl Contexts {
     }
 
     /// The call ids of the offers that wait.
-    pub fn waiting(&self) -> Vec<u32> {
+    pub(super) fn waiting(&self) -> Vec<u32> {
         self.offers.keys().copied().collect()
     }
 }
@@ -109,13 +113,24 @@ mod tests {
 
     use super::*;
 
-    const NDR20: SyntaxId = SyntaxId { uuid: known::NDR20, version: 2 };
-    const NDR64: SyntaxId = SyntaxId { uuid: known::NDR64, version: 1 };
-    const FEATURES: SyntaxId =
-        SyntaxId { uuid: Guid::new(0x6cb7_1c2c, 0x9812, 0x4540, [3, 0, 0, 0, 0, 0, 0, 0]), version: 1 };
+    const NDR20: SyntaxId = SyntaxId {
+        uuid: known::NDR20,
+        version: 2,
+    };
+    const NDR64: SyntaxId = SyntaxId {
+        uuid: known::NDR64,
+        version: 1,
+    };
+    const FEATURES: SyntaxId = SyntaxId {
+        uuid: Guid::new(0x6cb7_1c2c, 0x9812, 0x4540, [3, 0, 0, 0, 0, 0, 0, 0]),
+        version: 1,
+    };
 
     fn interface(data1: u32) -> SyntaxId {
-        SyntaxId { uuid: Guid::com(data1), version: 0 }
+        SyntaxId {
+            uuid: Guid::com(data1),
+            version: 0,
+        }
     }
 
     fn bind(contexts: &[(u16, u32, SyntaxId)]) -> Bind {
@@ -127,15 +142,30 @@ mod tests {
                 transfer_syntaxes: vec![syntax],
             })
             .collect();
-        Bind { max_xmit_frag: 0, max_recv_frag: 0, assoc_group_id: 0, contexts }
+        Bind {
+            max_xmit_frag: 0,
+            max_recv_frag: 0,
+            assoc_group_id: 0,
+            contexts,
+        }
     }
 
     fn ack(results: &[(u16, SyntaxId)]) -> BindAck {
         let results = results
             .iter()
-            .map(|&(result, transfer_syntax)| ContextResult { result, reason: 0, transfer_syntax })
+            .map(|&(result, transfer_syntax)| ContextResult {
+                result,
+                reason: 0,
+                transfer_syntax,
+            })
             .collect();
-        BindAck { max_xmit_frag: 0, max_recv_frag: 0, assoc_group_id: 0, secondary_address: String::new(), results }
+        BindAck {
+            max_xmit_frag: 0,
+            max_recv_frag: 0,
+            assoc_group_id: 0,
+            secondary_address: String::new(),
+            results,
+        }
     }
 
     #[test]
@@ -143,11 +173,17 @@ mod tests {
         let mut contexts = Contexts::default();
         contexts.offer(1, &bind(&[(0, 0x1a0, NDR20), (1, 0x1a0, FEATURES)]), 100);
         contexts.answer(1, &ack(&[(0, NDR20), (3, FEATURES)]));
-        assert_eq!(contexts.resolve(0), Some(Context::Accepted(interface(0x1a0), Some(Encoding::Ndr20))));
+        assert_eq!(
+            contexts.resolve(0),
+            Some(Context::Accepted(interface(0x1a0), Some(Encoding::Ndr20)))
+        );
         assert_eq!(contexts.resolve(1), Some(Context::Refused));
         contexts.offer(2, &bind(&[(1, 0x99, NDR20)]), 100);
         contexts.answer(2, &ack(&[(0, NDR20)]));
-        assert_eq!(contexts.resolve(1), Some(Context::Accepted(interface(0x99), Some(Encoding::Ndr20))));
+        assert_eq!(
+            contexts.resolve(1),
+            Some(Context::Accepted(interface(0x99), Some(Encoding::Ndr20)))
+        );
     }
 
     #[test]
@@ -158,14 +194,20 @@ mod tests {
         assert_eq!(contexts.resolve(1), Some(Context::Refused));
         contexts.offer(2, &bind(&[(0, 7, NDR20)]), 100);
         contexts.answer(2, &ack(&[(2, NDR20)]));
-        assert_eq!(contexts.resolve(0), Some(Context::Accepted(interface(1), Some(Encoding::Ndr20))));
+        assert_eq!(
+            contexts.resolve(0),
+            Some(Context::Accepted(interface(1), Some(Encoding::Ndr20)))
+        );
     }
 
     #[test]
     fn an_offer_without_an_answer_is_used_with_its_only_encoding() {
         let mut contexts = Contexts::default();
         contexts.offer(1, &bind(&[(0, 1, NDR64)]), 100);
-        assert_eq!(contexts.resolve(0), Some(Context::Offered(interface(1), Some(Encoding::Ndr64))));
+        assert_eq!(
+            contexts.resolve(0),
+            Some(Context::Offered(interface(1), Some(Encoding::Ndr64)))
+        );
         contexts.withdraw(1);
         assert_eq!(contexts.resolve(0), Some(Context::Refused));
     }

@@ -8,7 +8,7 @@ use crate::capture::At;
 
 /// What comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framed<'a> {
+pub(super) enum Framed<'a> {
     /// A whole PDU, with the frame that carries its last byte.
     Pdu(At, CommonHeader, &'a [u8]),
     /// A PDU of which bytes are missing: its header.
@@ -29,20 +29,23 @@ enum State {
 
 /// One direction of a connection. Holds less than one PDU: 64 KiB.
 #[derive(Debug)]
-pub struct Framer {
+pub(super) struct Framer {
     state: State,
     buffer: Vec<u8>,
 }
 
 impl Default for Framer {
     fn default() -> Self {
-        Self { state: State::Aligned, buffer: Vec::new() }
+        Self {
+            state: State::Aligned,
+            buffer: Vec::new(),
+        }
     }
 }
 
 impl Framer {
     /// Takes the next bytes of the stream in.
-    pub fn data(&mut self, at: At, mut bytes: &[u8], out: &mut impl FnMut(Framed<'_>)) {
+    pub(super) fn data(&mut self, at: At, mut bytes: &[u8], out: &mut impl FnMut(Framed<'_>)) {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Skipping(left) => {
@@ -69,7 +72,7 @@ impl Framer {
     }
 
     /// So many bytes of the stream will never come.
-    pub fn gap(&mut self, bytes: u64, out: &mut impl FnMut(Framed<'_>)) {
+    pub(super) fn gap(&mut self, bytes: u64, out: &mut impl FnMut(Framed<'_>)) {
         match self.state {
             State::Skipping(left) if bytes <= left => self.skip(left, bytes),
             State::Aligned => {
@@ -91,7 +94,11 @@ impl Framer {
     }
 
     fn skip(&mut self, left: u64, bytes: u64) {
-        self.state = if left == bytes { State::Aligned } else { State::Skipping(left - bytes) };
+        self.state = if left == bytes {
+            State::Aligned
+        } else {
+            State::Skipping(left - bytes)
+        };
     }
 
     /// A PDU starts here. When all of it is here, it is handed on without being copied.
@@ -183,7 +190,14 @@ mod tests {
                 });
             };
             match piece {
-                Ok(bytes) => framer.data(At { frame: frame as u64, ..At::default() }, bytes, &mut out),
+                Ok(bytes) => framer.data(
+                    At {
+                        frame: frame as u64,
+                        ..At::default()
+                    },
+                    bytes,
+                    &mut out,
+                ),
                 Err(gap) => framer.gap(*gap, &mut out),
             }
         }
@@ -194,20 +208,32 @@ mod tests {
     fn pdus_in_one_piece_and_across_pieces_are_cut_at_their_length() {
         let stream = [pdu(1, 30), pdu(2, 40), pdu(3, 50)].concat();
         assert_eq!(play(&[Ok(&stream)]), ["0 1 30", "0 2 40", "0 3 50"]);
-        assert_eq!(play(&[Ok(&stream[..35]), Ok(&stream[35..71]), Ok(&stream[71..])]), ["0 1 30", "1 2 40", "2 3 50"]);
+        assert_eq!(
+            play(&[Ok(&stream[..35]), Ok(&stream[35..71]), Ok(&stream[71..])]),
+            ["0 1 30", "1 2 40", "2 3 50"]
+        );
     }
 
     #[test]
     fn after_a_gap_inside_a_pdu_the_next_one_is_found_by_its_length() {
         let stream = [pdu(1, 60), pdu(2, 40)].concat();
-        assert_eq!(play(&[Ok(&stream[..20]), Err(20), Ok(&stream[40..])]), ["damaged 1", "2 2 40"]);
-        assert_eq!(play(&[Ok(&stream[..20]), Err(40), Ok(&stream[60..])]), ["damaged 1", "2 2 40"]);
+        assert_eq!(
+            play(&[Ok(&stream[..20]), Err(20), Ok(&stream[40..])]),
+            ["damaged 1", "2 2 40"]
+        );
+        assert_eq!(
+            play(&[Ok(&stream[..20]), Err(40), Ok(&stream[60..])]),
+            ["damaged 1", "2 2 40"]
+        );
     }
 
     #[test]
     fn after_a_gap_across_pdus_the_next_one_is_found_by_its_look() {
         let stream = [pdu(1, 60), pdu(2, 60), pdu(3, 40)].concat();
-        assert_eq!(play(&[Ok(&stream[..20]), Err(60), Ok(&stream[80..])]), ["damaged 1", "2 3 40"]);
+        assert_eq!(
+            play(&[Ok(&stream[..20]), Err(60), Ok(&stream[80..])]),
+            ["damaged 1", "2 3 40"]
+        );
     }
 
     #[test]

@@ -1,0 +1,192 @@
+//! From streams to RPC: PDUs cut out, contexts resolved, fragments joined, answers matched to calls.
+
+mod association;
+mod contexts;
+mod framing;
+mod interest;
+
+use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
+use dcom_parsers::input::ByteOrder;
+use dcom_parsers::ndr::Encoding;
+use dcom_parsers::rpce::{ContextElement, ContextResult, RejectReason, SyntaxId};
+use dcom_parsers::security::{AuthLevel, AuthService, Claims};
+
+pub use association::Association;
+
+use crate::anomaly::Anomaly;
+use crate::capture::At;
+use crate::flow::Connection;
+
+/// Something that RPC peers did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpcEvent {
+    /// On which connection.
+    pub connection: Arc<Connection>,
+    /// What.
+    pub body: RpcBody,
+}
+
+/// What they did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RpcBody {
+    /// The connection was recognised as DCE/RPC. Said once, first.
+    Opened,
+    /// Contexts were offered, and answered or not.
+    Bound(Box<Bound>),
+    /// A call, with its answer if there was one.
+    Exchange(Box<Exchange>),
+    /// Something odd.
+    Odd(Anomaly),
+    /// The connection is over.
+    Closed,
+}
+
+/// A bind or `alter_context` and its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// Which of the two.
+    pub kind: BindKind,
+    /// The frame of the offer, if it was seen.
+    pub offered: Option<At>,
+    /// The frame of the answer, if it was seen.
+    pub answered: Option<At>,
+    /// Ties the two together.
+    pub call_id: u32,
+    /// What was offered, each with its answer.
+    pub contexts: Vec<(ContextElement, Option<ContextResult>)>,
+    /// Why the whole was refused, if it was.
+    pub refused: Option<RejectReason>,
+}
+
+/// How contexts are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindKind {
+    /// With the association.
+    Bind,
+    /// Later.
+    AlterContext,
+}
+
+/// A call and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// Ties request and answer together.
+    pub call_id: u32,
+    /// The request's operation; None when only the answer was seen.
+    pub opnum: Option<u16>,
+    /// The presentation context.
+    pub context_id: u16,
+    /// What the context stands for.
+    pub interface: Named,
+    /// How stubs are encoded, where that is known.
+    pub encoding: Option<Encoding>,
+    /// The object UUID: in DCOM the IPID.
+    pub object: Option<Guid>,
+    /// The request; None when only the answer was seen.
+    pub request: Option<Message>,
+    /// The answer.
+    pub reply: Reply,
+    /// Who vouches for the call; None when that was not seen.
+    pub auth: Option<AuthState>,
+    /// What was said in clear while logging in.
+    pub claims: Arc<Claims>,
+    /// The `bind_ack`'s secondary address.
+    pub secondary_address: Option<Arc<str>>,
+    /// Bytes of the connection that were lost so far.
+    pub bytes_missing: u64,
+}
+
+/// What a presentation context stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Named {
+    /// A bind or `alter_context` named it.
+    Interface(SyntaxId),
+    /// A bind or `alter_context` offered it, and the server refused.
+    Refused,
+    /// Nothing was seen that names it.
+    #[default]
+    Unseen,
+}
+
+/// A request or a response, all fragments together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The frame that carries its last byte (of what was seen).
+    pub at: At,
+    /// Fragments seen.
+    pub fragments: u32,
+    /// Bytes of stub in them, padding and verifiers taken off.
+    pub stub_length: u64,
+    /// The sender's byte order.
+    pub order: ByteOrder,
+    /// The stub, when it can be read and is of interest.
+    pub stub: Stub,
+}
+
+/// What there is of a stub.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stub {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Its verifier says that it is sealed.
+    Sealed,
+    /// Bytes or fragments of it are missing.
+    Incomplete,
+    /// Nobody will read it, or it is beyond the limit.
+    #[default]
+    NotKept,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It was answered.
+    Response(Message),
+    /// It failed.
+    Fault {
+        /// The frame that says so.
+        at: At,
+        /// `nca_*` or a Win32 code.
+        status: u32,
+    },
+    /// No answer was seen.
+    Unanswered,
+    /// None was wanted.
+    NotWanted,
+}
+
+/// How a call was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthState {
+    /// By what.
+    pub service: AuthService,
+    /// What of it is protected.
+    pub level: AuthLevel,
+}
+
+/// What was counted here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RpcCounters {
+    /// PDUs read.
+    pub pdus: u64,
+    /// PDUs that could not be read.
+    pub malformed: u64,
+    /// PDUs of which bytes are missing.
+    pub damaged: u64,
+    /// Places where a PDU had to start and none did.
+    pub junk: u64,
+    /// Calls, answered or not.
+    pub calls: u64,
+    /// Calls answered by a fault.
+    pub faults: u64,
+    /// Calls without an answer.
+    pub unanswered: u64,
+    /// Answers without a call.
+    pub unasked: u64,
+    /// PDUs whose stub is sealed.
+    pub sealed: u64,
+    /// Stubs not kept because a limit was reached.
+    pub over_limit: u64,
+}

@@ -1,0 +1,200 @@
+//! Activations: who asked for which class, and what came of it.
+
+use std::borrow::Cow;
+
+use dcom_parsers::dcom::{
+    ActivationReply, ActivationRequest, InterfaceResult, OrpcThis, RemoteActivationReply, RemoteActivationRequest,
+    ScmReplyInfo,
+};
+use dcom_parsers::guid::{Clsid, Guid, Iid};
+use dcom_parsers::names::{self, known};
+use dcom_parsers::ndr::{Encoding, Reader};
+
+use super::endpoints::Learned;
+use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_result, unreadable};
+use crate::anomaly::Anomaly;
+use crate::catalog::Catalog;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Kind, LearnedFrom, NamedGuid};
+use crate::flow::Connection;
+use crate::rpc::{Exchange, Named};
+
+/// One of the three operations that activate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    RemoteActivation,
+    RemoteGetClassObject,
+    RemoteCreateInstance,
+}
+
+/// What a request asks for.
+struct Asked {
+    clsid: Clsid,
+    iids: Vec<Iid>,
+    orpc_this: OrpcThis,
+    session_id: Option<u32>,
+    server_name: Option<String>,
+}
+
+/// What came back.
+struct Answered {
+    hresult: u32,
+    scm: Option<ScmReplyInfo>,
+    interfaces: Vec<InterfaceResult>,
+}
+
+impl Operation {
+    const ALL: [Self; 3] = [
+        Self::RemoteActivation,
+        Self::RemoteGetClassObject,
+        Self::RemoteCreateInstance,
+    ];
+
+    fn interface(self) -> Guid {
+        match self {
+            Self::RemoteActivation => known::IACTIVATION,
+            Self::RemoteGetClassObject | Self::RemoteCreateInstance => known::IREMOTE_SCM_ACTIVATOR,
+        }
+    }
+
+    fn opnum(self) -> u16 {
+        match self {
+            Self::RemoteActivation => 0,
+            Self::RemoteGetClassObject => 3,
+            Self::RemoteCreateInstance => 4,
+        }
+    }
+
+    fn parse_request(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Asked> {
+        let properties = |request: ActivationRequest| Asked {
+            clsid: request.instantiation.clsid,
+            iids: request.instantiation.iids,
+            orpc_this: request.orpc_this,
+            session_id: request.session_id,
+            server_name: request.server_name,
+        };
+        match self {
+            Self::RemoteGetClassObject => ActivationRequest::parse_get_class_object(reader).map(properties),
+            Self::RemoteCreateInstance => ActivationRequest::parse_create_instance(reader).map(properties),
+            Self::RemoteActivation => RemoteActivationRequest::parse(reader).map(|request| Asked {
+                clsid: request.clsid,
+                iids: request.iids,
+                orpc_this: request.orpc_this,
+                session_id: None,
+                server_name: None,
+            }),
+        }
+    }
+
+    fn parse_reply(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Answered> {
+        match self {
+            Self::RemoteGetClassObject | Self::RemoteCreateInstance => {
+                let ActivationReply {
+                    hresult,
+                    scm,
+                    interfaces,
+                } = ActivationReply::parse(reader)?;
+                Ok(Answered {
+                    hresult,
+                    scm,
+                    interfaces,
+                })
+            }
+            Self::RemoteActivation => {
+                let RemoteActivationReply {
+                    hresult,
+                    scm,
+                    interfaces,
+                    status,
+                } = RemoteActivationReply::parse(reader)?;
+                // The activation's own result says more than the call's, unless only the call failed.
+                Ok(Answered {
+                    hresult: if hresult == 0 { status } else { hresult },
+                    scm,
+                    interfaces,
+                })
+            }
+        }
+    }
+}
+
+/// Reads an exchange as an activation, if it is one.
+pub(super) fn read(
+    connection: &Connection,
+    exchange: &Exchange,
+    catalog: &Catalog,
+    odd: &mut Vec<Anomaly>,
+) -> Option<(Dcom, Option<Learned>)> {
+    let opnum = exchange.opnum?;
+    let is_called = |interface| {
+        Operation::ALL
+            .into_iter()
+            .find(|it| it.interface() == interface && it.opnum() == opnum)
+    };
+    let request = exchange.request.as_ref();
+    let (operation, asked) = match exchange.interface {
+        Named::Interface(interface) => {
+            let operation = is_called(interface.uuid)?;
+            let asked = request.and_then(|message| {
+                let parsed = parse(message, exchange.encoding, |reader| operation.parse_request(reader))?;
+                parsed.map_err(|error| odd.push(unreadable(message, &error))).ok()
+            });
+            (operation, asked)
+        }
+        // No bind was seen: the stub itself tells, by the signature and the properties that it must hold.
+        Named::Unseen => {
+            let operation = is_called(known::IREMOTE_SCM_ACTIVATOR)?;
+            let asked = parse(request?, None, |reader| operation.parse_request(reader))?.ok()?;
+            (operation, Some(asked))
+        }
+        Named::Refused => return None,
+    };
+    let encoding = asked.as_ref().map(|(_, encoding)| *encoding).or(exchange.encoding);
+    let mut dcom = record(connection, exchange, operation.interface(), operation.opnum());
+    dcom.kind = Kind::Activation;
+    if let Some((asked, _)) = asked {
+        set_request(&mut dcom, asked, catalog);
+    }
+    let learned = set_reply(&mut dcom, connection, exchange, operation, encoding, odd);
+    Some((dcom, learned))
+}
+
+fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
+    dcom.evidence = Evidence::Class;
+    dcom.clsid = Some(asked.clsid);
+    dcom.class = catalog.class(asked.clsid).map(|class| class.name.clone());
+    dcom.iids = asked.iids.into_iter().map(named).collect();
+    dcom.target_name = asked.server_name;
+    dcom.session_id = asked.session_id;
+    dcom.causality = Some(asked.orpc_this.causality);
+}
+
+fn set_reply(
+    dcom: &mut Dcom,
+    connection: &Connection,
+    exchange: &Exchange,
+    operation: Operation,
+    encoding: Option<Encoding>,
+    odd: &mut Vec<Anomaly>,
+) -> Option<Learned> {
+    let message = response(exchange)?;
+    let (answered, _) = parse(message, encoding, |reader| operation.parse_reply(reader))?
+        .map_err(|error| odd.push(unreadable(message, &error)))
+        .ok()?;
+    set_result(dcom, answered.hresult);
+    let references = answered.interfaces.iter().filter_map(|interface| interface.objref);
+    dcom.ipids = references.map(|objref| objref.ipid).collect();
+    let scm = answered.scm?;
+    dcom.oxid = Some(scm.oxid);
+    dcom.ipid_rem_unknown = Some(scm.ipid_rem_unknown);
+    dcom.authn_hint = Some(level_name(scm.authn_hint));
+    set_bindings(dcom, &scm.bindings);
+    learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)
+}
+
+fn named(iid: Iid) -> NamedGuid {
+    NamedGuid {
+        uuid: iid.0,
+        name: names::interface(iid.0).map(Cow::Borrowed),
+    }
+}

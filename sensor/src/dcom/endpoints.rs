@@ -1,0 +1,246 @@
+//! Dynamic ports that replies named, and the connections that go there.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::decode::Endpoint;
+use crate::limits::Limits;
+use crate::time::Timestamp;
+
+/// What a reply tells of a dynamic port: everywhere it can be reached, the likeliest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learned {
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// How many dynamic ports were named, and reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointCounters {
+    /// Replies that named a dynamic port.
+    pub expected: u64,
+    /// Of these, those to whose port a connection by the same client was seen.
+    pub realized: u64,
+    /// Records let go early because too many were waiting.
+    pub over_limit: u64,
+}
+
+/// A client and where it is expected.
+type Expected = (IpAddr, Endpoint);
+
+/// What waits for a connection, and which connections there are.
+pub(super) struct Endpoints<T> {
+    /// What waits, by number: the lesser the earlier.
+    waiting: BTreeMap<u64, (T, Vec<Expected>)>,
+    /// Who waits where.
+    expected: HashMap<Expected, Vec<u64>>,
+    /// When each is let go.
+    deadlines: VecDeque<(Timestamp, u64)>,
+    next: u64,
+    /// RPC connections that are open, so that one older than the reply is recognised.
+    open: HashMap<Expected, u32>,
+    counters: EndpointCounters,
+    most_waiting: usize,
+    most_open: usize,
+    patience: i64,
+}
+
+impl<T> Endpoints<T> {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            expected: HashMap::new(),
+            deadlines: VecDeque::new(),
+            next: 0,
+            open: HashMap::new(),
+            counters: EndpointCounters::default(),
+            most_waiting: limits.pending,
+            most_open: limits.connections,
+            patience: limits.follow,
+        }
+    }
+
+    pub(super) fn counters(&self) -> &EndpointCounters {
+        &self.counters
+    }
+
+    /// An RPC connection by this client was recognised.
+    pub(super) fn opened(&mut self, client: IpAddr, server: Endpoint) {
+        if self.open.len() < self.most_open || self.open.contains_key(&(client, server)) {
+            *self.open.entry((client, server)).or_default() += 1;
+        }
+    }
+
+    /// It is over.
+    pub(super) fn closed(&mut self, client: IpAddr, server: Endpoint) {
+        if let Some(count) = self.open.get_mut(&(client, server)) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&(client, server));
+            }
+        }
+    }
+
+    /// Lets `item` wait for a connection by `client` to one of the learned endpoints. Gives back what need not wait:
+    /// the item itself when there is nothing to wait for, the oldest when too many wait.
+    pub(super) fn expect(&mut self, item: T, learned: Option<Learned>, client: IpAddr, now: Timestamp) -> Vec<T> {
+        let Some(learned) = learned.filter(|learned| !learned.endpoints.is_empty()) else {
+            return vec![item];
+        };
+        self.counters.expected += 1;
+        let expected: Vec<Expected> = learned
+            .endpoints
+            .into_iter()
+            .map(|endpoint| (client, endpoint))
+            .collect();
+        let number = self.next;
+        self.next += 1;
+        for place in &expected {
+            self.expected.entry(*place).or_default().push(number);
+        }
+        self.waiting.insert(number, (item, expected));
+        self.deadlines
+            .push_back((Timestamp(now.0.saturating_add(self.patience)), number));
+        if self.waiting.len() > self.most_waiting {
+            self.counters.over_limit += 1;
+            return self.first().into_iter().collect();
+        }
+        Vec::new()
+    }
+
+    /// Is a connection by this client to one of the endpoints open already?
+    pub(super) fn is_open(&self, client: IpAddr, endpoint: Endpoint) -> bool {
+        self.open.contains_key(&(client, endpoint))
+    }
+
+    /// `client` has reached `server`: the earliest of what waits for that.
+    pub(super) fn follow(&mut self, client: IpAddr, server: Endpoint) -> Option<T> {
+        let number = *self.expected.get(&(client, server))?.first()?;
+        self.counters.realized += 1;
+        self.take(number)
+    }
+
+    /// The earliest of what has waited long enough.
+    pub(super) fn overdue(&mut self, now: Timestamp) -> Option<T> {
+        while let Some(&(deadline, number)) = self.deadlines.front() {
+            if deadline > now {
+                return None;
+            }
+            self.deadlines.pop_front();
+            if let Some(item) = self.take(number) {
+                return Some(item);
+            }
+        }
+        None
+    }
+
+    /// The earliest of what waits.
+    pub(super) fn first(&mut self) -> Option<T> {
+        let (&number, _) = self.waiting.first_key_value()?;
+        self.take(number)
+    }
+
+    /// The capture is over.
+    pub(super) fn forget_connections(&mut self) {
+        self.open.clear();
+        self.deadlines.clear();
+    }
+
+    fn take(&mut self, number: u64) -> Option<T> {
+        let (item, expected) = self.waiting.remove(&number)?;
+        for place in expected {
+            if let Some(numbers) = self.expected.get_mut(&place) {
+                numbers.retain(|&other| other != number);
+                if numbers.is_empty() {
+                    self.expected.remove(&place);
+                }
+            }
+        }
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(last: u8, port: u16) -> Endpoint {
+        Endpoint {
+            address: IpAddr::from([10, 0, 0, last]),
+            port,
+        }
+    }
+
+    fn learned(ports: &[u16]) -> Option<Learned> {
+        Some(Learned {
+            endpoints: ports.iter().map(|&port| end(2, port)).collect(),
+        })
+    }
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    #[test]
+    fn a_connection_to_any_of_the_endpoints_is_the_one_waited_for() {
+        let mut endpoints = Endpoints::new(&Limits::default());
+        assert!(
+            endpoints
+                .expect("activation", learned(&[50_000, 50_001]), CLIENT, Timestamp(0))
+                .is_empty()
+        );
+        assert_eq!(
+            endpoints.follow(end(9, 1).address, end(2, 50_001)),
+            None,
+            "another client"
+        );
+        assert_eq!(endpoints.follow(CLIENT, end(2, 50_001)), Some("activation"));
+        assert_eq!(endpoints.follow(CLIENT, end(2, 50_000)), None);
+        assert_eq!((endpoints.counters.expected, endpoints.counters.realized), (1, 1));
+        assert!(endpoints.expected.is_empty());
+    }
+
+    #[test]
+    fn what_names_no_port_does_not_wait() {
+        let mut endpoints = Endpoints::new(&Limits::default());
+        assert_eq!(endpoints.expect("failed", None, CLIENT, Timestamp(0)), ["failed"]);
+        assert_eq!(endpoints.counters.expected, 0);
+    }
+
+    #[test]
+    fn patience_ends() {
+        let limits = Limits {
+            follow: 100,
+            ..Limits::default()
+        };
+        let mut endpoints = Endpoints::new(&limits);
+        endpoints.expect("first", learned(&[1]), CLIENT, Timestamp(0));
+        endpoints.expect("second", learned(&[1]), CLIENT, Timestamp(50));
+        assert_eq!(endpoints.overdue(Timestamp(99)), None);
+        assert_eq!(endpoints.overdue(Timestamp(149)), Some("first"));
+        assert_eq!(endpoints.overdue(Timestamp(149)), None);
+        assert_eq!(endpoints.follow(CLIENT, end(2, 1)), Some("second"));
+        assert_eq!(endpoints.counters.realized, 1);
+    }
+
+    #[test]
+    fn too_many_waiting_lets_the_oldest_go() {
+        let limits = Limits {
+            pending: 2,
+            ..Limits::default()
+        };
+        let mut endpoints = Endpoints::new(&limits);
+        assert!(endpoints.expect(1, learned(&[1]), CLIENT, Timestamp(0)).is_empty());
+        assert!(endpoints.expect(2, learned(&[2]), CLIENT, Timestamp(0)).is_empty());
+        assert_eq!(endpoints.expect(3, learned(&[3]), CLIENT, Timestamp(0)), [1]);
+        assert_eq!(endpoints.counters.over_limit, 1);
+    }
+
+    #[test]
+    fn an_open_connection_is_known_until_the_last_of_its_kind_closes() {
+        let mut endpoints = Endpoints::<()>::new(&Limits::default());
+        endpoints.opened(CLIENT, end(2, 5));
+        endpoints.opened(CLIENT, end(2, 5));
+        endpoints.closed(CLIENT, end(2, 5));
+        assert!(endpoints.is_open(CLIENT, end(2, 5)));
+        endpoints.closed(CLIENT, end(2, 5));
+        assert!(!endpoints.is_open(CLIENT, end(2, 5)));
+    }
+}

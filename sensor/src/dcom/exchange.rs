@@ -1,0 +1,242 @@
+//! What every DCOM record says, whatever was exchanged.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use dcom_parsers::dcom::DualStringArray;
+use dcom_parsers::error::{ParseError, Result};
+use dcom_parsers::guid::Guid;
+use dcom_parsers::names;
+use dcom_parsers::ndr::{Encoding, Reader};
+use dcom_parsers::security::{AuthLevel, AuthService};
+
+use super::endpoints::Learned;
+use crate::anomaly::Anomaly;
+use crate::decode::Endpoint;
+use crate::event::Dcom;
+use crate::event::dcom::{
+    Auth, ClientIdentity, EndpointRecord, Hresult, Interface, LearnedFrom, Outcome, SecurityBinding, ServerIdentity,
+};
+use crate::event::record::Port;
+use crate::flow::Connection;
+use crate::rpc::{Exchange, Message, Named, Reply, Stub};
+
+/// Reads a message's stub, if it can be read. With the encoding unknown, both are tried.
+pub(super) fn parse<T>(
+    message: &Message,
+    encoding: Option<Encoding>,
+    read: impl Fn(&mut Reader<'_>) -> Result<T>,
+) -> Option<std::result::Result<(T, Encoding), ParseError>> {
+    let (stub, order) = message.readable()?;
+    let attempt = |encoding| {
+        let mut reader = Reader::new(stub, order, encoding, "stub");
+        read(&mut reader).map(|value| (value, encoding))
+    };
+    Some(match encoding {
+        Some(encoding) => attempt(encoding),
+        None => attempt(Encoding::Ndr20).or_else(|error| attempt(Encoding::Ndr64).map_err(|_| error)),
+    })
+}
+
+/// The response, if there is one.
+pub(super) fn response(exchange: &Exchange) -> Option<&Message> {
+    match &exchange.reply {
+        Reply::Response(message) => Some(message),
+        _ => None,
+    }
+}
+
+/// A stub that had to be readable and was not.
+pub(super) fn unreadable(message: &Message, error: &ParseError) -> Anomaly {
+    Anomaly {
+        at: message.at,
+        name: "malformed_stub",
+        detail: error.to_string(),
+    }
+}
+
+/// A record with all that any exchange tells.
+pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Dcom {
+    let sealed = match &exchange.request {
+        Some(Message {
+            stub: Stub::Sealed,
+            stub_length,
+            ..
+        }) => u32::try_from(*stub_length).ok(),
+        _ => None,
+    };
+    let fault = match exchange.reply {
+        Reply::Fault { status, .. } => Some(fault_name(status)),
+        _ => None,
+    };
+    let outcome = match exchange.reply {
+        Reply::Fault { .. } => Some(Outcome::Failed),
+        Reply::Unanswered => Some(Outcome::Unanswered),
+        Reply::Response(_) | Reply::NotWanted => None,
+    };
+    let named = |names: Option<&'static str>| names.map(Cow::Borrowed);
+    let operation = named(names::operation(interface, opnum)).unwrap_or_else(|| format!("unknown-{opnum}").into());
+    Dcom {
+        operation,
+        opnum,
+        interface: Some(Interface {
+            uuid: interface,
+            name: named(names::interface(interface)),
+        }),
+        fault,
+        outcome,
+        auth: auth(exchange),
+        client: ClientIdentity {
+            user: exchange.claims.user.clone().filter(|user| !user.is_empty()),
+            domain: exchange.claims.domain.clone().filter(|domain| !domain.is_empty()),
+            workstation: exchange.claims.workstation.clone().filter(|name| !name.is_empty()),
+        },
+        server: ServerIdentity {
+            netbios: exchange.claims.server_netbios.clone(),
+            dns: exchange.claims.server_dns.clone(),
+            runs_as: None,
+        },
+        bind_seen: Some(exchange.interface != Named::Unseen),
+        bytes_missing: exchange.bytes_missing,
+        sealed_stub_length: sealed,
+        because: missing_start(connection, exchange),
+        ..Dcom::default()
+    }
+}
+
+/// What a reader has to know about how the record came to its interface.
+fn missing_start(connection: &Connection, exchange: &Exchange) -> Vec<Cow<'static, str>> {
+    if exchange.interface != Named::Unseen {
+        return Vec::new();
+    }
+    let start = if connection.syn_seen {
+        "bind not seen"
+    } else {
+        "capture starts in mid-stream"
+    };
+    vec![start.into(), "interface told by the content of the stub".into()]
+}
+
+fn fault_name(status: u32) -> String {
+    match names::fault(status) {
+        Some(name) => format!("{name} (0x{status:08x})"),
+        None => format!("0x{status:08x}"),
+    }
+}
+
+fn auth(exchange: &Exchange) -> Auth {
+    let Some(state) = exchange.auth else {
+        return Auth::default();
+    };
+    let claims = &exchange.claims;
+    let spelled = |name: Option<&'static str>, shown: String| name.map_or(Cow::Owned(shown), Cow::Borrowed);
+    Auth {
+        service: Some(spelled(state.service.name(), state.service.to_string())),
+        level: Some(spelled(state.level.name(), state.level.to_string())),
+        mechanism: claims
+            .mechanism
+            .filter(|_| state.service == AuthService::SPNEGO)
+            .map(Cow::Borrowed),
+        realm: claims.realm.clone(),
+        service_name: claims.service.clone(),
+    }
+}
+
+/// An authentication level as a word.
+pub(super) fn level_name(level: u32) -> Cow<'static, str> {
+    let level = u8::try_from(level).map(AuthLevel);
+    match level {
+        Ok(level) => level.name().map_or_else(|| level.to_string().into(), Cow::Borrowed),
+        Err(_) => "unknown".into(),
+    }
+}
+
+/// Sets the result and what it means.
+pub(super) fn set_result(dcom: &mut Dcom, hresult: u32) {
+    dcom.hresult = Some(Hresult(hresult));
+    dcom.hresult_name = names::status(hresult).map(Cow::Borrowed);
+    // [MS-ERREF] 2.1: the top bit is the severity. Object resolver and endpoint mapper answer with plain Win32 codes.
+    let failed = hresult & 0x8000_0000 != 0 || (1..0x1_0000).contains(&hresult) && hresult != 1;
+    dcom.outcome = Some(if failed { Outcome::Failed } else { Outcome::Succeeded });
+}
+
+/// Takes over what bindings tell: where, and who.
+pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
+    dcom.bindings = bindings.string_bindings.iter().map(ToString::to_string).collect();
+    dcom.security_bindings = bindings
+        .security_bindings
+        .iter()
+        .map(|binding| SecurityBinding {
+            authn_service: service_name(binding.authn_service),
+            principal: Some(binding.principal_name.clone()).filter(|name| !name.is_empty()),
+        })
+        .collect();
+    // An account is DOMAIN\user; a service principal name (host/…) only says which machine it is.
+    let accounts = bindings.security_bindings.iter().map(|binding| &binding.principal_name);
+    dcom.server.runs_as = accounts.clone().find(|name| name.contains('\\')).cloned();
+    let names = || {
+        bindings
+            .string_bindings
+            .iter()
+            .map(|binding| binding.host().trim_start_matches('\\'))
+    };
+    let names = || names().filter(|name| !name.is_empty() && name.parse::<IpAddr>().is_err());
+    if dcom.server.dns.is_none() {
+        dcom.server.dns = names().find(|name| name.contains('.')).map(str::to_owned);
+    }
+    if dcom.server.netbios.is_none() {
+        dcom.server.netbios = names().find(|name| !name.contains('.')).map(str::to_owned);
+    }
+}
+
+fn service_name(service: u16) -> Cow<'static, str> {
+    let known = u8::try_from(service)
+        .ok()
+        .and_then(|service| AuthService(service).name());
+    known.map_or_else(|| format!("0x{service:04x}").into(), Cow::Borrowed)
+}
+
+/// The dynamic port that bindings name: on the machine that answered, and on every address they give.
+pub(super) fn learn(
+    dcom: &mut Dcom,
+    connection: &Connection,
+    bindings: &DualStringArray,
+    learned_from: LearnedFrom,
+) -> Option<Learned> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut add = |endpoint| {
+        if !endpoints.contains(&endpoint) {
+            endpoints.push(endpoint);
+        }
+    };
+    let answered = connection.server.address;
+    let tcp = || bindings.string_bindings.iter().filter_map(|binding| binding.tcp());
+    // A name stands for the machine that answered, and so does its own address among others.
+    for (host, port) in tcp() {
+        match host.parse::<IpAddr>() {
+            Ok(address) if address != answered => {}
+            _ => add(Endpoint {
+                address: answered,
+                port,
+            }),
+        }
+    }
+    for (host, port) in tcp() {
+        if let Ok(address) = host.parse() {
+            add(Endpoint { address, port });
+        }
+    }
+    learn_endpoints(dcom, endpoints, learned_from)
+}
+
+/// The dynamic port, the likeliest address first.
+pub(super) fn learn_endpoints(dcom: &mut Dcom, endpoints: Vec<Endpoint>, learned_from: LearnedFrom) -> Option<Learned> {
+    let first = endpoints.first()?;
+    dcom.endpoint = Some(EndpointRecord {
+        ip: Some(first.address),
+        port: Some(Port(first.port)),
+        learned_from,
+        followed: false,
+    });
+    Some(Learned { endpoints })
+}

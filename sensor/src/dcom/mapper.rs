@@ -1,0 +1,166 @@
+//! The endpoint mapper: who was told which port.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use dcom_parsers::epm::{Entry, EptLookupReply, EptMapReply, EptMapRequest, Tower};
+use dcom_parsers::names::{self, known};
+use dcom_parsers::ndr::Encoding;
+use dcom_parsers::rpce::SyntaxId;
+
+use super::endpoints::Learned;
+use super::exchange::{learn_endpoints, parse, record, response, set_result, unreadable};
+use crate::anomaly::Anomaly;
+use crate::decode::Endpoint;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Kind, LearnedFrom, NamedGuid, TowerRecord};
+use crate::flow::Connection;
+use crate::rpc::{Exchange, Named};
+
+const EPT_LOOKUP: u16 = 2;
+const EPT_MAP: u16 = 3;
+
+/// Reads an exchange as one with the endpoint mapper, if it is a question for ports.
+pub(super) fn read(
+    connection: &Connection,
+    exchange: &Exchange,
+    odd: &mut Vec<Anomaly>,
+) -> Option<(Dcom, Option<Learned>)> {
+    let opnum = exchange.opnum?;
+    let seen = match exchange.interface {
+        Named::Interface(interface) if interface.uuid == known::EPMAPPER => true,
+        Named::Unseen => false,
+        _ => return None,
+    };
+    let (dcom, entries) = match opnum {
+        EPT_MAP if seen || is_map(exchange) => map(connection, exchange, odd),
+        EPT_LOOKUP if seen => lookup(connection, exchange, odd),
+        _ => return None,
+    };
+    Some(finish(connection, dcom, &entries))
+}
+
+/// Without a bind: does the request hold a tower that names an interface, and nothing else?
+fn is_map(exchange: &Exchange) -> bool {
+    let asked = exchange.request.as_ref().and_then(|message| {
+        parse(message, None, |reader| {
+            let request = EptMapRequest::parse(reader)?;
+            Ok(request.map_tower.is_some_and(|tower| tower.interface.is_some()) && reader.rest().is_empty())
+        })
+    });
+    matches!(asked, Some(Ok((true, _))))
+}
+
+fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Dcom, Vec<Entry>) {
+    let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_MAP);
+    let mut encoding: Option<Encoding> = exchange.encoding;
+    if let Some(message) = &exchange.request {
+        match parse(message, encoding, EptMapRequest::parse) {
+            Some(Ok((request, used))) => {
+                dcom.evidence = Evidence::Arguments;
+                encoding = Some(used);
+                let asked = request.map_tower.and_then(|tower| tower.interface);
+                dcom.iids = asked.into_iter().map(|interface| named(interface.uuid)).collect();
+            }
+            Some(Err(error)) => odd.push(unreadable(message, &error)),
+            None => {}
+        }
+    }
+    let Some(message) = response(exchange) else {
+        return (dcom, Vec::new());
+    };
+    match parse(message, encoding, EptMapReply::parse) {
+        Some(Ok((reply, _))) => {
+            set_result(&mut dcom, reply.status);
+            let entry = |tower| Entry {
+                tower: Some(tower),
+                ..Entry::default()
+            };
+            (dcom, reply.towers.into_iter().map(entry).collect())
+        }
+        Some(Err(error)) => {
+            odd.push(unreadable(message, &error));
+            (dcom, Vec::new())
+        }
+        None => (dcom, Vec::new()),
+    }
+}
+
+fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Dcom, Vec<Entry>) {
+    let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_LOOKUP);
+    let Some(message) = response(exchange) else {
+        return (dcom, Vec::new());
+    };
+    match parse(message, exchange.encoding, EptLookupReply::parse) {
+        Some(Ok((reply, _))) => {
+            dcom.evidence = Evidence::Arguments;
+            set_result(&mut dcom, reply.status);
+            (dcom, reply.entries)
+        }
+        Some(Err(error)) => {
+            odd.push(unreadable(message, &error));
+            (dcom, Vec::new())
+        }
+        None => (dcom, Vec::new()),
+    }
+}
+
+fn finish(connection: &Connection, mut dcom: Dcom, entries: &[Entry]) -> (Dcom, Option<Learned>) {
+    dcom.kind = Kind::EndpointMapping;
+    dcom.towers = entries.iter().map(tower_record).collect();
+    // A listing of everything leads nowhere in particular; an answer to a question for one interface does.
+    if dcom.opnum != EPT_MAP {
+        return (dcom, None);
+    }
+    let towers = || entries.iter().filter_map(|entry| entry.tower.as_ref());
+    dcom.bindings = towers().filter_map(binding).collect();
+    let tcp = towers().filter_map(|tower| {
+        // An address of zeroes stands for the machine that answered.
+        let address = tower
+            .address
+            .filter(|address| !address.is_unspecified())
+            .map(IpAddr::V4);
+        Some(Endpoint {
+            address: address.unwrap_or(connection.server.address),
+            port: tower.tcp_port?,
+        })
+    });
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for endpoint in tcp {
+        for address in [endpoint.address, connection.server.address] {
+            let endpoint = Endpoint { address, ..endpoint };
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+    }
+    let learned = learn_endpoints(&mut dcom, endpoints, LearnedFrom::EptMap);
+    (dcom, learned)
+}
+
+/// `ncacn_ip_tcp:172.18.39.6[49726]`: [MS-RPCE] 2.2.1.2's protocol sequence, then as in a string binding.
+fn binding(tower: &Tower) -> Option<String> {
+    let sequence = tower.protocol_sequence()?;
+    let host = tower.host().unwrap_or_default();
+    Some(format!("{sequence}:{host}[{}]", tower.endpoint().unwrap_or_default()))
+}
+
+fn tower_record(entry: &Entry) -> TowerRecord {
+    let tower = entry.tower.clone().unwrap_or_default();
+    TowerRecord {
+        uuid: tower.interface.map(|interface| interface.uuid),
+        version: tower.interface.map(SyntaxId::version_text),
+        transfer_syntax: tower.transfer_syntax.map(|syntax| syntax.uuid.to_string().into()),
+        protocol_sequence: tower.protocol_sequence().map(Cow::Borrowed),
+        address: tower.host(),
+        endpoint: tower.endpoint(),
+        annotation: Some(entry.annotation.clone()).filter(|annotation| !annotation.is_empty()),
+    }
+}
+
+fn named(uuid: dcom_parsers::guid::Guid) -> NamedGuid {
+    NamedGuid {
+        uuid,
+        name: names::interface(uuid).map(Cow::Borrowed),
+    }
+}

@@ -1,0 +1,249 @@
+//! The analyst's memory: what the RPC exchanges mean in DCOM's terms, and which dynamic ports they lead to.
+//!
+//! A record that names a dynamic port waits a little for a connection to it, so that it can say whether one came.
+
+mod activation;
+mod endpoints;
+mod exchange;
+mod mapper;
+mod resolver;
+mod rpc_log;
+
+use std::sync::Arc;
+
+pub use endpoints::EndpointCounters;
+
+use crate::anomaly::Anomaly;
+use crate::capture::At;
+use crate::catalog::Catalog;
+use crate::decode::Endpoint;
+use crate::detect;
+use crate::event::anomaly::AnomalyKind;
+use crate::event::dcom::Kind;
+use crate::event::meta::Protocol;
+use crate::event::record::Interval;
+use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
+use crate::flow::{Connection, Opener};
+use crate::limits::Limits;
+use crate::rpc::{Exchange, Reply, RpcBody, RpcEvent};
+use crate::time::Timestamp;
+use endpoints::{Endpoints, Learned};
+
+/// What was counted here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DcomCounters {
+    /// Activations asked for.
+    pub activations: u64,
+    /// Of these, those whose class was sealed.
+    pub sealed_activations: u64,
+    /// OXID resolutions.
+    pub oxid_resolutions: u64,
+    /// Endpoint mappings.
+    pub endpoint_mappings: u64,
+}
+
+/// All state that crosses connections and hosts.
+pub struct Analyst {
+    catalog: Catalog,
+    endpoints: Endpoints<Waiting>,
+    counters: DcomCounters,
+    /// Names of the inputs, when there are several: frame numbers start anew in each.
+    inputs: Vec<Arc<str>>,
+}
+
+/// A record that is complete but for `endpoint.followed`.
+struct Waiting {
+    meta: Meta,
+    dcom: Dcom,
+    dcerpc: Dcerpc,
+}
+
+impl Analyst {
+    /// Knows the classes of `catalog`, and of no connection yet.
+    pub fn new(catalog: Catalog, limits: &Limits) -> Self {
+        Self {
+            catalog,
+            endpoints: Endpoints::new(limits),
+            counters: DcomCounters::default(),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Frames will be told apart by these names of inputs.
+    pub fn name_inputs(&mut self, names: Vec<Arc<str>>) {
+        self.inputs = names;
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &DcomCounters {
+        &self.counters
+    }
+
+    /// How many dynamic ports were named, and reached.
+    pub fn endpoint_counters(&self) -> &EndpointCounters {
+        self.endpoints.counters()
+    }
+
+    /// A TCP connection was answered, or carries data: perhaps one that a record waits for.
+    pub fn heard(&mut self, ends: [Endpoint; 2], opener: Opener, out: &mut Vec<Event>) {
+        self.follow(ends[0], ends[1], out);
+        if opener == Opener::Unknown {
+            self.follow(ends[1], ends[0], out);
+        }
+    }
+
+    /// Takes in what RPC peers did.
+    pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Event>) {
+        let RpcEvent { connection, body } = event;
+        match body {
+            RpcBody::Opened => {
+                self.endpoints.opened(connection.client.address, connection.server);
+                self.follow(connection.client, connection.server, out);
+            }
+            RpcBody::Closed => self.endpoints.closed(connection.client.address, connection.server),
+            RpcBody::Bound(bound) => {
+                let at = bound.offered.or(bound.answered).unwrap_or_default();
+                let meta = self.meta(connection, at, bound.offered.and(bound.answered));
+                out.push(Event {
+                    meta,
+                    body: Body::Dcerpc(Box::new(rpc_log::bound(bound))),
+                });
+            }
+            RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
+            RpcBody::Odd(anomaly) => out.push(self.odd(connection, anomaly)),
+        }
+    }
+
+    /// Time has come this far: what waited long enough is let go.
+    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+        while let Some(waiting) = self.endpoints.overdue(now) {
+            self.emit(waiting, out);
+        }
+    }
+
+    /// The capture is over: nothing more will come.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        while let Some(waiting) = self.endpoints.first() {
+            self.emit(waiting, out);
+        }
+        self.endpoints.forget_connections();
+    }
+
+    fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Event>) {
+        let reply = match &exchange.reply {
+            Reply::Response(message) => Some(message.at),
+            Reply::Fault { at, .. } => Some(*at),
+            Reply::Unanswered | Reply::NotWanted => None,
+        };
+        let request = exchange.request.as_ref().map(|message| message.at);
+        let at = request.or(reply).unwrap_or_default();
+        let meta = self.meta(connection, at, request.and(reply));
+        let read = self.read(connection, exchange, out);
+        let dcerpc = rpc_log::exchange(exchange, read.as_ref().map(|(dcom, _)| dcom));
+        if let Some((dcom, learned)) = read {
+            // Kept until it can be said whether the port was reached; the RPC log does not wait.
+            out.push(Event {
+                meta: meta.clone(),
+                body: Body::Dcerpc(Box::new(dcerpc.clone())),
+            });
+            let waiting = Waiting { meta, dcom, dcerpc };
+            let now = reply.unwrap_or(at).time;
+            let client = connection.client;
+            let mut there = learned.iter().flat_map(|learned| &learned.endpoints).copied();
+            let older = there.find(|&endpoint| self.endpoints.is_open(client.address, endpoint));
+            for released in self.endpoints.expect(waiting, learned, client.address, now) {
+                self.emit(released, out);
+            }
+            if let Some(endpoint) = older {
+                self.follow(client, endpoint, out);
+            }
+        } else {
+            out.push(Event {
+                meta,
+                body: Body::Dcerpc(Box::new(dcerpc)),
+            });
+        }
+    }
+
+    /// What an exchange means in DCOM's terms, if anything, and what it tells of dynamic ports.
+    fn read(
+        &mut self,
+        connection: &Arc<Connection>,
+        exchange: &Exchange,
+        out: &mut Vec<Event>,
+    ) -> Option<(Dcom, Option<Learned>)> {
+        let mut odd = Vec::new();
+        let answer = activation::read(connection, exchange, &self.catalog, &mut odd)
+            .or_else(|| resolver::read(connection, exchange, &mut odd))
+            .or_else(|| mapper::read(connection, exchange, &mut odd));
+        out.extend(odd.iter().map(|anomaly| self.odd(connection, anomaly)));
+        let (dcom, _) = answer.as_ref()?;
+        match dcom.kind {
+            Kind::Activation => {
+                self.counters.activations += 1;
+                self.counters.sealed_activations += u64::from(dcom.sealed_stub_length.is_some());
+            }
+            Kind::OxidResolution => self.counters.oxid_resolutions += 1,
+            Kind::EndpointMapping => self.counters.endpoint_mappings += 1,
+            Kind::Call => {}
+        }
+        answer
+    }
+
+    fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Event>) {
+        while let Some(mut waiting) = self.endpoints.follow(client.address, server) {
+            if let Some(endpoint) = &mut waiting.dcom.endpoint {
+                endpoint.followed = true;
+                endpoint.ip = Some(server.address);
+            }
+            self.emit(waiting, out);
+        }
+    }
+
+    fn emit(&self, waiting: Waiting, out: &mut Vec<Event>) {
+        let Waiting { meta, dcom, dcerpc } = waiting;
+        let alerts = detect::detect(&meta, &dcom, &dcerpc, &self.catalog);
+        out.push(Event {
+            meta: meta.clone(),
+            body: Body::Dcom(Box::new(dcom)),
+        });
+        out.extend(alerts.into_iter().map(|alert| Event {
+            meta: meta.clone(),
+            body: Body::Alert(Box::new(alert)),
+        }));
+    }
+
+    fn odd(&self, connection: &Arc<Connection>, anomaly: &Anomaly) -> Event {
+        let body = event::Anomaly {
+            app_proto: Some("dcerpc"),
+            kind: AnomalyKind::Applayer,
+            event: anomaly.name.into(),
+            layer: Some("proto_parser"),
+            detail: Some(anomaly.detail.clone()),
+            count: None,
+        };
+        Event {
+            meta: self.meta(connection, anomaly.at, None),
+            body: Body::Anomaly(Box::new(body)),
+        }
+    }
+
+    fn meta(&self, connection: &Arc<Connection>, at: At, reply: Option<At>) -> Meta {
+        let vlan = &connection.vlan;
+        Meta {
+            timestamp: at.time,
+            flow_id: Some(connection.flow_id),
+            frame: Some(at.frame),
+            pcap_filename: self.inputs.get(at.input as usize).cloned(),
+            uid: Some(Arc::clone(&connection.uid)),
+            vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
+            client: Some(connection.client),
+            server: Some(connection.server),
+            proto: Some(Protocol::Tcp),
+            community_id: Some(Arc::clone(&connection.community_id)),
+            reply_frame: reply.map(|reply| reply.frame),
+            rtt: reply.map(|reply| Interval(reply.time.since(at.time))),
+            ..Meta::default()
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! OXID resolutions, and servers that say their names (`ServerAlive2`).
+
+use dcom_parsers::dcom::{ResolveOxidReply, ResolveOxidRequest, ServerAlive2Reply};
+use dcom_parsers::error::{ErrorKind, Result};
+use dcom_parsers::names::known;
+use dcom_parsers::ndr::{Encoding, Reader};
+
+use super::endpoints::Learned;
+use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_result, unreadable};
+use crate::anomaly::Anomaly;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Kind, LearnedFrom};
+use crate::flow::Connection;
+use crate::rpc::{Exchange, Named};
+
+const RESOLVE_OXID: u16 = 0;
+const RESOLVE_OXID_2: u16 = 4;
+const SERVER_ALIVE_2: u16 = 5;
+
+/// Reads an exchange as one with the object resolver, if it is one of those that tell something.
+pub(super) fn read(
+    connection: &Connection,
+    exchange: &Exchange,
+    odd: &mut Vec<Anomaly>,
+) -> Option<(Dcom, Option<Learned>)> {
+    let opnum = exchange.opnum?;
+    let seen = match exchange.interface {
+        Named::Interface(interface) if interface.uuid == known::IOBJECT_EXPORTER => true,
+        Named::Unseen => false,
+        _ => return None,
+    };
+    match opnum {
+        RESOLVE_OXID | RESOLVE_OXID_2 if seen || is_resolution(exchange, opnum) => {
+            Some(resolution(connection, exchange, opnum, odd))
+        }
+        SERVER_ALIVE_2 if seen || is_server_alive(exchange) => Some((server_alive(connection, exchange, odd), None)),
+        _ => None,
+    }
+}
+
+/// Without a bind: do request and reply fit to the last byte, with protocol sequences that exist and bindings?
+fn is_resolution(exchange: &Exchange, opnum: u16) -> bool {
+    let whole = |reader: &mut Reader<'_>| {
+        let request = ResolveOxidRequest::parse(reader)?;
+        let sequences = &request.requested_protseqs;
+        if sequences.is_empty() || sequences.iter().any(|sequence| !(1..=0x20).contains(sequence)) {
+            return Err(reader.input().invalid("arRequestedProtseqs", 0_u32));
+        }
+        at_end(reader)
+    };
+    let asked = exchange
+        .request
+        .as_ref()
+        .and_then(|message| parse(message, None, whole));
+    let Some(Ok(((), encoding))) = asked else { return false };
+    let answered = response(exchange).and_then(|message| {
+        parse(message, Some(encoding), |reader| {
+            let reply = parse_resolution(reader, opnum)?;
+            at_end(reader)?;
+            Ok(reply
+                .bindings
+                .is_some_and(|bindings| !bindings.string_bindings.is_empty()))
+        })
+    });
+    matches!(answered, Some(Ok((true, _))))
+}
+
+/// Without a bind: is there nothing asked, and bindings in an answer that fits to the last byte?
+fn is_server_alive(exchange: &Exchange) -> bool {
+    let nothing_asked = exchange
+        .request
+        .as_ref()
+        .is_some_and(|message| message.stub_length == 0);
+    let answered = response(exchange).and_then(|message| {
+        parse(message, None, |reader| {
+            let reply = ServerAlive2Reply::parse(reader)?;
+            at_end(reader)?;
+            Ok(reply.version.major == 5
+                && reply
+                    .bindings
+                    .is_some_and(|bindings| !bindings.string_bindings.is_empty()))
+        })
+    });
+    nothing_asked && matches!(answered, Some(Ok((true, _))))
+}
+
+/// Nothing but padding is left.
+fn at_end(reader: &Reader<'_>) -> Result<()> {
+    let rest = reader.rest();
+    if rest.len() < 8 && rest.iter().all(|&byte| byte == 0) {
+        return Ok(());
+    }
+    Err(reader.input().error(ErrorKind::Limit {
+        field: "trailing bytes",
+        max: 7,
+    }))
+}
+
+fn parse_resolution(reader: &mut Reader<'_>, opnum: u16) -> Result<ResolveOxidReply> {
+    if opnum == RESOLVE_OXID {
+        ResolveOxidReply::parse(reader)
+    } else {
+        ResolveOxidReply::parse_2(reader)
+    }
+}
+
+fn resolution(
+    connection: &Connection,
+    exchange: &Exchange,
+    opnum: u16,
+    odd: &mut Vec<Anomaly>,
+) -> (Dcom, Option<Learned>) {
+    let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, opnum);
+    dcom.kind = Kind::OxidResolution;
+    let mut encoding: Option<Encoding> = exchange.encoding;
+    if let Some(message) = &exchange.request {
+        match parse(message, encoding, ResolveOxidRequest::parse) {
+            Some(Ok((request, used))) => {
+                dcom.evidence = Evidence::Arguments;
+                dcom.oxid = Some(request.oxid);
+                encoding = Some(used);
+            }
+            Some(Err(error)) => odd.push(unreadable(message, &error)),
+            None => {}
+        }
+    }
+    let Some(message) = response(exchange) else {
+        return (dcom, None);
+    };
+    let reply = match parse(message, encoding, |reader| parse_resolution(reader, opnum)) {
+        Some(Ok((reply, _))) => reply,
+        Some(Err(error)) => {
+            odd.push(unreadable(message, &error));
+            return (dcom, None);
+        }
+        None => return (dcom, None),
+    };
+    set_result(&mut dcom, reply.status);
+    let Some(bindings) = reply.bindings else {
+        return (dcom, None);
+    };
+    dcom.ipid_rem_unknown = Some(reply.ipid_rem_unknown);
+    dcom.authn_hint = Some(level_name(reply.authn_hint));
+    set_bindings(&mut dcom, &bindings);
+    let learned = learn(&mut dcom, connection, &bindings, LearnedFrom::ResolveOxid);
+    (dcom, learned)
+}
+
+fn server_alive(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> Dcom {
+    let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, SERVER_ALIVE_2);
+    dcom.kind = Kind::Call;
+    let Some(message) = response(exchange) else { return dcom };
+    match parse(message, exchange.encoding, ServerAlive2Reply::parse) {
+        Some(Ok((reply, _))) => {
+            dcom.evidence = Evidence::Arguments;
+            set_result(&mut dcom, reply.status);
+            if let Some(bindings) = reply.bindings {
+                set_bindings(&mut dcom, &bindings);
+            }
+        }
+        Some(Err(error)) => odd.push(unreadable(message, &error)),
+        None => {}
+    }
+    dcom
+}

@@ -1,0 +1,572 @@
+//! One connection's state: what was bound, who logged in, which calls wait for their answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
+use dcom_parsers::input::ByteOrder;
+use dcom_parsers::rpce::{
+    Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, RejectReason, Request, Response, SecTrailer,
+};
+use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
+
+use super::contexts::{Context, Contexts};
+use super::framing::{Framed, Framer};
+use super::interest;
+use super::{AuthState, BindKind, Bound, Exchange, Message, Named, Reply, RpcBody, RpcCounters, RpcEvent, Stub};
+use crate::anomaly::Anomaly;
+use crate::capture::At;
+use crate::flow::{Connection, Side, Sides, StreamEvent};
+use crate::limits::Limits;
+
+/// Security contexts of one connection that are told apart.
+const MAX_LOGINS: usize = 16;
+/// Oddities of one connection that are told in words; the rest is counted.
+const MAX_ANOMALIES: u32 = 32;
+
+/// What is kept for one DCE/RPC connection.
+#[derive(Debug, Default)]
+pub struct Association {
+    opened: bool,
+    framers: Sides<Framer>,
+    contexts: Contexts,
+    /// The frame and kind of each offer that waits for its answer.
+    offers: BTreeMap<u32, (At, BindKind)>,
+    bind_seen: bool,
+    secondary_address: Option<Arc<str>>,
+    logins: BTreeMap<u32, Login>,
+    latest_login: u32,
+    calls: BTreeMap<u32, Call>,
+    /// Bytes of stubs in `calls`.
+    kept: usize,
+    bytes_missing: u64,
+    anomalies: u32,
+}
+
+/// One security context.
+#[derive(Debug)]
+struct Login {
+    state: AuthState,
+    claims: Arc<Claims>,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+struct Call {
+    opnum: u16,
+    context_id: u16,
+    interface: Named,
+    encoding: Option<dcom_parsers::ndr::Encoding>,
+    object: Option<Guid>,
+    flags: PfcFlags,
+    is_read: bool,
+    request: Joined,
+    reply: Option<Joined>,
+    auth: Option<AuthState>,
+    claims: Arc<Claims>,
+}
+
+/// Fragments being joined.
+#[derive(Debug, Default)]
+struct Joined {
+    message: Message,
+    /// Was the last fragment seen?
+    ended: bool,
+}
+
+/// What one PDU of a message brings.
+struct Fragment<'a> {
+    at: At,
+    header: CommonHeader,
+    stub: &'a [u8],
+    sealed: bool,
+}
+
+impl Joined {
+    /// Adds a fragment. `room` is how many more bytes of stub may be kept; gives how many more are kept now.
+    fn add(&mut self, fragment: &Fragment<'_>, is_read: bool, room: usize, counters: &mut RpcCounters) -> usize {
+        let message = &mut self.message;
+        let first = message.fragments == 0;
+        message.at = fragment.at;
+        message.fragments += 1;
+        message.stub_length += fragment.stub.len() as u64;
+        message.order = fragment.header.order;
+        self.ended |= fragment.header.flags.contains(PfcFlags::LAST_FRAG);
+        if first {
+            message.stub = match (fragment.sealed, fragment.header.flags.contains(PfcFlags::FIRST_FRAG)) {
+                (true, _) => Stub::Sealed,
+                (false, false) => Stub::Incomplete,
+                (false, true) if is_read => Stub::Whole(Vec::new()),
+                (false, true) => Stub::NotKept,
+            };
+        }
+        if fragment.sealed {
+            message.stub = Stub::Sealed;
+        }
+        let Stub::Whole(stub) = &mut message.stub else { return 0 };
+        if fragment.stub.len() > room {
+            counters.over_limit += 1;
+            message.stub = Stub::NotKept;
+            return 0;
+        }
+        stub.extend_from_slice(fragment.stub);
+        fragment.stub.len()
+    }
+
+    fn kept(&self) -> usize {
+        if let Stub::Whole(stub) = &self.message.stub {
+            stub.len()
+        } else {
+            0
+        }
+    }
+
+    /// A message that ended early is not whole.
+    fn finish(mut self) -> Message {
+        if !self.ended && matches!(self.message.stub, Stub::Whole(_)) {
+            self.message.stub = Stub::Incomplete;
+        }
+        self.message
+    }
+}
+
+/// What a PDU is handled with.
+struct Handling<'a> {
+    connection: &'a Arc<Connection>,
+    limits: &'a Limits,
+    counters: &'a mut RpcCounters,
+    out: &'a mut dyn FnMut(RpcEvent),
+}
+
+impl Handling<'_> {
+    fn say(&mut self, body: RpcBody) {
+        (self.out)(RpcEvent {
+            connection: Arc::clone(self.connection),
+            body,
+        });
+    }
+}
+
+impl Association {
+    /// Takes in what the stream brings.
+    pub fn push(
+        &mut self,
+        connection: &Arc<Connection>,
+        event: StreamEvent<'_>,
+        limits: &Limits,
+        counters: &mut RpcCounters,
+        out: &mut dyn FnMut(RpcEvent),
+    ) {
+        let mut handling = Handling {
+            connection,
+            limits,
+            counters,
+            out,
+        };
+        if !self.opened {
+            self.opened = true;
+            handling.say(RpcBody::Opened);
+        }
+        match event {
+            StreamEvent::Data { at, side, bytes } => {
+                let mut framer = std::mem::take(&mut self.framers[side]);
+                framer.data(at, bytes, &mut |framed| self.framed(side, framed, &mut handling));
+                self.framers[side] = framer;
+                self.give_up_old_calls(at, &mut handling);
+            }
+            StreamEvent::Gap { side, bytes } => {
+                self.bytes_missing += bytes;
+                let mut framer = std::mem::take(&mut self.framers[side]);
+                framer.gap(bytes, &mut |framed| self.framed(side, framed, &mut handling));
+                self.framers[side] = framer;
+            }
+            StreamEvent::Closed => self.close(&mut handling),
+        }
+    }
+
+    fn framed(&mut self, side: Side, framed: Framed<'_>, handling: &mut Handling<'_>) {
+        match framed {
+            Framed::Pdu(at, header, bytes) => {
+                handling.counters.pdus += 1;
+                match Pdu::parse(bytes) {
+                    Ok(pdu) => self.pdu(at, &pdu, handling),
+                    Err(error) => {
+                        handling.counters.malformed += 1;
+                        self.damaged(header);
+                        self.odd(at, "malformed_pdu", error.to_string(), handling);
+                    }
+                }
+            }
+            Framed::Damaged(header) => {
+                handling.counters.damaged += 1;
+                self.damaged(header);
+            }
+            Framed::Junk(at) => {
+                handling.counters.junk += 1;
+                self.odd(
+                    at,
+                    "no_pdu_where_one_starts",
+                    format!("{side:?}").to_lowercase(),
+                    handling,
+                );
+            }
+        }
+    }
+
+    /// A fragment of this call is lost: what is joined cannot be whole.
+    fn damaged(&mut self, header: CommonHeader) {
+        let Some(call) = self.calls.get_mut(&header.call_id) else {
+            return;
+        };
+        let joined = match header.ptype.sent_by_client() {
+            Some(true) => &mut call.request,
+            _ => call.reply.get_or_insert_default(),
+        };
+        self.kept = self.kept.saturating_sub(joined.kept());
+        joined.message.stub = Stub::Incomplete;
+        joined.message.fragments += 1;
+    }
+
+    fn odd(&mut self, at: At, name: &'static str, detail: String, handling: &mut Handling<'_>) {
+        self.anomalies += 1;
+        if self.anomalies <= MAX_ANOMALIES {
+            handling.say(RpcBody::Odd(Anomaly { at, name, detail }));
+        }
+    }
+
+    fn pdu(&mut self, at: At, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
+        let header = pdu.header;
+        if let Some(verifier) = &pdu.verifier {
+            self.verifier(at, pdu, verifier, handling);
+        }
+        let sealed = pdu
+            .verifier
+            .is_some_and(|verifier| AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY);
+        match &pdu.body {
+            Body::Bind(bind) => self.offer(at, header, BindKind::Bind, bind, handling),
+            Body::AlterContext(bind) => self.offer(at, header, BindKind::AlterContext, bind, handling),
+            Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
+            Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
+            Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(nak.reason), handling),
+            Body::Request(request) => {
+                let fragment = Fragment {
+                    at,
+                    header,
+                    stub: request.stub,
+                    sealed,
+                };
+                self.request(&fragment, request, pdu.verifier, handling);
+            }
+            Body::Response(response) => {
+                let fragment = Fragment {
+                    at,
+                    header,
+                    stub: response.stub,
+                    sealed,
+                };
+                self.response(&fragment, response, handling);
+            }
+            Body::Fault(fault) => self.fault(at, header.call_id, fault, handling),
+            Body::Auth3 | Body::Shutdown | Body::Cancel | Body::Orphaned | Body::Other(_) => {}
+        }
+    }
+
+    /// Takes note of who logs in. Signatures on calls say nothing.
+    fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
+        if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
+            return;
+        }
+        let state = AuthState {
+            service: AuthService(verifier.auth_type),
+            level: AuthLevel(verifier.auth_level),
+        };
+        let id = verifier.auth_context_id;
+        if self.logins.len() >= MAX_LOGINS && !self.logins.contains_key(&id) {
+            self.logins.pop_first();
+        }
+        let login = self.logins.entry(id).or_insert_with(|| Login {
+            state,
+            claims: Arc::default(),
+        });
+        login.state = state;
+        self.latest_login = id;
+        match security::read(state.service, verifier.auth_value) {
+            Ok(claims) => Arc::make_mut(&mut login.claims).merge(claims),
+            Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
+        }
+    }
+
+    fn offer(&mut self, at: At, header: CommonHeader, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+        self.bind_seen |= kind == BindKind::Bind;
+        self.contexts.offer(header.call_id, bind, handling.limits.contexts);
+        self.offers.insert(header.call_id, (at, kind));
+        let waiting = self.contexts.waiting();
+        self.offers.retain(|call_id, _| waiting.contains(call_id));
+    }
+
+    fn answer(&mut self, at: At, header: CommonHeader, kind: BindKind, ack: &BindAck, handling: &mut Handling<'_>) {
+        if !ack.secondary_address.is_empty() {
+            self.secondary_address = Some(ack.secondary_address.as_str().into());
+        }
+        let offered = self.offers.remove(&header.call_id).map(|(at, _)| at);
+        let contexts = self.contexts.answer(header.call_id, ack);
+        let (answered, call_id) = (Some(at), header.call_id);
+        handling.say(RpcBody::Bound(Box::new(Bound {
+            kind,
+            offered,
+            answered,
+            call_id,
+            contexts,
+            refused: None,
+        })));
+    }
+
+    fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<RejectReason>, handling: &mut Handling<'_>) {
+        let offer = self.offers.remove(&call_id);
+        let contexts = self
+            .contexts
+            .withdraw(call_id)
+            .into_iter()
+            .map(|element| (element, None))
+            .collect();
+        let kind = offer.map_or(BindKind::Bind, |(_, kind)| kind);
+        let offered = offer.map(|(at, _)| at);
+        handling.say(RpcBody::Bound(Box::new(Bound {
+            kind,
+            offered,
+            answered: at,
+            call_id,
+            contexts,
+            refused,
+        })));
+    }
+
+    fn request(
+        &mut self,
+        fragment: &Fragment<'_>,
+        request: &Request<'_>,
+        verifier: Option<SecTrailer<'_>>,
+        handling: &mut Handling<'_>,
+    ) {
+        handling.counters.sealed += u64::from(fragment.sealed);
+        let call_id = fragment.header.call_id;
+        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
+        if again && let Some(call) = self.calls.remove(&call_id) {
+            // The id is used again: the earlier call will not be answered any more.
+            self.give_up(call_id, call, handling);
+        }
+        if !self.calls.contains_key(&call_id) {
+            if self.calls.len() >= handling.limits.calls
+                && let Some((&oldest, _)) = self.calls.iter().min_by_key(|(_, call)| call.request.message.at.frame)
+                && let Some(call) = self.calls.remove(&oldest)
+            {
+                self.give_up(oldest, call, handling);
+            }
+            let call = self.open_call(fragment, request, verifier);
+            self.calls.insert(call_id, call);
+        }
+        let room = self.room(handling.limits);
+        let Some(call) = self.calls.get_mut(&call_id) else {
+            return;
+        };
+        let room = room.min(handling.limits.stub.saturating_sub(call.request.kept()));
+        self.kept += call.request.add(fragment, call.is_read, room, handling.counters);
+        if call.request.ended
+            && call.flags.contains(PfcFlags::MAYBE)
+            && let Some(call) = self.calls.remove(&call_id)
+        {
+            self.close_call(call_id, call, Reply::NotWanted, handling);
+        }
+    }
+
+    fn open_call(&self, fragment: &Fragment<'_>, request: &Request<'_>, verifier: Option<SecTrailer<'_>>) -> Call {
+        let (interface, encoding) = match self.contexts.resolve(request.context_id) {
+            Some(Context::Offered(interface, encoding) | Context::Accepted(interface, encoding)) => {
+                (Named::Interface(interface), encoding)
+            }
+            Some(Context::Refused) => (Named::Refused, None),
+            None => (Named::Unseen, None),
+        };
+        let (auth, claims) = self.login(verifier);
+        Call {
+            opnum: request.opnum,
+            context_id: request.context_id,
+            interface,
+            encoding,
+            object: request.object,
+            flags: fragment.header.flags,
+            is_read: interest::is_read(interface, request.opnum),
+            request: Joined::default(),
+            reply: None,
+            auth,
+            claims,
+        }
+    }
+
+    /// Who vouches for a call with this verifier, or without one.
+    fn login(&self, verifier: Option<SecTrailer<'_>>) -> (Option<AuthState>, Arc<Claims>) {
+        let id = verifier.map_or(self.latest_login, |verifier| verifier.auth_context_id);
+        let login = self.logins.get(&id);
+        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
+        let none = AuthState {
+            service: AuthService::NONE,
+            level: AuthLevel::NONE,
+        };
+        let state = match (verifier, login) {
+            (Some(verifier), _) => Some(AuthState {
+                service: AuthService(verifier.auth_type),
+                level: AuthLevel(verifier.auth_level),
+            }),
+            // Without a verifier of its own a call has what the login gives: no more than that someone logged in.
+            (None, Some(login)) => Some(AuthState {
+                service: login.state.service,
+                level: login.state.level.min(AuthLevel::CONNECT),
+            }),
+            (None, None) => self.bind_seen.then_some(none),
+        };
+        (state, claims)
+    }
+
+    fn response(&mut self, fragment: &Fragment<'_>, response: &Response<'_>, handling: &mut Handling<'_>) {
+        handling.counters.sealed += u64::from(fragment.sealed);
+        let call_id = fragment.header.call_id;
+        let room = self.room(handling.limits);
+        let Some(call) = self.calls.get_mut(&call_id) else {
+            self.unasked(fragment, response.context_id, handling);
+            return;
+        };
+        let reply = call.reply.get_or_insert_default();
+        let room = room.min(handling.limits.stub.saturating_sub(reply.kept()));
+        self.kept += reply.add(fragment, call.is_read, room, handling.counters);
+        if reply.ended
+            && let Some(mut call) = self.calls.remove(&call_id)
+        {
+            let reply = call.reply.take().unwrap_or_default();
+            self.kept = self.kept.saturating_sub(reply.kept());
+            self.close_call(call_id, call, Reply::Response(reply.finish()), handling);
+        }
+    }
+
+    /// An answer to a request that was not seen. Told once, at its last fragment.
+    fn unasked(&mut self, fragment: &Fragment<'_>, context_id: u16, handling: &mut Handling<'_>) {
+        if !fragment.header.flags.contains(PfcFlags::LAST_FRAG) {
+            return;
+        }
+        handling.counters.unasked += 1;
+        let mut joined = Joined::default();
+        joined.add(fragment, false, 0, handling.counters);
+        let mut exchange = self.exchange(fragment.header.call_id, Reply::Response(joined.finish()));
+        exchange.context_id = context_id;
+        handling.say(RpcBody::Exchange(Box::new(exchange)));
+    }
+
+    fn fault(&mut self, at: At, call_id: u32, fault: &Fault<'_>, handling: &mut Handling<'_>) {
+        handling.counters.faults += 1;
+        let reply = Reply::Fault {
+            at,
+            status: fault.status,
+        };
+        if let Some(call) = self.calls.remove(&call_id) {
+            self.close_call(call_id, call, reply, handling);
+        } else {
+            handling.counters.unasked += 1;
+            let mut exchange = self.exchange(call_id, reply);
+            exchange.context_id = fault.context_id;
+            handling.say(RpcBody::Exchange(Box::new(exchange)));
+        }
+    }
+
+    /// An exchange without a request.
+    fn exchange(&self, call_id: u32, reply: Reply) -> Exchange {
+        let (auth, claims) = self.login(None);
+        Exchange {
+            call_id,
+            opnum: None,
+            context_id: 0,
+            interface: Named::Unseen,
+            encoding: None,
+            object: None,
+            request: None,
+            reply,
+            auth,
+            claims,
+            secondary_address: self.secondary_address.clone(),
+            bytes_missing: self.bytes_missing,
+        }
+    }
+
+    fn give_up(&mut self, call_id: u32, mut call: Call, handling: &mut Handling<'_>) {
+        // An answer that began is an answer, though not a whole one.
+        let reply = call.reply.take();
+        self.kept = self.kept.saturating_sub(reply.as_ref().map_or(0, Joined::kept));
+        let reply = match reply {
+            Some(reply) if reply.message.fragments > 0 => Reply::Response(reply.finish()),
+            _ => {
+                handling.counters.unanswered += 1;
+                Reply::Unanswered
+            }
+        };
+        self.close_call(call_id, call, reply, handling);
+    }
+
+    fn close_call(&mut self, call_id: u32, call: Call, reply: Reply, handling: &mut Handling<'_>) {
+        handling.counters.calls += 1;
+        self.kept = self.kept.saturating_sub(call.request.kept());
+        let exchange = Exchange {
+            opnum: Some(call.opnum),
+            context_id: call.context_id,
+            interface: call.interface,
+            encoding: call.encoding,
+            object: call.object,
+            request: Some(call.request.finish()),
+            auth: call.auth,
+            claims: call.claims,
+            ..self.exchange(call_id, reply)
+        };
+        handling.say(RpcBody::Exchange(Box::new(exchange)));
+    }
+
+    /// How many more bytes of stubs may be kept on this connection.
+    fn room(&self, limits: &Limits) -> usize {
+        limits.stubs_per_connection.saturating_sub(self.kept)
+    }
+
+    fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
+        let too_old = |call: &Call| at.time.since(call.request.message.at.time) > handling.limits.answer;
+        let old: Vec<u32> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| too_old(call))
+            .map(|(&id, _)| id)
+            .collect();
+        for call_id in old {
+            if let Some(call) = self.calls.remove(&call_id) {
+                self.give_up(call_id, call, handling);
+            }
+        }
+    }
+
+    /// The connection is over: what waits will not be answered.
+    fn close(&mut self, handling: &mut Handling<'_>) {
+        for call_id in self.contexts.waiting() {
+            self.refuse(None, call_id, None, handling);
+        }
+        let mut calls: Vec<_> = std::mem::take(&mut self.calls).into_iter().collect();
+        calls.sort_by_key(|(_, call)| (call.request.message.at.input, call.request.message.at.frame));
+        for (call_id, call) in calls {
+            self.give_up(call_id, call, handling);
+        }
+        handling.say(RpcBody::Closed);
+    }
+}
+
+/// Messages without a byte order of their own are never read.
+impl Message {
+    /// The stub, when it is whole and in clear.
+    pub fn readable(&self) -> Option<(&[u8], ByteOrder)> {
+        match &self.stub {
+            Stub::Whole(stub) => Some((stub, self.order)),
+            _ => None,
+        }
+    }
+}
