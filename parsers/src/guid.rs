@@ -16,7 +16,7 @@ pub struct Guid {
 }
 
 impl Guid {
-    /// All zeroes: GUID_NULL.
+    /// All zeroes: `GUID_NULL`.
     pub const NULL: Self = Self {
         data1: 0,
         data2: 0,

@@ -149,7 +149,7 @@ fn hear(output: Output<'_, Association>, limits: &Limits, counters: &mut RpcCoun
         Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
         Output::Stream(connection, association, event) => {
             association.push(connection, event, limits, counters, &mut |event| {
-                said.push(Said::Rpc(event))
+                said.push(Said::Rpc(event));
             });
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn event(sensor: &Sensor) -> Event {
 pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let decode = sensor.decoder.counters();
     let flow = sensor.flows.counters();
-    let assembler = &flow.assembler;
+    let assembler = sensor.flows.assembler_counters();
     let rpc = &sensor.rpc;
     let dcom = sensor.analyst.counters();
     let endpoints = sensor.analyst.endpoint_counters();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use dcom_parsers::rpce::{CommonHeader, Prefix, recognise};
 
-pub use assembler::{Assembler, AssemblerCounters, Held, Piece};
+pub use assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 pub use connection::Connection;
 pub use side::{Side, Sides};
 
@@ -82,8 +82,6 @@ pub struct FlowCounters {
     pub midstream: u64,
     /// Connections forgotten because there were too many.
     pub evicted: u64,
-    /// What putting in order met with.
-    pub assembler: AssemblerCounters,
 }
 
 /// Entry in the table: at most 128 bytes, which a test holds it to.
@@ -146,8 +144,7 @@ pub struct Flows<C> {
 
 /// What every connection needs beside its own state.
 struct Shared {
-    limits: Limits,
-    held: Held,
+    bounds: Bounds,
     counters: FlowCounters,
 }
 
@@ -157,9 +154,12 @@ const PROBE_LIMIT: usize = 64 << 10;
 impl<C: Default> Flows<C> {
     /// No connection yet.
     pub fn new(limits: Limits) -> Self {
-        let shared = Shared {
+        let bounds = Bounds {
             limits,
-            held: Held::default(),
+            ..Bounds::default()
+        };
+        let shared = Shared {
+            bounds,
             counters: FlowCounters::default(),
         };
         Self {
@@ -172,6 +172,11 @@ impl<C: Default> Flows<C> {
     /// What was counted so far.
     pub fn counters(&self) -> &FlowCounters {
         &self.shared.counters
+    }
+
+    /// What putting in order met with.
+    pub fn assembler_counters(&self) -> &AssemblerCounters {
+        &self.shared.bounds.counters
     }
 
     /// Takes a segment in.
@@ -192,7 +197,7 @@ impl<C: Default> Flows<C> {
         }
         if flow.close(segment, end) {
             self.closing.push_back((
-                Timestamp(segment.at.time.0 + self.shared.limits.linger),
+                Timestamp(segment.at.time.0 + self.shared.bounds.limits.linger),
                 slot,
                 flow.opened,
             ));
@@ -299,7 +304,7 @@ impl<C: Default> Flow<C> {
     /// Says once that there is a connection: its opener was answered, or data flows.
     fn announce(&mut self, segment: &Segment<'_>, end: End, out: &mut impl FnMut(Output<'_, C>)) {
         let answered = segment.syn && segment.acknowledgement.is_some();
-        if self.heard || segment.rst || !(answered || !segment.payload.is_empty()) {
+        if self.heard || segment.rst || (!answered && segment.payload.is_empty()) {
             return;
         }
         self.heard = true;
@@ -334,8 +339,7 @@ impl<C: Default> Flow<C> {
             State::Probing(probe) => {
                 let Probe { streams, heads } = probe.as_mut();
                 if let Some(stream) = &mut streams[1 - end] {
-                    let (held, counters) = (&mut shared.held, &mut shared.counters.assembler);
-                    stream.acknowledged(acknowledgement, &shared.limits, held, counters, |piece| {
+                    stream.acknowledged(acknowledgement, &mut shared.bounds, |piece| {
                         keep(&mut heads[1 - end], piece);
                     });
                 }
@@ -389,22 +393,19 @@ impl<C: Default> Flow<C> {
             streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
         }
         let stream = streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
-        let limits = Limits {
-            reassembly_per_side: PROBE_LIMIT,
-            ..shared.limits
-        };
-        let (held, counters) = (&mut shared.held, &mut shared.counters.assembler);
+        // A first flight is short: less is held for a connection that may be anything.
+        let limits = shared.bounds.limits;
+        shared.bounds.limits.reassembly_per_side = PROBE_LIMIT;
         stream.push(
             segment.at,
             segment.sequence,
             segment.payload,
-            &limits,
-            held,
-            counters,
+            &mut shared.bounds,
             |piece| {
                 keep(&mut heads[end], piece);
             },
         );
+        shared.bounds.limits = limits;
         self.decide(segment, shared, out);
     }
 
@@ -513,7 +514,10 @@ impl Probe {
     /// Lets go of what is held, which nobody wants.
     fn release(&mut self, shared: &mut Shared) {
         for stream in self.streams.iter_mut().flatten() {
-            stream.finish(&mut shared.held, &mut AssemblerCounters::default(), |_| {});
+            // Gaps in what nobody reads are no loss.
+            let counters = shared.bounds.counters;
+            stream.finish(&mut shared.bounds, |_| {});
+            shared.bounds.counters = counters;
         }
     }
 }
@@ -537,7 +541,7 @@ impl<C> Tracked<C> {
         end: End,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
-        operation: impl FnOnce(&mut Assembler, &Limits, &mut Held, &mut AssemblerCounters, &mut dyn FnMut(Piece<'_>)),
+        operation: impl FnOnce(&mut Assembler, &mut Bounds, &mut dyn FnMut(Piece<'_>)),
     ) {
         let side = self.side(end);
         let Self {
@@ -547,8 +551,7 @@ impl<C> Tracked<C> {
             ..
         } = self;
         let Some(stream) = &mut streams[end] else { return };
-        let Shared { limits, held, counters } = shared;
-        operation(stream, limits, held, &mut counters.assembler, &mut |piece| {
+        operation(stream, &mut shared.bounds, &mut |piece| {
             let event = match piece {
                 Piece::Data(at, bytes) => StreamEvent::Data { at, side, bytes },
                 Piece::Gap(bytes) => StreamEvent::Gap { side, bytes },
@@ -562,21 +565,13 @@ impl<C> Tracked<C> {
         if let Some(acknowledgement) = segment.acknowledgement {
             self.streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
         }
-        self.run(end, shared, out, |stream, limits, held, counters, out| {
-            stream.push(
-                segment.at,
-                segment.sequence,
-                segment.payload,
-                limits,
-                held,
-                counters,
-                &mut *out,
-            );
+        self.run(end, shared, out, |stream, bounds, out| {
+            stream.push(segment.at, segment.sequence, segment.payload, bounds, &mut *out);
             if segment.cut > 0 {
                 // What the snap length cut off will not come: known now, not when the peer acknowledges it.
                 let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
                 let end = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);
-                stream.cut(segment.sequence.wrapping_add(length), end, limits, held, counters, out);
+                stream.cut(segment.sequence.wrapping_add(length), end, bounds, out);
             }
         });
     }
@@ -593,16 +588,14 @@ impl<C> Tracked<C> {
             Some(stop) if acknowledgement.wrapping_sub(stop).cast_signed() > 0 => stop,
             _ => acknowledgement,
         };
-        self.run(end, shared, out, |stream, limits, held, counters, out| {
-            stream.acknowledged(until, limits, held, counters, out);
+        self.run(end, shared, out, |stream, bounds, out| {
+            stream.acknowledged(until, bounds, out);
         });
     }
 
     fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         for end in [self.client, 1 - self.client] {
-            self.run(end, shared, out, |stream, _, held, counters, out| {
-                stream.finish(held, counters, out)
-            });
+            self.run(end, shared, out, |stream, bounds, out| stream.finish(bounds, out));
         }
         out(Output::Stream(
             &self.connection,

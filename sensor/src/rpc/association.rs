@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
 use dcom_parsers::input::ByteOrder;
-use dcom_parsers::rpce::{
-    Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, RejectReason, Request, Response, SecTrailer,
-};
+use dcom_parsers::rpce::{Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, Request, Response, SecTrailer};
 use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
 
 use super::contexts::{Context, Contexts};
 use super::framing::{Framed, Framer};
 use super::interest;
-use super::{AuthState, BindKind, Bound, Exchange, Message, Named, Reply, RpcBody, RpcCounters, RpcEvent, Stub};
+use super::{
+    AuthState, BindKind, Bound, Exchange, Message, Named, Refusal, Reply, RpcBody, RpcCounters, RpcEvent, Stub,
+};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Connection, Side, Sides, StreamEvent};
@@ -247,7 +247,7 @@ impl Association {
             Body::AlterContext(bind) => self.offer(at, header, BindKind::AlterContext, bind, handling),
             Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
             Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
-            Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(nak.reason), handling),
+            Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(Refusal::Nak(nak.reason)), handling),
             Body::Request(request) => {
                 let fragment = Fragment {
                     at,
@@ -321,7 +321,7 @@ impl Association {
         })));
     }
 
-    fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<RejectReason>, handling: &mut Handling<'_>) {
+    fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<Refusal>, handling: &mut Handling<'_>) {
         let offer = self.offers.remove(&call_id);
         let contexts = self
             .contexts
@@ -468,6 +468,8 @@ impl Association {
         };
         if let Some(call) = self.calls.remove(&call_id) {
             self.close_call(call_id, call, reply, handling);
+        } else if self.offers.contains_key(&call_id) {
+            self.refuse(Some(at), call_id, Some(Refusal::Fault(fault.status)), handling);
         } else {
             handling.counters.unasked += 1;
             let mut exchange = self.exchange(call_id, reply);

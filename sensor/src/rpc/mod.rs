@@ -57,7 +57,16 @@ pub struct Bound {
     /// What was offered, each with its answer.
     pub contexts: Vec<(ContextElement, Option<ContextResult>)>,
     /// Why the whole was refused, if it was.
-    pub refused: Option<RejectReason>,
+    pub refused: Option<Refusal>,
+}
+
+/// How an offer is refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// By a `bind_nak`.
+    Nak(RejectReason),
+    /// By a fault: how Windows and Samba answer a failed login in an `alter_context`.
+    Fault(u32),
 }
 
 /// How contexts are offered.
