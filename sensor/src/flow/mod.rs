@@ -80,6 +80,8 @@ pub struct FlowCounters {
     pub rpc: u64,
     /// Of these, those whose beginning was not seen.
     pub midstream: u64,
+    /// Those not followed because there were too many.
+    pub rpc_over_limit: u64,
     /// Connections forgotten because there were too many.
     pub evicted: u64,
 }
@@ -144,6 +146,8 @@ pub struct Flows<C> {
 
 /// What every connection needs beside its own state.
 struct Shared {
+    /// Connections followed now.
+    tracked: usize,
     bounds: Bounds,
     counters: FlowCounters,
 }
@@ -159,6 +163,7 @@ impl<C: Default> Flows<C> {
             ..Bounds::default()
         };
         let shared = Shared {
+            tracked: 0,
             bounds,
             counters: FlowCounters::default(),
         };
@@ -356,16 +361,18 @@ impl<C: Default> Flow<C> {
                 if let Prefix::Header(header) = recognise(segment.payload) {
                     // What both ends sent before is past: their streams start here.
                     self.next = [None; 2];
-                    self.promote(segment, end, header, shared);
-                    self.payload(segment, end, shared, out);
+                    if self.promote(segment, end, header, shared) {
+                        self.payload(segment, end, shared, out);
+                    }
                 }
             }
             State::Fresh => {
                 let distance = self.next[end].map_or(0, |next| segment.sequence.wrapping_sub(next));
                 match recognise(segment.payload) {
                     Prefix::Header(header) if distance == 0 => {
-                        self.promote(segment, end, header, shared);
-                        self.payload(segment, end, shared, out);
+                        if self.promote(segment, end, header, shared) {
+                            self.payload(segment, end, shared, out);
+                        }
                     }
                     Prefix::Foreign if distance == 0 => self.state = State::Foreign,
                     // Late first bytes, or too few: hold what comes until they tell.
@@ -424,12 +431,12 @@ impl<C: Default> Flow<C> {
             _ => None,
         });
         if let Some((end, header)) = header {
-            let State::Probing(probe) = std::mem::replace(&mut self.state, State::Foreign) else {
+            let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {
                 return;
             };
             self.promote(segment, end, header, shared);
             let State::Tracked(tracked) = &mut self.state else {
-                return;
+                return probe.release(shared);
             };
             tracked.streams = probe.streams;
             for (end, head) in probe.heads.into_iter().enumerate() {
@@ -451,8 +458,8 @@ impl<C: Default> Flow<C> {
         }
     }
 
-    /// This is DCE/RPC, as a header sent by `end` shows.
-    fn promote(&mut self, segment: &Segment<'_>, end: End, header: CommonHeader, shared: &mut Shared) {
+    /// This is DCE/RPC, as a header sent by `end` shows. False when there is no room for one more to follow.
+    fn promote(&mut self, segment: &Segment<'_>, end: End, header: CommonHeader, shared: &mut Shared) -> bool {
         let client = match (self.opener, header.ptype.sent_by_client()) {
             (Some(opener), _) => usize::from(opener),
             (None, Some(true)) => end,
@@ -460,6 +467,12 @@ impl<C: Default> Flow<C> {
             // Either may have sent it: the server is more likely to have the lesser port.
             (None, None) => usize::from(self.key.ends[0].port < self.key.ends[1].port),
         };
+        if shared.tracked >= shared.bounds.limits.rpc_connections {
+            shared.counters.rpc_over_limit += 1;
+            self.state = State::Foreign;
+            return false;
+        }
+        shared.tracked += 1;
         shared.counters.rpc += 1;
         shared.counters.midstream += u64::from(self.opener.is_none());
         let ends = Sides {
@@ -479,6 +492,7 @@ impl<C: Default> Flow<C> {
             reopening: None,
             consumer: C::default(),
         }));
+        true
     }
 
     /// Takes note of FIN and RST. True when the connection has just become one to be let go of.
@@ -594,6 +608,7 @@ impl<C> Tracked<C> {
     }
 
     fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        shared.tracked -= 1;
         for end in [self.client, 1 - self.client] {
             self.run(end, shared, out, |stream, bounds, out| stream.finish(bounds, out));
         }

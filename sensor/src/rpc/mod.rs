@@ -18,6 +18,7 @@ pub use association::Association;
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::Connection;
+use crate::limits::Limits;
 
 /// Something that RPC peers did.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,6 +176,17 @@ pub struct AuthState {
     pub level: AuthLevel,
 }
 
+/// What all associations share: the caps, how much is held, and what was counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RpcBounds {
+    /// The caps.
+    pub limits: Limits,
+    /// Bytes of unfinished PDUs and of stubs, on all connections together.
+    pub held: usize,
+    /// What was counted.
+    pub counters: RpcCounters,
+}
+
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RpcCounters {
@@ -196,6 +208,6 @@ pub struct RpcCounters {
     pub unasked: u64,
     /// PDUs whose stub is sealed.
     pub sealed: u64,
-    /// Stubs not kept because a limit was reached.
+    /// Stubs and PDUs not kept because a limit was reached.
     pub over_limit: u64,
 }
