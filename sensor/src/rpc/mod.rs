@@ -211,3 +211,6 @@ pub struct RpcCounters {
     /// Stubs and PDUs not kept because a limit was reached.
     pub over_limit: u64,
 }
+
+#[cfg(test)]
+mod tests;
