@@ -1,0 +1,7 @@
+//! Tests of the whole: the program as it is run, and the pipeline as one type.
+
+mod events_doc;
+mod expect;
+mod golden;
+mod program;
+mod records;
