@@ -1,0 +1,110 @@
+//! What the sensor was built to see, capture by capture.
+
+use serde_json::{Value, json};
+
+use super::{Real, real};
+
+/// The capture's only activation and its only alert.
+fn only<'r>(real: &'r Real, signature: u64) -> (&'r Value, &'r Value) {
+    assert_eq!(real.records.signatures(), [signature], "{}", real.name);
+    let activations = real.records.dcom("activation");
+    assert_eq!(activations.len(), 1, "{}", real.name);
+    let alert = real.records.of_type("alert").next().expect("an alert");
+    assert_eq!(alert["dcom"], activations[0]["dcom"]);
+    (activations[0], alert)
+}
+
+#[test]
+fn mmc20_in_mid_stream_is_one_alert_that_says_what_was_not_seen() {
+    let Some(real) = real("mmc20-midstream") else { return };
+    let (activation, alert) = only(real, 1_021_301);
+    for record in [activation, alert] {
+        assert_eq!((&record["pcap_cnt"], &record["reply_pcap_cnt"]), (&json!(1), &json!(2)));
+    }
+    let dcom = &activation["dcom"];
+    assert_eq!(dcom["class"], "MMC20.Application");
+    assert_eq!(dcom["clsid"], "49b2791a-b1ae-4c90-9b8e-e860ba07f889");
+    assert_eq!(dcom["oxid"], "0xbed05b18ecb13abf");
+    assert_eq!(
+        dcom["bindings"],
+        json!(["01566s-win16-ir[60283]", "172.16.66.36[60283]"])
+    );
+    assert_eq!(dcom["endpoint"]["followed"], true);
+    assert_eq!(dcom["bind_seen"], false);
+    assert_eq!(dcom["evidence"], "class");
+    // Eight gaps, as the truth lists them.
+    assert_eq!(
+        real.records.counter("dcom.flow.bytes_missing"),
+        364 + 3 * 72 + 392 + 3 * 56
+    );
+    assert_eq!(real.records.counter("tcp.reassembly_gap"), 8);
+}
+
+#[test]
+fn shellwindows_is_one_activation_and_the_re_used_context_is_a_resolution() {
+    let Some(real) = real("shellwindows-empire") else {
+        return;
+    };
+    let (activation, _) = only(real, 1_021_301);
+    assert_eq!(
+        (&activation["pcap_cnt"], &activation["reply_pcap_cnt"]),
+        (&json!(151), &json!(153))
+    );
+    assert_eq!(activation["dcom"]["clsid"], "9ba05972-f6a8-11cf-a442-00a0c90a8f39");
+    assert_eq!(activation["dcom"]["class"], "ShellWindows");
+    assert_eq!(activation["dcom"]["endpoint"]["port"], 49_913);
+    assert_eq!(activation["dcom"]["endpoint"]["followed"], true);
+    let at_225: Vec<&Value> = real
+        .records
+        .of_type("dcom")
+        .filter(|record| record["pcap_cnt"] == 225)
+        .collect();
+    assert_eq!(at_225.len(), 1);
+    assert_eq!(at_225[0]["dcom"]["kind"], "oxid_resolution");
+    assert_eq!(at_225[0]["dcom"]["operation"], "ResolveOxid2");
+}
+
+#[test]
+fn excel_is_told_with_its_user_though_the_reply_is_six_seconds_late() {
+    let Some(real) = real("excel-registerxll-covenant") else {
+        return;
+    };
+    let (activation, _) = only(real, 1_021_301);
+    let dcom = &activation["dcom"];
+    assert_eq!(dcom["class"], "Excel.Application");
+    assert_eq!(
+        dcom["client"],
+        json!({ "user": "pgustavo", "domain": "THESHIRE", "workstation": "WORKSTATION5" })
+    );
+    assert_eq!(activation["rtt_ms"], 5985.955);
+    assert_eq!(dcom["endpoint"]["port"], 51_226);
+    assert_eq!(dcom["endpoint"]["followed"], true);
+}
+
+#[test]
+fn wmi_is_recorded_and_raises_no_alert() {
+    for name in ["wmi-execmethod-empire", "wmi-process-create"] {
+        let Some(real) = real(name) else { return };
+        assert!(real.records.signatures().is_empty(), "{name}");
+        let activations = real.records.dcom("activation");
+        assert_eq!(activations.len(), 1, "{name}");
+        assert_eq!(
+            activations[0]["dcom"]["clsid"], "8bc3f05e-d86b-11d0-a075-00c04fb68820",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn where_no_object_was_asked_for_there_is_neither_activation_nor_alert() {
+    for (name, mappings) in [
+        ("rpcdump-ept-lookup", 1),
+        ("svcctl-after-ept-map", 1),
+        ("excel-blocked-by-firewall", 0),
+    ] {
+        let Some(real) = real(name) else { return };
+        assert!(real.records.signatures().is_empty(), "{name}");
+        assert_eq!(real.records.dcom("activation").len(), 0, "{name}");
+        assert_eq!(real.records.dcom("endpoint_mapping").len(), mappings, "{name}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the whole: the program as it is run, and the pipeline as one type.
+
+mod corpus;
+mod events_doc;
+mod expect;
+mod golden;
+mod program;
+mod records;
+mod rig;

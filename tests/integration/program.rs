@@ -1,0 +1,133 @@
+//! Runs the program, and knows where captures are.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("standard output is text"),
+            stderr: String::from_utf8(output.stderr).expect("standard error is text"),
+        }
+    }
+}
+
+/// The program as it was built, away from what the caller's terminal asks of it.
+pub(crate) fn dcom_sensor() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dcom-sensor"));
+    command.env_remove("NO_COLOR");
+    command
+}
+
+/// `dcom-sensor replay` with these arguments.
+pub(crate) fn replay<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Outcome {
+    let output = dcom_sensor().arg("replay").args(arguments).output();
+    output.expect("the program runs").into()
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The folder of sample captures.
+pub(crate) fn pcaps() -> PathBuf {
+    workspace().join("pcaps")
+}
+
+/// A sample capture.
+pub(crate) fn pcap(name: &str) -> PathBuf {
+    let path = pcaps().join(name);
+    assert!(path.is_file(), "no sample capture {name}");
+    path
+}
+
+/// All sample captures by file name, sorted.
+pub(crate) fn all_pcaps() -> Vec<String> {
+    let entries = fs::read_dir(pcaps()).expect("pcaps/ can be listed");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("pcaps/ can be listed").file_name().into_string())
+        .map(|name| name.expect("file names are text"))
+        .filter(|name| name.contains(".pcap"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// A folder of captures that are not part of the project: beside the workspace, or where the variable says. When it is
+/// not there, says so and gives nothing; what was named by hand must be there.
+pub(crate) fn beside(variable: &str, place: &str) -> Option<PathBuf> {
+    if let Some(named) = env::var_os(variable) {
+        let named = PathBuf::from(named);
+        assert!(named.is_dir(), "{variable} names {}, no folder", named.display());
+        return Some(named);
+    }
+    let folder = workspace().join("..").join(place);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    // Straight to standard error, which the test harness does not hold back: nobody shall take this for tested.
+    let _ = writeln!(
+        io::stderr(),
+        "not tested: there is no ../{place} (set {variable} to another place)"
+    );
+    None
+}
+
+/// A folder for one test, gone with it.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = env::temp_dir().join(format!("dcom-sensor-tests-{process}-{count}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a scratch folder can be made");
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file into it.
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).expect("a scratch file can be written");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The files of a folder by name, sorted.
+pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).expect("the folder can be listed");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("the folder can be listed"))
+        .map(|entry| {
+            let name = entry.file_name().into_string().expect("file names are text");
+            (name, fs::read(entry.path()).expect("the file can be read"))
+        })
+        .collect();
+    files.sort();
+    files
+}
