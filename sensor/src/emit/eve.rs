@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::{json, naming};
+use super::{BUFFER, json, naming};
 use crate::event::Event;
 use crate::event::record::{Column, Value, Visit};
 
@@ -23,7 +23,7 @@ impl Log {
         let file = File::create(&path).map_err(|error| naming(&path, &error))?;
         Ok(Self {
             path,
-            file: BufWriter::new(file),
+            file: BufWriter::with_capacity(BUFFER, file),
             line: Vec::new(),
         })
     }

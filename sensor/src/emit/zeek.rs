@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{json, naming};
+use super::{BUFFER, json, naming};
 use crate::event::record::{Column, Elements, Interval, Value, Visit};
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
@@ -71,11 +71,13 @@ impl Logs {
             Form::Json | Form::JsonBesideTsv => json_line(event, &mut self.row),
         };
         let Some(kind) = row else { return Ok(()) };
-        if !self.open.iter().any(|log| log.kind == kind) {
+        // By path, which is a log's name: to compare all their columns costs more than the row.
+        let same = |log: &Log| log.kind.path == kind.path;
+        if !self.open.iter().any(same) {
             self.open
                 .push(Log::create(&self.folder, kind, self.form, event.meta.timestamp)?);
         }
-        let Some(log) = self.open.iter_mut().find(|log| log.kind == kind) else {
+        let Some(log) = self.open.iter_mut().find(|log| same(log)) else {
             return Ok(());
         };
         log.file.write_all(&self.row).map_err(|error| naming(&log.path, &error))
@@ -104,7 +106,7 @@ impl Log {
         let mut log = Self {
             kind,
             path,
-            file: BufWriter::new(file),
+            file: BufWriter::with_capacity(BUFFER, file),
             opened_at: None,
         };
         if form == Form::Tsv {
