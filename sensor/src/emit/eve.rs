@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::{BUFFER, json, naming};
+use super::{BUFFER, json, naming, number};
 use crate::event::Event;
 use crate::event::record::{Column, Value, Visit};
 
@@ -121,16 +121,8 @@ fn segments(path: &'static str) -> impl Iterator<Item = &'static str> {
 fn write(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Time(time) => json::display(out, format_args!("\"{time}\"")),
-        Value::Interval(interval) => {
-            // Milliseconds with three decimals, cut as Zeek's are.
-            let microseconds = interval.0 / 1_000;
-            let sign = if microseconds < 0 { "-" } else { "" };
-            let microseconds = microseconds.unsigned_abs();
-            json::display(
-                out,
-                format_args!("{sign}{}.{:03}", microseconds / 1_000, microseconds % 1_000),
-            );
-        }
+        // Milliseconds with three decimals, cut as Zeek's are.
+        Value::Interval(interval) => number::decimal(out, interval.0 / 1_000, 3),
         Value::List(elements) => json::list(out, elements, write),
         Value::Object(record) => nested(out, record),
         Value::Counters(counters) => {

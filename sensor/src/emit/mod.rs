@@ -3,6 +3,7 @@
 pub mod console;
 pub mod eve;
 mod json;
+mod number;
 pub mod summary;
 pub mod zeek;
 
