@@ -74,7 +74,7 @@ impl<'o> Object<'o> {
         if empty {
             return;
         }
-        let (inner, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let (inner, name) = split(path);
         self.enter(inner);
         self.key(name);
         write(self.out, value);
@@ -82,22 +82,18 @@ impl<'o> Object<'o> {
 
     /// Closes and opens objects until the one at `path` is open.
     fn enter(&mut self, path: &'static str) {
-        // Nearly always the same, and nearly always short: a call to compare them costs more than the comparison.
-        if self.inner.len() == path.len() && self.inner.bytes().eq(path.bytes()) {
-            return;
-        }
-        let common = segments(self.inner)
-            .zip(segments(path))
-            .take_while(|(a, b)| a == b)
-            .count();
-        for _ in segments(self.inner).skip(common) {
+        while !lies_within(path, self.inner) {
+            self.inner = split(self.inner).0;
             self.out.push(b'}');
         }
-        for name in segments(path).skip(common) {
-            self.key(name);
+        while self.inner.len() < path.len() {
+            // Past the dot, unless the object is the first.
+            let start = self.inner.len() + usize::from(!self.inner.is_empty());
+            let length = path.bytes().skip(start).take_while(|&byte| byte != b'.').count();
+            self.key(&path[start..start + length]);
             self.out.push(b'{');
+            self.inner = &path[..start + length];
         }
-        self.inner = path;
     }
 
     fn key(&mut self, name: &str) {
@@ -114,8 +110,20 @@ impl<'o> Object<'o> {
     }
 }
 
-fn segments(path: &'static str) -> impl Iterator<Item = &'static str> {
-    path.split('.').filter(|segment| !segment.is_empty())
+/// The object in which something stands, and its name there. Paths are short: to look at each byte is the fastest.
+fn split(path: &'static str) -> (&'static str, &'static str) {
+    match path.bytes().rposition(|byte| byte == b'.') {
+        Some(dot) => (&path[..dot], &path[dot + 1..]),
+        None => ("", path),
+    }
+}
+
+/// Is `path` the object at `outer`, or one within it?
+fn lies_within(path: &str, outer: &str) -> bool {
+    // Nearly always the same, and nearly always short: a call to compare them costs more than the comparison.
+    path.len() >= outer.len()
+        && path.bytes().zip(outer.bytes()).all(|(a, b)| a == b)
+        && (path.len() == outer.len() || outer.is_empty() || path.as_bytes()[outer.len()] == b'.')
 }
 
 fn write(out: &mut Vec<u8>, value: Value<'_>) {
