@@ -4,23 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
-use dcom_parsers::input::ByteOrder;
+use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, Request, Response, SecTrailer};
-use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
+use dcom_parsers::security::{AuthLevel, Claims};
 
 use super::contexts::{Context, Contexts};
+use super::fragments::{Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::interest;
-use super::{
-    AuthState, BindKind, Bound, Exchange, Message, Named, Refusal, Reply, RpcBody, RpcBounds, RpcCounters, RpcEvent,
-    Stub,
-};
+use super::logins::Logins;
+use super::{AuthState, BindKind, Bound, Exchange, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent, Stub};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Connection, Side, Sides, StreamEvent};
 
-/// Security contexts of one connection that are told apart.
-const MAX_LOGINS: usize = 16;
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
 
@@ -34,20 +31,12 @@ pub struct Association {
     offers: BTreeMap<u32, (At, BindKind)>,
     bind_seen: bool,
     secondary_address: Option<Arc<str>>,
-    logins: BTreeMap<u32, Login>,
-    latest_login: u32,
+    logins: Logins,
     calls: BTreeMap<u32, Call>,
     /// Bytes of stubs in `calls`.
     kept: usize,
     bytes_missing: u64,
     anomalies: u32,
-}
-
-/// One security context.
-#[derive(Debug)]
-struct Login {
-    state: AuthState,
-    claims: Arc<Claims>,
 }
 
 /// A call on its way.
@@ -56,7 +45,7 @@ struct Call {
     opnum: u16,
     context_id: u16,
     interface: Named,
-    encoding: Option<dcom_parsers::ndr::Encoding>,
+    encoding: Option<Encoding>,
     object: Option<Guid>,
     flags: PfcFlags,
     is_read: bool,
@@ -66,74 +55,10 @@ struct Call {
     claims: Arc<Claims>,
 }
 
-/// Fragments being joined.
-#[derive(Debug, Default)]
-struct Joined {
-    message: Message,
-    /// Was the last fragment seen?
-    ended: bool,
-}
-
-/// What one PDU of a message brings.
-struct Fragment<'a> {
-    at: At,
-    header: CommonHeader,
-    stub: &'a [u8],
-    sealed: bool,
-}
-
 impl Call {
     /// Bytes of stubs in it.
     fn kept(&self) -> usize {
         self.request.kept() + self.reply.as_ref().map_or(0, Joined::kept)
-    }
-}
-
-impl Joined {
-    /// Adds a fragment. `room` is how many more bytes of stubs may be kept.
-    fn add(&mut self, fragment: &Fragment<'_>, is_read: bool, room: usize, counters: &mut RpcCounters) {
-        let message = &mut self.message;
-        let first = message.fragments == 0;
-        message.at = fragment.at;
-        message.fragments += 1;
-        message.stub_length += fragment.stub.len() as u64;
-        message.order = fragment.header.order;
-        self.ended |= fragment.header.flags.contains(PfcFlags::LAST_FRAG);
-        if first {
-            message.stub = match (fragment.sealed, fragment.header.flags.contains(PfcFlags::FIRST_FRAG)) {
-                (true, _) => Stub::Sealed,
-                (false, false) => Stub::Incomplete,
-                (false, true) if is_read => Stub::Whole(Vec::new()),
-                (false, true) => Stub::NotKept,
-            };
-        }
-        if fragment.sealed {
-            message.stub = Stub::Sealed;
-        }
-        if let Stub::Whole(stub) = &mut message.stub {
-            if fragment.stub.len() > room {
-                counters.over_limit += 1;
-                message.stub = Stub::NotKept;
-            } else {
-                stub.extend_from_slice(fragment.stub);
-            }
-        }
-    }
-
-    fn kept(&self) -> usize {
-        if let Stub::Whole(stub) = &self.message.stub {
-            stub.len()
-        } else {
-            0
-        }
-    }
-
-    /// A message that ended early is not whole.
-    fn finish(mut self) -> Message {
-        if !self.ended && matches!(self.message.stub, Stub::Whole(_)) {
-            self.message.stub = Stub::Incomplete;
-        }
-        self.message
     }
 }
 
@@ -310,26 +235,9 @@ impl Association {
 
     /// Takes note of who logs in. Signatures on calls say nothing.
     fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
-        if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
-            return;
-        }
-        let state = AuthState {
-            service: AuthService(verifier.auth_type),
-            level: AuthLevel(verifier.auth_level),
-        };
-        let id = verifier.auth_context_id;
-        if self.logins.len() >= MAX_LOGINS && !self.logins.contains_key(&id) {
-            self.logins.pop_first();
-        }
-        let login = self.logins.entry(id).or_insert_with(|| Login {
-            state,
-            claims: Arc::default(),
-        });
-        login.state = state;
-        self.latest_login = id;
-        match security::read(state.service, verifier.auth_value) {
-            Ok(claims) => Arc::make_mut(&mut login.claims).merge(claims),
-            Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
+        let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
+        if !is_call && let Err(error) = self.logins.learn(verifier) {
+            self.odd(at, "malformed_token", error.to_string(), handling);
         }
     }
 
@@ -421,7 +329,7 @@ impl Association {
             Some(Context::Refused) => (Named::Refused, None),
             None => (Named::Unseen, None),
         };
-        let (auth, claims) = self.login(verifier);
+        let (auth, claims) = self.logins.vouch(verifier, self.bind_seen);
         Call {
             opnum: request.opnum,
             context_id: request.context_id,
@@ -435,30 +343,6 @@ impl Association {
             auth,
             claims,
         }
-    }
-
-    /// Who vouches for a call with this verifier, or without one.
-    fn login(&self, verifier: Option<SecTrailer<'_>>) -> (Option<AuthState>, Arc<Claims>) {
-        let id = verifier.map_or(self.latest_login, |verifier| verifier.auth_context_id);
-        let login = self.logins.get(&id);
-        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
-        let none = AuthState {
-            service: AuthService::NONE,
-            level: AuthLevel::NONE,
-        };
-        let state = match (verifier, login) {
-            (Some(verifier), _) => Some(AuthState {
-                service: AuthService(verifier.auth_type),
-                level: AuthLevel(verifier.auth_level),
-            }),
-            // Without a verifier of its own a call has what the login gives: no more than that someone logged in.
-            (None, Some(login)) => Some(AuthState {
-                service: login.state.service,
-                level: login.state.level.min(AuthLevel::CONNECT),
-            }),
-            (None, None) => self.bind_seen.then_some(none),
-        };
-        (state, claims)
     }
 
     fn response(&mut self, fragment: &Fragment<'_>, response: &Response<'_>, handling: &mut Handling<'_>) {
@@ -528,7 +412,7 @@ impl Association {
 
     /// An exchange without a request.
     fn exchange(&self, call_id: u32, reply: Reply) -> Exchange {
-        let (auth, claims) = self.login(None);
+        let (auth, claims) = self.logins.vouch(None, self.bind_seen);
         Exchange {
             call_id,
             opnum: None,
@@ -609,16 +493,5 @@ impl Association {
             handling.bounds.held -= std::mem::take(&mut self.framers[side]).held();
         }
         handling.say(RpcBody::Closed);
-    }
-}
-
-/// Messages without a byte order of their own are never read.
-impl Message {
-    /// The stub, when it is whole and in clear.
-    pub fn readable(&self) -> Option<(&[u8], ByteOrder)> {
-        match &self.stub {
-            Stub::Whole(stub) => Some((stub, self.order)),
-            _ => None,
-        }
     }
 }

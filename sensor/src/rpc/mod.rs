@@ -2,8 +2,10 @@
 
 mod association;
 mod contexts;
+mod fragments;
 mod framing;
 mod interest;
+mod logins;
 
 use std::sync::Arc;
 
@@ -133,6 +135,16 @@ pub struct Message {
     pub order: ByteOrder,
     /// The stub, when it can be read and is of interest.
     pub stub: Stub,
+}
+
+impl Message {
+    /// The stub and its byte order, when it is whole and in clear.
+    pub fn readable(&self) -> Option<(&[u8], ByteOrder)> {
+        match &self.stub {
+            Stub::Whole(stub) => Some((stub, self.order)),
+            _ => None,
+        }
+    }
 }
 
 /// What there is of a stub.
