@@ -48,7 +48,7 @@ fn shown(out: &mut Vec<u8>, name: &dyn fmt::Display) {
 /// Does it stand for itself between quotes? Nearly all that is logged does. Every byte is looked at, as that is faster
 /// than to stop at the first that does not.
 fn is_plain(text: &[u8]) -> bool {
-    let odd = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
+    let odd = |byte: u8| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
     !text.iter().fold(false, |found, &byte| found | odd(byte))
 }
 
