@@ -5,7 +5,11 @@ mod corpus;
 mod events_doc;
 mod expect;
 mod golden;
+// It asks /proc.
+#[cfg(target_os = "linux")]
+mod memory;
 mod program;
 mod properties;
 mod records;
 mod rig;
+mod traffic;
