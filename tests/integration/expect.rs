@@ -169,3 +169,15 @@ fn an_alert_names_the_class_and_what_it_rests_on() {
         );
     }
 }
+
+#[test]
+fn an_ept_map_that_found_nothing_has_failed() {
+    let records = Records::of(&program::pcap("ept-lookup-samba.pcap"));
+    let mappings = records.dcom("endpoint_mapping");
+    let mapping = mappings.iter().find(|record| record["dcom"]["operation"] == "ept_map");
+    let dcom = &mapping.expect("an ept_map")["dcom"];
+    // C706 appendix E: ept_s_not_registered.
+    assert_eq!(dcom["hresult"], "0x16c9a0d6");
+    assert_eq!(dcom["outcome"], "failed");
+    assert_eq!(dcom.get("towers"), None);
+}

@@ -39,7 +39,9 @@ impl Golden {
         let (eve, zeek): (Vec<_>, Vec<_>) = program::files(&logs)
             .into_iter()
             .partition(|(name, _)| name == "eve.json");
-        let (tsv, json): (Vec<_>, Vec<_>) = zeek.into_iter().partition(|(name, _)| name.ends_with(".log"));
+        let (tsv, json): (Vec<_>, Vec<_>) = zeek
+            .into_iter()
+            .partition(|(name, _)| program::has_extension(name, "log"));
         Self {
             capture,
             texts: [together(eve), together(tsv), together(json), without_speed(&run.stdout)],
@@ -52,7 +54,7 @@ fn together(files: Vec<(String, Vec<u8>)>) -> String {
     let mut text = String::new();
     for (name, bytes) in files {
         let lines = String::from_utf8(bytes).expect("logs are text");
-        text.push_str(&format!("==> {name} <==\n{lines}"));
+        text.extend(["==> ", &name, " <==\n", &lines]);
     }
     text
 }

@@ -86,6 +86,11 @@ pub(crate) fn beside(variable: &str, place: &str) -> Option<PathBuf> {
     None
 }
 
+/// Does the file's name end so?
+pub(crate) fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension() == Some(OsStr::new(extension))
+}
+
 /// A folder for one test, gone with it.
 #[derive(Debug)]
 pub(crate) struct Scratch(PathBuf);

@@ -14,7 +14,7 @@ use crate::records::{Records, client, elements, server, text};
 /// [MS-RPCE] 2.2.1.1.8 Authentication Levels, `RPC_C_AUTHN_LEVEL_PKT_PRIVACY`: the stub is sealed.
 const PKT_PRIVACY: u64 = 6;
 
-/// IActivation, IRemoteSCMActivator: what asks for an object.
+/// `IActivation`, `IRemoteSCMActivator`: what asks for an object.
 const ACTIVATORS: [&str; 2] = [
     "4d9f4ab8-7d1c-11cf-861e-0020af6e7c57",
     "000001a0-0000-0000-c000-000000000046",

@@ -24,10 +24,11 @@ const ONLY_IN_ZEEK: [Difference; 1] = [Difference {
     zeek: ["IDispatch", "GetIDsOfNames"],
 }];
 
-/// Columns after ts and uid: id.orig_h id.orig_p id.resp_h id.resp_p rtt named_pipe, then endpoint and operation.
+/// A row without its uid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     ts: String,
+    /// `id.orig_h`, `id.orig_p`, `id.resp_h`, `id.resp_p`, `rtt`, `named_pipe`.
     columns: Vec<String>,
     endpoint: String,
     operation: String,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Real, real};
 
 /// The capture's only activation and its only alert.
-fn only<'r>(real: &'r Real, signature: u64) -> (&'r Value, &'r Value) {
+fn only(real: &Real, signature: u64) -> (&Value, &Value) {
     assert_eq!(real.records.signatures(), [signature], "{}", real.name);
     let activations = real.records.dcom("activation");
     assert_eq!(activations.len(), 1, "{}", real.name);

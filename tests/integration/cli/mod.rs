@@ -1,0 +1,64 @@
+//! The command line: what goes to which stream, and how a run ends.
+
+mod inputs;
+mod outputs;
+
+use crate::program::{Outcome, dcom_sensor, pcap, replay};
+
+/// Captures with one critical alert, with one of severity high, and without any.
+const ABUSED: &str = "mmc20-connect.pcap";
+const HIGH: &str = "excel-dde-signed.pcap";
+const BENIGN: &str = "benign-class-signed.pcap";
+
+#[test]
+fn a_capture_that_was_read_ends_with_0_whatever_was_found() {
+    for name in [ABUSED, BENIGN] {
+        let run = replay([pcap(name)]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{name}");
+        assert_eq!(run.stdout.contains("MMC20.Application"), name == ABUSED);
+        assert!(
+            run.stdout.contains(" packets in "),
+            "{name}: no summary in {}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn fail_on_ends_with_1_only_when_it_is_met() {
+    let run = |severity: &str, name| replay(["--fail-on".as_ref(), severity.as_ref(), pcap(name).as_os_str()]);
+    for severity in ["informational", "low", "medium", "high", "critical"] {
+        let met = run(severity, ABUSED);
+        assert_eq!((met.code, met.stderr.as_str()), (Some(1), ""), "{severity}");
+        assert_eq!(run(severity, BENIGN).code, Some(0), "{severity}");
+    }
+    // What is not shown still counts, and the table is printed all the same.
+    let quiet = replay(["-q".as_ref(), "--fail-on=high".as_ref(), pcap(ABUSED).as_os_str()]);
+    assert_eq!((quiet.code, quiet.stdout.as_str()), (Some(1), ""));
+    assert!(run("high", ABUSED).stdout.contains("critical"));
+    // An alert of severity high does not meet critical.
+    assert_eq!(run("high", HIGH).code, Some(1));
+    assert_eq!(run("critical", HIGH).code, Some(0));
+}
+
+#[test]
+fn what_cannot_be_typed_ends_with_2() {
+    for (arguments, says) in [
+        (vec!["--no-such-option", "x.pcap"], "--no-such-option"),
+        (vec!["--logs", "csv", "x.pcap"], "csv"),
+        (vec!["--fail-on", "dreadful", "x.pcap"], "dreadful"),
+        (vec!["-q", "-v", "x.pcap"], "cannot be used with"),
+        (vec![], "<INPUT>"),
+    ] {
+        let run = replay(&arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(run.stderr.contains(says), "{arguments:?}: {}", run.stderr);
+    }
+    let nothing = dcom_sensor().output().expect("the program runs");
+    assert_eq!(nothing.status.code(), Some(2));
+    for asked in ["--help", "--version"] {
+        let run: Outcome = dcom_sensor().arg(asked).output().expect("the program runs").into();
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{asked}");
+        assert!(run.stdout.contains("dcom-sensor"), "{asked}: {}", run.stdout);
+    }
+}
