@@ -15,7 +15,7 @@ use dcom_sensor::catalog::Catalog;
 use dcom_sensor::decode::Decoder;
 use dcom_sensor::emit::{Emitters, Format};
 use dcom_sensor::event::Event;
-use dcom_sensor::flow::{Assembler, AssemblerCounters, Flows, Held, Output, Piece, StreamEvent};
+use dcom_sensor::flow::{Assembler, Bounds, Flows, Output, Piece, StreamEvent};
 use dcom_sensor::limits::Limits;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -113,10 +113,8 @@ fn assemble(bencher: Bencher<'_, '_>, turned: usize) {
     let stream = vec![0x5a; STREAM];
     let numbered: Vec<(u32, &[u8])> = (0..).step_by(SEGMENT).zip(stream.chunks(SEGMENT)).collect();
     let segments: Vec<_> = numbered.chunks(turned).flat_map(|some| some.iter().rev()).collect();
-    let limits = Limits::default();
     bencher.counter(BytesCount::new(STREAM)).bench_local(|| {
-        let (mut assembler, mut held) = (Assembler::new(0), Held::default());
-        let mut counters = AssemblerCounters::default();
+        let (mut assembler, mut bounds) = (Assembler::new(0), Bounds::default());
         let mut total = 0;
         for &&(sequence, payload) in &segments {
             let take = |piece: Piece<'_>| {
@@ -124,15 +122,7 @@ fn assemble(bencher: Bencher<'_, '_>, turned: usize) {
                     total += bytes.len();
                 }
             };
-            assembler.push(
-                At::default(),
-                sequence,
-                payload,
-                &limits,
-                &mut held,
-                &mut counters,
-                take,
-            );
+            assembler.push(At::default(), sequence, payload, &mut bounds, take);
         }
         assert_eq!(total, STREAM);
     });

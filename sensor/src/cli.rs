@@ -47,7 +47,7 @@ Examples:
   zcat big.pcap.gz | dcom-sensor replay --json -     events as EVE lines
   dcom-sensor replay --fail-on high *.pcap           exit status 1 when there is a high or critical alert
 
-Exit status: 0 ran, 1 --fail-on was met, 2 some input or setting could not be used.")]
+Exit status: 0 ran, 1 --fail-on was met, 2 some input or setting could not be used, 130 interrupted.")]
 pub(crate) struct Replay {
     /// Captures: files, folders, patterns, or - for standard input.
     #[arg(required = true, value_name = "INPUT")]

@@ -38,9 +38,9 @@ use std::sync::Arc;
 
 use capture::{At, Frame};
 use catalog::Catalog;
-use dcom::Analyst;
+use dcom::{Analyst, Record, Told};
 use decode::Decoder;
-use event::Event;
+use event::{Body, Event};
 use flow::{Flows, Output};
 use limits::Limits;
 use rpc::{Association, RpcBounds, RpcEvent};
@@ -52,8 +52,11 @@ pub struct Sensor {
     flows: Flows<Association>,
     rpc: RpcBounds,
     analyst: Analyst,
+    catalog: Arc<Catalog>,
     /// What the heavy half has said about the frame at hand.
     said: Vec<Said>,
+    /// What the analyst has told of it.
+    told: Vec<Told>,
     first: Option<At>,
     last: At,
 }
@@ -67,6 +70,7 @@ enum Said {
 impl Sensor {
     /// A sensor that knows the classes of `catalog` and has seen nothing.
     pub fn new(catalog: Catalog, limits: Limits) -> Self {
+        let catalog = Arc::new(catalog);
         Self {
             limits,
             decoder: Decoder::default(),
@@ -75,8 +79,10 @@ impl Sensor {
                 limits,
                 ..RpcBounds::default()
             },
-            analyst: Analyst::new(catalog, &limits),
+            analyst: Analyst::new(Arc::clone(&catalog), &limits),
+            catalog,
             said: Vec::new(),
+            told: Vec::new(),
             first: None,
             last: At::default(),
         }
@@ -102,7 +108,7 @@ impl Sensor {
         };
         let Self { flows, rpc, said, .. } = self;
         flows.push(&segment, &mut |output| hear(output, rpc, said));
-        self.analyst.advance(at.time, out);
+        self.analyst.advance(at.time, &mut self.told);
         self.think(out);
     }
 
@@ -121,14 +127,31 @@ impl Sensor {
         let Self { flows, rpc, said, .. } = self;
         flows.finish(&mut |output| hear(output, rpc, said));
         self.think(out);
-        self.analyst.finish(out);
+        self.analyst.finish(&mut self.told);
+        self.think(out);
     }
 
+    /// The light half: what was heard is understood, and what was understood is judged.
     fn think(&mut self, out: &mut Vec<Event>) {
         for said in self.said.drain(..) {
             match said {
-                Said::Heard(ends, opener) => self.analyst.heard(ends, opener, out),
-                Said::Rpc(event) => self.analyst.push(&event, out),
+                Said::Heard(ends, opener) => self.analyst.heard(ends, opener, &mut self.told),
+                Said::Rpc(event) => self.analyst.push(&event, &mut self.told),
+            }
+        }
+        for told in self.told.drain(..) {
+            match told {
+                Told::Event(event) => out.push(event),
+                Told::Record(record) => {
+                    let alerts: Vec<_> = detect::detect(&record, &self.catalog).collect();
+                    let Record { meta, dcom, .. } = *record;
+                    let told = |body| Event {
+                        meta: meta.clone(),
+                        body,
+                    };
+                    out.push(told(Body::Dcom(Box::new(dcom))));
+                    out.extend(alerts.into_iter().map(|alert| told(Body::Alert(Box::new(alert)))));
+                }
             }
         }
     }

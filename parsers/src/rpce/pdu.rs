@@ -54,7 +54,11 @@ impl<'a> Pdu<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let header = CommonHeader::parse(bytes)?;
         let (body, verifier) = SecTrailer::split(header, bytes)?;
-        Ok(Self { header, body: Body::parse(header, body)?, verifier })
+        Ok(Self {
+            header,
+            body: Body::parse(header, body)?,
+            verifier,
+        })
     }
 }
 

@@ -17,7 +17,6 @@ use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::catalog::Catalog;
 use crate::decode::Endpoint;
-use crate::detect;
 use crate::event::anomaly::AnomalyKind;
 use crate::event::dcom::Kind;
 use crate::event::meta::Protocol;
@@ -44,23 +43,40 @@ pub struct DcomCounters {
 
 /// All state that crosses connections and hosts.
 pub struct Analyst {
-    catalog: Catalog,
-    endpoints: Endpoints<Waiting>,
+    catalog: Arc<Catalog>,
+    endpoints: Endpoints<Record>,
     counters: DcomCounters,
     /// Names of the inputs, when there are several: frame numbers start anew in each.
     inputs: Vec<Arc<str>>,
 }
 
-/// A record that is complete but for `endpoint.followed`.
-struct Waiting {
-    meta: Meta,
-    dcom: Dcom,
-    dcerpc: Dcerpc,
+/// A record, with the RPC exchange that it was read from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// What it means.
+    pub dcom: Dcom,
+    /// What was exchanged.
+    pub dcerpc: Dcerpc,
+}
+
+/// What this stage says.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, which are moved on at once"
+)]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// A finished record: detections are made from these.
+    Record(Box<Record>),
+    /// Anything else that is logged.
+    Event(Event),
 }
 
 impl Analyst {
     /// Knows the classes of `catalog`, and of no connection yet.
-    pub fn new(catalog: Catalog, limits: &Limits) -> Self {
+    pub fn new(catalog: Arc<Catalog>, limits: &Limits) -> Self {
         Self {
             catalog,
             endpoints: Endpoints::new(limits),
@@ -85,7 +101,7 @@ impl Analyst {
     }
 
     /// A TCP connection was answered, or carries data: perhaps one that a record waits for.
-    pub fn heard(&mut self, ends: [Endpoint; 2], opener: Opener, out: &mut Vec<Event>) {
+    pub fn heard(&mut self, ends: [Endpoint; 2], opener: Opener, out: &mut Vec<Told>) {
         self.follow(ends[0], ends[1], out);
         if opener == Opener::Unknown {
             self.follow(ends[1], ends[0], out);
@@ -93,7 +109,7 @@ impl Analyst {
     }
 
     /// Takes in what RPC peers did.
-    pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Event>) {
+    pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Told>) {
         let RpcEvent { connection, body } = event;
         match body {
             RpcBody::Opened => {
@@ -104,32 +120,32 @@ impl Analyst {
             RpcBody::Bound(bound) => {
                 let at = bound.offered.or(bound.answered).unwrap_or_default();
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
-                out.push(Event {
+                out.push(Told::Event(Event {
                     meta,
                     body: Body::Dcerpc(Box::new(rpc_log::bound(bound))),
-                });
+                }));
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
-            RpcBody::Odd(anomaly) => out.push(self.odd(connection, anomaly)),
+            RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly))),
         }
     }
 
     /// Time has come this far: what waited long enough is let go.
-    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Told>) {
         while let Some(waiting) = self.endpoints.overdue(now) {
-            self.emit(waiting, out);
+            out.push(Told::Record(Box::new(waiting)));
         }
     }
 
     /// The capture is over: nothing more will come.
-    pub fn finish(&mut self, out: &mut Vec<Event>) {
+    pub fn finish(&mut self, out: &mut Vec<Told>) {
         while let Some(waiting) = self.endpoints.first() {
-            self.emit(waiting, out);
+            out.push(Told::Record(Box::new(waiting)));
         }
         self.endpoints.forget_connections();
     }
 
-    fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Event>) {
+    fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) {
         let reply = match &exchange.reply {
             Reply::Response(message) => Some(message.at),
             Reply::Fault { at, .. } => Some(*at),
@@ -142,26 +158,26 @@ impl Analyst {
         let dcerpc = rpc_log::exchange(exchange, read.as_ref().map(|(dcom, _)| dcom));
         if let Some((dcom, learned)) = read {
             // Kept until it can be said whether the port was reached; the RPC log does not wait.
-            out.push(Event {
+            out.push(Told::Event(Event {
                 meta: meta.clone(),
                 body: Body::Dcerpc(Box::new(dcerpc.clone())),
-            });
-            let waiting = Waiting { meta, dcom, dcerpc };
+            }));
+            let waiting = Record { meta, dcom, dcerpc };
             let now = reply.unwrap_or(at).time;
             let client = connection.client;
             let mut there = learned.iter().flat_map(|learned| &learned.endpoints).copied();
             let older = there.find(|&endpoint| self.endpoints.is_open(client.address, endpoint));
             for released in self.endpoints.expect(waiting, learned, client.address, now) {
-                self.emit(released, out);
+                out.push(Told::Record(Box::new(released)));
             }
             if let Some(endpoint) = older {
                 self.follow(client, endpoint, out);
             }
         } else {
-            out.push(Event {
+            out.push(Told::Event(Event {
                 meta,
                 body: Body::Dcerpc(Box::new(dcerpc)),
-            });
+            }));
         }
     }
 
@@ -170,13 +186,13 @@ impl Analyst {
         &mut self,
         connection: &Arc<Connection>,
         exchange: &Exchange,
-        out: &mut Vec<Event>,
+        out: &mut Vec<Told>,
     ) -> Option<(Dcom, Option<Learned>)> {
         let mut odd = Vec::new();
         let answer = activation::read(connection, exchange, &self.catalog, &mut odd)
             .or_else(|| resolver::read(connection, exchange, &mut odd))
             .or_else(|| mapper::read(connection, exchange, &mut odd));
-        out.extend(odd.iter().map(|anomaly| self.odd(connection, anomaly)));
+        out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));
         let (dcom, _) = answer.as_ref()?;
         match dcom.kind {
             Kind::Activation => {
@@ -190,27 +206,14 @@ impl Analyst {
         answer
     }
 
-    fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Event>) {
+    fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Told>) {
         while let Some(mut waiting) = self.endpoints.follow(client.address, server) {
             if let Some(endpoint) = &mut waiting.dcom.endpoint {
                 endpoint.followed = true;
                 endpoint.ip = Some(server.address);
             }
-            self.emit(waiting, out);
+            out.push(Told::Record(Box::new(waiting)));
         }
-    }
-
-    fn emit(&self, waiting: Waiting, out: &mut Vec<Event>) {
-        let Waiting { meta, dcom, dcerpc } = waiting;
-        let alerts = detect::detect(&meta, &dcom, &dcerpc, &self.catalog);
-        out.push(Event {
-            meta: meta.clone(),
-            body: Body::Dcom(Box::new(dcom)),
-        });
-        out.extend(alerts.into_iter().map(|alert| Event {
-            meta: meta.clone(),
-            body: Body::Alert(Box::new(alert)),
-        }));
     }
 
     fn odd(&self, connection: &Arc<Connection>, anomaly: &Anomaly) -> Event {

@@ -3,11 +3,10 @@
 mod remote_activation;
 
 use crate::catalog::Catalog;
-use crate::event::{Alert, Dcerpc, Dcom, Meta};
+use crate::dcom::Record;
+use crate::event::Alert;
 
 /// Everything that fires on a finished record.
-pub fn detect(meta: &Meta, dcom: &Dcom, dcerpc: &Dcerpc, catalog: &Catalog) -> Vec<Alert> {
-    remote_activation::detect(meta, dcom, dcerpc, catalog)
-        .into_iter()
-        .collect()
+pub fn detect(record: &Record, catalog: &Catalog) -> impl Iterator<Item = Alert> {
+    remote_activation::detect(record, catalog).into_iter()
 }

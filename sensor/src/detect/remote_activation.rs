@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use crate::catalog::{Catalog, Class};
+use crate::dcom::Record;
 use crate::event::alert::{Action, Metadata};
 use crate::event::dcom::{Kind, Outcome};
-use crate::event::{Alert, Dcerpc, Dcom, Meta};
+use crate::event::{Alert, Dcom, Meta};
 use crate::severity::Severity;
 
 /// What tells one alert from another.
@@ -31,7 +32,8 @@ const LEAST: Severity = Severity::High;
 /// Someone tried and did not succeed, as far as was seen.
 const ATTEMPT_SEVERITY: Severity = Severity::Medium;
 
-pub(super) fn detect(meta: &Meta, dcom: &Dcom, dcerpc: &Dcerpc, catalog: &Catalog) -> Option<Alert> {
+pub(super) fn detect(record: &Record, catalog: &Catalog) -> Option<Alert> {
+    let Record { meta, dcom, dcerpc } = record;
     if dcom.kind != Kind::Activation {
         return None;
     }

@@ -223,7 +223,7 @@ record! {
         mechanism: Option<Cow<'static, str>> => eve, zeek "auth_mechanism";
         /// The Kerberos realm.
         realm: Option<String> => eve, zeek "auth_realm";
-        /// The Kerberos service the ticket is for.
+        /// The service the caller thought to speak to: of the Kerberos ticket, or of the NTLM response.
         service_name: Option<String> => eve, zeek "auth_service_name";
     }
 }

@@ -9,11 +9,11 @@ use dcom_parsers::rpce::{Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags
 use dcom_parsers::security::{AuthLevel, Claims};
 
 use super::contexts::{Context, Contexts};
-use super::fragments::{Fragment, Joined};
+use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::interest;
 use super::logins::Logins;
-use super::{AuthState, BindKind, Bound, Exchange, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent, Stub};
+use super::{AuthState, BindKind, Bound, Exchange, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Connection, Side, Sides, StreamEvent};
@@ -139,14 +139,14 @@ impl Association {
                     Ok(pdu) => self.pdu(at, &pdu, handling),
                     Err(error) => {
                         handling.bounds.counters.malformed += 1;
-                        self.damaged(header, handling.bounds);
+                        self.damaged(at, header, bytes, handling);
                         self.odd(at, "malformed_pdu", error.to_string(), handling);
                     }
                 }
             }
-            Framed::Damaged(header) => {
+            Framed::Damaged(at, header, start) => {
                 handling.bounds.counters.damaged += 1;
-                self.damaged(header, handling.bounds);
+                self.damaged(at, header, start, handling);
             }
             Framed::Junk(at) => {
                 handling.bounds.counters.junk += 1;
@@ -160,20 +160,20 @@ impl Association {
         }
     }
 
-    /// A fragment of this call is lost: what is joined cannot be whole.
-    fn damaged(&mut self, header: CommonHeader, bounds: &mut RpcBounds) {
-        let Some(call) = self.calls.get_mut(&header.call_id) else {
-            return;
+    /// Part of a fragment is lost: the call is there all the same, and its stub cannot be whole.
+    fn damaged(&mut self, at: At, header: CommonHeader, start: &[u8], handling: &mut Handling<'_>) {
+        let stub = &[][..];
+        let fragment = Fragment {
+            at,
+            header,
+            stub,
+            condition: Condition::Damaged,
         };
-        let before = call.kept();
-        let joined = match header.ptype.sent_by_client() {
-            Some(true) => &mut call.request,
-            _ => call.reply.get_or_insert_default(),
-        };
-        joined.message.stub = Stub::Incomplete;
-        joined.message.fragments += 1;
-        let after = call.kept();
-        self.account(before, after, bounds);
+        match Body::parse(header, start) {
+            Ok(Body::Request(request)) => self.request(&fragment, &request, None, handling),
+            Ok(Body::Response(response)) => self.response(&fragment, &response, handling),
+            _ => {}
+        }
     }
 
     /// Bytes of stubs are kept, or let go.
@@ -201,9 +201,10 @@ impl Association {
         if let Some(verifier) = &pdu.verifier {
             self.verifier(at, pdu, verifier, handling);
         }
-        let sealed = pdu
-            .verifier
-            .is_some_and(|verifier| AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY);
+        let condition = match pdu.verifier {
+            Some(verifier) if AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY => Condition::Sealed,
+            _ => Condition::Clear,
+        };
         match &pdu.body {
             Body::Bind(bind) => self.offer(at, header, BindKind::Bind, bind, handling),
             Body::AlterContext(bind) => self.offer(at, header, BindKind::AlterContext, bind, handling),
@@ -215,7 +216,7 @@ impl Association {
                     at,
                     header,
                     stub: request.stub,
-                    sealed,
+                    condition,
                 };
                 self.request(&fragment, request, pdu.verifier, handling);
             }
@@ -224,7 +225,7 @@ impl Association {
                     at,
                     header,
                     stub: response.stub,
-                    sealed,
+                    condition,
                 };
                 self.response(&fragment, response, handling);
             }
@@ -243,8 +244,10 @@ impl Association {
 
     fn offer(&mut self, at: At, header: CommonHeader, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
         self.bind_seen |= kind == BindKind::Bind;
-        self.contexts
+        let refused = self
+            .contexts
             .offer(header.call_id, bind, handling.bounds.limits.contexts);
+        handling.bounds.counters.over_limit += refused;
         self.offers.insert(header.call_id, (at, kind));
         let waiting = self.contexts.waiting();
         self.offers.retain(|call_id, _| waiting.contains(call_id));
@@ -294,7 +297,7 @@ impl Association {
         verifier: Option<SecTrailer<'_>>,
         handling: &mut Handling<'_>,
     ) {
-        handling.bounds.counters.sealed += u64::from(fragment.sealed);
+        handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
         let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
         if again && let Some(call) = self.take_call(call_id, handling.bounds) {
@@ -306,6 +309,7 @@ impl Association {
                 && let Some((&oldest, _)) = self.calls.iter().min_by_key(|(_, call)| call.request.message.at.frame)
                 && let Some(call) = self.take_call(oldest, handling.bounds)
             {
+                handling.bounds.counters.over_limit += 1;
                 self.give_up(oldest, call, handling);
             }
             let call = self.open_call(fragment, request, verifier);
@@ -329,7 +333,10 @@ impl Association {
             Some(Context::Refused) => (Named::Refused, None),
             None => (Named::Unseen, None),
         };
-        let (auth, claims) = self.logins.vouch(verifier, self.bind_seen);
+        let (auth, claims) = match fragment.condition {
+            Condition::Damaged if fragment.header.auth_length > 0 => self.logins.latest(),
+            _ => self.logins.vouch(verifier, self.bind_seen),
+        };
         Call {
             opnum: request.opnum,
             context_id: request.context_id,
@@ -346,7 +353,7 @@ impl Association {
     }
 
     fn response(&mut self, fragment: &Fragment<'_>, response: &Response<'_>, handling: &mut Handling<'_>) {
-        handling.bounds.counters.sealed += u64::from(fragment.sealed);
+        handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
         if !self.calls.contains_key(&call_id) {
             self.unasked(fragment, response.context_id, handling);

@@ -35,13 +35,15 @@ impl Contexts {
         self.table.get(&context_id).copied()
     }
 
-    /// A bind or `alter_context` was seen. At most `limit` contexts are kept.
-    pub(super) fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize) {
+    /// A bind or `alter_context` was seen. At most `limit` contexts are kept; gives how many found no room.
+    pub(super) fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize) -> u64 {
+        let mut refused = 0;
         for element in &bind.contexts {
             let accepted = matches!(self.table.get(&element.context_id), Some(Context::Accepted(..)));
             // An accepted context keeps its meaning until the server agrees to another.
             let room = self.table.len() < limit || self.table.contains_key(&element.context_id);
             if accepted || !room {
+                refused += u64::from(!room);
                 continue;
             }
             let context = if element.is_bind_time_features() {
@@ -62,6 +64,7 @@ impl Contexts {
             self.offers.pop_first();
         }
         self.offers.insert(call_id, bind.contexts.clone());
+        refused
     }
 
     /// The answer to an offer was seen. Gives the offer with each context's answer, as far as there is one.

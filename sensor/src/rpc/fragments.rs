@@ -13,12 +13,23 @@ pub(super) struct Joined {
     pub(super) ended: bool,
 }
 
+/// What can be had of a fragment's stub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// All of it.
+    Clear,
+    /// Its length.
+    Sealed,
+    /// Bytes of it are missing.
+    Damaged,
+}
+
 /// What one PDU of a message brings.
 pub(super) struct Fragment<'a> {
     pub(super) at: At,
     pub(super) header: CommonHeader,
     pub(super) stub: &'a [u8],
-    pub(super) sealed: bool,
+    pub(super) condition: Condition,
 }
 
 impl Joined {
@@ -31,17 +42,14 @@ impl Joined {
         message.stub_length += fragment.stub.len() as u64;
         message.order = fragment.header.order;
         self.ended |= fragment.header.flags.contains(PfcFlags::LAST_FRAG);
-        if first {
-            message.stub = match (fragment.sealed, fragment.header.flags.contains(PfcFlags::FIRST_FRAG)) {
-                (true, _) => Stub::Sealed,
-                (false, false) => Stub::Incomplete,
-                (false, true) if is_read => Stub::Whole(Vec::new()),
-                (false, true) => Stub::NotKept,
-            };
-        }
-        if fragment.sealed {
-            message.stub = Stub::Sealed;
-        }
+        let starts = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
+        message.stub = match (fragment.condition, std::mem::take(&mut message.stub)) {
+            (Condition::Sealed, _) => Stub::Sealed,
+            (Condition::Damaged, _) => Stub::Incomplete,
+            (Condition::Clear, _) if first && !starts => Stub::Incomplete,
+            (Condition::Clear, _) if first && is_read => Stub::Whole(Vec::new()),
+            (Condition::Clear, earlier) => earlier,
+        };
         if let Stub::Whole(stub) = &mut message.stub {
             if fragment.stub.len() > room {
                 counters.over_limit += 1;

@@ -11,8 +11,8 @@ use crate::capture::At;
 pub(super) enum Framed<'a> {
     /// A whole PDU, with the frame that carries its last byte.
     Pdu(At, CommonHeader, &'a [u8]),
-    /// A PDU of which bytes are missing: its header.
-    Damaged(CommonHeader),
+    /// A PDU of which bytes are missing: what there is of its start, with the frame that carries the last of it.
+    Damaged(At, CommonHeader, &'a [u8]),
     /// Bytes that are no PDU, where one had to start.
     Junk(At),
 }
@@ -32,6 +32,8 @@ enum State {
 pub(super) struct Framer {
     state: State,
     buffer: Vec<u8>,
+    /// The frame that brought the last byte in the buffer.
+    latest: At,
 }
 
 impl Default for Framer {
@@ -39,6 +41,7 @@ impl Default for Framer {
         Self {
             state: State::Aligned,
             buffer: Vec::new(),
+            latest: At::default(),
         }
     }
 }
@@ -46,6 +49,7 @@ impl Default for Framer {
 impl Framer {
     /// Takes the next bytes of the stream in.
     pub(super) fn data(&mut self, at: At, mut bytes: &[u8], out: &mut dyn FnMut(Framed<'_>)) {
+        self.latest = at;
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Skipping(left) => {
@@ -79,7 +83,7 @@ impl Framer {
                 let buffer = std::mem::take(&mut self.buffer);
                 self.state = State::Lost;
                 if let Prefix::Header(header) = recognise(&buffer) {
-                    out(Framed::Damaged(header));
+                    out(Framed::Damaged(self.latest, header, &buffer));
                     let left = u64::from(header.frag_length) - buffer.len() as u64;
                     if bytes <= left {
                         self.skip(left, bytes);
@@ -102,7 +106,7 @@ impl Framer {
     pub(super) fn give_up(&mut self, out: &mut dyn FnMut(Framed<'_>)) {
         let buffer = std::mem::take(&mut self.buffer);
         if let (State::Aligned, Prefix::Header(header)) = (self.state, recognise(&buffer)) {
-            out(Framed::Damaged(header));
+            out(Framed::Damaged(self.latest, header, &buffer));
             self.skip(u64::from(header.frag_length), buffer.len() as u64);
         } else {
             self.state = State::Lost;
@@ -201,7 +205,7 @@ mod tests {
             let mut out = |framed: Framed<'_>| {
                 lines.push(match framed {
                     Framed::Pdu(at, header, bytes) => format!("{} {} {}", at.frame, header.call_id, bytes.len()),
-                    Framed::Damaged(header) => format!("damaged {}", header.call_id),
+                    Framed::Damaged(_, header, _) => format!("damaged {}", header.call_id),
                     Framed::Junk(_) => "junk".to_owned(),
                 });
             };
@@ -260,7 +264,7 @@ mod tests {
         let mut out = |framed: Framed<'_>| {
             lines.push(match framed {
                 Framed::Pdu(_, header, _) => header.call_id,
-                Framed::Damaged(header) => 100 + header.call_id,
+                Framed::Damaged(_, header, _) => 100 + header.call_id,
                 Framed::Junk(_) => 0,
             });
         };

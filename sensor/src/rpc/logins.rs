@@ -45,6 +45,13 @@ impl Logins {
         Ok(())
     }
 
+    /// Who vouches for a call whose verifier is lost: whoever logged in last.
+    pub(super) fn latest(&self) -> (Option<AuthState>, Arc<Claims>) {
+        let login = self.by_context.get(&self.latest);
+        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
+        (login.map(|login| login.state), claims)
+    }
+
     /// Who vouches for a call with this verifier, or without one.
     pub(super) fn vouch(&self, verifier: Option<SecTrailer<'_>>, bind_seen: bool) -> (Option<AuthState>, Arc<Claims>) {
         let id = verifier.map_or(self.latest, |verifier| verifier.auth_context_id);

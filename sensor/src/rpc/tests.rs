@@ -303,6 +303,27 @@ fn a_lost_fragment_leaves_a_call_without_a_stub_and_the_next_call_whole() {
 }
 
 #[test]
+fn of_a_request_cut_short_interface_operation_and_level_are_known() {
+    let mut rig = Rig::new();
+    rig.bind();
+    let request = Pdu::request(3, 2, 0, 3).with([7; 400]).verified(0, 5).done();
+    rig.send(Side::Client, &request[..100]);
+    rig.push(StreamEvent::Gap {
+        side: Side::Client,
+        bytes: request.len() as u64 - 100,
+    });
+    rig.send(Side::Server, &Pdu::response(3, 2).with(b"answer").done());
+    let [exchange] = rig.close().try_into().unwrap();
+    assert_eq!(
+        (exchange.opnum, stub(exchange.request.as_ref())),
+        (Some(3), Stub::Incomplete)
+    );
+    assert!(matches!(exchange.interface, Named::Interface(interface) if interface.uuid == known::EPMAPPER));
+    assert_eq!(stub(response(&exchange)), Stub::Whole(b"answer".to_vec()));
+    assert_eq!(exchange.request.unwrap().at.frame, 3);
+}
+
+#[test]
 fn calls_without_an_end_are_bounded() {
     let mut rig = Rig::new();
     rig.bounds.limits.stub = 1000;
@@ -315,7 +336,7 @@ fn calls_without_an_end_are_bounded() {
             assert!(rig.bounds.held <= most, "{} bytes are held", rig.bounds.held);
         }
     }
-    assert_eq!(rig.bounds.counters.over_limit, 50);
+    assert_eq!(rig.bounds.counters.over_limit, 50 + 40, "stubs and calls given up");
     assert_eq!(rig.close().len(), 50);
 }
 
@@ -329,7 +350,8 @@ fn an_unfinished_pdu_is_given_up_when_all_connections_hold_too_much() {
     assert_eq!((rig.bounds.held, rig.bounds.counters.over_limit), (0, 1));
     rig.send(Side::Client, &request[300..]);
     rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).with(b"next").done());
-    let [next] = rig.close().try_into().unwrap();
+    let [given_up, next] = rig.close().try_into().unwrap();
+    assert_eq!(stub(given_up.request.as_ref()), Stub::Incomplete);
     assert_eq!(stub(next.request.as_ref()), Stub::Whole(b"next".to_vec()));
 }
 
