@@ -16,7 +16,7 @@ pub struct Guid {
 }
 
 impl Guid {
-    /// All zeroes: GUID_NULL.
+    /// All zeroes: `GUID_NULL`.
     pub const NULL: Self = Self {
         data1: 0,
         data2: 0,
@@ -77,14 +77,23 @@ impl Guid {
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g, h, i] = self.data4;
-        write!(
-            f,
-            "{:08x}-{:04x}-{:04x}-{a:02x}{b:02x}-{c:02x}{d:02x}{e:02x}{g:02x}{h:02x}{i:02x}",
-            self.data1, self.data2, self.data3
-        )
+        // Logs are full of GUIDs: the digits are put in place without asking `fmt` for each byte.
+        let (data1, data2, data3) = (u128::from(self.data1), u128::from(self.data2), u128::from(self.data3));
+        let data4 = u64::from_be_bytes(self.data4);
+        let mut rest: u128 = (data1 << 96) | (data2 << 80) | (data3 << 64) | u128::from(data4);
+        let mut text = *b"00000000-0000-0000-0000-000000000000";
+        for place in text.iter_mut().rev().filter(|place| **place != b'-') {
+            let digit = usize::try_from(rest & 0xf)
+                .ok()
+                .and_then(|digit| HEXADECIMAL.get(digit));
+            *place = *digit.unwrap_or(place);
+            rest >>= 4;
+        }
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
 macro_rules! identifier {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(

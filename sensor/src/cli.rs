@@ -38,6 +38,7 @@ enum Command {
 }
 
 /// Options of `replay`.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch that can be typed")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

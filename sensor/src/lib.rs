@@ -43,14 +43,14 @@ use decode::Decoder;
 use event::Event;
 use flow::{Flows, Output};
 use limits::Limits;
-use rpc::{Association, RpcCounters, RpcEvent};
+use rpc::{Association, RpcBounds, RpcEvent};
 
 /// The whole pipeline: frames in, events out.
 pub struct Sensor {
     limits: Limits,
     decoder: Decoder,
     flows: Flows<Association>,
-    rpc: RpcCounters,
+    rpc: RpcBounds,
     analyst: Analyst,
     /// What the heavy half has said about the frame at hand.
     said: Vec<Said>,
@@ -71,7 +71,10 @@ impl Sensor {
             limits,
             decoder: Decoder::default(),
             flows: Flows::new(limits),
-            rpc: RpcCounters::default(),
+            rpc: RpcBounds {
+                limits,
+                ..RpcBounds::default()
+            },
             analyst: Analyst::new(catalog, &limits),
             said: Vec::new(),
             first: None,
@@ -97,14 +100,8 @@ impl Sensor {
         let Some(segment) = self.decoder.push(frame) else {
             return;
         };
-        let Self {
-            flows,
-            rpc,
-            limits,
-            said,
-            ..
-        } = self;
-        flows.push(&segment, &mut |output| hear(output, limits, rpc, said));
+        let Self { flows, rpc, said, .. } = self;
+        flows.push(&segment, &mut |output| hear(output, rpc, said));
         self.analyst.advance(at.time, out);
         self.think(out);
     }
@@ -121,14 +118,8 @@ impl Sensor {
     }
 
     fn settle(&mut self, out: &mut Vec<Event>) {
-        let Self {
-            flows,
-            rpc,
-            limits,
-            said,
-            ..
-        } = self;
-        flows.finish(&mut |output| hear(output, limits, rpc, said));
+        let Self { flows, rpc, said, .. } = self;
+        flows.finish(&mut |output| hear(output, rpc, said));
         self.think(out);
         self.analyst.finish(out);
     }
@@ -144,12 +135,12 @@ impl Sensor {
 }
 
 /// Hands what a stream brings to its association, and what that says to the analyst.
-fn hear(output: Output<'_, Association>, limits: &Limits, counters: &mut RpcCounters, said: &mut Vec<Said>) {
+fn hear(output: Output<'_, Association>, bounds: &mut RpcBounds, said: &mut Vec<Said>) {
     match output {
         Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
         Output::Stream(connection, association, event) => {
-            association.push(connection, event, limits, counters, &mut |event| {
-                said.push(Said::Rpc(event))
+            association.push(connection, event, bounds, &mut |event| {
+                said.push(Said::Rpc(event));
             });
         }
     }

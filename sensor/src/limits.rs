@@ -13,6 +13,10 @@ pub struct Limits {
     pub window: u32,
     /// Nanoseconds that a closed connection is still listened to: late and reordered segments.
     pub linger: i64,
+    /// DCE/RPC connections followed at a time. Beyond it a new one is taken for a foreign one.
+    pub rpc_connections: usize,
+    /// Bytes of unfinished PDUs and of stubs waiting for their answer, on all connections together.
+    pub rpc_total: usize,
     /// Calls without an answer on one connection.
     pub calls: usize,
     /// Presentation contexts on one connection.
@@ -45,6 +49,8 @@ impl Default for Limits {
             reassembly_total: 64 * MIB,
             window: 16 << 20,
             linger: 5 * SECOND,
+            rpc_connections: 131_072,
+            rpc_total: 256 * MIB,
             calls: 256,
             contexts: 1024,
             stub: MIB,

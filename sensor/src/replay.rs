@@ -34,7 +34,9 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         count: 0,
         progress: &progress,
     };
-    errors.iter().for_each(|error| failures.tell(error));
+    for error in &errors {
+        failures.tell(error);
+    }
     let interrupted = interruption()?;
     let mut events = Vec::new();
     for (number, input) in (0..).zip(&inputs) {
@@ -211,7 +213,7 @@ fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: I
         connections: flow.connections,
         rpc_connections: flow.rpc,
         activations: sensor.analyst.counters().activations,
-        bytes_missing: flow.assembler.missing,
+        bytes_missing: sensor.flows.assembler_counters().missing,
         endpoints_expected: endpoints.expected,
         endpoints_realized: endpoints.realized,
         unreadable_inputs,

@@ -22,8 +22,8 @@ pub(crate) fn event(sensor: &Sensor) -> Event {
 pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let decode = sensor.decoder.counters();
     let flow = sensor.flows.counters();
-    let assembler = &flow.assembler;
-    let rpc = &sensor.rpc;
+    let assembler = sensor.flows.assembler_counters();
+    let rpc = &sensor.rpc.counters;
     let dcom = sensor.analyst.counters();
     let endpoints = sensor.analyst.endpoint_counters();
     let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
@@ -50,6 +50,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.decode.cut_by_snap_length", decode.cut_by_snap_length),
         ("dcom.flow.rpc_connections", flow.rpc),
         ("dcom.flow.evicted", flow.evicted),
+        ("dcom.flow.rpc_over_limit", flow.rpc_over_limit),
         ("dcom.flow.out_of_order", assembler.out_of_order),
         ("dcom.flow.out_of_window", assembler.out_of_window),
         ("dcom.flow.over_limit", assembler.over_limit),

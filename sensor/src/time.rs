@@ -17,34 +17,40 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Zeek's way: seconds with six decimals, cut, not rounded, so that it never lies ahead of the frame.
-    pub fn seconds(self) -> String {
-        let microseconds = self.0.div_euclid(1_000);
-        format!(
-            "{}.{:06}",
-            microseconds.div_euclid(1_000_000),
-            microseconds.rem_euclid(1_000_000)
-        )
+    /// Whole microseconds, cut, not rounded, so that they never lie ahead of the frame.
+    pub fn microseconds(self) -> i64 {
+        self.0.div_euclid(1_000)
     }
 }
 
 /// Suricata's way: `2020-07-18T23:10:02.061141+0000`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, microseconds) = (
+            self.0.div_euclid(1_000_000_000),
+            self.microseconds().rem_euclid(1_000_000),
+        );
         // An i64 of nanoseconds spans 1677 to 2262, all of it within what jiff knows.
-        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
+        let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
         let civil = jiff::tz::Offset::UTC.to_datetime(time);
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}+0000",
-            civil.year(),
-            civil.month(),
-            civil.day(),
-            civil.hour(),
-            civil.minute(),
-            civil.second(),
-            self.0.div_euclid(1_000).rem_euclid(1_000_000)
-        )
+        let small = |number: i8| i64::from(number);
+        // Every line has a time: its digits are put in place without asking `fmt` for each of the parts.
+        let mut text = *b"0000-00-00T00:00:00.000000+0000";
+        for (place, mut number) in [
+            (0..4, i64::from(civil.year())),
+            (5..7, small(civil.month())),
+            (8..10, small(civil.day())),
+            (11..13, small(civil.hour())),
+            (14..16, small(civil.minute())),
+            (17..19, small(civil.second())),
+            (20..26, microseconds),
+        ] {
+            for digit in text[place].iter_mut().rev() {
+                *digit += u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        }
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -53,9 +59,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_notations() {
+    fn digits_beyond_microseconds_are_cut() {
         let time = Timestamp::new(1_595_113_802, 61_141_999);
         assert_eq!(time.to_string(), "2020-07-18T23:10:02.061141+0000");
-        assert_eq!(time.seconds(), "1595113802.061141");
+        assert_eq!(time.microseconds(), 1_595_113_802_061_141);
+    }
+
+    #[test]
+    fn every_time_there_is_has_four_digits_of_year() {
+        assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999+0000");
+        assert_eq!(Timestamp(i64::MIN).to_string(), "1677-09-21T00:12:43.145224+0000");
+        assert_eq!(Timestamp(i64::MAX).to_string(), "2262-04-11T23:47:16.854775+0000");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::objref::{Objref, StdObjref, interface_pointer};
 use super::orpc::{OrpcThat, OrpcThis};
-use super::properties::{IN, InstantiationInfo, OUT, ScmReplyInfo, blob, props_out, server_name, session_id};
+use super::properties::{IN, InstantiationInfo, OUT, PropOut, ScmReplyInfo, blob, props_out, server_name, session_id};
 use crate::error::Result;
 use crate::guid::Iid;
 use crate::names::known;
@@ -109,8 +109,8 @@ impl ActivationReply {
     }
 }
 
-impl From<(Iid, u32, Option<&[u8]>)> for InterfaceResult {
-    fn from((iid, hresult, objref): (Iid, u32, Option<&[u8]>)) -> Self {
+impl From<PropOut<'_>> for InterfaceResult {
+    fn from((iid, hresult, objref): PropOut<'_>) -> Self {
         let objref = objref.and_then(|bytes| Objref::parse(bytes).ok());
         Self {
             iid,

@@ -134,7 +134,7 @@ impl<'a> Objref<'a> {
     }
 }
 
-/// [MS-DCOM] 2.2.14 MInterfacePointer behind its pointer: the bytes of an OBJREF.
+/// [MS-DCOM] 2.2.14 `MInterfacePointer` behind its pointer: the bytes of an OBJREF.
 pub(super) fn interface_pointer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
     reader.enter("MInterfacePointer");
     let length = reader.count("abData", 1, MAX_OBJREF)?;

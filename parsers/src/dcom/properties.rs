@@ -52,7 +52,7 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// [MS-DCOM] 2.2.22.1 CustomHeader: its length, and CLSID and size of each property.
+/// [MS-DCOM] 2.2.22.1 `CustomHeader`: its length, and CLSID and size of each property.
 fn custom_header(bytes: &[u8]) -> Result<(usize, Vec<(Guid, usize)>)> {
     let mut reader = type_serialization_1(bytes, "CustomHeader")?;
     reader.u32()?; // totalSize
@@ -191,8 +191,11 @@ impl ScmReplyInfo {
     }
 }
 
+/// An IID, its HRESULT, and the bytes of its OBJREF.
+pub(super) type PropOut<'a> = (Iid, u32, Option<&'a [u8]>);
+
 /// [MS-DCOM] 2.2.22.2.9 `PropsOutInfo`: for each interface its IID, its result and the bytes of its OBJREF.
-pub(super) fn props_out(bytes: &[u8]) -> Result<Vec<(Iid, u32, Option<&[u8]>)>> {
+pub(super) fn props_out(bytes: &[u8]) -> Result<Vec<PropOut<'_>>> {
     let mut reader = type_serialization_1(bytes, "PropsOutInfo")?;
     reader.u32()?; // cIfs
     let (has_iids, has_results, has_interfaces) = (reader.pointer()?, reader.pointer()?, reader.pointer()?);
@@ -225,7 +228,7 @@ pub(super) fn props_out(bytes: &[u8]) -> Result<Vec<(Iid, u32, Option<&[u8]>)>> 
         .collect())
 }
 
-/// [MS-DCOM] 2.2.15 PMInterfacePointerInternal as a parameter: the blob it points to, when it points to one.
+/// [MS-DCOM] 2.2.15 `PMInterfacePointerInternal` as a parameter: the blob it points to, when it points to one.
 pub(super) fn blob<'a>(reader: &mut Reader<'a>, unmarshaler: Guid) -> Result<Option<Blob<'a>>> {
     if !reader.pointer()? {
         return Ok(None);

@@ -57,7 +57,7 @@ impl EptMapReply {
         reader.enter("ept_map reply");
         handle(reader)?;
         reader.u32()?;
-        let present = array(reader, |reader| reader.pointer())?;
+        let present = array(reader, Reader::pointer)?;
         let towers = present
             .into_iter()
             .filter(|&there| there)

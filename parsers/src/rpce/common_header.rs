@@ -71,9 +71,8 @@ impl Ptype {
     /// The fewest bytes such a PDU has, header included.
     const fn least_length(self) -> u16 {
         match self {
-            Self::BIND | Self::ALTER_CONTEXT => 28,
+            Self::BIND | Self::ALTER_CONTEXT | Self::FAULT => 28,
             Self::BIND_ACK | Self::ALTER_CONTEXT_RESP | Self::REQUEST | Self::RESPONSE => 24,
-            Self::FAULT => 28,
             Self::BIND_NAK => 18,
             Self::RTS | Self::AUTH3 => 20,
             _ => 16,

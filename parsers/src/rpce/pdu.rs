@@ -54,27 +54,34 @@ impl<'a> Pdu<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let header = CommonHeader::parse(bytes)?;
         let (body, verifier) = SecTrailer::split(header, bytes)?;
-        let mut input = Input::new(body, header.order, header.ptype.name().unwrap_or("pdu"));
+        Ok(Self { header, body: Body::parse(header, body)?, verifier })
+    }
+}
+
+impl<'a> Body<'a> {
+    /// Reads what a PDU says out of its bytes up to padding and verifier. Also for one whose end is lost: a stub is then
+    /// as long as what there is of it.
+    pub fn parse(header: CommonHeader, bytes: &'a [u8]) -> Result<Self> {
+        let mut input = Input::new(bytes, header.order, header.ptype.name().unwrap_or("pdu"));
         input.skip(CommonHeader::LENGTH)?;
-        let body = match header.ptype {
-            Ptype::BIND => Body::Bind(Bind::parse(&mut input)?),
-            Ptype::BIND_ACK => Body::BindAck(BindAck::parse(&mut input)?),
-            Ptype::BIND_NAK => Body::BindNak(BindNak::parse(&mut input)?),
-            Ptype::ALTER_CONTEXT => Body::AlterContext(Bind::parse(&mut input)?),
-            Ptype::ALTER_CONTEXT_RESP => Body::AlterContextResp(BindAck::parse(&mut input)?),
-            Ptype::AUTH3 => Body::Auth3,
-            Ptype::REQUEST => Body::Request(Request::parse(
+        Ok(match header.ptype {
+            Ptype::BIND => Self::Bind(Bind::parse(&mut input)?),
+            Ptype::BIND_ACK => Self::BindAck(BindAck::parse(&mut input)?),
+            Ptype::BIND_NAK => Self::BindNak(BindNak::parse(&mut input)?),
+            Ptype::ALTER_CONTEXT => Self::AlterContext(Bind::parse(&mut input)?),
+            Ptype::ALTER_CONTEXT_RESP => Self::AlterContextResp(BindAck::parse(&mut input)?),
+            Ptype::AUTH3 => Self::Auth3,
+            Ptype::REQUEST => Self::Request(Request::parse(
                 &mut input,
                 header.flags.contains(PfcFlags::OBJECT_UUID),
             )?),
-            Ptype::RESPONSE => Body::Response(Response::parse(&mut input)?),
-            Ptype::FAULT => Body::Fault(Fault::parse(&mut input)?),
-            Ptype::SHUTDOWN => Body::Shutdown,
-            Ptype::CANCEL => Body::Cancel,
-            Ptype::ORPHANED => Body::Orphaned,
-            _ => Body::Other(input.rest()),
-        };
-        Ok(Self { header, body, verifier })
+            Ptype::RESPONSE => Self::Response(Response::parse(&mut input)?),
+            Ptype::FAULT => Self::Fault(Fault::parse(&mut input)?),
+            Ptype::SHUTDOWN => Self::Shutdown,
+            Ptype::CANCEL => Self::Cancel,
+            Ptype::ORPHANED => Self::Orphaned,
+            _ => Self::Other(input.rest()),
+        })
     }
 }
 

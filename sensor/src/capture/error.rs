@@ -227,10 +227,16 @@ mod tests {
 
     #[test]
     fn a_message_shows_the_first_bytes_of_a_stranger() {
-        let error = Fault::whole(Cause::NotACapture {
-            first: vec![0x4d, 0x5a, 0x90],
-        })
+        let error = Fault::at(
+            0,
+            Cause::NotACapture {
+                first: vec![0x4d, 0x5a, 0x90],
+            },
+        )
         .of("x.exe");
-        assert_eq!(error.to_string(), "x.exe: not a capture: it begins with 4d 5a 90");
+        assert_eq!(
+            error.to_string(),
+            "x.exe: offset 0: not a capture: it begins with 4d 5a 90"
+        );
     }
 }

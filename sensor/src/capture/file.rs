@@ -121,7 +121,7 @@ impl CaptureFile {
 
 fn open_format(window: &mut Window) -> Result<Format, Fault> {
     if window.at_end()? {
-        return Err(Fault::whole(Cause::Empty));
+        return Err(Fault::at(0, Cause::Empty));
     }
     if let Some(pcap) = Pcap::open(window)? {
         return Ok(Format::Pcap(pcap));
@@ -136,7 +136,7 @@ fn open_format(window: &mut Window) -> Result<Format, Fault> {
     }
     let first = window.peek(12);
     let first = first[..first.len().min(12)].to_vec();
-    Err(Fault::whole(Cause::NotACapture { first }))
+    Err(Fault::at(0, Cause::NotACapture { first }))
 }
 
 #[cfg(test)]
@@ -313,7 +313,7 @@ mod tests {
         let error = error.unwrap();
         assert_eq!(
             error.to_string(),
-            "test: not a capture: it begins with 4d 5a 90 00 20 61 6e 64 20 73 6f 20"
+            "test: offset 0: not a capture: it begins with 4d 5a 90 00 20 61 6e 64 20 73 6f 20"
         );
         assert_eq!(error.hint(), Some("expected pcap or pcapng, plain, .gz or .zst"));
         assert!(matches!(read(b"").1.unwrap().cause, Cause::Empty));

@@ -20,6 +20,7 @@ use crate::flow::Connection;
 use crate::rpc::{Exchange, Named};
 
 /// One of the three operations that activate.
+#[allow(clippy::enum_variant_names, reason = "the specification's names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     RemoteActivation,

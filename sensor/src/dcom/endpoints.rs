@@ -170,10 +170,10 @@ mod tests {
         }
     }
 
-    fn learned(ports: &[u16]) -> Option<Learned> {
-        Some(Learned {
+    fn learned(ports: &[u16]) -> Learned {
+        Learned {
             endpoints: ports.iter().map(|&port| end(2, port)).collect(),
-        })
+        }
     }
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -183,7 +183,7 @@ mod tests {
         let mut endpoints = Endpoints::new(&Limits::default());
         assert!(
             endpoints
-                .expect("activation", learned(&[50_000, 50_001]), CLIENT, Timestamp(0))
+                .expect("activation", Some(learned(&[50_000, 50_001])), CLIENT, Timestamp(0))
                 .is_empty()
         );
         assert_eq!(
@@ -211,8 +211,8 @@ mod tests {
             ..Limits::default()
         };
         let mut endpoints = Endpoints::new(&limits);
-        endpoints.expect("first", learned(&[1]), CLIENT, Timestamp(0));
-        endpoints.expect("second", learned(&[1]), CLIENT, Timestamp(50));
+        endpoints.expect("first", Some(learned(&[1])), CLIENT, Timestamp(0));
+        endpoints.expect("second", Some(learned(&[1])), CLIENT, Timestamp(50));
         assert_eq!(endpoints.overdue(Timestamp(99)), None);
         assert_eq!(endpoints.overdue(Timestamp(149)), Some("first"));
         assert_eq!(endpoints.overdue(Timestamp(149)), None);
@@ -227,9 +227,17 @@ mod tests {
             ..Limits::default()
         };
         let mut endpoints = Endpoints::new(&limits);
-        assert!(endpoints.expect(1, learned(&[1]), CLIENT, Timestamp(0)).is_empty());
-        assert!(endpoints.expect(2, learned(&[2]), CLIENT, Timestamp(0)).is_empty());
-        assert_eq!(endpoints.expect(3, learned(&[3]), CLIENT, Timestamp(0)), [1]);
+        assert!(
+            endpoints
+                .expect(1, Some(learned(&[1])), CLIENT, Timestamp(0))
+                .is_empty()
+        );
+        assert!(
+            endpoints
+                .expect(2, Some(learned(&[2])), CLIENT, Timestamp(0))
+                .is_empty()
+        );
+        assert_eq!(endpoints.expect(3, Some(learned(&[3])), CLIENT, Timestamp(0)), [1]);
         assert_eq!(endpoints.counters.over_limit, 1);
     }
 

@@ -151,12 +151,21 @@ pub(super) fn level_name(level: u32) -> Cow<'static, str> {
     }
 }
 
-/// Sets the result and what it means.
+/// Sets an HRESULT and what it means.
 pub(super) fn set_result(dcom: &mut Dcom, hresult: u32) {
-    dcom.hresult = Some(Hresult(hresult));
-    dcom.hresult_name = names::status(hresult).map(Cow::Borrowed);
-    // [MS-ERREF] 2.1: the top bit is the severity. Object resolver and endpoint mapper answer with plain Win32 codes.
-    let failed = hresult & 0x8000_0000 != 0 || (1..0x1_0000).contains(&hresult) && hresult != 1;
+    // [MS-ERREF] 2.1: the top bit is the severity. Older servers answer with a plain Win32 code (5); 1 is S_FALSE.
+    let failed = hresult & 0x8000_0000 != 0 || (2..0x1_0000).contains(&hresult);
+    set(dcom, hresult, failed);
+}
+
+/// Sets an `error_status_t` (C706 appendix E, [MS-DCOM] 2.2.4) and what it means: 0 is success, and nothing else is.
+pub(super) fn set_status(dcom: &mut Dcom, status: u32) {
+    set(dcom, status, status != 0);
+}
+
+fn set(dcom: &mut Dcom, result: u32, failed: bool) {
+    dcom.hresult = Some(Hresult(result));
+    dcom.hresult_name = names::status(result).map(Cow::Borrowed);
     dcom.outcome = Some(if failed { Outcome::Failed } else { Outcome::Succeeded });
 }
 

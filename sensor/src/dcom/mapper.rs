@@ -9,16 +9,18 @@ use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::SyntaxId;
 
 use super::endpoints::Learned;
-use super::exchange::{learn_endpoints, parse, record, response, set_result, unreadable};
+use super::exchange::{learn_endpoints, parse, record, response, set_status, unreadable};
 use crate::anomaly::Anomaly;
 use crate::decode::Endpoint;
 use crate::event::Dcom;
-use crate::event::dcom::{Evidence, Kind, LearnedFrom, NamedGuid, TowerRecord};
+use crate::event::dcom::{Evidence, Kind, LearnedFrom, NamedGuid, Outcome, TowerRecord};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Named};
 
 const EPT_LOOKUP: u16 = 2;
 const EPT_MAP: u16 = 3;
+/// C706 appendix E: `ept_s_not_registered`.
+const NOT_REGISTERED: u32 = 0x16c9_a0d6;
 
 /// Reads an exchange as one with the endpoint mapper, if it is a question for ports.
 pub(super) fn read(
@@ -71,7 +73,7 @@ fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> 
     };
     match parse(message, encoding, EptMapReply::parse) {
         Some(Ok((reply, _))) => {
-            set_result(&mut dcom, reply.status);
+            set_status(&mut dcom, reply.status);
             let entry = |tower| Entry {
                 tower: Some(tower),
                 ..Entry::default()
@@ -94,7 +96,11 @@ fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) 
     match parse(message, exchange.encoding, EptLookupReply::parse) {
         Some(Ok((reply, _))) => {
             dcom.evidence = Evidence::Arguments;
-            set_result(&mut dcom, reply.status);
+            set_status(&mut dcom, reply.status);
+            if reply.status == NOT_REGISTERED {
+                // How a listing in pieces ends: there is nothing more.
+                dcom.outcome = Some(Outcome::Succeeded);
+            }
             (dcom, reply.entries)
         }
         Some(Err(error)) => {

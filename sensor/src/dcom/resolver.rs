@@ -6,7 +6,7 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
-use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_result, unreadable};
+use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_status, unreadable};
 use crate::anomaly::Anomaly;
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, LearnedFrom};
@@ -135,7 +135,7 @@ fn resolution(
         }
         None => return (dcom, None),
     };
-    set_result(&mut dcom, reply.status);
+    set_status(&mut dcom, reply.status);
     let Some(bindings) = reply.bindings else {
         return (dcom, None);
     };
@@ -153,7 +153,7 @@ fn server_alive(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anom
     match parse(message, exchange.encoding, ServerAlive2Reply::parse) {
         Some(Ok((reply, _))) => {
             dcom.evidence = Evidence::Arguments;
-            set_result(&mut dcom, reply.status);
+            set_status(&mut dcom, reply.status);
             if let Some(bindings) = reply.bindings {
                 set_bindings(&mut dcom, &bindings);
             }

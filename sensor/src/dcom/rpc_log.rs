@@ -8,7 +8,7 @@ use dcom_parsers::rpce::{ContextElement, ContextResult};
 
 use crate::event::dcerpc::{DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
 use crate::event::{Dcerpc, Dcom};
-use crate::rpc::{BindKind, Bound, Exchange, Named, Reply};
+use crate::rpc::{BindKind, Bound, Exchange, Named, Refusal, Reply};
 
 const VERSION: Cow<'static, str> = Cow::Borrowed("5.0");
 
@@ -19,7 +19,8 @@ pub(super) fn bound(bound: &Bound) -> Dcerpc {
         BindKind::AlterContext => ("ALTER_CONTEXT", "ALTER_CONTEXT_RESP"),
     };
     let response = match (bound.refused, bound.answered) {
-        (Some(_), _) => "BINDNAK",
+        (Some(Refusal::Nak(_)), _) => "BINDNAK",
+        (Some(Refusal::Fault(_)), _) => "FAULT",
         (None, Some(_)) => answer,
         (None, None) => "UNREPLIED",
     };

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::{json, naming};
+use super::{BUFFER, json, naming, number};
 use crate::event::Event;
 use crate::event::record::{Column, Value, Visit};
 
@@ -23,7 +23,7 @@ impl Log {
         let file = File::create(&path).map_err(|error| naming(&path, &error))?;
         Ok(Self {
             path,
-            file: BufWriter::new(file),
+            file: BufWriter::with_capacity(BUFFER, file),
             line: Vec::new(),
         })
     }
@@ -74,7 +74,7 @@ impl<'o> Object<'o> {
         if empty {
             return;
         }
-        let (inner, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let (inner, name) = split(path);
         self.enter(inner);
         self.key(name);
         write(self.out, value);
@@ -82,22 +82,18 @@ impl<'o> Object<'o> {
 
     /// Closes and opens objects until the one at `path` is open.
     fn enter(&mut self, path: &'static str) {
-        // Nearly always the same, and nearly always short: a call to compare them costs more than the comparison.
-        if self.inner.len() == path.len() && self.inner.bytes().eq(path.bytes()) {
-            return;
-        }
-        let common = segments(self.inner)
-            .zip(segments(path))
-            .take_while(|(a, b)| a == b)
-            .count();
-        for _ in segments(self.inner).skip(common) {
+        while !lies_within(path, self.inner) {
+            self.inner = split(self.inner).0;
             self.out.push(b'}');
         }
-        for name in segments(path).skip(common) {
-            self.key(name);
+        while self.inner.len() < path.len() {
+            // Past the dot, unless the object is the first.
+            let start = self.inner.len() + usize::from(!self.inner.is_empty());
+            let length = path.bytes().skip(start).take_while(|&byte| byte != b'.').count();
+            self.key(&path[start..start + length]);
             self.out.push(b'{');
+            self.inner = &path[..start + length];
         }
-        self.inner = path;
     }
 
     fn key(&mut self, name: &str) {
@@ -114,23 +110,27 @@ impl<'o> Object<'o> {
     }
 }
 
-fn segments(path: &'static str) -> impl Iterator<Item = &'static str> {
-    path.split('.').filter(|segment| !segment.is_empty())
+/// The object in which something stands, and its name there. Paths are short: to look at each byte is the fastest.
+fn split(path: &'static str) -> (&'static str, &'static str) {
+    match path.bytes().rposition(|byte| byte == b'.') {
+        Some(dot) => (&path[..dot], &path[dot + 1..]),
+        None => ("", path),
+    }
+}
+
+/// Is `path` the object at `outer`, or one within it?
+fn lies_within(path: &str, outer: &str) -> bool {
+    // Nearly always the same, and nearly always short: a call to compare them costs more than the comparison.
+    path.len() >= outer.len()
+        && path.bytes().zip(outer.bytes()).all(|(a, b)| a == b)
+        && (path.len() == outer.len() || outer.is_empty() || path.as_bytes()[outer.len()] == b'.')
 }
 
 fn write(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Time(time) => json::display(out, format_args!("\"{time}\"")),
-        Value::Interval(interval) => {
-            // Milliseconds with three decimals, cut as Zeek's are.
-            let microseconds = interval.0 / 1_000;
-            let sign = if microseconds < 0 { "-" } else { "" };
-            let microseconds = microseconds.unsigned_abs();
-            json::display(
-                out,
-                format_args!("{sign}{}.{:03}", microseconds / 1_000, microseconds % 1_000),
-            );
-        }
+        // Milliseconds with three decimals, cut as Zeek's are.
+        Value::Interval(interval) => number::decimal(out, interval.0 / 1_000, 3),
         Value::List(elements) => json::list(out, elements, write),
         Value::Object(record) => nested(out, record),
         Value::Counters(counters) => {

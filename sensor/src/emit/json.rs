@@ -1,7 +1,8 @@
 //! JSON text, as far as eve.json and Zeek's JSON agree on it.
 
-use std::io::Write;
+use std::fmt::{self, Write};
 
+use super::number;
 use crate::event::record::{Elements, Value};
 
 /// Writes a value to the end of a line.
@@ -9,6 +10,12 @@ pub(super) type Writer = fn(&mut Vec<u8>, Value<'_>);
 
 /// Writes a string.
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+    if is_plain(text.as_bytes()) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let start = out.len();
     // Writing to memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, text);
@@ -24,27 +31,60 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Writes what prints as text: as it is, and looked at afterwards.
+fn shown(out: &mut Vec<u8>, name: &dyn fmt::Display) {
+    out.push(b'"');
+    let start = out.len();
+    display(out, format_args!("{name}"));
+    if is_plain(&out[start..]) {
+        out.push(b'"');
+    } else {
+        let written = out.split_off(start);
+        out.pop();
+        text(out, &String::from_utf8_lossy(&written));
+    }
+}
+
+/// Does it stand for itself between quotes? Nearly all that is logged does. Every byte is looked at, as that is faster
+/// than to stop at the first that does not.
+fn is_plain(text: &[u8]) -> bool {
+    let odd = |byte: u8| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+    !text.iter().fold(false, |found, &byte| found | odd(byte))
+}
+
 /// Writes what prints without quotes.
-pub(super) fn display(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
+pub(super) fn display(out: &mut Vec<u8>, what: fmt::Arguments<'_>) {
     // Writing to memory cannot fail.
-    let _ = out.write_fmt(what);
+    let _ = Bytes(out).write_fmt(what);
+}
+
+/// The end of a line, to be formatted to.
+struct Bytes<'o>(&'o mut Vec<u8>);
+
+impl Write for Bytes<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// Writes the values that have one form in JSON; times and records have not.
 pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Bool(yes) => display(out, format_args!("{yes}")),
-        Value::Uint(number) => display(out, format_args!("{number}")),
-        Value::Int(number) => display(out, format_args!("{number}")),
+        Value::Uint(number) => number::whole(out, number),
+        Value::Int(number) => number::signed(out, number),
         Value::Float(number) => {
             let _ = serde_json::to_writer(out, &number);
         }
         Value::Text(string) => text(out, string),
-        Value::Shown(shown) => {
-            let _ = serde_json::to_writer(out, &format_args!("{shown}"));
+        Value::Shown(name) => shown(out, name),
+        Value::Addr(address) => {
+            out.push(b'"');
+            number::address(out, address);
+            out.push(b'"');
         }
-        Value::Addr(address) => display(out, format_args!("\"{address}\"")),
-        Value::Port(port) => display(out, format_args!("{port}")),
+        Value::Port(port) => number::whole(out, port.into()),
         Value::Time(_)
         | Value::Interval(_)
         | Value::List(_)

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod eve;
 mod json;
+mod number;
 pub mod summary;
 pub mod zeek;
 
@@ -13,6 +14,9 @@ use std::str::FromStr;
 
 use crate::event::Event;
 use crate::time::Timestamp;
+
+/// Bytes of each log that are collected before they are written: a write costs as much as formatting several lines.
+const BUFFER: usize = 128 << 10;
 
 /// A form of log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

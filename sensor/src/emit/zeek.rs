@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{json, naming};
+use super::{BUFFER, json, naming, number};
 use crate::event::record::{Column, Elements, Interval, Value, Visit};
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
@@ -71,11 +71,13 @@ impl Logs {
             Form::Json | Form::JsonBesideTsv => json_line(event, &mut self.row),
         };
         let Some(kind) = row else { return Ok(()) };
-        if !self.open.iter().any(|log| log.kind == kind) {
+        // By path, which is a log's name: to compare all their columns costs more than the row.
+        let same = |log: &Log| log.kind.path == kind.path;
+        if !self.open.iter().any(same) {
             self.open
                 .push(Log::create(&self.folder, kind, self.form, event.meta.timestamp)?);
         }
-        let Some(log) = self.open.iter_mut().find(|log| log.kind == kind) else {
+        let Some(log) = self.open.iter_mut().find(|log| same(log)) else {
             return Ok(());
         };
         log.file.write_all(&self.row).map_err(|error| naming(&log.path, &error))
@@ -104,7 +106,7 @@ impl Log {
         let mut log = Self {
             kind,
             path,
-            file: BufWriter::new(file),
+            file: BufWriter::with_capacity(BUFFER, file),
             opened_at: None,
         };
         if form == Form::Tsv {
@@ -183,7 +185,7 @@ pub fn json_line(event: &Event, out: &mut Vec<u8>) -> Option<&'static ZeekLog> {
 
 fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
-        Value::Time(time) => out.extend_from_slice(time.seconds().as_bytes()),
+        Value::Time(time) => number::decimal(out, time.microseconds(), 6),
         Value::Interval(interval) => seconds(out, interval),
         Value::List(elements) => json::list(out, elements, json_value),
         Value::Object(record) => first_of(record, &mut |value| json_value(out, value)),
@@ -203,14 +205,14 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Unset | Value::Counters(_) | Value::EventType => out.extend_from_slice(UNSET),
         Value::Bool(true) => out.push(b'T'),
         Value::Bool(false) => out.push(b'F'),
-        Value::Uint(number) => json::display(out, format_args!("{number}")),
-        Value::Int(number) => json::display(out, format_args!("{number}")),
+        Value::Uint(number) => number::whole(out, number),
+        Value::Int(number) => number::signed(out, number),
         Value::Float(number) => json::display(out, format_args!("{number}")),
         Value::Text(string) => text(out, string, place),
         Value::Shown(name) => shown(out, name, place),
-        Value::Addr(address) => json::display(out, format_args!("{address}")),
-        Value::Port(port) => json::display(out, format_args!("{port}")),
-        Value::Time(time) => out.extend_from_slice(time.seconds().as_bytes()),
+        Value::Addr(address) => number::address(out, address),
+        Value::Port(port) => number::whole(out, port.into()),
+        Value::Time(time) => number::decimal(out, time.microseconds(), 6),
         Value::Interval(interval) => seconds(out, interval),
         Value::List(elements) => list(out, elements),
         Value::Object(record) => first_of(record, &mut |value| cell(out, value, place)),
@@ -219,13 +221,7 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
 
 /// Seconds with six decimals.
 fn seconds(out: &mut Vec<u8>, interval: Interval) {
-    let microseconds = interval.0 / 1_000;
-    let sign = if microseconds < 0 { "-" } else { "" };
-    let microseconds = microseconds.unsigned_abs();
-    json::display(
-        out,
-        format_args!("{sign}{}.{:06}", microseconds / 1_000_000, microseconds % 1_000_000),
-    );
+    number::decimal(out, interval.0 / 1_000, 6);
 }
 
 fn list(out: &mut Vec<u8>, elements: &dyn Elements) {
@@ -273,6 +269,13 @@ fn text(out: &mut Vec<u8>, text: &str, place: Place) {
         return;
     }
     let reserved = text.as_bytes() == UNSET || text.as_bytes() == EMPTY;
+    if !reserved
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\' && byte != b',')
+    {
+        return out.extend_from_slice(text.as_bytes());
+    }
     for (index, character) in text.char_indices() {
         match character {
             '\\' => out.extend_from_slice(b"\\\\"),

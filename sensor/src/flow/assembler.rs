@@ -36,28 +36,6 @@ pub struct AssemblerCounters {
     pub missing: u64,
 }
 
-impl AssemblerCounters {
-    /// Adds another's counts to these.
-    pub fn add(&mut self, other: &Self) {
-        let Self {
-            out_of_order,
-            retransmitted,
-            conflicting,
-            out_of_window,
-            over_limit,
-            gaps,
-            missing,
-        } = other;
-        self.out_of_order += out_of_order;
-        self.retransmitted += retransmitted;
-        self.conflicting += conflicting;
-        self.out_of_window += out_of_window;
-        self.over_limit += over_limit;
-        self.gaps += gaps;
-        self.missing += missing;
-    }
-}
-
 /// A segment's payload, or what of it was not there yet.
 #[derive(Debug)]
 struct Chunk {
@@ -65,11 +43,15 @@ struct Chunk {
     bytes: Vec<u8>,
 }
 
-/// Bytes held on all connections together.
-#[derive(Debug, Default)]
-pub struct Held {
-    /// How many there are.
-    pub bytes: usize,
+/// What all assemblers share: the caps, how much is held, and what was met with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// The caps.
+    pub limits: Limits,
+    /// Bytes held on all connections together.
+    pub held: usize,
+    /// What happened on the way.
+    pub counters: AssemblerCounters,
 }
 
 /// One direction of a stream. Positions are 64-bit: they count from the first byte wanted and never wrap.
@@ -103,34 +85,20 @@ impl Assembler {
     }
 
     /// Takes a segment's payload in.
-    pub fn push(
-        &mut self,
-        at: At,
-        sequence: u32,
-        payload: &[u8],
-        limits: &Limits,
-        held: &mut Held,
-        counters: &mut AssemblerCounters,
-        mut out: impl FnMut(Piece<'_>),
-    ) {
+    pub fn push(&mut self, at: At, sequence: u32, payload: &[u8], bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
-        if distance > 0 && distance.unsigned_abs() > limits.window {
-            counters.out_of_window += 1;
+        if distance > 0 && distance.unsigned_abs() > bounds.limits.window {
+            bounds.counters.out_of_window += 1;
             self.strays += 1;
             if self.strays < MAX_STRAYS {
                 return;
             }
-            self.give_up_to(
-                self.position + u64::from(distance.unsigned_abs()),
-                held,
-                counters,
-                &mut out,
-            );
+            self.give_up_to(self.position + u64::from(distance.unsigned_abs()), bounds, &mut out);
         }
         self.strays = 0;
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
         let (start, payload) = if distance < 0 {
-            counters.retransmitted += 1;
+            bounds.counters.retransmitted += 1;
             let known = usize::try_from(distance.unsigned_abs()).unwrap_or(usize::MAX);
             (self.position, payload.get(known..).unwrap_or_default())
         } else {
@@ -144,88 +112,64 @@ impl Assembler {
             return;
         }
         if start > self.position {
-            counters.out_of_order += 1;
+            bounds.counters.out_of_order += 1;
         }
-        self.store(at, start, payload, held, counters);
-        self.drain(held, &mut out);
-        while self.held > limits.reassembly_per_side || (held.bytes > limits.reassembly_total && self.held > 0) {
-            counters.over_limit += 1;
-            self.skip_hole(held, counters, &mut out);
+        self.store(at, start, payload, bounds);
+        self.drain(bounds, &mut out);
+        while self.held > bounds.limits.reassembly_per_side
+            || (bounds.held > bounds.limits.reassembly_total && self.held > 0)
+        {
+            bounds.counters.over_limit += 1;
+            self.skip_hole(bounds, &mut out);
         }
     }
 
     /// The peer acknowledges everything before this sequence number: what of it was not seen will not come.
-    pub fn acknowledged(
-        &mut self,
-        acknowledgement: u32,
-        limits: &Limits,
-        held: &mut Held,
-        counters: &mut AssemblerCounters,
-        mut out: impl FnMut(Piece<'_>),
-    ) {
+    pub fn acknowledged(&mut self, acknowledgement: u32, bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
         let ahead = acknowledgement.wrapping_sub(self.sequence).cast_signed();
-        if ahead > 0 && ahead.unsigned_abs() <= limits.window {
-            self.give_up_to(
-                self.position + u64::from(ahead.unsigned_abs()),
-                held,
-                counters,
-                &mut out,
-            );
+        if ahead > 0 && ahead.unsigned_abs() <= bounds.limits.window {
+            self.give_up_to(self.position + u64::from(ahead.unsigned_abs()), bounds, &mut out);
         }
     }
 
     /// The bytes from `from` to `until` were never captured. Declared when their turn has come.
-    pub fn cut(
-        &mut self,
-        from: u32,
-        until: u32,
-        limits: &Limits,
-        held: &mut Held,
-        counters: &mut AssemblerCounters,
-        out: impl FnMut(Piece<'_>),
-    ) {
+    pub fn cut(&mut self, from: u32, until: u32, bounds: &mut Bounds, out: impl FnMut(Piece<'_>)) {
         if from == self.sequence {
-            self.acknowledged(until, limits, held, counters, out);
+            self.acknowledged(until, bounds, out);
         }
     }
 
     /// Nothing more will come: deliver what is held, declaring the holes before it.
-    pub fn finish(&mut self, held: &mut Held, counters: &mut AssemblerCounters, mut out: impl FnMut(Piece<'_>)) {
+    pub fn finish(&mut self, bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
         while !self.early.is_empty() {
-            self.skip_hole(held, counters, &mut out);
+            self.skip_hole(bounds, &mut out);
         }
     }
 
     /// Declares every hole before `until` missing and delivers what stands between them.
-    fn give_up_to(
-        &mut self,
-        until: u64,
-        held: &mut Held,
-        counters: &mut AssemblerCounters,
-        out: &mut impl FnMut(Piece<'_>),
-    ) {
+    fn give_up_to(&mut self, until: u64, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
         while self.position < until {
             let next = self
                 .early
                 .first_key_value()
                 .map_or(until, |(&start, _)| start.min(until));
-            self.gap(next - self.position, counters, out);
-            self.drain(held, out);
+            self.gap(next - self.position, bounds, out);
+            self.drain(bounds, out);
         }
     }
 
     /// Declares the first hole missing and delivers what stands behind it.
-    fn skip_hole(&mut self, held: &mut Held, counters: &mut AssemblerCounters, out: &mut impl FnMut(Piece<'_>)) {
+    fn skip_hole(&mut self, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
         if let Some((&start, _)) = self.early.first_key_value() {
-            self.gap(start - self.position, counters, out);
-            self.drain(held, out);
+            self.gap(start - self.position, bounds, out);
+            self.drain(bounds, out);
         }
     }
 
-    fn gap(&mut self, bytes: u64, counters: &mut AssemblerCounters, out: &mut impl FnMut(Piece<'_>)) {
+    fn gap(&mut self, bytes: u64, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
         if bytes > 0 {
-            counters.gaps += 1;
-            counters.missing += bytes;
+            bounds.counters.gaps += 1;
+            bounds.counters.missing += bytes;
             self.advance(bytes);
             out(Piece::Gap(bytes));
         }
@@ -245,20 +189,20 @@ impl Assembler {
     }
 
     /// Delivers the held chunks that have become due.
-    fn drain(&mut self, held: &mut Held, out: &mut impl FnMut(Piece<'_>)) {
+    fn drain(&mut self, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
         while let Some(entry) = self.early.first_entry() {
             if *entry.key() != self.position {
                 break;
             }
             let chunk = entry.remove();
             self.held -= chunk.bytes.len();
-            held.bytes -= chunk.bytes.len();
+            bounds.held -= chunk.bytes.len();
             self.deliver(chunk.at, &chunk.bytes, out);
         }
     }
 
     /// Keeps those parts of `payload` that are not held yet.
-    fn store(&mut self, at: At, start: u64, payload: &[u8], held: &mut Held, counters: &mut AssemblerCounters) {
+    fn store(&mut self, at: At, start: u64, payload: &[u8], bounds: &mut Bounds) {
         let end = start + payload.len() as u64;
         let mut cursor = start;
         let mut fresh = Vec::new();
@@ -268,10 +212,10 @@ impl Assembler {
             if chunk_end <= start {
                 continue;
             }
-            counters.retransmitted += 1;
+            bounds.counters.retransmitted += 1;
             let (from, to) = (position.max(start), chunk_end.min(end));
             if slice(payload, start, from, to) != slice(&chunk.bytes, position, from, to) {
-                counters.conflicting += 1;
+                bounds.counters.conflicting += 1;
             }
             fresh.push((cursor, position.max(cursor)));
             cursor = cursor.max(chunk_end);
@@ -280,7 +224,7 @@ impl Assembler {
         for (from, to) in fresh.into_iter().filter(|(from, to)| from < to) {
             let bytes = slice(payload, start, from, to).to_vec();
             self.held += bytes.len();
-            held.bytes += bytes.len();
+            bounds.held += bytes.len();
             self.early.insert(from, Chunk { at, bytes });
         }
     }
@@ -308,9 +252,7 @@ mod tests {
 
     struct Rig {
         assembler: Assembler,
-        limits: Limits,
-        held: Held,
-        counters: AssemblerCounters,
+        bounds: Bounds,
         out: Stream,
     }
 
@@ -318,49 +260,36 @@ mod tests {
         fn new(sequence: u32) -> Self {
             Self {
                 assembler: Assembler::new(sequence),
-                limits: Limits {
-                    reassembly_per_side: 1 << 16,
-                    ..Limits::default()
+                bounds: Bounds {
+                    limits: Limits {
+                        reassembly_per_side: 1 << 16,
+                        ..Limits::default()
+                    },
+                    ..Bounds::default()
                 },
-                held: Held::default(),
-                counters: AssemblerCounters::default(),
                 out: Vec::new(),
             }
         }
 
         fn push(&mut self, sequence: u32, payload: &[u8]) {
             let Self {
-                assembler,
-                limits,
-                held,
-                counters,
-                out,
+                assembler, bounds, out, ..
             } = self;
-            assembler.push(At::default(), sequence, payload, limits, held, counters, |piece| {
-                collect(out, piece)
-            });
+            assembler.push(At::default(), sequence, payload, bounds, |piece| collect(out, piece));
         }
 
         fn acknowledged(&mut self, acknowledgement: u32) {
             let Self {
-                assembler,
-                limits,
-                held,
-                counters,
-                out,
+                assembler, bounds, out, ..
             } = self;
-            assembler.acknowledged(acknowledgement, limits, held, counters, |piece| collect(out, piece));
+            assembler.acknowledged(acknowledgement, bounds, |piece| collect(out, piece));
         }
 
         fn finish(&mut self) {
             let Self {
-                assembler,
-                held,
-                counters,
-                out,
-                ..
+                assembler, bounds, out, ..
             } = self;
-            assembler.finish(held, counters, |piece| collect(out, piece));
+            assembler.finish(bounds, |piece| collect(out, piece));
         }
     }
 
@@ -382,7 +311,7 @@ mod tests {
         rig.push(u32::MAX - 2, b"abc");
         rig.push(0, b"def");
         assert_eq!(text(&rig.out), "abcdefhi");
-        assert_eq!((rig.counters.out_of_order, rig.held.bytes), (1, 0));
+        assert_eq!((rig.bounds.counters.out_of_order, rig.bounds.held), (1, 0));
     }
 
     #[test]
@@ -392,7 +321,7 @@ mod tests {
         rig.push(1, b"XYZ");
         rig.push(0, b"abcdef");
         assert_eq!(text(&rig.out), "aXcdef");
-        assert_eq!(rig.counters.conflicting, 2);
+        assert_eq!(rig.bounds.counters.conflicting, 2);
     }
 
     #[test]
@@ -403,7 +332,7 @@ mod tests {
         rig.acknowledged(108);
         assert_eq!(text(&rig.out), "____efgh");
         rig.push(100, b"abcd");
-        assert_eq!((text(&rig.out).as_str(), rig.counters.missing), ("____efgh", 4));
+        assert_eq!((text(&rig.out).as_str(), rig.bounds.counters.missing), ("____efgh", 4));
     }
 
     #[test]
@@ -422,22 +351,22 @@ mod tests {
         let mut rig = Rig::new(0);
         for index in 0..100_u32 {
             rig.push(1000 + index * 2000, &[7; 1000]);
-            assert!(rig.held.bytes <= rig.limits.reassembly_per_side);
+            assert!(rig.bounds.held <= rig.bounds.limits.reassembly_per_side);
         }
-        assert!(rig.counters.over_limit > 0);
+        assert!(rig.bounds.counters.over_limit > 0);
         rig.finish();
-        assert_eq!((rig.held.bytes, rig.counters.missing), (0, 100_000));
+        assert_eq!((rig.bounds.held, rig.bounds.counters.missing), (0, 100_000));
     }
 
     #[test]
     fn a_far_jump_is_believed_only_when_it_persists() {
         let mut rig = Rig::new(0);
         rig.push(1 << 30, b"stray");
-        assert_eq!((rig.out.len(), rig.counters.out_of_window), (0, 1));
+        assert_eq!((rig.out.len(), rig.bounds.counters.out_of_window), (0, 1));
         for index in 0..16 {
             rig.push((1 << 30) + index, b"x");
         }
-        assert!(rig.counters.gaps == 1 && rig.out.last() == Some(&Some(b'x')));
+        assert!(rig.bounds.counters.gaps == 1 && rig.out.last() == Some(&Some(b'x')));
     }
 
     proptest! {
@@ -465,9 +394,9 @@ mod tests {
             }
             rig.finish();
             prop_assert_eq!(&rig.out[..], &model[..highest]);
-            prop_assert_eq!(rig.held.bytes, 0);
+            prop_assert_eq!(rig.bounds.held, 0);
             prop_assert_eq!(rig.assembler.held(), 0);
-            prop_assert_eq!(rig.counters.missing as usize, model[..highest].iter().filter(|b| b.is_none()).count());
+            prop_assert_eq!(usize::try_from(rig.bounds.counters.missing).unwrap(), model[..highest].iter().filter(|b| b.is_none()).count());
         }
     }
 }

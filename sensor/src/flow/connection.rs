@@ -36,7 +36,7 @@ const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 const TCP: u8 = 6;
 
 impl Connection {
-    pub(super) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
+    pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
         let Sides { client, server } = ends;
         let digest = digest(client, server, opened);
         let (uid, flow_id) = names(&digest);

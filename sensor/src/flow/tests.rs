@@ -90,7 +90,7 @@ impl Rig {
     fn finish(mut self) -> Vec<String> {
         let lines = &mut self.lines;
         self.flows.finish(&mut |output| lines.push(line(&output)));
-        assert_eq!(self.flows.shared.held.bytes, 0, "bytes are still held");
+        assert_eq!(self.flows.shared.bounds.held, 0, "bytes are still held");
         self.lines
     }
 }

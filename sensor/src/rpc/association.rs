@@ -4,23 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
-use dcom_parsers::input::ByteOrder;
-use dcom_parsers::rpce::{
-    Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, RejectReason, Request, Response, SecTrailer,
-};
-use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
+use dcom_parsers::ndr::Encoding;
+use dcom_parsers::rpce::{Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, Request, Response, SecTrailer};
+use dcom_parsers::security::{AuthLevel, Claims};
 
 use super::contexts::{Context, Contexts};
+use super::fragments::{Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::interest;
-use super::{AuthState, BindKind, Bound, Exchange, Message, Named, Reply, RpcBody, RpcCounters, RpcEvent, Stub};
+use super::logins::Logins;
+use super::{AuthState, BindKind, Bound, Exchange, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent, Stub};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Connection, Side, Sides, StreamEvent};
-use crate::limits::Limits;
 
-/// Security contexts of one connection that are told apart.
-const MAX_LOGINS: usize = 16;
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
 
@@ -34,20 +31,12 @@ pub struct Association {
     offers: BTreeMap<u32, (At, BindKind)>,
     bind_seen: bool,
     secondary_address: Option<Arc<str>>,
-    logins: BTreeMap<u32, Login>,
-    latest_login: u32,
+    logins: Logins,
     calls: BTreeMap<u32, Call>,
     /// Bytes of stubs in `calls`.
     kept: usize,
     bytes_missing: u64,
     anomalies: u32,
-}
-
-/// One security context.
-#[derive(Debug)]
-struct Login {
-    state: AuthState,
-    claims: Arc<Claims>,
 }
 
 /// A call on its way.
@@ -56,7 +45,7 @@ struct Call {
     opnum: u16,
     context_id: u16,
     interface: Named,
-    encoding: Option<dcom_parsers::ndr::Encoding>,
+    encoding: Option<Encoding>,
     object: Option<Guid>,
     flags: PfcFlags,
     is_read: bool,
@@ -66,75 +55,17 @@ struct Call {
     claims: Arc<Claims>,
 }
 
-/// Fragments being joined.
-#[derive(Debug, Default)]
-struct Joined {
-    message: Message,
-    /// Was the last fragment seen?
-    ended: bool,
-}
-
-/// What one PDU of a message brings.
-struct Fragment<'a> {
-    at: At,
-    header: CommonHeader,
-    stub: &'a [u8],
-    sealed: bool,
-}
-
-impl Joined {
-    /// Adds a fragment. `room` is how many more bytes of stub may be kept; gives how many more are kept now.
-    fn add(&mut self, fragment: &Fragment<'_>, is_read: bool, room: usize, counters: &mut RpcCounters) -> usize {
-        let message = &mut self.message;
-        let first = message.fragments == 0;
-        message.at = fragment.at;
-        message.fragments += 1;
-        message.stub_length += fragment.stub.len() as u64;
-        message.order = fragment.header.order;
-        self.ended |= fragment.header.flags.contains(PfcFlags::LAST_FRAG);
-        if first {
-            message.stub = match (fragment.sealed, fragment.header.flags.contains(PfcFlags::FIRST_FRAG)) {
-                (true, _) => Stub::Sealed,
-                (false, false) => Stub::Incomplete,
-                (false, true) if is_read => Stub::Whole(Vec::new()),
-                (false, true) => Stub::NotKept,
-            };
-        }
-        if fragment.sealed {
-            message.stub = Stub::Sealed;
-        }
-        let Stub::Whole(stub) = &mut message.stub else { return 0 };
-        if fragment.stub.len() > room {
-            counters.over_limit += 1;
-            message.stub = Stub::NotKept;
-            return 0;
-        }
-        stub.extend_from_slice(fragment.stub);
-        fragment.stub.len()
-    }
-
+impl Call {
+    /// Bytes of stubs in it.
     fn kept(&self) -> usize {
-        if let Stub::Whole(stub) = &self.message.stub {
-            stub.len()
-        } else {
-            0
-        }
-    }
-
-    /// A message that ended early is not whole.
-    fn finish(mut self) -> Message {
-        if !self.ended && matches!(self.message.stub, Stub::Whole(_)) {
-            self.message.stub = Stub::Incomplete;
-        }
-        self.message
+        self.request.kept() + self.reply.as_ref().map_or(0, Joined::kept)
     }
 }
 
 /// What a PDU is handled with.
 struct Handling<'a> {
     connection: &'a Arc<Connection>,
-    limits: &'a Limits,
-    counters: &'a mut RpcCounters,
+    bounds: &'a mut RpcBounds,
     out: &'a mut dyn FnMut(RpcEvent),
 }
 
@@ -153,14 +84,12 @@ impl Association {
         &mut self,
         connection: &Arc<Connection>,
         event: StreamEvent<'_>,
-        limits: &Limits,
-        counters: &mut RpcCounters,
+        bounds: &mut RpcBounds,
         out: &mut dyn FnMut(RpcEvent),
     ) {
         let mut handling = Handling {
             connection,
-            limits,
-            counters,
+            bounds,
             out,
         };
         if !self.opened {
@@ -169,40 +98,58 @@ impl Association {
         }
         match event {
             StreamEvent::Data { at, side, bytes } => {
-                let mut framer = std::mem::take(&mut self.framers[side]);
-                framer.data(at, bytes, &mut |framed| self.framed(side, framed, &mut handling));
-                self.framers[side] = framer;
+                self.frame(side, &mut handling, |framer, out| framer.data(at, bytes, out));
                 self.give_up_old_calls(at, &mut handling);
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
-                let mut framer = std::mem::take(&mut self.framers[side]);
-                framer.gap(bytes, &mut |framed| self.framed(side, framed, &mut handling));
-                self.framers[side] = framer;
+                if side == Side::Client {
+                    self.contexts.doubt();
+                }
+                self.frame(side, &mut handling, |framer, out| framer.gap(bytes, out));
             }
             StreamEvent::Closed => self.close(&mut handling),
         }
     }
 
+    /// Runs one of a side's framer's operations and handles what comes out.
+    fn frame(
+        &mut self,
+        side: Side,
+        handling: &mut Handling<'_>,
+        operation: impl FnOnce(&mut Framer, &mut dyn FnMut(Framed<'_>)),
+    ) {
+        let mut framer = std::mem::take(&mut self.framers[side]);
+        handling.bounds.held -= framer.held();
+        operation(&mut framer, &mut |framed| self.framed(side, framed, handling));
+        handling.bounds.held += framer.held();
+        if handling.bounds.held > handling.bounds.limits.rpc_total && framer.held() > 0 {
+            handling.bounds.counters.over_limit += 1;
+            handling.bounds.held -= framer.held();
+            framer.give_up(&mut |framed| self.framed(side, framed, handling));
+        }
+        self.framers[side] = framer;
+    }
+
     fn framed(&mut self, side: Side, framed: Framed<'_>, handling: &mut Handling<'_>) {
         match framed {
             Framed::Pdu(at, header, bytes) => {
-                handling.counters.pdus += 1;
+                handling.bounds.counters.pdus += 1;
                 match Pdu::parse(bytes) {
                     Ok(pdu) => self.pdu(at, &pdu, handling),
                     Err(error) => {
-                        handling.counters.malformed += 1;
-                        self.damaged(header);
+                        handling.bounds.counters.malformed += 1;
+                        self.damaged(header, handling.bounds);
                         self.odd(at, "malformed_pdu", error.to_string(), handling);
                     }
                 }
             }
             Framed::Damaged(header) => {
-                handling.counters.damaged += 1;
-                self.damaged(header);
+                handling.bounds.counters.damaged += 1;
+                self.damaged(header, handling.bounds);
             }
             Framed::Junk(at) => {
-                handling.counters.junk += 1;
+                handling.bounds.counters.junk += 1;
                 self.odd(
                     at,
                     "no_pdu_where_one_starts",
@@ -214,17 +161,32 @@ impl Association {
     }
 
     /// A fragment of this call is lost: what is joined cannot be whole.
-    fn damaged(&mut self, header: CommonHeader) {
+    fn damaged(&mut self, header: CommonHeader, bounds: &mut RpcBounds) {
         let Some(call) = self.calls.get_mut(&header.call_id) else {
             return;
         };
+        let before = call.kept();
         let joined = match header.ptype.sent_by_client() {
             Some(true) => &mut call.request,
             _ => call.reply.get_or_insert_default(),
         };
-        self.kept = self.kept.saturating_sub(joined.kept());
         joined.message.stub = Stub::Incomplete;
         joined.message.fragments += 1;
+        let after = call.kept();
+        self.account(before, after, bounds);
+    }
+
+    /// Bytes of stubs are kept, or let go.
+    fn account(&mut self, before: usize, after: usize, bounds: &mut RpcBounds) {
+        self.kept = self.kept + after - before;
+        bounds.held = bounds.held + after - before;
+    }
+
+    /// Takes a call out of those that wait.
+    fn take_call(&mut self, call_id: u32, bounds: &mut RpcBounds) -> Option<Call> {
+        let call = self.calls.remove(&call_id)?;
+        self.account(call.kept(), 0, bounds);
+        Some(call)
     }
 
     fn odd(&mut self, at: At, name: &'static str, detail: String, handling: &mut Handling<'_>) {
@@ -247,7 +209,7 @@ impl Association {
             Body::AlterContext(bind) => self.offer(at, header, BindKind::AlterContext, bind, handling),
             Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
             Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
-            Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(nak.reason), handling),
+            Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(Refusal::Nak(nak.reason)), handling),
             Body::Request(request) => {
                 let fragment = Fragment {
                     at,
@@ -273,32 +235,16 @@ impl Association {
 
     /// Takes note of who logs in. Signatures on calls say nothing.
     fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
-        if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
-            return;
-        }
-        let state = AuthState {
-            service: AuthService(verifier.auth_type),
-            level: AuthLevel(verifier.auth_level),
-        };
-        let id = verifier.auth_context_id;
-        if self.logins.len() >= MAX_LOGINS && !self.logins.contains_key(&id) {
-            self.logins.pop_first();
-        }
-        let login = self.logins.entry(id).or_insert_with(|| Login {
-            state,
-            claims: Arc::default(),
-        });
-        login.state = state;
-        self.latest_login = id;
-        match security::read(state.service, verifier.auth_value) {
-            Ok(claims) => Arc::make_mut(&mut login.claims).merge(claims),
-            Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
+        let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
+        if !is_call && let Err(error) = self.logins.learn(verifier) {
+            self.odd(at, "malformed_token", error.to_string(), handling);
         }
     }
 
     fn offer(&mut self, at: At, header: CommonHeader, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
         self.bind_seen |= kind == BindKind::Bind;
-        self.contexts.offer(header.call_id, bind, handling.limits.contexts);
+        self.contexts
+            .offer(header.call_id, bind, handling.bounds.limits.contexts);
         self.offers.insert(header.call_id, (at, kind));
         let waiting = self.contexts.waiting();
         self.offers.retain(|call_id, _| waiting.contains(call_id));
@@ -321,7 +267,7 @@ impl Association {
         })));
     }
 
-    fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<RejectReason>, handling: &mut Handling<'_>) {
+    fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<Refusal>, handling: &mut Handling<'_>) {
         let offer = self.offers.remove(&call_id);
         let contexts = self
             .contexts
@@ -348,32 +294,28 @@ impl Association {
         verifier: Option<SecTrailer<'_>>,
         handling: &mut Handling<'_>,
     ) {
-        handling.counters.sealed += u64::from(fragment.sealed);
+        handling.bounds.counters.sealed += u64::from(fragment.sealed);
         let call_id = fragment.header.call_id;
         let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
-        if again && let Some(call) = self.calls.remove(&call_id) {
+        if again && let Some(call) = self.take_call(call_id, handling.bounds) {
             // The id is used again: the earlier call will not be answered any more.
             self.give_up(call_id, call, handling);
         }
         if !self.calls.contains_key(&call_id) {
-            if self.calls.len() >= handling.limits.calls
+            if self.calls.len() >= handling.bounds.limits.calls
                 && let Some((&oldest, _)) = self.calls.iter().min_by_key(|(_, call)| call.request.message.at.frame)
-                && let Some(call) = self.calls.remove(&oldest)
+                && let Some(call) = self.take_call(oldest, handling.bounds)
             {
                 self.give_up(oldest, call, handling);
             }
             let call = self.open_call(fragment, request, verifier);
             self.calls.insert(call_id, call);
         }
-        let room = self.room(handling.limits);
-        let Some(call) = self.calls.get_mut(&call_id) else {
-            return;
-        };
-        let room = room.min(handling.limits.stub.saturating_sub(call.request.kept()));
-        self.kept += call.request.add(fragment, call.is_read, room, handling.counters);
-        if call.request.ended
-            && call.flags.contains(PfcFlags::MAYBE)
-            && let Some(call) = self.calls.remove(&call_id)
+        let ended = self.join(fragment, Side::Client, handling.bounds);
+        let wants_no_answer = |call: &Call| call.flags.contains(PfcFlags::MAYBE);
+        if ended
+            && self.calls.get(&call_id).is_some_and(wants_no_answer)
+            && let Some(call) = self.take_call(call_id, handling.bounds)
         {
             self.close_call(call_id, call, Reply::NotWanted, handling);
         }
@@ -387,7 +329,7 @@ impl Association {
             Some(Context::Refused) => (Named::Refused, None),
             None => (Named::Unseen, None),
         };
-        let (auth, claims) = self.login(verifier);
+        let (auth, claims) = self.logins.vouch(verifier, self.bind_seen);
         Call {
             opnum: request.opnum,
             context_id: request.context_id,
@@ -403,48 +345,38 @@ impl Association {
         }
     }
 
-    /// Who vouches for a call with this verifier, or without one.
-    fn login(&self, verifier: Option<SecTrailer<'_>>) -> (Option<AuthState>, Arc<Claims>) {
-        let id = verifier.map_or(self.latest_login, |verifier| verifier.auth_context_id);
-        let login = self.logins.get(&id);
-        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
-        let none = AuthState {
-            service: AuthService::NONE,
-            level: AuthLevel::NONE,
-        };
-        let state = match (verifier, login) {
-            (Some(verifier), _) => Some(AuthState {
-                service: AuthService(verifier.auth_type),
-                level: AuthLevel(verifier.auth_level),
-            }),
-            // Without a verifier of its own a call has what the login gives: no more than that someone logged in.
-            (None, Some(login)) => Some(AuthState {
-                service: login.state.service,
-                level: login.state.level.min(AuthLevel::CONNECT),
-            }),
-            (None, None) => self.bind_seen.then_some(none),
-        };
-        (state, claims)
-    }
-
     fn response(&mut self, fragment: &Fragment<'_>, response: &Response<'_>, handling: &mut Handling<'_>) {
-        handling.counters.sealed += u64::from(fragment.sealed);
+        handling.bounds.counters.sealed += u64::from(fragment.sealed);
         let call_id = fragment.header.call_id;
-        let room = self.room(handling.limits);
-        let Some(call) = self.calls.get_mut(&call_id) else {
+        if !self.calls.contains_key(&call_id) {
             self.unasked(fragment, response.context_id, handling);
-            return;
-        };
-        let reply = call.reply.get_or_insert_default();
-        let room = room.min(handling.limits.stub.saturating_sub(reply.kept()));
-        self.kept += reply.add(fragment, call.is_read, room, handling.counters);
-        if reply.ended
-            && let Some(mut call) = self.calls.remove(&call_id)
+        } else if self.join(fragment, Side::Server, handling.bounds)
+            && let Some(mut call) = self.take_call(call_id, handling.bounds)
         {
             let reply = call.reply.take().unwrap_or_default();
-            self.kept = self.kept.saturating_sub(reply.kept());
             self.close_call(call_id, call, Reply::Response(reply.finish()), handling);
         }
+    }
+
+    /// Joins a fragment to its call. True when it was the last one of that side.
+    fn join(&mut self, fragment: &Fragment<'_>, side: Side, bounds: &mut RpcBounds) -> bool {
+        let room = bounds.limits.stubs_per_connection.saturating_sub(self.kept);
+        let room = room.min(bounds.limits.rpc_total.saturating_sub(bounds.held));
+        let Some(call) = self.calls.get_mut(&fragment.header.call_id) else {
+            return false;
+        };
+        let before = call.kept();
+        let is_read = call.is_read;
+        let joined = match side {
+            Side::Client => &mut call.request,
+            Side::Server => call.reply.get_or_insert_default(),
+        };
+        let room = room.min(bounds.limits.stub.saturating_sub(joined.kept()));
+        joined.add(fragment, is_read, room, &mut bounds.counters);
+        let ended = joined.ended;
+        let after = call.kept();
+        self.account(before, after, bounds);
+        ended
     }
 
     /// An answer to a request that was not seen. Told once, at its last fragment.
@@ -452,24 +384,26 @@ impl Association {
         if !fragment.header.flags.contains(PfcFlags::LAST_FRAG) {
             return;
         }
-        handling.counters.unasked += 1;
+        handling.bounds.counters.unasked += 1;
         let mut joined = Joined::default();
-        joined.add(fragment, false, 0, handling.counters);
+        joined.add(fragment, false, 0, &mut handling.bounds.counters);
         let mut exchange = self.exchange(fragment.header.call_id, Reply::Response(joined.finish()));
         exchange.context_id = context_id;
         handling.say(RpcBody::Exchange(Box::new(exchange)));
     }
 
     fn fault(&mut self, at: At, call_id: u32, fault: &Fault<'_>, handling: &mut Handling<'_>) {
-        handling.counters.faults += 1;
+        handling.bounds.counters.faults += 1;
         let reply = Reply::Fault {
             at,
             status: fault.status,
         };
-        if let Some(call) = self.calls.remove(&call_id) {
+        if let Some(call) = self.take_call(call_id, handling.bounds) {
             self.close_call(call_id, call, reply, handling);
+        } else if self.offers.contains_key(&call_id) {
+            self.refuse(Some(at), call_id, Some(Refusal::Fault(fault.status)), handling);
         } else {
-            handling.counters.unasked += 1;
+            handling.bounds.counters.unasked += 1;
             let mut exchange = self.exchange(call_id, reply);
             exchange.context_id = fault.context_id;
             handling.say(RpcBody::Exchange(Box::new(exchange)));
@@ -478,7 +412,7 @@ impl Association {
 
     /// An exchange without a request.
     fn exchange(&self, call_id: u32, reply: Reply) -> Exchange {
-        let (auth, claims) = self.login(None);
+        let (auth, claims) = self.logins.vouch(None, self.bind_seen);
         Exchange {
             call_id,
             opnum: None,
@@ -498,11 +432,10 @@ impl Association {
     fn give_up(&mut self, call_id: u32, mut call: Call, handling: &mut Handling<'_>) {
         // An answer that began is an answer, though not a whole one.
         let reply = call.reply.take();
-        self.kept = self.kept.saturating_sub(reply.as_ref().map_or(0, Joined::kept));
         let reply = match reply {
             Some(reply) if reply.message.fragments > 0 => Reply::Response(reply.finish()),
             _ => {
-                handling.counters.unanswered += 1;
+                handling.bounds.counters.unanswered += 1;
                 Reply::Unanswered
             }
         };
@@ -510,8 +443,7 @@ impl Association {
     }
 
     fn close_call(&mut self, call_id: u32, call: Call, reply: Reply, handling: &mut Handling<'_>) {
-        handling.counters.calls += 1;
-        self.kept = self.kept.saturating_sub(call.request.kept());
+        handling.bounds.counters.calls += 1;
         let exchange = Exchange {
             opnum: Some(call.opnum),
             context_id: call.context_id,
@@ -526,13 +458,8 @@ impl Association {
         handling.say(RpcBody::Exchange(Box::new(exchange)));
     }
 
-    /// How many more bytes of stubs may be kept on this connection.
-    fn room(&self, limits: &Limits) -> usize {
-        limits.stubs_per_connection.saturating_sub(self.kept)
-    }
-
     fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
-        let too_old = |call: &Call| at.time.since(call.request.message.at.time) > handling.limits.answer;
+        let too_old = |call: &Call| at.time.since(call.request.message.at.time) > handling.bounds.limits.answer;
         let old: Vec<u32> = self
             .calls
             .iter()
@@ -540,7 +467,7 @@ impl Association {
             .map(|(&id, _)| id)
             .collect();
         for call_id in old {
-            if let Some(call) = self.calls.remove(&call_id) {
+            if let Some(call) = self.take_call(call_id, handling.bounds) {
                 self.give_up(call_id, call, handling);
             }
         }
@@ -551,22 +478,20 @@ impl Association {
         for call_id in self.contexts.waiting() {
             self.refuse(None, call_id, None, handling);
         }
-        let mut calls: Vec<_> = std::mem::take(&mut self.calls).into_iter().collect();
-        calls.sort_by_key(|(_, call)| (call.request.message.at.input, call.request.message.at.frame));
-        for (call_id, call) in calls {
-            self.give_up(call_id, call, handling);
+        let mut calls: Vec<_> = self
+            .calls
+            .iter()
+            .map(|(&id, call)| (call.request.message.at, id))
+            .collect();
+        calls.sort_by_key(|(at, _)| (at.input, at.frame));
+        for (_, call_id) in calls {
+            if let Some(call) = self.take_call(call_id, handling.bounds) {
+                self.give_up(call_id, call, handling);
+            }
+        }
+        for side in [Side::Client, Side::Server] {
+            handling.bounds.held -= std::mem::take(&mut self.framers[side]).held();
         }
         handling.say(RpcBody::Closed);
-    }
-}
-
-/// Messages without a byte order of their own are never read.
-impl Message {
-    /// The stub, when it is whole and in clear.
-    pub fn readable(&self) -> Option<(&[u8], ByteOrder)> {
-        match &self.stub {
-            Stub::Whole(stub) => Some((stub, self.order)),
-            _ => None,
-        }
     }
 }

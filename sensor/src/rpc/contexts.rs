@@ -100,6 +100,11 @@ impl Contexts {
         offer
     }
 
+    /// Bytes of the client are lost, perhaps an offer among them: what was refused may mean something else by now.
+    pub(super) fn doubt(&mut self) {
+        self.table.retain(|_, context| *context != Context::Refused);
+    }
+
     /// The call ids of the offers that wait.
     pub(super) fn waiting(&self) -> Vec<u32> {
         self.offers.keys().copied().collect()
@@ -210,6 +215,16 @@ mod tests {
         );
         contexts.withdraw(1);
         assert_eq!(contexts.resolve(0), Some(Context::Refused));
+    }
+
+    #[test]
+    fn after_a_loss_a_refused_id_is_unknown_and_an_accepted_one_is_kept() {
+        let mut contexts = Contexts::default();
+        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, FEATURES)]), 100);
+        contexts.answer(1, &ack(&[(0, NDR20), (3, FEATURES)]));
+        contexts.doubt();
+        assert_eq!(contexts.resolve(1), None);
+        assert!(matches!(contexts.resolve(0), Some(Context::Accepted(..))));
     }
 
     #[test]

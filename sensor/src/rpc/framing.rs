@@ -45,7 +45,7 @@ impl Default for Framer {
 
 impl Framer {
     /// Takes the next bytes of the stream in.
-    pub(super) fn data(&mut self, at: At, mut bytes: &[u8], out: &mut impl FnMut(Framed<'_>)) {
+    pub(super) fn data(&mut self, at: At, mut bytes: &[u8], out: &mut dyn FnMut(Framed<'_>)) {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Skipping(left) => {
@@ -72,7 +72,7 @@ impl Framer {
     }
 
     /// So many bytes of the stream will never come.
-    pub(super) fn gap(&mut self, bytes: u64, out: &mut impl FnMut(Framed<'_>)) {
+    pub(super) fn gap(&mut self, bytes: u64, out: &mut dyn FnMut(Framed<'_>)) {
         match self.state {
             State::Skipping(left) if bytes <= left => self.skip(left, bytes),
             State::Aligned => {
@@ -93,6 +93,22 @@ impl Framer {
         }
     }
 
+    /// Bytes of an unfinished PDU.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Gives the unfinished PDU up, to save memory; the stream goes on behind it.
+    pub(super) fn give_up(&mut self, out: &mut dyn FnMut(Framed<'_>)) {
+        let buffer = std::mem::take(&mut self.buffer);
+        if let (State::Aligned, Prefix::Header(header)) = (self.state, recognise(&buffer)) {
+            out(Framed::Damaged(header));
+            self.skip(u64::from(header.frag_length), buffer.len() as u64);
+        } else {
+            self.state = State::Lost;
+        }
+    }
+
     fn skip(&mut self, left: u64, bytes: u64) {
         self.state = if left == bytes {
             State::Aligned
@@ -102,7 +118,7 @@ impl Framer {
     }
 
     /// A PDU starts here. When all of it is here, it is handed on without being copied.
-    fn whole<'a>(&mut self, at: At, bytes: &'a [u8], out: &mut impl FnMut(Framed<'_>)) -> &'a [u8] {
+    fn whole<'a>(&mut self, at: At, bytes: &'a [u8], out: &mut dyn FnMut(Framed<'_>)) -> &'a [u8] {
         match recognise(bytes) {
             Prefix::Header(header) => {
                 if let Some((pdu, rest)) = bytes.split_at_checked(header.frag_length.into()) {
@@ -125,7 +141,7 @@ impl Framer {
     }
 
     /// Goes on with the PDU in the buffer.
-    fn continued<'a>(&mut self, at: At, bytes: &'a [u8], out: &mut impl FnMut(Framed<'_>)) -> &'a [u8] {
+    fn continued<'a>(&mut self, at: At, bytes: &'a [u8], out: &mut dyn FnMut(Framed<'_>)) -> &'a [u8] {
         let wanted = match recognise(&self.buffer) {
             Prefix::Header(header) => header.frag_length.into(),
             _ => CommonHeader::LENGTH,
@@ -234,6 +250,24 @@ mod tests {
             play(&[Ok(&stream[..20]), Err(60), Ok(&stream[80..])]),
             ["damaged 1", "2 3 40"]
         );
+    }
+
+    #[test]
+    fn a_pdu_given_up_is_stepped_over() {
+        let stream = [pdu(1, 60), pdu(2, 40)].concat();
+        let mut lines = Vec::new();
+        let mut framer = Framer::default();
+        let mut out = |framed: Framed<'_>| {
+            lines.push(match framed {
+                Framed::Pdu(_, header, _) => header.call_id,
+                Framed::Damaged(header) => 100 + header.call_id,
+                Framed::Junk(_) => 0,
+            });
+        };
+        framer.data(At::default(), &stream[..50], &mut out);
+        framer.give_up(&mut out);
+        framer.data(At::default(), &stream[50..], &mut out);
+        assert_eq!((lines, framer.held()), (vec![101, 2], 0));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod association;
 mod contexts;
+mod fragments;
 mod framing;
 mod interest;
+mod logins;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ pub use association::Association;
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::Connection;
+use crate::limits::Limits;
 
 /// Something that RPC peers did.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +60,16 @@ pub struct Bound {
     /// What was offered, each with its answer.
     pub contexts: Vec<(ContextElement, Option<ContextResult>)>,
     /// Why the whole was refused, if it was.
-    pub refused: Option<RejectReason>,
+    pub refused: Option<Refusal>,
+}
+
+/// How an offer is refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// By a `bind_nak`.
+    Nak(RejectReason),
+    /// By a fault: how Windows and Samba answer a failed login in an `alter_context`.
+    Fault(u32),
 }
 
 /// How contexts are offered.
@@ -125,6 +137,16 @@ pub struct Message {
     pub stub: Stub,
 }
 
+impl Message {
+    /// The stub and its byte order, when it is whole and in clear.
+    pub fn readable(&self) -> Option<(&[u8], ByteOrder)> {
+        match &self.stub {
+            Stub::Whole(stub) => Some((stub, self.order)),
+            _ => None,
+        }
+    }
+}
+
 /// What there is of a stub.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stub {
@@ -166,6 +188,17 @@ pub struct AuthState {
     pub level: AuthLevel,
 }
 
+/// What all associations share: the caps, how much is held, and what was counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RpcBounds {
+    /// The caps.
+    pub limits: Limits,
+    /// Bytes of unfinished PDUs and of stubs, on all connections together.
+    pub held: usize,
+    /// What was counted.
+    pub counters: RpcCounters,
+}
+
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RpcCounters {
@@ -187,6 +220,9 @@ pub struct RpcCounters {
     pub unasked: u64,
     /// PDUs whose stub is sealed.
     pub sealed: u64,
-    /// Stubs not kept because a limit was reached.
+    /// Stubs and PDUs not kept because a limit was reached.
     pub over_limit: u64,
 }
+
+#[cfg(test)]
+mod tests;

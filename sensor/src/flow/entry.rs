@@ -1,0 +1,358 @@
+//! One connection's entry: what it turned out to be, and how it comes to that.
+
+use std::sync::Arc;
+
+use dcom_parsers::rpce::{CommonHeader, Prefix, recognise};
+
+use super::assembler::{Assembler, Piece};
+use super::table::{End, Entry, Key};
+use super::tracked::Tracked;
+use super::{Connection, Opener, Output, Shared, Sides, StreamEvent};
+use crate::capture::At;
+use crate::decode::Segment;
+use crate::time::Timestamp;
+
+/// Entry in the table: at most 128 bytes, which a test holds it to.
+pub(super) struct Flow<C> {
+    key: Key,
+    pub(super) opened: At,
+    pub(super) last: Timestamp,
+    /// Next sequence number of each end, once its SYN was seen.
+    next: [Option<u32>; 2],
+    opener: Option<u8>,
+    heard: bool,
+    pub(super) closing: bool,
+    state: State<C>,
+}
+
+enum State<C> {
+    /// No payload yet.
+    Fresh,
+    /// The first bytes are late, or too few to tell.
+    Probing(Box<Probe>),
+    /// Not DCE/RPC so far.
+    Foreign,
+    /// DCE/RPC.
+    Tracked(Box<Tracked<C>>),
+}
+
+/// The start of both directions, until sixteen bytes of one tell what it is.
+struct Probe {
+    streams: [Option<Assembler>; 2],
+    heads: [Vec<(At, Vec<u8>)>; 2],
+}
+
+impl<C> Entry for Flow<C> {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+    fn last(&self) -> Timestamp {
+        self.last
+    }
+}
+
+/// While probing, more than this is not held back on one side: a first flight, out of order.
+const PROBE_LIMIT: usize = 64 << 10;
+
+impl<C: Default> Flow<C> {
+    pub(super) fn new(key: Key, at: At) -> Self {
+        let state = State::Fresh;
+        Self {
+            key,
+            opened: at,
+            last: at.time,
+            next: [None; 2],
+            opener: None,
+            heard: false,
+            closing: false,
+            state,
+        }
+    }
+
+    /// SYN and SYN-ACK: who opens, and where each stream starts.
+    pub(super) fn shake_hands(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        if !segment.syn || segment.rst {
+            return;
+        }
+        let start = segment.sequence.wrapping_add(1);
+        let opening = segment.acknowledgement.is_none();
+        if opening && self.next[end] == Some(start) {
+            return; // sent again
+        }
+        if let State::Tracked(tracked) = &mut self.state {
+            let believed = tracked.reopening.is_some() && segment.acknowledgement == tracked.reopening;
+            if opening && !self.closing {
+                tracked.reopening = Some(start);
+                return;
+            }
+            if !opening && !believed {
+                return;
+            }
+        } else if !opening && self.next[end].is_some_and(|next| next != start) {
+            return; // a second answer that does not fit the first
+        }
+        if !matches!(self.state, State::Fresh) || (opening && self.next[end].is_some()) {
+            let new = Self {
+                last: self.last,
+                ..Self::new(self.key, segment.at)
+            };
+            std::mem::replace(self, new).end(shared, out);
+            shared.counters.connections += 1;
+        }
+        self.next[end] = Some(start);
+        let opener = if opening { end } else { 1 - end };
+        self.opener = u8::try_from(opener).ok();
+        if let Some(acknowledgement) = segment.acknowledgement {
+            self.next[1 - end].get_or_insert(acknowledgement);
+        }
+    }
+
+    /// Says once that there is a connection: its opener was answered, or data flows.
+    pub(super) fn announce(&mut self, segment: &Segment<'_>, end: End, out: &mut impl FnMut(Output<'_, C>)) {
+        let answered = segment.syn && segment.acknowledgement.is_some();
+        if self.heard || segment.rst || (!answered && segment.payload.is_empty()) {
+            return;
+        }
+        self.heard = true;
+        let (first, opener_known) = match self.opener {
+            Some(opener) => (usize::from(opener), Opener::First),
+            None => (end, Opener::Unknown),
+        };
+        let ends = [self.key.ends[first], self.key.ends[1 - first]];
+        out(Output::Heard {
+            at: segment.at,
+            ends,
+            opener_known,
+        });
+    }
+
+    /// What this end acknowledges, the other will not send again.
+    pub(super) fn acknowledge(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        let Some(acknowledgement) = segment.acknowledgement else {
+            return;
+        };
+        if segment.rst || segment.syn {
+            return;
+        }
+        match &mut self.state {
+            State::Tracked(tracked) => tracked.acknowledged(1 - end, acknowledgement, shared, out),
+            State::Probing(probe) => {
+                let Probe { streams, heads } = probe.as_mut();
+                if let Some(stream) = &mut streams[1 - end] {
+                    stream.acknowledged(acknowledgement, &mut shared.bounds, |piece| {
+                        keep(&mut heads[1 - end], piece);
+                    });
+                }
+                self.decide(segment, shared, out);
+            }
+            State::Fresh | State::Foreign => {}
+        }
+    }
+
+    pub(super) fn payload(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        match &mut self.state {
+            State::Tracked(tracked) => tracked.push(segment, end, shared, out),
+            State::Foreign => {
+                if let Prefix::Header(header) = recognise(segment.payload) {
+                    // What both ends sent before is past: their streams start here.
+                    self.next = [None; 2];
+                    if self.promote(segment, end, header, shared) {
+                        self.payload(segment, end, shared, out);
+                    }
+                }
+            }
+            State::Fresh => {
+                let distance = self.next[end].map_or(0, |next| segment.sequence.wrapping_sub(next));
+                match recognise(segment.payload) {
+                    Prefix::Header(header) if distance == 0 => {
+                        if self.promote(segment, end, header, shared) {
+                            self.payload(segment, end, shared, out);
+                        }
+                    }
+                    Prefix::Foreign if distance == 0 => self.state = State::Foreign,
+                    // Late first bytes, or too few: hold what comes until they tell.
+                    _ if (distance as usize) < PROBE_LIMIT => {
+                        self.state = State::Probing(Box::new(Probe {
+                            streams: self.next.map(|next| next.map(Assembler::new)),
+                            heads: [Vec::new(), Vec::new()],
+                        }));
+                        self.probe(segment, end, shared, out);
+                    }
+                    _ => {
+                        self.state = State::Foreign;
+                        self.payload(segment, end, shared, out);
+                    }
+                }
+            }
+            State::Probing(_) => self.probe(segment, end, shared, out),
+        }
+    }
+
+    fn probe(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        let State::Probing(probe) = &mut self.state else { return };
+        let Probe { streams, heads } = probe.as_mut();
+        if let Some(acknowledgement) = segment.acknowledgement {
+            streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
+        }
+        let stream = streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
+        // A first flight is short: less is held for a connection that may be anything.
+        let limits = shared.bounds.limits;
+        shared.bounds.limits.reassembly_per_side = PROBE_LIMIT;
+        stream.push(
+            segment.at,
+            segment.sequence,
+            segment.payload,
+            &mut shared.bounds,
+            |piece| {
+                keep(&mut heads[end], piece);
+            },
+        );
+        shared.bounds.limits = limits;
+        self.decide(segment, shared, out);
+    }
+
+    /// Looks at the first bytes that are there, in order, and makes up its mind when they are enough.
+    fn decide(&mut self, segment: &Segment<'_>, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        let State::Probing(probe) = &self.state else { return };
+        let verdicts = [0, 1].map(|end| {
+            let head = probe.heads[end]
+                .iter()
+                .flat_map(|(_, bytes)| bytes)
+                .take(CommonHeader::LENGTH);
+            recognise(&head.copied().collect::<Vec<_>>())
+        });
+        let header = verdicts.iter().enumerate().find_map(|(end, verdict)| match verdict {
+            Prefix::Header(header) => Some((end, *header)),
+            _ => None,
+        });
+        if let Some((end, header)) = header {
+            let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {
+                return;
+            };
+            self.promote(segment, end, header, shared);
+            let State::Tracked(tracked) = &mut self.state else {
+                return probe.release(shared);
+            };
+            tracked.streams = probe.streams;
+            for (end, head) in probe.heads.into_iter().enumerate() {
+                let side = tracked.side(end);
+                for (at, bytes) in head {
+                    let event = StreamEvent::Data {
+                        at,
+                        side,
+                        bytes: &bytes,
+                    };
+                    out(Output::Stream(&tracked.connection, &mut tracked.consumer, event));
+                }
+            }
+        } else if verdicts.contains(&Prefix::Foreign) {
+            let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {
+                return;
+            };
+            probe.release(shared);
+        }
+    }
+
+    /// This is DCE/RPC, as a header sent by `end` shows. False when there is no room for one more to follow.
+    fn promote(&mut self, segment: &Segment<'_>, end: End, header: CommonHeader, shared: &mut Shared) -> bool {
+        let client = match (self.opener, header.ptype.sent_by_client()) {
+            (Some(opener), _) => usize::from(opener),
+            (None, Some(true)) => end,
+            (None, Some(false)) => 1 - end,
+            // Either may have sent it: the server is more likely to have the lesser port.
+            (None, None) => usize::from(self.key.ends[0].port < self.key.ends[1].port),
+        };
+        if shared.tracked >= shared.bounds.limits.rpc_connections {
+            shared.counters.rpc_over_limit += 1;
+            self.state = State::Foreign;
+            return false;
+        }
+        shared.tracked += 1;
+        shared.counters.rpc += 1;
+        shared.counters.midstream += u64::from(self.opener.is_none());
+        let ends = Sides {
+            client: self.key.ends[client],
+            server: self.key.ends[1 - client],
+        };
+        let connection = Arc::new(Connection::new(ends, segment.vlan, self.opened, self.opener.is_some()));
+        // The header stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
+        let mut starts = self.next;
+        starts[end] = Some(segment.sequence);
+        starts[1 - end] = starts[1 - end].or(segment.acknowledgement);
+        self.state = State::Tracked(Box::new(Tracked {
+            connection,
+            client,
+            streams: starts.map(|start| start.map(Assembler::new)),
+            fins: [None; 2],
+            reopening: None,
+            consumer: C::default(),
+        }));
+        true
+    }
+
+    /// Takes note of FIN and RST. True when the connection has just become one to be let go of.
+    pub(super) fn close(&mut self, segment: &Segment<'_>, end: End) -> bool {
+        let mut over = segment.rst;
+        if segment.fin {
+            let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
+            let stop = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);
+            match &mut self.state {
+                State::Tracked(tracked) => {
+                    tracked.fins[end] = Some(stop);
+                    over |= tracked.fins[1 - end].is_some();
+                }
+                _ => over = true,
+            }
+        }
+        let newly = over && !self.closing;
+        self.closing |= over;
+        newly
+    }
+
+    /// The connection is over: what is held is delivered.
+    pub(super) fn end(self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        match self.state {
+            State::Tracked(tracked) => tracked.end(shared, out),
+            State::Probing(mut probe) => probe.release(shared),
+            State::Fresh | State::Foreign => {}
+        }
+    }
+}
+
+impl Probe {
+    /// Lets go of what is held, which nobody wants.
+    fn release(&mut self, shared: &mut Shared) {
+        for stream in self.streams.iter_mut().flatten() {
+            // Gaps in what nobody reads are no loss.
+            let counters = shared.bounds.counters;
+            stream.finish(&mut shared.bounds, |_| {});
+            shared.bounds.counters = counters;
+        }
+    }
+}
+
+/// Keeps the start of a stream until it is long enough to tell what it is. A gap means a new start.
+fn keep(head: &mut Vec<(At, Vec<u8>)>, piece: Piece<'_>) {
+    match piece {
+        Piece::Data(at, bytes) => head.push((at, bytes.to_vec())),
+        Piece::Gap(_) => head.clear(),
+    }
+}

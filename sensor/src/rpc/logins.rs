@@ -1,0 +1,112 @@
+//! Who logged in on a connection, by security context, and who vouches for a call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dcom_parsers::error::Result;
+use dcom_parsers::rpce::SecTrailer;
+use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
+
+use super::AuthState;
+
+/// Security contexts of one connection that are told apart.
+const MAX_LOGINS: usize = 16;
+
+/// The security contexts of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    by_context: BTreeMap<u32, Login>,
+    latest: u32,
+}
+
+/// One security context.
+#[derive(Debug)]
+struct Login {
+    state: AuthState,
+    claims: Arc<Claims>,
+}
+
+impl Logins {
+    /// Takes in one leg of a login.
+    pub(super) fn learn(&mut self, verifier: &SecTrailer<'_>) -> Result<()> {
+        let state = state(verifier);
+        let id = verifier.auth_context_id;
+        if self.by_context.len() >= MAX_LOGINS && !self.by_context.contains_key(&id) {
+            self.by_context.pop_first();
+        }
+        let login = self.by_context.entry(id).or_insert_with(|| Login {
+            state,
+            claims: Arc::default(),
+        });
+        login.state = state;
+        self.latest = id;
+        let claims = security::read(state.service, verifier.auth_value)?;
+        Arc::make_mut(&mut login.claims).merge(claims);
+        Ok(())
+    }
+
+    /// Who vouches for a call with this verifier, or without one.
+    pub(super) fn vouch(&self, verifier: Option<SecTrailer<'_>>, bind_seen: bool) -> (Option<AuthState>, Arc<Claims>) {
+        let id = verifier.map_or(self.latest, |verifier| verifier.auth_context_id);
+        let login = self.by_context.get(&id);
+        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
+        let none = AuthState {
+            service: AuthService::NONE,
+            level: AuthLevel::NONE,
+        };
+        let state = match (verifier, login) {
+            (Some(verifier), _) => Some(state(&verifier)),
+            // Without a verifier of its own a call has what the login gives: no more than that someone logged in.
+            (None, Some(login)) => Some(AuthState {
+                service: login.state.service,
+                level: login.state.level.min(AuthLevel::CONNECT),
+            }),
+            (None, None) => bind_seen.then_some(none),
+        };
+        (state, claims)
+    }
+}
+
+fn state(verifier: &SecTrailer<'_>) -> AuthState {
+    AuthState {
+        service: AuthService(verifier.auth_type),
+        level: AuthLevel(verifier.auth_level),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verifier(auth_context_id: u32, auth_level: u8) -> SecTrailer<'static> {
+        SecTrailer {
+            auth_type: 10,
+            auth_level,
+            auth_pad_length: 0,
+            auth_context_id,
+            auth_value: &[],
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_verifier_is_vouched_for_by_the_login_at_most_at_connect() {
+        let mut logins = Logins::default();
+        assert_eq!(logins.vouch(None, false).0, None);
+        assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::NONE);
+        logins.learn(&verifier(1, 5)).unwrap();
+        assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::CONNECT);
+        assert_eq!(
+            logins.vouch(Some(verifier(2, 6)), true).0.unwrap().level,
+            AuthLevel::PKT_PRIVACY
+        );
+    }
+
+    #[test]
+    fn security_contexts_are_bounded() {
+        let mut logins = Logins::default();
+        for id in 0..100 {
+            logins.learn(&verifier(id, 2)).unwrap();
+        }
+        assert_eq!(logins.by_context.len(), MAX_LOGINS);
+    }
+}

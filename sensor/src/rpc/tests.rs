@@ -1,0 +1,354 @@
+//! The association, fed with PDUs as they stand on the wire.
+
+use std::net::IpAddr;
+
+use dcom_parsers::guid::Guid;
+use dcom_parsers::names::known;
+
+use super::*;
+use crate::decode::{Endpoint, VlanTags};
+use crate::flow::{Side, Sides, StreamEvent};
+
+const ECHO: Guid = Guid::com(0x7777);
+
+/// Little-endian PDUs, put together by hand.
+struct Pdu(Vec<u8>);
+
+impl Pdu {
+    fn new(ptype: u8, flags: u8, call_id: u32) -> Self {
+        let mut bytes = vec![5, 0, ptype, flags, 0x10, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend(call_id.to_le_bytes());
+        Self(bytes)
+    }
+
+    fn with(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.0.extend(bytes.as_ref());
+        self
+    }
+
+    fn guid(self, guid: Guid, version: u32) -> Self {
+        self.with(guid.data1.to_le_bytes())
+            .with(guid.data2.to_le_bytes())
+            .with(guid.data3.to_le_bytes())
+            .with(guid.data4)
+            .with(version.to_le_bytes())
+    }
+
+    /// Padding and a verifier of eight bytes.
+    fn verified(mut self, pad: u8, level: u8) -> Self {
+        self = self
+            .with(vec![0xbb; pad.into()])
+            .with([10, level, pad, 0, 1, 0, 0, 0])
+            .with([0xee; 8]);
+        self.0[10] = 8;
+        self
+    }
+
+    fn done(mut self) -> Vec<u8> {
+        let length = u16::try_from(self.0.len()).unwrap().to_le_bytes();
+        self.0[8..10].copy_from_slice(&length);
+        self.0
+    }
+
+    /// A bind (11) or `alter_context` (14) that offers one interface in NDR20.
+    fn offer(ptype: u8, call_id: u32, context: u16, interface: Guid) -> Vec<u8> {
+        Self::new(ptype, 3, call_id)
+            .with([0; 8])
+            .with([1, 0, 0, 0])
+            .with(context.to_le_bytes())
+            .with([1, 0])
+            .guid(interface, 0)
+            .guid(known::NDR20, 2)
+            .done()
+    }
+
+    /// A `bind_ack` (12) or `alter_context_resp` (15).
+    fn answer(ptype: u8, call_id: u32, result: u8) -> Vec<u8> {
+        Self::new(ptype, 3, call_id)
+            .with([0; 8])
+            .with([4, 0])
+            .with(b"135\0")
+            .with([0; 2])
+            .with([1, 0, 0, 0])
+            .with([result, 0, 0, 0])
+            .guid(known::NDR20, 2)
+            .done()
+    }
+
+    fn request(flags: u8, call_id: u32, context: u16, opnum: u16) -> Self {
+        Self::new(0, flags, call_id)
+            .with([0; 4])
+            .with(context.to_le_bytes())
+            .with(opnum.to_le_bytes())
+    }
+
+    fn response(flags: u8, call_id: u32) -> Self {
+        Self::new(2, flags, call_id).with([0; 8])
+    }
+}
+
+struct Rig {
+    association: Association,
+    bounds: RpcBounds,
+    connection: Arc<Connection>,
+    frame: u64,
+    events: Vec<RpcEvent>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let end = |last, port| Endpoint {
+            address: IpAddr::from([10, 0, 0, last]),
+            port,
+        };
+        let ends = Sides {
+            client: end(1, 50_000),
+            server: end(2, 135),
+        };
+        Self {
+            association: Association::default(),
+            bounds: RpcBounds::default(),
+            connection: Arc::new(Connection::new(ends, VlanTags::default(), At::default(), true)),
+            frame: 0,
+            events: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, event: StreamEvent<'_>) {
+        let Self {
+            association,
+            bounds,
+            connection,
+            events,
+            ..
+        } = self;
+        association.push(connection, event, bounds, &mut |event| events.push(event));
+    }
+
+    fn send(&mut self, side: Side, bytes: &[u8]) {
+        self.frame += 1;
+        let at = At {
+            frame: self.frame,
+            ..At::default()
+        };
+        self.push(StreamEvent::Data { at, side, bytes });
+    }
+
+    fn bind(&mut self) {
+        self.send(Side::Client, &Pdu::offer(11, 1, 0, known::EPMAPPER));
+        self.send(Side::Server, &Pdu::answer(12, 1, 0));
+    }
+
+    fn close(mut self) -> Vec<Exchange> {
+        self.push(StreamEvent::Closed);
+        assert_eq!(self.bounds.held, 0, "bytes are still held");
+        assert!(matches!(
+            self.events.first(),
+            Some(RpcEvent {
+                body: RpcBody::Opened,
+                ..
+            })
+        ));
+        assert!(matches!(
+            self.events.last(),
+            Some(RpcEvent {
+                body: RpcBody::Closed,
+                ..
+            })
+        ));
+        let exchanges = self.events.into_iter().filter_map(|event| match event.body {
+            RpcBody::Exchange(exchange) => Some(*exchange),
+            _ => None,
+        });
+        exchanges.collect()
+    }
+}
+
+fn stub(message: Option<&Message>) -> Stub {
+    message.map(|message| message.stub.clone()).unwrap_or_default()
+}
+
+fn response(exchange: &Exchange) -> Option<&Message> {
+    match &exchange.reply {
+        Reply::Response(message) => Some(message),
+        _ => None,
+    }
+}
+
+#[test]
+fn fragments_are_joined_over_padding_and_verifier_of_each() {
+    let mut rig = Rig::new();
+    rig.bind();
+    rig.send(
+        Side::Client,
+        &Pdu::request(1, 2, 0, 3).with(b"one").verified(1, 5).done(),
+    );
+    rig.send(
+        Side::Client,
+        &Pdu::request(0, 2, 0, 3).with(b"two").verified(5, 5).done(),
+    );
+    rig.send(
+        Side::Client,
+        &Pdu::request(2, 2, 0, 3).with(b"three").verified(3, 5).done(),
+    );
+    rig.send(Side::Server, &Pdu::response(1, 2).with(b"fo").verified(2, 5).done());
+    rig.send(Side::Server, &Pdu::response(2, 2).with(b"ur").verified(2, 5).done());
+    let [exchange] = rig.close().try_into().unwrap();
+    assert_eq!(stub(exchange.request.as_ref()), Stub::Whole(b"onetwothree".to_vec()));
+    assert_eq!(stub(response(&exchange)), Stub::Whole(b"four".to_vec()));
+    let request = exchange.request.unwrap();
+    assert_eq!((request.fragments, request.stub_length, request.at.frame), (3, 11, 5));
+    assert_eq!(exchange.auth.unwrap().level, AuthLevel::PKT_INTEGRITY);
+    assert_eq!(exchange.secondary_address.as_deref(), Some("135"));
+}
+
+#[test]
+fn fragments_of_several_calls_may_alternate() {
+    let mut rig = Rig::new();
+    rig.bind();
+    for (flags, call_id, text) in [(1, 2, "a"), (1, 3, "x"), (2, 2, "b"), (2, 3, "y")] {
+        rig.send(Side::Client, &Pdu::request(flags, call_id, 0, 3).with(text).done());
+    }
+    rig.send(Side::Server, &Pdu::response(3, 3).done());
+    rig.send(Side::Server, &Pdu::response(3, 2).done());
+    let exchanges = rig.close();
+    let stubs: Vec<_> = exchanges
+        .iter()
+        .map(|exchange| stub(exchange.request.as_ref()))
+        .collect();
+    assert_eq!(stubs, [Stub::Whole(b"xy".to_vec()), Stub::Whole(b"ab".to_vec())]);
+}
+
+#[test]
+fn a_sealed_stub_is_measured_and_not_kept() {
+    let mut rig = Rig::new();
+    rig.bind();
+    rig.send(
+        Side::Client,
+        &Pdu::request(3, 2, 0, 3).with([0x55; 40]).verified(8, 6).done(),
+    );
+    rig.send(
+        Side::Server,
+        &Pdu::response(3, 2).with([0x66; 24]).verified(4, 6).done(),
+    );
+    let [exchange] = rig.close().try_into().unwrap();
+    let request = exchange.request.as_ref().unwrap();
+    assert_eq!((&request.stub, request.stub_length), (&Stub::Sealed, 40));
+    assert_eq!(response(&exchange).unwrap().stub_length, 24);
+}
+
+#[test]
+fn a_context_id_means_what_the_last_accepted_offer_says() {
+    let mut rig = Rig::new();
+    rig.send(Side::Client, &Pdu::offer(11, 1, 7, ECHO));
+    rig.send(Side::Server, &Pdu::answer(12, 1, 2));
+    rig.send(Side::Client, &Pdu::request(3, 2, 7, 3).done());
+    rig.send(Side::Client, &Pdu::offer(14, 3, 7, known::EPMAPPER));
+    rig.send(Side::Server, &Pdu::answer(15, 3, 0));
+    rig.send(Side::Client, &Pdu::request(3, 4, 7, 3).done());
+    let [refused, accepted] = rig.close().try_into().unwrap();
+    assert_eq!(refused.interface, Named::Refused);
+    assert!(matches!(accepted.interface, Named::Interface(interface) if interface.uuid == known::EPMAPPER));
+}
+
+#[test]
+fn faults_missing_answers_and_missing_requests_are_told_apart() {
+    let mut rig = Rig::new();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
+    rig.send(
+        Side::Server,
+        &Pdu::new(3, 3, 2)
+            .with([0; 8])
+            .with(5_u32.to_le_bytes())
+            .with([0; 4])
+            .done(),
+    );
+    rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).done());
+    rig.send(Side::Server, &Pdu::response(3, 99).done());
+    rig.send(Side::Client, &Pdu::request(0x43, 4, 0, 3).done());
+    let exchanges = rig.close();
+    let told: Vec<_> = exchanges
+        .iter()
+        .map(|exchange| (exchange.call_id, exchange.request.is_some()))
+        .collect();
+    assert_eq!(told, [(2, true), (99, false), (4, true), (3, true)]);
+    assert!(matches!(exchanges[0].reply, Reply::Fault { status: 5, .. }));
+    assert_eq!(
+        (&exchanges[2].reply, &exchanges[3].reply),
+        (&Reply::NotWanted, &Reply::Unanswered)
+    );
+}
+
+#[test]
+fn a_lost_fragment_leaves_a_call_without_a_stub_and_the_next_call_whole() {
+    let mut rig = Rig::new();
+    rig.bind();
+    let second = Pdu::request(0, 2, 0, 3).with([2; 40]).done();
+    rig.send(Side::Client, &Pdu::request(1, 2, 0, 3).with([1; 40]).done());
+    rig.send(Side::Client, &second[..30]);
+    rig.push(StreamEvent::Gap {
+        side: Side::Client,
+        bytes: second.len() as u64 - 30,
+    });
+    rig.send(Side::Client, &Pdu::request(2, 2, 0, 3).with([3; 40]).done());
+    rig.send(Side::Server, &Pdu::response(3, 2).done());
+    rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).with(b"whole").done());
+    let [damaged, whole] = rig.close().try_into().unwrap();
+    assert_eq!(stub(damaged.request.as_ref()), Stub::Incomplete);
+    assert_eq!(
+        (stub(whole.request.as_ref()), whole.bytes_missing),
+        (Stub::Whole(b"whole".to_vec()), 34)
+    );
+}
+
+#[test]
+fn calls_without_an_end_are_bounded() {
+    let mut rig = Rig::new();
+    rig.bounds.limits.stub = 1000;
+    rig.bounds.limits.calls = 10;
+    rig.bind();
+    let most = rig.bounds.limits.stub * rig.bounds.limits.calls;
+    for call_id in 0..50 {
+        for flags in [1, 0, 0, 0] {
+            rig.send(Side::Client, &Pdu::request(flags, call_id, 0, 3).with([7; 400]).done());
+            assert!(rig.bounds.held <= most, "{} bytes are held", rig.bounds.held);
+        }
+    }
+    assert_eq!(rig.bounds.counters.over_limit, 50);
+    assert_eq!(rig.close().len(), 50);
+}
+
+#[test]
+fn an_unfinished_pdu_is_given_up_when_all_connections_hold_too_much() {
+    let mut rig = Rig::new();
+    rig.bounds.limits.rpc_total = 100;
+    rig.bind();
+    let request = Pdu::request(3, 2, 0, 3).with([7; 400]).done();
+    rig.send(Side::Client, &request[..300]);
+    assert_eq!((rig.bounds.held, rig.bounds.counters.over_limit), (0, 1));
+    rig.send(Side::Client, &request[300..]);
+    rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).with(b"next").done());
+    let [next] = rig.close().try_into().unwrap();
+    assert_eq!(stub(next.request.as_ref()), Stub::Whole(b"next".to_vec()));
+}
+
+#[test]
+fn an_old_call_is_given_up_while_the_connection_goes_on() {
+    let mut rig = Rig::new();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
+    let time = crate::time::Timestamp(rig.bounds.limits.answer + 1);
+    let ping = Pdu::request(3, 3, 0, 3).done();
+    rig.push(StreamEvent::Data {
+        at: At {
+            frame: 9,
+            time,
+            input: 0,
+        },
+        side: Side::Client,
+        bytes: &ping,
+    });
+    assert_eq!(rig.bounds.counters.unanswered, 1);
+    assert_eq!(rig.close().len(), 2);
+}
