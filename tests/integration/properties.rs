@@ -178,6 +178,8 @@ fn limits() -> impl Strategy<Value = Limits> {
         reassembly_total: 100,
         window: 2_000,
         linger: 1,
+        rpc_connections: 1,
+        rpc_total: 200,
         calls: 1,
         contexts: 1,
         stub: 100,
