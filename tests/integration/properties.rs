@@ -179,7 +179,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         window: 2_000,
         linger: 1,
         rpc_connections: 1,
-        rpc_total: 300,
+        rpc_total: 200,
         calls: 1,
         contexts: 1,
         stub: 100,

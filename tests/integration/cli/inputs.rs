@@ -51,7 +51,7 @@ fn what_is_no_capture_ends_with_2_at_once_and_says_why() {
     let lines: Vec<&str> = run.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{}", run.stderr);
     let message = format!(
-        "dcom-sensor: {}: not a capture: it begins with 4e 6f 20 63",
+        "dcom-sensor: {}: offset 0: not a capture: it begins with 4e 6f 20 63",
         path.display()
     );
     assert!(lines[0].starts_with(&message), "{}", lines[0]);
@@ -61,7 +61,7 @@ fn what_is_no_capture_ends_with_2_at_once_and_says_why() {
     assert_eq!(run.code, Some(2));
     assert!(
         run.stderr
-            .starts_with(&format!("dcom-sensor: {}: is empty\nhint: ", empty.display())),
+            .starts_with(&format!("dcom-sensor: {}: offset 0: is empty\nhint: ", empty.display())),
         "{}",
         run.stderr
     );
@@ -152,7 +152,11 @@ fn one_broken_input_of_two_ends_with_2_and_the_other_is_read() {
         let run = replay(&inputs);
         assert_eq!(run.code, Some(2));
         assert_eq!(run.stderr.matches("dcom-sensor: ").count(), 1, "{}", run.stderr);
-        assert!(run.stderr.contains("broken.pcap: not a capture"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("broken.pcap: offset 0: not a capture"),
+            "{}",
+            run.stderr
+        );
         assert!(run.stdout.contains("MMC20.Application"), "{}", run.stdout);
     }
     // An input that could not be used weighs more than what was found in the others.
@@ -205,7 +209,7 @@ fn standard_input_and_compressed_files_read_like_the_file() {
     let run = piped(&["-"], b"nothing of the sort");
     assert_eq!(run.code, Some(2));
     assert!(
-        run.stderr.starts_with("dcom-sensor: -: not a capture: "),
+        run.stderr.starts_with("dcom-sensor: -: offset 0: not a capture: "),
         "{}",
         run.stderr
     );

@@ -327,3 +327,37 @@ fn rpc_is_seen_where_it_is_and_its_answers_are_counted() {
         assert!(named.iter().all(|ends| expected.contains_key(ends)), "{}", real.name);
     }
 }
+
+#[test]
+fn every_object_call_stands_at_its_frames_with_its_stub() {
+    let mut calls = 0;
+    for real in CORPUS.iter() {
+        let requests = real.records.requests();
+        for truth in elements(&real.truth["calls"]) {
+            let ours = requests.iter().find(|record| {
+                record["pcap_cnt"] == truth["frame"]
+                    && record["dcerpc"]["call_id"] == truth["call_id"]
+                    && truth["client"] == client(record)
+                    && truth["server"] == server(record)
+            });
+            let record = ours.unwrap_or_else(|| panic!("{}: no call at frame {}", real.name, truth["frame"]));
+            let dcerpc = &record["dcerpc"];
+            let seen = json!({
+                "reply": record.get("reply_pcap_cnt"), "opnum": dcerpc["req"]["opnum"], "stub": dcerpc["req"]["stub_data_size"],
+            });
+            let expected = json!({
+                "reply": truth["response_frame"], "opnum": truth["opnum"], "stub": truth["stub_len"],
+            });
+            assert_eq!(
+                seen, expected,
+                "{}: frame {}: found, then expected",
+                real.name, truth["frame"]
+            );
+            if truth["interface_known_by"] == "bind" {
+                assert_eq!(dcerpc["interfaces"][0]["uuid"], truth["interface"], "{}", real.name);
+            }
+            calls += 1;
+        }
+    }
+    assert!(calls > 100 || CORPUS.is_empty(), "{calls} calls are too few to be all");
+}
