@@ -11,6 +11,10 @@ pub struct Limits {
     pub reassembly_total: usize,
     /// How far ahead of what is expected a segment may lie, in bytes, to belong to the same stream.
     pub window: u32,
+    /// Nanoseconds that an acknowledgement of bytes never seen is doubted: mirror ports swap packets of the two directions.
+    pub doubt: i64,
+    /// Bytes of the acknowledging side that are held back meanwhile.
+    pub doubted: usize,
     /// Nanoseconds that a closed connection is still listened to: late and reordered segments.
     pub linger: i64,
     /// DCE/RPC connections followed at a time. Beyond it a new one is taken for a foreign one.
@@ -48,6 +52,8 @@ impl Default for Limits {
             reassembly_per_side: MIB,
             reassembly_total: 64 * MIB,
             window: 16 << 20,
+            doubt: SECOND / 20,
+            doubted: 64 << 10,
             linger: 5 * SECOND,
             rpc_connections: 131_072,
             rpc_total: 256 * MIB,

@@ -229,6 +229,18 @@ impl Assembler {
         }
     }
 
+    /// The sequence number of the next byte to be delivered.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// The sequence number after the last byte that was seen, holes before it or not.
+    pub fn seen_until(&self) -> u32 {
+        let ahead = self.early.last_key_value();
+        let ahead = ahead.map_or(0, |(&start, chunk)| start + chunk.bytes.len() as u64 - self.position);
+        self.sequence.wrapping_add(u32::try_from(ahead).unwrap_or(u32::MAX))
+    }
+
     /// Bytes held here.
     pub fn held(&self) -> usize {
         self.held

@@ -132,6 +132,19 @@ impl<C: Default> Flow<C> {
         });
     }
 
+    /// Does this segment settle whether acknowledged bytes are lost?
+    pub(super) fn resolve(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        if let State::Tracked(tracked) = &mut self.state {
+            tracked.resolve(segment, end, shared, out);
+        }
+    }
+
     /// What this end acknowledges, the other will not send again.
     pub(super) fn acknowledge(
         &mut self,
@@ -147,7 +160,9 @@ impl<C: Default> Flow<C> {
             return;
         }
         match &mut self.state {
-            State::Tracked(tracked) => tracked.acknowledged(1 - end, acknowledgement, shared, out),
+            State::Tracked(tracked) => {
+                tracked.acknowledged(1 - end, acknowledgement, segment.at.time, shared, out);
+            }
             State::Probing(probe) => {
                 let Probe { streams, heads } = probe.as_mut();
                 if let Some(stream) = &mut streams[1 - end] {
@@ -303,6 +318,7 @@ impl<C: Default> Flow<C> {
             streams: starts.map(|start| start.map(Assembler::new)),
             fins: [None; 2],
             reopening: None,
+            doubt: None,
             consumer: C::default(),
         }));
         true

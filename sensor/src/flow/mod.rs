@@ -144,6 +144,7 @@ impl<C: Default> Flows<C> {
         flow.last = segment.at.time;
         flow.shake_hands(segment, end, &mut self.shared, out);
         flow.announce(segment, end, out);
+        flow.resolve(segment, end, &mut self.shared, out);
         flow.acknowledge(segment, end, &mut self.shared, out);
         if !segment.payload.is_empty() {
             flow.payload(segment, end, &mut self.shared, out);
