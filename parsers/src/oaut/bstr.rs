@@ -68,7 +68,7 @@ impl<'a> Bstr<'a> {
 
     /// The text, cut at [`MAX_TEXT`](super::MAX_TEXT) bytes. What is no UTF-16 shows as U+FFFD.
     pub fn to_text(self) -> String {
-        bounded(&self)
+        bounded(&self, self.bytes().len() >> 1)
     }
 }
 

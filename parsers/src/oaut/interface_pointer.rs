@@ -105,3 +105,45 @@ impl<'a> InterfaceReply<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use crate::input::ByteOrder;
+    use crate::ndr::Encoding;
+    use crate::oaut::encoder::{Encoder, every_way};
+
+    #[test]
+    fn an_object_that_answers_a_call_gives_its_reference() {
+        let stub = include_bytes!("../../corpus/oaut/invoke-get-document-reply.bin");
+        let start = stub.windows(4).position(|bytes| bytes == b"MEOW").unwrap();
+        let length = usize::from(stub[start - 4]);
+        let objref = &stub[start..start + length];
+        every_way(|order, encoding| {
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.pointer();
+            encoder.count(length);
+            encoder.u32(u32::try_from(length).unwrap());
+            encoder.raw(objref);
+            encoder.u32(0);
+            let mut reader = encoder.reader();
+            let reply = InterfaceReply::parse(&mut reader).unwrap();
+            let pointer = reply.interface.unwrap();
+            assert_eq!(pointer.bytes(), objref, "{order:?} {encoding:?}");
+            assert_eq!(pointer.objref().unwrap().iid, Iid(Guid::com(0x0002_0400)));
+            assert_eq!(pointer.to_string(), "2888eccd-01f8-0000-382f-78a3a6aa8160");
+            assert_eq!((reply.hresult, reader.rest().len()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_broken_reference_is_told_only_when_it_is_asked_for() {
+        let bytes = [1, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, b'W', b'O', b'E', b'M'];
+        let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+        let pointer = InterfacePointer::parse(&mut reader).unwrap().unwrap();
+        assert!(pointer.objref().is_err());
+        assert_eq!(pointer.to_string(), "?");
+    }
+}

@@ -11,9 +11,9 @@ pub const MAX_TEXT: usize = 65_536;
 /// `DISP_E_PARAMNOTFOUND`, which stands for an argument left out ([MS-OAUT] 3.1.4.4.3).
 const PARAM_NOT_FOUND: u32 = 0x8002_0004;
 
-/// `value` written out, cut at [`MAX_TEXT`] bytes and marked where it is cut.
-pub(super) fn bounded(value: &impl fmt::Display) -> String {
-    let mut sink = Bounded(String::new());
+/// `value` written out, cut at [`MAX_TEXT`] bytes and marked where it is cut. About `expected` bytes will come.
+pub(super) fn bounded(value: &impl fmt::Display, expected: usize) -> String {
+    let mut sink = Bounded(String::with_capacity(expected.min(MAX_TEXT)));
     // The one error there can be is our own: the text is full.
     let _ = write!(sink, "{value}");
     sink.0

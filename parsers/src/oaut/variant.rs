@@ -153,7 +153,10 @@ impl<'a> Variant<'a> {
     /// The value as an analyst reads it, cut at [`MAX_TEXT`](super::MAX_TEXT) bytes: strings bare, numbers decimal, an
     /// argument left out as nothing, dates as ISO 8601, arrays in brackets.
     pub fn to_text(&self) -> String {
-        bounded(self)
+        match self.bstr() {
+            Some(text) => text.to_text(),
+            None => bounded(self, 0),
+        }
     }
 
     /// The value behind any references.
