@@ -7,6 +7,7 @@
 //! | [`ndr`] | C706 chapter 14, [MS-RPCE] 2.2.5 and 2.2.6: NDR20, NDR64, type serialization |
 //! | [`epm`] | C706 appendices I, L, O: towers, `ept_map`, `ept_lookup` |
 //! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
+//! | [`oaut`] | [MS-OAUT]: late-bound calls, their arguments and results, type information |
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
 //! | [`names`] | names of interfaces, operations and statuses, as data |
 
@@ -40,5 +41,6 @@ pub mod guid;
 pub mod input;
 pub mod names;
 pub mod ndr;
+pub mod oaut;
 pub mod rpce;
 pub mod security;

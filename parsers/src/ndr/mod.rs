@@ -160,6 +160,29 @@ impl<'a> Reader<'a> {
             Encoding::Ndr64 => self.u64(),
         }
     }
+
+    /// An unsigned `__int3264` or `ULONG_PTR`: as wide as a pointer is ([MS-RPCE] 2.2.4.1).
+    pub fn uint3264(&mut self) -> Result<u64> {
+        self.wide()
+    }
+
+    /// Step to a multiple of `alignment` where NDR64 asks for it and NDR20 does not: around the arms of a union, behind
+    /// the last member of a structure.
+    pub fn align_ndr64(&mut self, alignment: usize) -> Result<()> {
+        match self.encoding {
+            Encoding::Ndr20 => Ok(()),
+            Encoding::Ndr64 => self.align(alignment),
+        }
+    }
+
+    /// Reads what is little-endian whatever the label of the PDU says, and goes back to the label's order.
+    pub fn little_endian<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let order = self.input.order();
+        self.input.set_order(ByteOrder::Little);
+        let value = read(self);
+        self.input.set_order(order);
+        value
+    }
 }
 
 #[cfg(test)]
@@ -201,5 +224,24 @@ mod tests {
         let bytes = [3, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, b'a', 0, b'b', 0, 0, 0];
         let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
         assert_eq!(reader.wide_string().as_deref(), Ok("ab"));
+    }
+    #[test]
+    fn only_ndr64_pads_around_unions() {
+        let bytes = [7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+        let mut ndr20 = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+        assert_eq!((ndr20.u8(), ndr20.align_ndr64(8), ndr20.u8()), (Ok(7), Ok(()), Ok(0)));
+        let mut ndr64 = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr64, "test");
+        assert_eq!(
+            (ndr64.u8(), ndr64.align_ndr64(8), ndr64.uint3264()),
+            (Ok(7), Ok(()), Ok(9))
+        );
+    }
+
+    #[test]
+    fn the_byte_order_comes_back_after_a_little_endian_part() {
+        let bytes = [1, 0, 0, 0, 0, 0, 0, 1];
+        let mut reader = Reader::new(&bytes, ByteOrder::Big, Encoding::Ndr20, "test");
+        assert_eq!(reader.little_endian(Reader::u32), Ok(1));
+        assert_eq!(reader.u32(), Ok(1));
     }
 }

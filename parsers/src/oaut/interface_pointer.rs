@@ -1,0 +1,149 @@
+//! References to objects, as arguments and as results.
+
+use std::fmt;
+
+use crate::dcom::{Objref, OrpcThat, OrpcThis};
+use crate::error::Result;
+use crate::guid::Iid;
+use crate::ndr::Reader;
+
+/// The longest reference read.
+const MAX_OBJREF: usize = 1 << 20;
+
+/// [MS-DCOM] 2.2.14 `MInterfacePointer`: the bytes of a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfacePointer<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> InterfacePointer<'a> {
+    /// Reads the pointer and right behind it what it points to; None when it is null.
+    pub fn parse(reader: &mut Reader<'a>) -> Result<Option<Self>> {
+        if !reader.pointer()? {
+            return Ok(None);
+        }
+        Self::parse_referent(reader).map(Some)
+    }
+
+    /// Reads what the pointer points to.
+    pub(super) fn parse_referent(reader: &mut Reader<'a>) -> Result<Self> {
+        reader.enter("MInterfacePointer");
+        let length = reader.count("abData", 1, MAX_OBJREF)?;
+        reader.u32()?;
+        Ok(Self {
+            bytes: reader.bytes(length)?,
+        })
+    }
+
+    /// The bytes of the OBJREF.
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The reference itself. A reference that cannot be read does not take the other arguments with it, so it is read
+    /// only here.
+    pub fn objref(self) -> Result<Objref<'a>> {
+        Objref::parse(self.bytes)
+    }
+}
+
+/// The IPID it leads to.
+impl fmt::Display for InterfacePointer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.objref() {
+            Ok(objref) => match objref.std() {
+                Some(std) => std.ipid.fmt(f),
+                None => f.write_str("custom"),
+            },
+            Err(_) => f.write_str("?"),
+        }
+    }
+}
+
+/// The request of `IClassFactory::RemoteCreateInstance` and of `IClassFactory2`'s, both opnum 3 (Windows SDK, unknwn.idl
+/// and ocidl.idl), and of [MS-OAUT] 3.7.4.11 `ITypeInfo::CreateInstance` (Opnum 16).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreateInstanceRequest {
+    /// Who asks.
+    pub orpc_this: OrpcThis,
+    /// The interface wanted.
+    pub iid: Iid,
+}
+
+impl CreateInstanceRequest {
+    /// Reads the request stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        let orpc_this = OrpcThis::parse(reader)?;
+        reader.enter("CreateInstance request");
+        Ok(Self {
+            orpc_this,
+            iid: Iid(reader.guid()?),
+        })
+    }
+}
+
+/// The reply of every method that answers with one object and nothing else: `CreateInstance` of class factories and of
+/// `ITypeInfo`, [MS-OAUT] 3.1.4.2 `IDispatch::GetTypeInfo` (Opnum 4), `IProvideClassInfo::GetClassInfo` (opnum 3; Windows
+/// SDK, ocidl.idl), [MS-OAUT] 3.3.4.4 `IEnumVARIANT::Clone` (Opnum 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceReply<'a> {
+    /// The object.
+    pub interface: Option<InterfacePointer<'a>>,
+    /// What became of the call.
+    pub hresult: u32,
+}
+
+impl<'a> InterfaceReply<'a> {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'a>) -> Result<Self> {
+        OrpcThat::parse(reader)?;
+        let interface = InterfacePointer::parse(reader)?;
+        reader.enter("interface reply");
+        Ok(Self {
+            interface,
+            hresult: reader.u32()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use crate::input::ByteOrder;
+    use crate::ndr::Encoding;
+    use crate::oaut::encoder::{Encoder, every_way};
+
+    #[test]
+    fn an_object_that_answers_a_call_gives_its_reference() {
+        let stub = include_bytes!("../../corpus/oaut/invoke-get-document-reply.bin");
+        let start = stub.windows(4).position(|bytes| bytes == b"MEOW").unwrap();
+        let length = usize::from(stub[start - 4]);
+        let objref = &stub[start..start + length];
+        every_way(|order, encoding| {
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.pointer();
+            encoder.count(length);
+            encoder.u32(u32::try_from(length).unwrap());
+            encoder.raw(objref);
+            encoder.u32(0);
+            let mut reader = encoder.reader();
+            let reply = InterfaceReply::parse(&mut reader).unwrap();
+            let pointer = reply.interface.unwrap();
+            assert_eq!(pointer.bytes(), objref, "{order:?} {encoding:?}");
+            assert_eq!(pointer.objref().unwrap().iid, Iid(Guid::com(0x0002_0400)));
+            assert_eq!(pointer.to_string(), "2888eccd-01f8-0000-382f-78a3a6aa8160");
+            assert_eq!((reply.hresult, reader.rest().len()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_broken_reference_is_told_only_when_it_is_asked_for() {
+        let bytes = [1, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, b'W', b'O', b'E', b'M'];
+        let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+        let pointer = InterfacePointer::parse(&mut reader).unwrap().unwrap();
+        assert!(pointer.objref().is_err());
+        assert_eq!(pointer.to_string(), "?");
+    }
+}

@@ -1,0 +1,579 @@
+//! What shells and browsers of type libraries ask an object about itself.
+
+use std::fmt;
+
+use super::bstr::Bstr;
+use super::dispatch::Dispid;
+use super::type_desc::{ElemDesc, TypeDesc};
+use super::var_type::VarType;
+use super::{MAX_VALUES, referents};
+use crate::dcom::{OrpcThat, OrpcThis};
+use crate::error::Result;
+use crate::guid::Guid;
+use crate::ndr::Reader;
+
+macro_rules! numbers {
+    ($($(#[$type_doc:meta])* $type:ident { $($(#[$doc:meta])* $name:ident = $value:literal $text:literal;)* })*) => {$(
+        $(#[$type_doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(pub u32);
+
+        impl $type {
+            $($(#[$doc])* pub const $name: Self = Self($value);)*
+
+            /// The specification's name, where there is one.
+            pub const fn name(self) -> Option<&'static str> {
+                match self { $(Self::$name => Some($text),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.name() {
+                    Some(name) => f.write_str(name),
+                    None => write!(f, "{:#x}", self.0),
+                }
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// [MS-OAUT] 2.2.17 TYPEKIND Type Kind Constants.
+    TypeKind {
+        /// An enumeration.
+        ENUM = 0 "TKIND_ENUM";
+        /// A structure.
+        RECORD = 1 "TKIND_RECORD";
+        /// Functions of a DLL.
+        MODULE = 2 "TKIND_MODULE";
+        /// An interface.
+        INTERFACE = 3 "TKIND_INTERFACE";
+        /// An interface that is called by number.
+        DISPATCH = 4 "TKIND_DISPATCH";
+        /// A class.
+        COCLASS = 5 "TKIND_COCLASS";
+        /// Another name of a type.
+        ALIAS = 6 "TKIND_ALIAS";
+        /// A union.
+        UNION = 7 "TKIND_UNION";
+    }
+    /// [MS-OAUT] 2.2.14 INVOKEKIND Function Invocation Constants.
+    InvokeKind {
+        /// A method.
+        FUNC = 1 "INVOKE_FUNC";
+        /// Reads a property.
+        PROPERTY_GET = 2 "INVOKE_PROPERTYGET";
+        /// Assigns a value to a property.
+        PROPERTY_PUT = 4 "INVOKE_PROPERTYPUT";
+        /// Assigns a reference to a property.
+        PROPERTY_PUT_REF = 8 "INVOKE_PROPERTYPUTREF";
+    }
+}
+
+/// The reply of [MS-OAUT] 3.7.4.1 `ITypeInfo::GetTypeAttr` (Opnum 3); the request is bare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetTypeAttrReply {
+    /// The type.
+    pub attributes: Option<TypeAttr>,
+    /// What became of the call.
+    pub hresult: u32,
+}
+
+impl GetTypeAttrReply {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        OrpcThat::parse(reader)?;
+        let attributes = if reader.pointer()? {
+            Some(TypeAttr::parse(reader)?)
+        } else {
+            None
+        };
+        reader.enter("GetTypeAttr reply");
+        reader.u32()?; // pReserved
+        Ok(Self {
+            attributes,
+            hresult: reader.u32()?,
+        })
+    }
+}
+
+/// [MS-OAUT] 2.2.44 TYPEATTR, of which we keep what names a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TypeAttr {
+    /// The CLSID of a class, the IID of an interface.
+    pub guid: Guid,
+    /// Which of them it is.
+    pub kind: TypeKind,
+    /// Methods it has.
+    pub functions: u16,
+    /// Data members it has.
+    pub variables: u16,
+    /// Interfaces it implements or inherits.
+    pub interfaces: u16,
+    /// `wTypeFlags`.
+    pub flags: u16,
+    /// `wMajorVerNum` and `wMinorVerNum`.
+    pub version: (u16, u16),
+}
+
+impl TypeAttr {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.enter("TYPEATTR");
+        reader.align_pointer()?;
+        let guid = reader.guid()?;
+        for _ in 0..4 {
+            reader.u32()?; // lcid, dwReserved1, dwReserved2, dwReserved3
+        }
+        let has_string = reader.pointer()?;
+        reader.u32()?; // cbSizeInstance
+        let kind = TypeKind(reader.u32()?);
+        let functions = reader.u16()?;
+        let variables = reader.u16()?;
+        let interfaces = reader.u16()?;
+        reader.u16()?; // cbSizeVft
+        reader.u16()?; // cbAlignment
+        let flags = reader.u16()?;
+        let version = (reader.u16()?, reader.u16()?);
+        let alias = TypeDesc::parse(reader)?;
+        reader.u32()?;
+        reader.u16()?;
+        reader.align_ndr64(8)?;
+        if has_string {
+            reader.wide_string()?; // lpstrReserved4
+        }
+        alias.skip_referents(reader)?;
+        Ok(Self {
+            guid,
+            kind,
+            functions,
+            variables,
+            interfaces,
+            flags,
+            version,
+        })
+    }
+}
+
+/// The request of [MS-OAUT] 3.7.4.3 `ITypeInfo::GetFuncDesc` (Opnum 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetFuncDescRequest {
+    /// Who asks.
+    pub orpc_this: OrpcThis,
+    /// Which method, counted from 0.
+    pub index: u32,
+}
+
+impl GetFuncDescRequest {
+    /// Reads the request stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        let orpc_this = OrpcThis::parse(reader)?;
+        reader.enter("GetFuncDesc request");
+        Ok(Self {
+            orpc_this,
+            index: reader.u32()?,
+        })
+    }
+}
+
+/// The reply to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetFuncDescReply {
+    /// The method.
+    pub function: Option<FuncDesc>,
+    /// What became of the call.
+    pub hresult: u32,
+}
+
+impl GetFuncDescReply {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        OrpcThat::parse(reader)?;
+        let function = if reader.pointer()? {
+            Some(FuncDesc::parse(reader)?)
+        } else {
+            None
+        };
+        reader.enter("GetFuncDesc reply");
+        reader.u32()?; // pReserved
+        Ok(Self {
+            function,
+            hresult: reader.u32()?,
+        })
+    }
+}
+
+/// [MS-OAUT] 2.2.42 FUNCDESC, of which we keep what a later call can be told by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FuncDesc {
+    /// The number it is called by.
+    pub member: Dispid,
+    /// How it is called.
+    pub kind: InvokeKind,
+    /// What it takes.
+    pub parameters: Vec<VarType>,
+    /// What it returns.
+    pub result: VarType,
+}
+
+impl FuncDesc {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.enter("FUNCDESC");
+        reader.align_pointer()?;
+        let member = Dispid::parse(reader)?;
+        let has_codes = reader.pointer()?;
+        let has_parameters = reader.pointer()?;
+        reader.u32()?; // funckind
+        let kind = InvokeKind(reader.u32()?);
+        reader.u32()?; // callconv
+        for _ in 0..4 {
+            reader.u16()?; // cParams, cParamsOpt, oVft, cReserved2
+        }
+        let result = ElemDesc::parse(reader)?;
+        reader.u16()?; // wFuncFlags
+        reader.align_ndr64(8)?;
+        if has_codes {
+            let count = reader.count("lReserved1", 4, MAX_VALUES)?;
+            for _ in 0..count {
+                reader.u32()?;
+            }
+        }
+        let mut parameters = Vec::new();
+        if has_parameters {
+            let count = reader.count("lprgelemdescParam", 12, MAX_VALUES)?;
+            parameters = (0..count).map(|_| ElemDesc::parse(reader)).collect::<Result<_>>()?;
+        }
+        for parameter in &parameters {
+            parameter.skip_referents(reader)?;
+        }
+        result.skip_referents(reader)?;
+        Ok(Self {
+            member,
+            kind,
+            parameters: parameters.iter().map(|it| it.type_desc.var_type).collect(),
+            result: result.type_desc.var_type,
+        })
+    }
+}
+
+/// The request of [MS-OAUT] 3.7.4.5 `ITypeInfo::GetNames` (Opnum 7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetNamesRequest {
+    /// Who asks.
+    pub orpc_this: OrpcThis,
+    /// The member asked about.
+    pub member: Dispid,
+    /// The most names the client takes.
+    pub max_names: u32,
+}
+
+impl GetNamesRequest {
+    /// Reads the request stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        let orpc_this = OrpcThis::parse(reader)?;
+        reader.enter("GetNames request");
+        Ok(Self {
+            orpc_this,
+            member: Dispid::parse(reader)?,
+            max_names: reader.u32()?,
+        })
+    }
+}
+
+/// The reply to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetNamesReply<'a> {
+    /// The member's name, and behind it those of its parameters.
+    pub names: Vec<Bstr<'a>>,
+    /// What became of the call.
+    pub hresult: u32,
+}
+
+impl<'a> GetNamesReply<'a> {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'a>) -> Result<Self> {
+        OrpcThat::parse(reader)?;
+        reader.enter("GetNames reply");
+        super::varying(reader)?;
+        let count = reader.count("rgBstrNames", 4, MAX_VALUES)?;
+        let mut names = Vec::new();
+        referents(reader, count, &mut names, Bstr::parse_blob)?;
+        reader.enter("GetNames reply");
+        reader.u32()?; // pcNames
+        Ok(Self {
+            names: names.into_iter().map(Option::unwrap_or_default).collect(),
+            hresult: reader.u32()?,
+        })
+    }
+}
+
+/// The request of [MS-OAUT] 3.7.4.8 `ITypeInfo::GetDocumentation` (Opnum 12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetDocumentationRequest {
+    /// Who asks.
+    pub orpc_this: OrpcThis,
+    /// The member asked about; [`Dispid::UNKNOWN`] for the type itself.
+    pub member: Dispid,
+    /// `refPtrFlags`: which of the four answers are wanted.
+    pub wanted: u32,
+}
+
+impl GetDocumentationRequest {
+    /// Reads the request stub.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        let orpc_this = OrpcThis::parse(reader)?;
+        reader.enter("GetDocumentation request");
+        Ok(Self {
+            orpc_this,
+            member: Dispid::parse(reader)?,
+            wanted: reader.u32()?,
+        })
+    }
+}
+
+/// The reply to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetDocumentationReply<'a> {
+    /// The name of the member, or of the type.
+    pub name: Bstr<'a>,
+    /// What it is for.
+    pub description: Bstr<'a>,
+    /// Where in the help file to read about it.
+    pub help_context: u32,
+    /// The help file.
+    pub help_file: Bstr<'a>,
+    /// What became of the call.
+    pub hresult: u32,
+}
+
+impl<'a> GetDocumentationReply<'a> {
+    /// Reads the reply stub.
+    pub fn parse(reader: &mut Reader<'a>) -> Result<Self> {
+        OrpcThat::parse(reader)?;
+        reader.enter("GetDocumentation reply");
+        let name = Bstr::parse(reader)?;
+        let description = Bstr::parse(reader)?;
+        let help_context = reader.u32()?;
+        let help_file = Bstr::parse(reader)?;
+        Ok(Self {
+            name,
+            description,
+            help_context,
+            help_file,
+            hresult: reader.u32()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::ByteOrder;
+    use crate::ndr::Encoding;
+    use crate::oaut::encoder::{Encoder, every_way, utf16};
+    use crate::oaut::{CreateInstanceRequest, GetTypeInfoCountReply, GetTypeInfoRequest, InterfaceReply, Variant};
+
+    /// A TYPEDESC without its referent.
+    fn type_desc(encoder: &mut Encoder, var_type: VarType) {
+        encoder.align(4);
+        encoder.align_ndr64(8);
+        encoder.u16(var_type.0);
+        encoder.align_ndr64(8);
+        match var_type {
+            VarType::PTR | VarType::SAFEARRAY | VarType::CARRAY => encoder.pointer(),
+            VarType::USERDEFINED => encoder.u32(0x1234),
+            _ => {}
+        }
+        encoder.u16(var_type.0);
+        encoder.align_ndr64(8);
+    }
+
+    fn elem_desc(encoder: &mut Encoder, var_type: VarType, default: u32) {
+        type_desc(encoder, var_type);
+        encoder.wide(default);
+        encoder.u16(1);
+        encoder.align_ndr64(8);
+    }
+
+    #[test]
+    fn the_attributes_of_a_class_give_its_clsid() {
+        let clsid = Guid::parse("49b2791a-b1ae-4c90-9b8e-e860ba07f889").unwrap();
+        every_way(|order, encoding| {
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.pointer();
+            encoder.u32(clsid.data1);
+            encoder.u16(clsid.data2);
+            encoder.u16(clsid.data3);
+            encoder.raw(&clsid.data4);
+            for it in [0, 0, u32::MAX, u32::MAX] {
+                encoder.u32(it);
+            }
+            encoder.wide(0);
+            encoder.u32(8);
+            encoder.u32(5);
+            for it in [0, 0, 2, 0, 8, 2, 1, 0] {
+                encoder.u16(it);
+            }
+            type_desc(&mut encoder, VarType::EMPTY);
+            encoder.u32(0);
+            encoder.u16(0);
+            encoder.align_ndr64(8);
+            encoder.u32(0);
+            encoder.u32(0);
+            let mut reader = encoder.reader();
+            let reply = GetTypeAttrReply::parse(&mut reader).unwrap();
+            let attributes = reply.attributes.unwrap();
+            assert_eq!(
+                (attributes.guid, attributes.kind),
+                (clsid, TypeKind::COCLASS),
+                "{order:?} {encoding:?}"
+            );
+            assert_eq!((attributes.interfaces, attributes.version), (2, (1, 0)));
+            assert_eq!((reply.hresult, reader.rest().len()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_method_is_described_behind_types_of_types() {
+        every_way(|order, encoding| {
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.pointer();
+            encoder.u32(54);
+            encoder.wide(0);
+            encoder.pointer();
+            for it in [4, 1, 4] {
+                encoder.u32(it);
+            }
+            for it in [3, 0, 0, 0] {
+                encoder.u16(it);
+            }
+            elem_desc(&mut encoder, VarType::VOID, 0);
+            encoder.u16(0);
+            encoder.align_ndr64(8);
+            encoder.count(3);
+            elem_desc(&mut encoder, VarType::BSTR, 0);
+            elem_desc(&mut encoder, VarType::PTR, 0);
+            elem_desc(&mut encoder, VarType::CARRAY, 1);
+            type_desc(&mut encoder, VarType::PTR);
+            type_desc(&mut encoder, VarType::USERDEFINED);
+            encoder.count(1);
+            type_desc(&mut encoder, VarType::UI1);
+            encoder.u16(1);
+            encoder.u32(8);
+            encoder.u32(0);
+            encoder.align_ndr64(8);
+            encoder.u32(24);
+            encoder.pointer();
+            encoder.variant(&Variant::I4(1));
+            encoder.u32(0);
+            encoder.u32(0x8002_802b);
+            let mut reader = encoder.reader();
+            let reply = GetFuncDescReply::parse(&mut reader).unwrap();
+            let function = reply.function.unwrap();
+            assert_eq!(
+                (function.member, function.kind),
+                (Dispid(54), InvokeKind::FUNC),
+                "{order:?} {encoding:?}"
+            );
+            assert_eq!(function.parameters, [VarType::BSTR, VarType::PTR, VarType::CARRAY]);
+            assert_eq!(
+                (function.result, reply.hresult, reader.rest().len()),
+                (VarType::VOID, 0x8002_802b, 0)
+            );
+        });
+    }
+
+    #[test]
+    fn names_and_documentation_are_read_every_way() {
+        let (name, parameter) = (utf16("ExecuteShellCommand"), utf16("Command"));
+        every_way(|order, encoding| {
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.count(10);
+            encoder.count(0);
+            encoder.count(2);
+            encoder.pointer();
+            encoder.pointer();
+            encoder.bstr(Bstr::new(&name));
+            encoder.bstr(Bstr::new(&parameter));
+            encoder.u32(2);
+            encoder.u32(0);
+            let reply = GetNamesReply::parse(&mut encoder.reader()).map(|it| it.names);
+            assert_eq!(
+                reply,
+                Ok(vec![Bstr::new(&name), Bstr::new(&parameter)]),
+                "{order:?} {encoding:?}"
+            );
+
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.pointer();
+            encoder.bstr(Bstr::new(&name));
+            encoder.wide(0);
+            encoder.u32(3);
+            encoder.pointer();
+            encoder.bstr(Bstr::default());
+            encoder.u32(0);
+            let mut reader = encoder.reader();
+            let reply = GetDocumentationReply::parse(&mut reader).unwrap();
+            assert_eq!(
+                (reply.name.to_text().as_str(), reply.help_context),
+                ("ExecuteShellCommand", 3)
+            );
+            assert!(reply.description.is_null() && reply.help_file.is_null() && reader.rest().is_empty());
+        });
+    }
+
+    #[test]
+    fn small_requests_and_replies_are_read() {
+        every_way(|order, encoding| {
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_this();
+            encoder.u32(0x0002_0400);
+            encoder.u32(7);
+            encoder.raw(&[0xc0, 0, 0, 0, 0, 0, 0, 0x46]);
+            let created = CreateInstanceRequest::parse(&mut encoder.reader()).unwrap();
+            assert_eq!(created.iid.0.data1, 0x0002_0400);
+            let member = GetNamesRequest::parse(&mut encoder.reader()).unwrap();
+            assert_eq!((member.member, member.max_names), (Dispid(0x0002_0400), 7));
+            let member = GetDocumentationRequest::parse(&mut encoder.reader()).unwrap();
+            assert_eq!((member.member, member.wanted), (Dispid(0x0002_0400), 7));
+            let info = GetTypeInfoRequest::parse(&mut encoder.reader()).unwrap();
+            assert_eq!((info.index, info.lcid), (0x0002_0400, 7));
+            let function = GetFuncDescRequest::parse(&mut encoder.reader()).unwrap();
+            assert_eq!(function.index, 0x0002_0400);
+
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.u32(0);
+            encoder.u32(0x8000_4002);
+            let count = GetTypeInfoCountReply::parse(&mut encoder.reader()).unwrap();
+            assert_eq!((count.count, count.hresult), (0, 0x8000_4002));
+            let mut encoder = Encoder::new(order, encoding);
+            encoder.orpc_that();
+            encoder.wide(0);
+            encoder.u32(0x8000_4002);
+            let none = InterfaceReply::parse(&mut encoder.reader()).unwrap();
+            assert_eq!((none.interface, none.hresult), (None, 0x8000_4002));
+        });
+    }
+
+    #[test]
+    fn a_chain_of_pointers_ends() {
+        let mut encoder = Encoder::new(ByteOrder::Little, Encoding::Ndr20);
+        for _ in 0..64 {
+            type_desc(&mut encoder, VarType::PTR);
+        }
+        let mut reader = encoder.reader();
+        let desc = TypeDesc::parse(&mut reader).unwrap();
+        assert!(desc.skip_referents(&mut reader).is_err());
+    }
+}
