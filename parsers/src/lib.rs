@@ -8,6 +8,10 @@
 //! | [`epm`] | C706 appendices I, L, O: towers, `ept_map`, `ept_lookup` |
 //! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
+//! | [`wmi`] | [MS-WMI], [MS-WMIO]: logins, queries, methods, and the objects they carry |
+//! | [`tsch`] | [MS-TSCH]: tasks registered and run |
+//! | [`scmr`] | [MS-SCMR]: services created, changed and started |
+//! | [`arguments`] | the arguments of these calls as text |
 //! | [`names`] | names of interfaces, operations and statuses, as data |
 
 #![deny(
@@ -33,6 +37,7 @@
     )
 )]
 
+pub mod arguments;
 pub mod dcom;
 pub mod epm;
 pub mod error;
@@ -41,4 +46,7 @@ pub mod input;
 pub mod names;
 pub mod ndr;
 pub mod rpce;
+pub mod scmr;
 pub mod security;
+pub mod tsch;
+pub mod wmi;
