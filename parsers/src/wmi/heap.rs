@@ -71,10 +71,11 @@ pub(super) fn encoded_string(input: &mut Input<'_>, budget: &mut Budget) -> Resu
     let wide = input.u8()? & 1 != 0;
     let within = input.rest();
     let within = within.get(..budget.0).unwrap_or(within);
-    let width = if wide { 2 } else { 1 };
-    let units = within
-        .chunks_exact(width)
-        .position(|unit| unit.iter().all(|&byte| byte == 0));
+    let (width, units) = if wide {
+        (2, within.as_chunks::<2>().0.iter().position(|unit| *unit == [0, 0]))
+    } else {
+        (1, within.iter().position(|&unit| unit == 0))
+    };
     let Some(units) = units else {
         budget.spend(within.len());
         return Err(input.invalid("Null", 0_u8));

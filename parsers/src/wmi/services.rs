@@ -374,6 +374,65 @@ mod tests {
     }
 
     #[test]
+    fn a_query_reads_the_same_in_ndr64() {
+        let mut bytes = vec![5, 0, 7, 0];
+        bytes.extend([0; 36]); // to the end of ORPCTHIS: flags, reserved, causality, padding, no extensions
+        for text in ["WQL", "SELECT 1"] {
+            let count = u8::try_from(text.len()).unwrap();
+            bytes.extend([
+                1,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                count,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                2 * count,
+                0,
+                0,
+                0,
+                count,
+                0,
+                0,
+                0,
+            ]);
+            bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        bytes.extend([0x30, 0, 0, 0]);
+        let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr64, "test");
+        let request = QueryRequest::parse(&mut reader).unwrap();
+        assert_eq!(request.language.as_deref(), Some("WQL"));
+        assert_eq!(request.query.as_deref(), Some("SELECT 1"));
+        assert_eq!(request.flags, 0x30);
+    }
+
+    #[test]
+    fn a_context_before_the_parameters_is_stepped_over() {
+        let mut bytes = include_bytes!("../../corpus/wmi/exec-method-create-request.bin").to_vec();
+        let objref = bytes.windows(4).position(|w| w == b"MEOW").unwrap();
+        let context = objref - 16; // pCtx, then pInParams: pointer, count and size
+        assert_eq!(bytes[context..context + 4], [0; 4]);
+        bytes.splice(
+            context..context + 4,
+            [1, 0, 2, 0, 5, 0, 0, 0, 5, 0, 0, 0, 1, 2, 3, 4, 5, 0, 0, 0],
+        );
+        let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+        let request = ExecMethodRequest::parse(&mut reader).unwrap();
+        let parameters = request.in_parameters.unwrap().unwrap();
+        assert_eq!(text(&parameters, "CommandLine"), "cmd.exe /Q /c whoami");
+    }
+
+    #[test]
     fn an_object_that_cannot_be_read_costs_no_other_argument() {
         let mut bytes = include_bytes!("../../corpus/wmi/exec-method-create-request.bin").to_vec();
         let unit = bytes.windows(4).position(|w| w == [0x78, 0x56, 0x34, 0x12]).unwrap();
