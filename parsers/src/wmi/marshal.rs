@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::guid::{Clsid, Guid};
 use crate::ndr::Reader;
 
-/// `CLSID_WbemClassObject` ([MS-WMI] 1.9 Standards Assignments): unmarshals an object that travels by value.
+/// `CLSID_WbemClassObject` ([MS-WMI] 2.2.4 `IWbemClassObject` Interface): unmarshals an object that travels by value.
 pub const CLSID_WBEM_CLASS_OBJECT: Clsid = Clsid(Guid::new(
     0x4590_f812,
     0x1d3a,

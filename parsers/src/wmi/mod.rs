@@ -17,14 +17,14 @@ use crate::error::Result;
 use crate::guid::Guid;
 use crate::ndr::Reader;
 
-/// `IWbemLevel1Login` ([MS-WMI] 1.9 Standards Assignments).
+/// [MS-WMI] 3.1.4.1 `IWbemLevel1Login` Interface.
 pub const IWBEM_LEVEL1_LOGIN: Guid = Guid::new(
     0xf309_ad18,
     0xd86a,
     0x11d0,
     [0xa0, 0x75, 0x00, 0xc0, 0x4f, 0xb6, 0x88, 0x20],
 );
-/// `IWbemLoginClientID` ([MS-WMI] 1.9 Standards Assignments).
+/// [MS-WMI] 3.1.4.8 `IWbemLoginClientID` Interface.
 pub const IWBEM_LOGIN_CLIENT_ID: Guid = Guid::new(
     0xd478_1cd6,
     0xe5d3,
@@ -38,7 +38,7 @@ pub const IWBEM_LOGIN_CLIENT_ID_EX: Guid = Guid::new(
     0x42fa,
     [0xab, 0xea, 0x3e, 0x7d, 0xf9, 0x19, 0x21, 0xdc],
 );
-/// `IWbemServices` ([MS-WMI] 1.9 Standards Assignments).
+/// [MS-WMI] 3.1.4.3 `IWbemServices` Interface.
 pub const IWBEM_SERVICES: Guid = Guid::new(
     0x9556_dc99,
     0x828c,
