@@ -9,6 +9,10 @@
 //! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
 //! | [`oaut`] | [MS-OAUT]: late-bound calls, their arguments and results, type information |
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
+//! | [`wmi`] | [MS-WMI], [MS-WMIO]: logins, queries, methods, and the objects they carry |
+//! | [`tsch`] | [MS-TSCH]: tasks registered and run |
+//! | [`scmr`] | [MS-SCMR]: services created, changed and started |
+//! | [`arguments`] | the arguments of these calls as text |
 //! | [`names`] | names of interfaces, operations and statuses, as data |
 
 #![deny(
@@ -34,6 +38,7 @@
     )
 )]
 
+pub mod arguments;
 pub mod dcom;
 pub mod epm;
 pub mod error;
@@ -43,4 +48,7 @@ pub mod names;
 pub mod ndr;
 pub mod oaut;
 pub mod rpce;
+pub mod scmr;
 pub mod security;
+pub mod tsch;
+pub mod wmi;

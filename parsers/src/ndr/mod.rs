@@ -11,6 +11,10 @@ use crate::input::{ByteOrder, Input};
 use crate::names::known;
 use crate::rpce::SyntaxId;
 
+/// The longest string read, in characters. A task's XML can be long, and padding must not hide it; what bounds the work is
+/// that no string is longer than the bytes it is read from.
+const MAX_STRING: usize = 1 << 24;
+
 /// Which of the two encodings a stub is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -135,10 +139,19 @@ impl<'a> Reader<'a> {
     pub fn wide_string(&mut self) -> Result<String> {
         self.maximum_count()?;
         self.maximum_count()?;
-        let count = self.count("actual_count", 2, usize::from(u16::MAX))?;
+        let count = self.count("actual_count", 2, MAX_STRING)?;
         let units = (0..count).map(|_| self.input.u16()).collect::<Result<Vec<_>>>()?;
         let units = units.split(|&unit| unit == 0).next().unwrap_or_default();
         Ok(String::from_utf16_lossy(units))
+    }
+
+    /// The same behind a pointer that may be null: `[unique, string] wchar_t *`.
+    pub fn optional_wide_string(&mut self) -> Result<Option<String>> {
+        if self.pointer()? {
+            self.wide_string().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Step to the alignment of a structure that holds a pointer.
