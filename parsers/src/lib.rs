@@ -42,3 +42,5 @@ pub mod names;
 pub mod ndr;
 pub mod rpce;
 pub mod security;
+#[cfg(test)]
+mod testing;
