@@ -1,8 +1,10 @@
 //! `IRemoteSCMActivator`: activation by properties.
 
+use super::blob::Blob;
 use super::objref::{Objref, StdObjref, interface_pointer};
 use super::orpc::{OrpcThat, OrpcThis};
-use super::properties::{IN, InstantiationInfo, OUT, PropOut, ScmReplyInfo, blob, props_out, server_name, session_id};
+use super::properties::{ActivationProperties, InstantiationInfo};
+use super::reply_properties::{PropOut, ScmReplyInfo, props_out};
 use crate::error::Result;
 use crate::guid::Iid;
 use crate::names::known;
@@ -20,6 +22,8 @@ pub struct ActivationRequest {
     pub session_id: Option<u32>,
     /// COSERVERINFO `pwszName`: the server as the client's user typed it.
     pub server_name: Option<String>,
+    /// Whatever else the request says.
+    pub properties: ActivationProperties,
 }
 
 impl ActivationRequest {
@@ -40,24 +44,21 @@ impl ActivationRequest {
 
     fn parse_properties(reader: &mut Reader<'_>, orpc_this: OrpcThis) -> Result<Self> {
         reader.enter("pActProperties");
-        let Some(blob) = blob(reader, IN)? else {
+        let Some(blob) = Blob::behind_pointer(reader, known::CLSID_ACTIVATION_PROPERTIES_IN)? else {
             return Err(reader.input().invalid("pActProperties", 0_u32));
         };
         let Some(instantiation) = blob.property(known::CLSID_INSTANTIATION_INFO) else {
             return Err(reader.input().invalid("InstantiationInfo", 0_u32));
         };
-        // What else there is must not cost us the class: it is read when it can be.
-        let special = blob
-            .property(known::CLSID_SPECIAL_SYSTEM_PROPERTIES)
-            .and_then(|bytes| session_id(bytes).ok());
-        let security = blob
-            .property(known::CLSID_SECURITY_INFO)
-            .and_then(|bytes| server_name(bytes).ok());
+        let instantiation = InstantiationInfo::parse(instantiation)?;
+        let properties = ActivationProperties::of(&blob);
+        let server_name = properties.security.as_ref().and_then(|info| info.server_name.clone());
         Ok(Self {
             orpc_this,
-            instantiation: InstantiationInfo::parse(instantiation)?,
-            session_id: special.filter(|&session| session != u32::MAX),
-            server_name: security.flatten().filter(|name| !name.is_empty()),
+            instantiation,
+            session_id: properties.special.and_then(|special| special.session_id),
+            server_name: server_name.filter(|name| !name.is_empty()),
+            properties,
         })
     }
 }
@@ -89,7 +90,7 @@ impl ActivationReply {
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
         OrpcThat::parse(reader)?;
         reader.enter("ppActProperties");
-        let blob = blob(reader, OUT)?;
+        let blob = Blob::behind_pointer(reader, known::CLSID_ACTIVATION_PROPERTIES_OUT)?;
         reader.enter("activation reply");
         let hresult = reader.u32()?;
         let (mut scm, mut interfaces) = (None, Vec::new());
