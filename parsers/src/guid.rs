@@ -77,11 +77,15 @@ impl Guid {
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g, h, i] = self.data4;
+        let data4 = u64::from_be_bytes(self.data4);
         write!(
             f,
-            "{:08x}-{:04x}-{:04x}-{a:02x}{b:02x}-{c:02x}{d:02x}{e:02x}{g:02x}{h:02x}{i:02x}",
-            self.data1, self.data2, self.data3
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            self.data1,
+            self.data2,
+            self.data3,
+            data4 >> 48,
+            data4 & 0xffff_ffff_ffff
         )
     }
 }

@@ -47,10 +47,13 @@ impl Writer {
     }
 
     integers! {
-        u8 ndr_u8 u8;
         u16 ndr_u16 u16;
         u32 ndr_u32 u32;
         u64 ndr_u64 u64;
+    }
+
+    pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
+        self.raw(&[value])
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {

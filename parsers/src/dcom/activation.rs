@@ -127,9 +127,9 @@ mod tests {
     use crate::dcom::ActivationFlags;
     use crate::error::ErrorKind;
     use crate::guid::{Clsid, Guid};
-    use crate::testing::{WAYS, Writer, activation_blob, custom_objref, standard_objref, type_serialization_1};
     use crate::input::ByteOrder;
     use crate::ndr::Encoding;
+    use crate::testing::{WAYS, Writer, activation_blob, custom_objref, standard_objref, type_serialization_1};
 
     const REQUEST: &[u8] = include_bytes!("../../corpus/activation/mmc20-create-instance-request.bin");
     const REPLY: &[u8] = include_bytes!("../../corpus/activation/mmc20-create-instance-reply.bin");
@@ -168,7 +168,14 @@ mod tests {
     fn full_request(order: ByteOrder) -> Vec<u8> {
         let storage = standard_objref(Guid::com(0xb), 0x1234, Guid::com(0x99));
         let mut context = Writer::new(ByteOrder::Little, Encoding::Ndr20);
-        context.u16(1).u16(1).guid(Guid::com(0x55)).u32(2).raw(&[0; 16]).u32(0).u32(1);
+        context
+            .u16(1)
+            .u16(1)
+            .guid(Guid::com(0x55))
+            .u32(2)
+            .raw(&[0; 16])
+            .u32(0)
+            .u32(1);
         let context = custom_objref(known::IID_CONTEXT, known::CLSID_CONTEXT_MARSHALER, &context.bytes());
         let property = |write: &dyn Fn(&mut Writer)| type_serialization_1(order, write);
         activation_blob(
@@ -179,27 +186,64 @@ mod tests {
                 (
                     known::CLSID_SPECIAL_SYSTEM_PROPERTIES,
                     property(&|writer| {
-                        writer.u32(3).u32(1).u32(0).u32(1).u32(6).guid(Guid::com(8)).u32(0).u32(0x14).u32(1);
+                        writer
+                            .u32(3)
+                            .u32(1)
+                            .u32(0)
+                            .u32(1)
+                            .u32(6)
+                            .guid(Guid::com(8))
+                            .u32(0)
+                            .u32(0x14)
+                            .u32(1);
                         writer.u32(0).ndr_u64(0).raw(&[0; 20]);
                     }),
                 ),
                 (
                     known::CLSID_INSTANTIATION_INFO,
                     property(&|writer| {
-                        writer.guid(Guid::com(1)).u32(0x14).u32(0x22).u32(0).u32(2).u32(9).pointer().u32(80);
-                        writer.u16(5).u16(7).wide(2).guid(known::IUNKNOWN).guid(known::IDISPATCH);
+                        writer
+                            .guid(Guid::com(1))
+                            .u32(0x14)
+                            .u32(0x22)
+                            .u32(0)
+                            .u32(2)
+                            .u32(9)
+                            .pointer()
+                            .u32(80);
+                        writer
+                            .u16(5)
+                            .u16(7)
+                            .wide(2)
+                            .guid(known::IUNKNOWN)
+                            .guid(known::IDISPATCH);
                     }),
                 ),
                 (
                     known::CLSID_ACTIVATION_CONTEXT_INFO,
                     property(&|writer| {
-                        writer.u32(1).u32(0).u32(0).u32(0).pointer().null().interface_pointer(&context);
+                        writer
+                            .u32(1)
+                            .u32(0)
+                            .u32(0)
+                            .u32(0)
+                            .pointer()
+                            .null()
+                            .interface_pointer(&context);
                     }),
                 ),
                 (
                     known::CLSID_SECURITY_INFO,
                     property(&|writer| {
-                        writer.u32(4).pointer().null().u32(0).pointer().null().u32(0).wide_string("SERVER");
+                        writer
+                            .u32(4)
+                            .pointer()
+                            .null()
+                            .u32(0)
+                            .pointer()
+                            .null()
+                            .u32(0)
+                            .wide_string("SERVER");
                     }),
                 ),
                 (
@@ -218,7 +262,9 @@ mod tests {
                     known::CLSID_INSTANCE_INFO,
                     property(&|writer| {
                         writer.pointer().u32(0x12).null().pointer();
-                        writer.wide_string("\\\\host\\share\\sheet.xls").interface_pointer(&storage);
+                        writer
+                            .wide_string("\\\\host\\share\\sheet.xls")
+                            .interface_pointer(&storage);
                     }),
                 ),
                 (Guid::com(0xdead), vec![0; 8]),
@@ -239,10 +285,16 @@ mod tests {
             activation_flags,
             ActivationFlags::DISABLE_AAA | ActivationFlags::NO_FAILURE_LOG
         );
-        assert_eq!((request.session_id, request.server_name.as_deref()), (Some(3), Some("SERVER")));
+        assert_eq!(
+            (request.session_id, request.server_name.as_deref()),
+            (Some(3), Some("SERVER"))
+        );
         let properties = &request.properties;
         let special = properties.special.unwrap();
-        assert_eq!((special.partition, special.default_authn_level), (Some(Guid::com(8)), 6));
+        assert_eq!(
+            (special.partition, special.default_authn_level),
+            (Some(Guid::com(8)), 6)
+        );
         assert_eq!((special.original_class_context, special.flags), (0x14, 1));
         let instance = properties.instance.as_ref().unwrap();
         assert_eq!(instance.file_name.as_deref(), Some("\\\\host\\share\\sheet.xls"));
@@ -250,13 +302,19 @@ mod tests {
         assert_eq!((instance.mode, storage.std.unwrap().ipid.0), (0x12, Guid::com(0x99)));
         assert_eq!(instance.running_object, None);
         let scm = properties.scm_request.as_ref().unwrap();
-        assert_eq!((scm.impersonation_level, scm.requested_protseqs.as_slice()), (3, &[7, 15][..]));
+        assert_eq!(
+            (scm.impersonation_level, scm.requested_protseqs.as_slice()),
+            (3, &[7, 15][..])
+        );
         let context = properties.context.as_ref().unwrap();
         let client = context.client_context.as_ref().unwrap();
         assert_eq!(client.objref.clsid, Some(Clsid(known::CLSID_CONTEXT_MARSHALER)));
         assert_eq!(client.context.as_ref().unwrap().id, Guid::com(0x55));
         let location = properties.location.as_ref().unwrap();
-        assert_eq!((location.machine_name.as_deref(), location.process_id), (Some("ELSEWHERE"), 77));
+        assert_eq!(
+            (location.machine_name.as_deref(), location.process_id),
+            (Some("ELSEWHERE"), 77)
+        );
         assert_eq!(properties.security.as_ref().unwrap().authn_flags, 4);
         assert_eq!(properties.unread, [Guid::com(0xdead)]);
         let header = &properties.header;
@@ -279,7 +337,10 @@ mod tests {
                 assert!(reader.rest().is_empty());
                 for length in 0..bytes.len() {
                     let mut reader = Reader::new(&bytes[..length], order, encoding, "test");
-                    assert!(ActivationRequest::parse_create_instance(&mut reader).is_err(), "{length} bytes");
+                    assert!(
+                        ActivationRequest::parse_create_instance(&mut reader).is_err(),
+                        "{length} bytes"
+                    );
                 }
             }
         }
@@ -297,7 +358,16 @@ mod tests {
                     (
                         known::CLSID_SCM_REPLY_INFO,
                         type_serialization_1(order, |writer| {
-                            writer.null().pointer().align(8).u64(5).pointer().guid(Guid::com(7)).u32(4).u16(5).u16(7);
+                            writer
+                                .null()
+                                .pointer()
+                                .align(8)
+                                .u64(5)
+                                .pointer()
+                                .guid(Guid::com(7))
+                                .u32(4)
+                                .u16(5)
+                                .u16(7);
                             writer.dual_string_array(&[(7, "fe80::1[49670]")], &[(10, "")]);
                         }),
                     ),
@@ -318,10 +388,16 @@ mod tests {
             let mut reader = Reader::new(&bytes, order, encoding, "test");
             let reply = ActivationReply::parse(&mut reader).unwrap();
             let scm = reply.scm.unwrap();
-            assert_eq!((scm.oxid.0, scm.ipid_rem_unknown.0, scm.authn_hint), (5, Guid::com(7), 4));
+            assert_eq!(
+                (scm.oxid.0, scm.ipid_rem_unknown.0, scm.authn_hint),
+                (5, Guid::com(7), 4)
+            );
             assert_eq!(scm.bindings.string_bindings[0].tcp(), Some(("fe80::1", 49670)));
             assert_eq!(reply.interfaces[0].objref.unwrap().ipid.0, Guid::com(6));
-            assert_eq!((reply.interfaces[1].hresult, reply.interfaces[1].objref), (0x8000_4002, None));
+            assert_eq!(
+                (reply.interfaces[1].hresult, reply.interfaces[1].objref),
+                (0x8000_4002, None)
+            );
             assert!(reader.rest().is_empty());
         }
     }

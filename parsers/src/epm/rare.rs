@@ -355,6 +355,6 @@ mod tests {
             EptInqObjectReply::parse,
         );
         assert_eq!((object.object, object.status), (Some(OBJECT), 5));
-        assert_eq!(in_every_way(|writer| drop(writer.ndr_u32(6)), parse_status), 6);
+        assert_eq!(in_every_way(|writer| _ = writer.ndr_u32(6), parse_status), 6);
     }
 }

@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_request_reads_the_same_in_both_byte_orders() {
-        let write = |order| datagram(order, DgPtype::REQUEST, |body| drop(body.raw(b"stub")), 0);
+        let write = |order| datagram(order, DgPtype::REQUEST, |body| _ = body.raw(b"stub"), 0);
         let (little, big) = (write(ByteOrder::Little), write(ByteOrder::Big));
         let pdu = DgPdu::parse(&little).unwrap();
         let other = DgPdu::parse(&big).unwrap();
@@ -456,10 +456,10 @@ mod tests {
             format!("{:?}", DgPdu::parse(&bytes).unwrap().body)
         };
         assert_eq!(
-            read(DgPtype::FAULT, &|body| drop(body.u32(0x1c01_0002))),
+            read(DgPtype::FAULT, &|body| _ = body.u32(0x1c01_0002)),
             "Fault(469827586)"
         );
-        assert_eq!(read(DgPtype::REJECT, &|body| drop(body.u32(5))), "Reject(5)");
+        assert_eq!(read(DgPtype::REJECT, &|body| _ = body.u32(5)), "Reject(5)");
         assert_eq!(read(DgPtype::PING, &|_| ()), "Ping");
         assert_eq!(read(DgPtype::WORKING, &|_| ()), "Working");
         assert_eq!(read(DgPtype::ACK, &|_| ()), "Ack");
@@ -471,23 +471,18 @@ mod tests {
         );
         assert!(read(DgPtype::NOCALL, &fack).contains("max_frag_size: 1432"));
         assert_eq!(
-            read(DgPtype::CL_CANCEL, &|body| drop(body.u32(0).u32(3))),
+            read(DgPtype::CL_CANCEL, &|body| _ = body.u32(0).u32(3)),
             "Cancel { cancel_id: 3 }"
         );
         assert_eq!(
-            read(DgPtype::CANCEL_ACK, &|body| drop(body.u32(0).u32(3).u32(1))),
+            read(DgPtype::CANCEL_ACK, &|body| _ = body.u32(0).u32(3).u32(1)),
             "CancelAck { cancel_id: 3, accepting: 1 }"
         );
     }
 
     #[test]
     fn a_verifier_behind_the_body_is_kept_apart() {
-        let mut bytes = datagram(
-            ByteOrder::Little,
-            DgPtype::RESPONSE,
-            |body| drop(body.raw(b"result")),
-            10,
-        );
+        let mut bytes = datagram(ByteOrder::Little, DgPtype::RESPONSE, |body| _ = body.raw(b"result"), 10);
         bytes.extend(b"verifier");
         let pdu = DgPdu::parse(&bytes).unwrap();
         assert_eq!(
@@ -499,12 +494,12 @@ mod tests {
 
     #[test]
     fn other_datagrams_and_cut_ones_are_not_recognised() {
-        let whole = datagram(ByteOrder::Little, DgPtype::REQUEST, |body| drop(body.raw(b"stub")), 0);
+        let whole = datagram(ByteOrder::Little, DgPtype::REQUEST, |body| _ = body.raw(b"stub"), 0);
         for length in 0..whole.len() {
             assert_eq!(recognise_datagram(&whole[..length]), None, "{length} bytes");
             assert!(DgPdu::parse(&whole[..length]).is_err(), "{length} bytes");
         }
-        assert_eq!(recognise_datagram(&[whole.clone(), vec![0]].concat()), None);
+        assert_eq!(recognise_datagram(&[whole, vec![0]].concat()), None);
         assert_eq!(recognise_datagram(&[4; 200]), None);
         assert_eq!(recognise_datagram(&[5, 0, 11, 3, 0x10, 0, 0, 0]), None);
     }
@@ -512,7 +507,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_datagram_is_read_or_refused(ptype in 0_u8..12, length: u16, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let mut bytes = datagram(ByteOrder::Little, DgPtype(ptype), |inner| drop(inner.raw(&body)), 0);
+            let mut bytes = datagram(ByteOrder::Little, DgPtype(ptype), |inner| _ = inner.raw(&body), 0);
             let _ = DgPdu::parse(&bytes);
             bytes[74..76].copy_from_slice(&length.to_le_bytes());
             if let Ok(pdu) = DgPdu::parse(&bytes) {
