@@ -3,10 +3,10 @@
 //! | module | specification |
 //! |---|---|
 //! | [`error`], [`input`], [`guid`] | the floor: errors with offsets, byte order, GUIDs |
-//! | [`rpce`] | C706 chapter 12, [MS-RPCE] 2.2.2: connection-oriented PDUs and their verifiers |
-//! | [`ndr`] | C706 chapter 14, [MS-RPCE] 2.2.5 and 2.2.6: NDR20, NDR64, type serialization |
-//! | [`epm`] | C706 appendices I, L, O: towers, `ept_map`, `ept_lookup` |
-//! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
+//! | [`rpce`] | C706 chapter 12, [MS-RPCE] 2.2.2 and 2.2.3, [MS-RPCH] 2.2.3.6: PDUs of both protocols, verifiers, trailers, RTS |
+//! | [`ndr`] | C706 chapter 14, [MS-RPCE] 2.2.5 to 2.2.7: NDR20, NDR64, both type serializations |
+//! | [`epm`] | C706 appendices I, L, O, Q: towers, the endpoint mapper, remote management |
+//! | [`dcom`] | [MS-DCOM]: ORPC and its extensions, references, bindings, activation, object resolver, `IRemUnknown` |
 //! | [`oaut`] | [MS-OAUT]: late-bound calls, their arguments and results, type information |
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
 //! | [`wmi`] | [MS-WMI], [MS-WMIO]: logins, queries, methods, and the objects they carry |
@@ -39,6 +39,8 @@
 )]
 
 pub mod arguments;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod checks;
 pub mod dcom;
 pub mod epm;
 pub mod error;
@@ -50,5 +52,7 @@ pub mod oaut;
 pub mod rpce;
 pub mod scmr;
 pub mod security;
+#[cfg(test)]
+mod testing;
 pub mod tsch;
 pub mod wmi;

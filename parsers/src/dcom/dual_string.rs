@@ -1,6 +1,7 @@
 //! How to reach an exporter, and as whom it runs.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::error::Result;
 use crate::input::Input;
@@ -24,18 +25,67 @@ impl StringBinding {
         if self.tower_id != Self::TCP {
             return None;
         }
-        let (host, rest) = self.network_address.rsplit_once('[')?;
-        let port = rest.strip_suffix(']')?.parse().ok()?;
-        Some((host, port))
+        let port = self.endpoint()?.parse().ok()?;
+        Some((self.host(), port))
     }
 
-    /// The host alone, name or address.
+    /// The host alone, name or address; an IPv6 address without brackets.
     pub fn host(&self) -> &str {
-        match self.network_address.rsplit_once('[') {
-            Some((host, endpoint)) if endpoint.ends_with(']') => host,
-            _ => &self.network_address,
+        let (host, _) = self.parts();
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inner.unwrap_or(host)
+    }
+
+    /// The endpoint, when one is named: a port, a pipe.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.parts().1
+    }
+
+    /// The host as an address, when it is one; the zone of an IPv6 address is left out.
+    pub fn address(&self) -> Option<IpAddr> {
+        let host = self.host();
+        let host = host.split_once('%').map_or(host, |(address, _)| address);
+        host.parse().ok()
+    }
+
+    /// The protocol sequence that `tower_id` stands for: C706 appendix I, table I-2, as [MS-RPCE] 2.1 Transport uses it.
+    pub const fn protocol_sequence(&self) -> Option<&'static str> {
+        protocol_sequence(self.tower_id)
+    }
+
+    /// `HOST[endpoint]`; `[::1]` alone is a host.
+    fn parts(&self) -> (&str, Option<&str>) {
+        let all = self.network_address.as_str();
+        let split = all.strip_suffix(']').and_then(|head| head.rsplit_once('['));
+        match split {
+            Some((host, endpoint)) if !host.is_empty() => (host, Some(endpoint)),
+            _ => (all, None),
         }
     }
+}
+
+/// The protocol sequence with this identifier, as string bindings write it: C706 appendix I, table I-2, as [MS-RPCE] 2.1
+/// Transport uses it.
+pub const fn protocol_sequence(tower_id: u16) -> Option<&'static str> {
+    Some(match tower_id {
+        0x04 => "ncacn_dnet_nsp",
+        0x07 => "ncacn_ip_tcp",
+        0x08 => "ncadg_ip_udp",
+        0x09 => "ncacn_nb_tcp",
+        0x0c => "ncacn_spx",
+        0x0d => "ncacn_nb_ipx",
+        0x0e => "ncadg_ipx",
+        0x0f => "ncacn_np",
+        0x10 => "ncalrpc",
+        0x13 => "ncacn_nb_nb",
+        0x15 => "ncacn_nb_xns",
+        0x16 => "ncacn_at_dsp",
+        0x17 => "ncadg_at_ddp",
+        0x1a => "ncacn_vns_spp",
+        0x1d => "ncadg_mq",
+        0x1f => "ncacn_http",
+        _ => return None,
+    })
 }
 
 impl fmt::Display for StringBinding {
@@ -155,6 +205,32 @@ mod tests {
             (array.security_bindings[1].authn_service, array.security_bindings.len()),
             (9, 2)
         );
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read_in_every_spelling() {
+        for (text, host, endpoint, address) in [
+            ("192.0.2.1[135]", "192.0.2.1", Some("135"), Some("192.0.2.1")),
+            ("2001:db8::1[135]", "2001:db8::1", Some("135"), Some("2001:db8::1")),
+            ("[2001:db8::1][135]", "2001:db8::1", Some("135"), Some("2001:db8::1")),
+            ("[2001:db8::1]", "2001:db8::1", None, Some("2001:db8::1")),
+            ("fe80::1%12", "fe80::1%12", None, Some("fe80::1")),
+            ("server.example", "server.example", None, None),
+            ("[]", "", None, None),
+            ("", "", None, None),
+        ] {
+            let binding = StringBinding {
+                tower_id: 7,
+                network_address: text.into(),
+            };
+            assert_eq!((binding.host(), binding.endpoint()), (host, endpoint), "{text}");
+            assert_eq!(
+                binding.address(),
+                address.map(|address| address.parse().unwrap()),
+                "{text}"
+            );
+            assert_eq!(binding.protocol_sequence(), Some("ncacn_ip_tcp"));
+        }
     }
 
     #[test]

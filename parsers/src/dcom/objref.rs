@@ -2,12 +2,14 @@
 
 use super::dual_string::DualStringArray;
 use crate::error::Result;
-use crate::guid::{Clsid, Iid, Ipid, Oid, Oxid};
+use crate::guid::{Clsid, Guid, Iid, Ipid, Oid, Oxid};
 use crate::input::{ByteOrder, Input};
 use crate::ndr::Reader;
 
 /// `OBJREF_SIGNATURE`, "MEOW".
 const SIGNATURE: u32 = 0x574f_454d;
+/// `Signature1` and `Signature2` of an `OBJREF_EXTENDED`.
+const EXTENDED_SIGNATURE: u32 = 0x4e53_5956;
 /// The longest marshalled reference read: activation blobs with a persisted object can be large.
 const MAX_OBJREF: usize = 1 << 20;
 
@@ -29,6 +31,19 @@ pub struct StdObjref {
 impl StdObjref {
     /// Bytes in it.
     pub const LENGTH: usize = 40;
+
+    /// [MS-DCOM] 2.2.18.3 STDOBJREF (IDL Version): the same fields, aligned and in the sender's byte order.
+    pub(super) fn parse_ndr(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.enter("STDOBJREF");
+        reader.align(8)?;
+        Ok(Self {
+            flags: reader.u32()?,
+            public_refs: reader.u32()?,
+            oxid: Oxid(reader.u64()?),
+            oid: Oid(reader.u64()?),
+            ipid: Ipid(reader.guid()?),
+        })
+    }
 
     fn parse(input: &mut Input<'_>) -> Result<Self> {
         input.enter("STDOBJREF");
@@ -54,7 +69,7 @@ pub struct Objref<'a> {
 /// The four forms of a reference, by `flags`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
-    /// [MS-DCOM] 2.2.18.4 `OBJREF_STANDARD`; also 2.2.18.7 `OBJREF_EXTENDED`, whose context we leave.
+    /// [MS-DCOM] 2.2.18.4 `OBJREF_STANDARD`.
     Standard {
         /// The reference.
         std: StdObjref,
@@ -77,6 +92,45 @@ pub enum Reference<'a> {
         /// What it is to unmarshal.
         data: &'a [u8],
     },
+    /// [MS-DCOM] 2.2.18.7 `OBJREF_EXTENDED`.
+    Extended {
+        /// The reference.
+        std: StdObjref,
+        /// Where the exporter's object resolver listens.
+        resolver: DualStringArray,
+        /// The envoy context, when it is there whole.
+        element: Option<DataElement<'a>>,
+    },
+}
+
+/// [MS-DCOM] 2.2.18.8 DATAELEMENT: an envoy context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataElement<'a> {
+    /// `dataID`: the context's identifier.
+    pub id: Guid,
+    /// The marshaled context, for [`super::Context::parse`].
+    pub data: &'a [u8],
+}
+
+impl<'a> DataElement<'a> {
+    /// Reads what follows the bindings of an `OBJREF_EXTENDED`.
+    fn parse(mut input: Input<'a>) -> Result<Option<Self>> {
+        input.enter("OBJREF_EXTENDED");
+        let count = input.u32()?;
+        let signature = input.u32()?;
+        if signature != EXTENDED_SIGNATURE {
+            return Err(input.invalid("Signature2", signature));
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        input.enter("DATAELEMENT");
+        let id = input.guid()?;
+        let size = input.u32()?;
+        input.skip(4)?; // cbRounded
+        let data = input.take(usize::try_from(size).unwrap_or(usize::MAX))?;
+        Ok(Some(Self { id, data }))
+    }
 }
 
 impl<'a> Objref<'a> {
@@ -114,11 +168,11 @@ impl<'a> Objref<'a> {
             8 => {
                 let std = StdObjref::parse(&mut input)?;
                 input.enter("OBJREF_EXTENDED");
-                input.skip(4)?;
-                Reference::Standard {
-                    std,
-                    resolver: DualStringArray::parse(&mut input)?,
-                }
+                input.skip(4)?; // Signature1
+                let resolver = DualStringArray::parse(&mut input)?;
+                // The context is read when it can be: the reference is what counts.
+                let element = DataElement::parse(input).ok().flatten();
+                Reference::Extended { std, resolver, element }
             }
             other => return Err(input.invalid("flags", other)),
         };
@@ -128,8 +182,65 @@ impl<'a> Objref<'a> {
     /// The standard part, where there is one.
     pub fn std(&self) -> Option<&StdObjref> {
         match &self.reference {
-            Reference::Standard { std, .. } | Reference::Handler { std, .. } => Some(std),
+            Reference::Standard { std, .. } | Reference::Handler { std, .. } | Reference::Extended { std, .. } => {
+                Some(std)
+            }
             Reference::Custom { .. } => None,
+        }
+    }
+
+    /// Where the exporter's object resolver listens, where it is told.
+    pub fn resolver(&self) -> Option<&DualStringArray> {
+        match &self.reference {
+            Reference::Standard { resolver, .. }
+            | Reference::Handler { resolver, .. }
+            | Reference::Extended { resolver, .. } => Some(resolver),
+            Reference::Custom { .. } => None,
+        }
+    }
+
+    /// The handler or the unmarshaler, where one is named.
+    pub fn clsid(&self) -> Option<Clsid> {
+        match self.reference {
+            Reference::Handler { clsid, .. } | Reference::Custom { clsid, .. } => Some(clsid),
+            Reference::Standard { .. } | Reference::Extended { .. } => None,
+        }
+    }
+}
+
+/// An OBJREF without the bytes it carries, to be kept longer than they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjrefOutline {
+    /// The interface referred to.
+    pub iid: Iid,
+    /// The standard part, where there is one.
+    pub std: Option<StdObjref>,
+    /// The handler or the unmarshaler, where one is named.
+    pub clsid: Option<Clsid>,
+    /// Where the exporter's object resolver listens: for an object of the client's, the client's own addresses.
+    pub resolver: DualStringArray,
+    /// Bytes of custom data.
+    pub data_length: usize,
+}
+
+impl ObjrefOutline {
+    /// Of a marshalled reference; None when it is none.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        Objref::parse(bytes).ok().map(|objref| Self::from(&objref))
+    }
+}
+
+impl From<&Objref<'_>> for ObjrefOutline {
+    fn from(objref: &Objref<'_>) -> Self {
+        Self {
+            iid: objref.iid,
+            std: objref.std().copied(),
+            clsid: objref.clsid(),
+            resolver: objref.resolver().cloned().unwrap_or_default(),
+            data_length: match objref.reference {
+                Reference::Custom { data, .. } => data.len(),
+                _ => 0,
+            },
         }
     }
 }
@@ -145,7 +256,8 @@ pub(super) fn interface_pointer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guid::Guid;
+    use crate::ndr::Encoding;
+    use crate::testing::{Writer, dual_string_packet, objref, std_objref};
 
     fn head(flags: u32) -> Vec<u8> {
         let mut bytes = b"MEOW".to_vec();
@@ -189,6 +301,51 @@ mod tests {
                 data: &[1, 2, 3]
             }
         );
+    }
+
+    #[test]
+    fn an_extended_reference_keeps_its_context_apart() {
+        let mut rest = std_objref(1, 2, Guid::com(3));
+        rest.extend(b"VYSN");
+        rest.extend(dual_string_packet(&[(7, "fe80::1")], &[]));
+        let plain = rest.len();
+        let mut tail = Writer::new(ByteOrder::Little, Encoding::Ndr20);
+        tail.u32(1)
+            .raw(b"VYSN")
+            .guid(Guid::com(9))
+            .u32(5)
+            .u32(8)
+            .raw(b"envoy\0\0\0");
+        rest.extend(tail.bytes());
+        let bytes = objref(8, Guid::com(1), &rest);
+        let read = Objref::parse(&bytes).unwrap();
+        let element = DataElement {
+            id: Guid::com(9),
+            data: b"envoy",
+        };
+        assert!(matches!(read.reference, Reference::Extended { element: Some(found), .. } if found == element));
+        assert_eq!(read.std().unwrap().ipid.0, Guid::com(3));
+        assert_eq!(read.resolver().unwrap().string_bindings[0].host(), "fe80::1");
+        let cut = objref(8, Guid::com(1), &rest[..plain]);
+        assert!(matches!(
+            Objref::parse(&cut).unwrap().reference,
+            Reference::Extended { element: None, .. }
+        ));
+    }
+
+    #[test]
+    fn a_handler_reference_names_its_class() {
+        let mut rest = std_objref(1, 2, Guid::com(3));
+        rest.extend([7, 0, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46]);
+        rest.extend(dual_string_packet(&[], &[]));
+        let bytes = objref(2, Guid::com(1), &rest);
+        let read = Objref::parse(&bytes).unwrap();
+        assert_eq!(read.clsid(), Some(Clsid(Guid::com(7))));
+        let outline = ObjrefOutline::of(&bytes).unwrap();
+        assert_eq!((outline.std.unwrap().oxid, outline.data_length), (Oxid(1), 0));
+        for length in 0..bytes.len() {
+            assert!(Objref::parse(&bytes[..length]).is_err(), "{length} bytes");
+        }
     }
 
     #[test]

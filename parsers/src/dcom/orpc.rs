@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use super::error_info::ErrorInfo;
 use crate::error::Result;
-use crate::guid::Causality;
+use crate::guid::{Causality, Guid};
+use crate::names::known;
 use crate::ndr::Reader;
 
 /// More extensions than any implementation sends: [MS-DCOM] 2.2.21 defines two.
 const MAX_EXTENTS: usize = 64;
-/// The longest extension stepped over.
+/// The longest extension read.
 const MAX_EXTENT: usize = 65_536;
 
 /// [MS-DCOM] 2.2.11 COMVERSION.
@@ -36,7 +38,7 @@ impl fmt::Display for ComVersion {
 }
 
 /// [MS-DCOM] 2.2.13.3 ORPCTHIS: the first, unseen argument of every object call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrpcThis {
     /// The client's version of the protocol.
     pub version: ComVersion,
@@ -44,10 +46,12 @@ pub struct OrpcThis {
     pub flags: u32,
     /// Ties the calls of one logical thread together.
     pub causality: Causality,
+    /// What else the client sends along. 64 at most.
+    pub extensions: Vec<OrpcExtent>,
 }
 
 impl OrpcThis {
-    /// Reads it and steps over its extensions. A version other than 5.x is refused: this is what tells an object call.
+    /// Reads it with its extensions. A version other than 5.x is refused: this is what tells an object call.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
         reader.enter("ORPCTHIS");
         reader.align_pointer()?;
@@ -58,55 +62,90 @@ impl OrpcThis {
         let flags = reader.u32()?;
         reader.u32()?;
         let causality = Causality(reader.guid()?);
-        skip_extensions(reader)?;
         Ok(Self {
             version,
             flags,
             causality,
+            extensions: extensions(reader)?,
         })
     }
 }
 
 /// [MS-DCOM] 2.2.13.4 ORPCTHAT: the first, unseen result of every object call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrpcThat {
     /// As in [`OrpcThis`].
     pub flags: u32,
+    /// What else the server sends along. 64 at most.
+    pub extensions: Vec<OrpcExtent>,
 }
 
 impl OrpcThat {
-    /// Reads it and steps over its extensions.
+    /// Reads it with its extensions.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
         reader.enter("ORPCTHAT");
         reader.align_pointer()?;
         let flags = reader.u32()?;
-        skip_extensions(reader)?;
-        Ok(Self { flags })
+        Ok(Self {
+            flags,
+            extensions: extensions(reader)?,
+        })
+    }
+
+    /// What the object says about its error, when it says something.
+    pub fn error_info(&self) -> Option<ErrorInfo> {
+        self.extensions.iter().find_map(OrpcExtent::error_info)
     }
 }
 
-/// [MS-DCOM] 2.2.13.2 `ORPC_EXTENT_ARRAY` with its [MS-DCOM] 2.2.13.1 `ORPC_EXTENT`s.
-fn skip_extensions(reader: &mut Reader<'_>) -> Result<()> {
+/// [MS-DCOM] 2.2.13.1 `ORPC_EXTENT`: something sent along with a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrpcExtent {
+    /// What it is.
+    pub id: Guid,
+    /// Its bytes, without padding. 65,536 at most.
+    pub data: Vec<u8>,
+}
+
+impl OrpcExtent {
+    /// Reads it as error information, if it is that.
+    pub fn error_info(&self) -> Option<ErrorInfo> {
+        if self.id != known::CLSID_ERROR_EXTENSION {
+            return None;
+        }
+        ErrorInfo::parse(&self.data).ok()
+    }
+}
+
+/// [MS-DCOM] 2.2.13.2 `ORPC_EXTENT_ARRAY`.
+fn extensions(reader: &mut Reader<'_>) -> Result<Vec<OrpcExtent>> {
     if !reader.pointer()? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     reader.enter("ORPC_EXTENT_ARRAY");
     reader.align_pointer()?;
-    reader.u32()?;
-    reader.u32()?;
+    reader.u32()?; // size
+    reader.u32()?; // reserved
     if !reader.pointer()? {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let count = reader.count("size", 4, MAX_EXTENTS)?;
-    let present = (0..count).map(|_| reader.pointer()).collect::<Result<Vec<_>>>()?;
-    for _ in present.into_iter().filter(|&there| there) {
-        reader.enter("ORPC_EXTENT");
-        let length = reader.count("data", 1, MAX_EXTENT)?;
-        reader.guid()?;
-        reader.u32()?;
-        reader.bytes(length)?;
-    }
-    Ok(())
+    let present = reader.array("size", 4, MAX_EXTENTS, Reader::pointer)?;
+    present
+        .into_iter()
+        .filter(|&there| there)
+        .map(|_| extent(reader))
+        .collect()
+}
+
+fn extent(reader: &mut Reader<'_>) -> Result<OrpcExtent> {
+    reader.enter("ORPC_EXTENT");
+    let room = reader.count("data", 1, MAX_EXTENT)?;
+    let id = reader.guid()?;
+    let size = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    let data = reader.bytes(room)?;
+    // The room is the size rounded up to eight; a size beyond the room is a lie that costs nothing.
+    let data = data.get(..size).unwrap_or(data).to_vec();
+    Ok(OrpcExtent { id, data })
 }
 
 #[cfg(test)]
@@ -116,7 +155,7 @@ mod tests {
     use crate::ndr::Encoding;
 
     #[test]
-    fn extensions_are_stepped_over() {
+    fn extensions_are_read_and_what_follows_is_found() {
         let mut bytes = vec![5, 0, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0];
         bytes.extend([0xab; 16]);
         bytes.extend([1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0]); // extensions: size 2, reserved, extent pointer
@@ -131,6 +170,14 @@ mod tests {
             (this.version.to_string().as_str(), this.flags, this.causality.0.data1),
             ("5.7", 1, 0xabab_abab)
         );
+        let [extension] = this.extensions.as_slice() else {
+            panic!("one extension expected")
+        };
+        assert_eq!(
+            (extension.id.data1, extension.data.as_slice()),
+            (0xcdcd_cdcd, &[1, 2, 3, 4, 5][..])
+        );
+        assert_eq!(extension.error_info(), None);
         assert_eq!(reader.u32(), Ok(0x4433_2211));
     }
 

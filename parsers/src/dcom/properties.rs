@@ -1,85 +1,33 @@
-//! The activation properties: what an activation request and its reply are made of.
+//! The properties of an activation request.
 
-use super::dual_string::DualStringArray;
-use super::objref::{Objref, Reference, interface_pointer};
+use super::blob::{Blob, CustomHeader};
+use super::context::Context;
+use super::objref::{Objref, ObjrefOutline, Reference, interface_pointer};
 use super::orpc::ComVersion;
-use crate::error::{ErrorKind, Result};
-use crate::guid::{Clsid, Guid, Iid, Ipid, Oxid};
-use crate::input::{ByteOrder, Input};
+use crate::error::Result;
+use crate::guid::{Clsid, Guid, Iid};
 use crate::names::known;
 use crate::ndr::{Reader, type_serialization_1};
 
-/// `MAX_ACTPROP_LIMIT` of [MS-DCOM] 2.2.28.1 is 10; twice that is still a request.
-const MAX_PROPERTIES: usize = 20;
 /// `MAX_REQUESTED_INTERFACES` of [MS-DCOM] 2.2.28.1.
-const MAX_INTERFACES: usize = 0x8000;
+pub(super) const MAX_INTERFACES: usize = 0x8000;
+/// `MAX_REQUESTED_PROTSEQS` of [MS-DCOM] 2.2.28.1.
+pub(super) const MAX_PROTSEQS: usize = 0x8000;
 
-/// [MS-DCOM] 2.2.22 Activation Properties BLOB, cut into its properties.
-pub(super) struct Blob<'a> {
-    /// Property CLSID and serialized property.
-    properties: Vec<(Guid, &'a [u8])>,
-}
-
-impl<'a> Blob<'a> {
-    /// Reads the blob out of the OBJREF that carries it; `unmarshaler` tells a request's from a reply's.
-    pub(super) fn parse(objref: &'a [u8], unmarshaler: Guid) -> Result<Self> {
-        let objref = Objref::parse(objref)?;
-        let Reference::Custom { clsid, data } = objref.reference else {
-            return Err(Input::new(&[], ByteOrder::Little, "activation properties").invalid("flags", 1_u32));
-        };
-        if clsid.0 != unmarshaler {
-            return Err(Input::new(&[], ByteOrder::Little, "activation properties").invalid("clsid", clsid.0.data1));
-        }
-        let mut input = Input::new(data, ByteOrder::Little, "activation properties");
-        input.skip(8)?;
-        let header = input.rest();
-        let (header_length, directory) = custom_header(header)?;
-        input.skip(header_length)?;
-        input.enter("activation properties");
-        let properties = directory
-            .into_iter()
-            .map(|(clsid, size)| Ok((clsid, input.take(size)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { properties })
+bitflags::bitflags! {
+    /// [MS-DCOM] 2.2.22.2.1 `InstantiationInfoData`: `actvflags`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct ActivationFlags: u32 {
+        /// Do not run the server as the client.
+        const DISABLE_AAA = 0x02;
+        /// Run the 32-bit server.
+        const ACTIVATE_32_BIT_SERVER = 0x04;
+        /// Run the 64-bit server.
+        const ACTIVATE_64_BIT_SERVER = 0x08;
+        /// Do not log a failure. What an intruder would like.
+        const NO_FAILURE_LOG = 0x20;
+        const _ = !0;
     }
-
-    /// The serialized property called `clsid`.
-    pub(super) fn property(&self, clsid: Guid) -> Option<&'a [u8]> {
-        self.properties
-            .iter()
-            .find(|(name, _)| *name == clsid)
-            .map(|(_, bytes)| *bytes)
-    }
-}
-
-/// [MS-DCOM] 2.2.22.1 `CustomHeader`: its length, and CLSID and size of each property.
-fn custom_header(bytes: &[u8]) -> Result<(usize, Vec<(Guid, usize)>)> {
-    let mut reader = type_serialization_1(bytes, "CustomHeader")?;
-    reader.u32()?; // totalSize
-    let header_length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-    reader.u32()?; // dwReserved
-    reader.u32()?; // destCtx
-    let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-    if count > MAX_PROPERTIES {
-        return Err(reader.input().error(ErrorKind::Limit {
-            field: "cIfs",
-            max: MAX_PROPERTIES,
-        }));
-    }
-    reader.guid()?; // classInfoClsid
-    let (has_clsids, has_sizes) = (reader.pointer()?, reader.pointer()?);
-    reader.pointer()?; // pdwReserved
-    if !has_clsids || !has_sizes {
-        return Err(reader.input().invalid("pclsid", 0_u32));
-    }
-    reader.count("pclsid", 16, MAX_PROPERTIES)?;
-    let clsids = (0..count).map(|_| reader.guid()).collect::<Result<Vec<_>>>()?;
-    reader.count("pSizes", 4, MAX_PROPERTIES)?;
-    let sizes = (0..count).map(|_| reader.u32()).collect::<Result<Vec<_>>>()?;
-    let sizes = sizes
-        .into_iter()
-        .map(|size| usize::try_from(size).unwrap_or(usize::MAX));
-    Ok((header_length, clsids.into_iter().zip(sizes).collect()))
 }
 
 /// [MS-DCOM] 2.2.22.2.1 `InstantiationInfoData`: which class, and as what.
@@ -89,6 +37,12 @@ pub struct InstantiationInfo {
     pub clsid: Clsid,
     /// `classCtx`: `CLSCTX_*` flags.
     pub class_context: u32,
+    /// `actvflags`.
+    pub activation_flags: ActivationFlags,
+    /// `fIsSurrogate`.
+    pub is_surrogate: bool,
+    /// `instFlag`.
+    pub instance_flags: u32,
     /// `pIID`: the interfaces wanted.
     pub iids: Vec<Iid>,
     /// `clientCOMVersion`.
@@ -100,143 +54,310 @@ impl InstantiationInfo {
         let mut reader = type_serialization_1(bytes, "InstantiationInfoData")?;
         let clsid = Clsid(reader.guid()?);
         let class_context = reader.u32()?;
-        reader.u32()?; // actvflags
-        reader.u32()?; // fIsSurrogate
+        let activation_flags = ActivationFlags::from_bits_retain(reader.u32()?);
+        let is_surrogate = reader.u32()? != 0;
         reader.u32()?; // cIID
-        reader.u32()?; // instFlag
+        let instance_flags = reader.u32()?;
         let has_iids = reader.pointer()?;
         reader.u32()?; // thisSize
         let client_version = ComVersion::parse(&mut reader)?;
-        let mut iids = Vec::new();
-        if has_iids {
-            let count = reader.count("pIID", 16, MAX_INTERFACES)?;
-            iids = (0..count).map(|_| reader.guid().map(Iid)).collect::<Result<_>>()?;
-        }
+        let iids = if has_iids {
+            reader.array("pIID", 16, MAX_INTERFACES, |reader| reader.guid().map(Iid))?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             clsid,
             class_context,
+            activation_flags,
+            is_surrogate,
+            instance_flags,
             iids,
             client_version,
         })
     }
 }
 
-/// [MS-DCOM] 2.2.22.2.2 `SpecialPropertiesData`: the session the object is to run in, `0xFFFFFFFF` when none is asked for.
-pub(super) fn session_id(bytes: &[u8]) -> Result<u32> {
-    type_serialization_1(bytes, "SpecialPropertiesData")?.u32()
+/// [MS-DCOM] 2.2.22.2.2 `SpecialPropertiesData`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpecialProperties {
+    /// `dwSessionId`: the session the object is to run in; None when the server may choose (`0xFFFFFFFF`).
+    pub session_id: Option<u32>,
+    /// `fRemoteThisSessionId`.
+    pub remote_this_session_id: u32,
+    /// `fClientImpersonating`.
+    pub client_impersonating: u32,
+    /// `guidPartition`, when `fPartitionIDPresent` says that it means something.
+    pub partition: Option<Guid>,
+    /// `dwDefaultAuthnLvl`.
+    pub default_authn_level: u32,
+    /// `dwPRTFlags`.
+    pub prt_flags: u32,
+    /// `dwOrigClsctx`: the class context before the client's runtime changed it.
+    pub original_class_context: u32,
+    /// `dwFlags`: 1 asks for the console's session.
+    pub flags: u32,
 }
 
-/// [MS-DCOM] 2.2.22.2.7 `SecurityInfoData` with its 2.2.22.2.7.1 COSERVERINFO: the name the client gave the server.
-pub(super) fn server_name(bytes: &[u8]) -> Result<Option<String>> {
-    let mut reader = type_serialization_1(bytes, "SecurityInfoData")?;
-    reader.u32()?; // dwAuthnFlags
-    let has_server = reader.pointer()?;
-    reader.pointer()?; // pdwReserved
-    if !has_server {
-        return Ok(None);
+impl SpecialProperties {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = type_serialization_1(bytes, "SpecialPropertiesData")?;
+        let session_id = Some(reader.u32()?).filter(|&session| session != u32::MAX);
+        let remote_this_session_id = reader.u32()?;
+        let client_impersonating = reader.u32()?;
+        let has_partition = reader.u32()? != 0;
+        let default_authn_level = reader.u32()?;
+        let partition = Some(reader.guid()?).filter(|_| has_partition);
+        Ok(Self {
+            session_id,
+            remote_this_session_id,
+            client_impersonating,
+            partition,
+            default_authn_level,
+            prt_flags: reader.u32()?,
+            original_class_context: reader.u32()?,
+            flags: reader.u32()?,
+        })
     }
-    reader.enter("COSERVERINFO");
-    reader.u32()?; // dwReserved1
-    let has_name = reader.pointer()?;
-    reader.pointer()?; // pdwReserved
-    reader.u32()?; // dwReserved2
-    if has_name {
+}
+
+/// [MS-DCOM] 2.2.22.2.3 `InstanceInfoData`: the persistent object to load into the new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceInfo {
+    /// `fileName`: a file for the server to open, perhaps on a share.
+    pub file_name: Option<String>,
+    /// `mode`: `STGM_*` flags.
+    pub mode: u32,
+    /// `ifdROT`: an object in the running object table.
+    pub running_object: Option<ObjrefOutline>,
+    /// `ifdStg`: a storage that the server is to call back to, or one marshaled by value.
+    pub storage: Option<ObjrefOutline>,
+}
+
+impl InstanceInfo {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = type_serialization_1(bytes, "InstanceInfoData")?;
+        let has_name = reader.pointer()?;
+        let mode = reader.u32()?;
+        let (has_running, has_storage) = (reader.pointer()?, reader.pointer()?);
+        let file_name = optional_string(&mut reader, has_name)?;
+        let outline = |reader: &mut Reader<'_>, there| {
+            if there {
+                interface_pointer(reader).map(ObjrefOutline::of)
+            } else {
+                Ok(None)
+            }
+        };
+        Ok(Self {
+            file_name,
+            mode,
+            running_object: outline(&mut reader, has_running)?,
+            storage: outline(&mut reader, has_storage)?,
+        })
+    }
+}
+
+/// [MS-DCOM] 2.2.22.2.4.1 `customREMOTE_REQUEST_SCM_INFO`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScmRequestInfo {
+    /// `ClientImpLevel`: 2 identify, 3 impersonate.
+    pub impersonation_level: u32,
+    /// The protocol sequences the client speaks, as tower ids.
+    pub requested_protseqs: Vec<u16>,
+}
+
+impl ScmRequestInfo {
+    /// [MS-DCOM] 2.2.22.2.4 `ScmRequestInfoData`; None when it holds nothing.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>> {
+        let mut reader = type_serialization_1(bytes, "ScmRequestInfoData")?;
+        reader.pointer()?; // pdwReserved
+        if !reader.pointer()? {
+            return Ok(None);
+        }
+        reader.enter("customREMOTE_REQUEST_SCM_INFO");
+        let impersonation_level = reader.u32()?;
+        reader.u16()?; // cRequestedProtseqs
+        let requested_protseqs = if reader.pointer()? {
+            reader.array("pRequestedProtseqs", 2, MAX_PROTSEQS, Reader::u16)?
+        } else {
+            Vec::new()
+        };
+        Ok(Some(Self {
+            impersonation_level,
+            requested_protseqs,
+        }))
+    }
+}
+
+/// A context in the OBJREF that carries it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MarshaledContext {
+    /// The OBJREF: its IID and its unmarshaler.
+    pub objref: ObjrefOutline,
+    /// The context, when the unmarshaler is the one for contexts and it can be read.
+    pub context: Option<Context>,
+}
+
+impl MarshaledContext {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let objref = Objref::parse(bytes).ok()?;
+        let context = match &objref.reference {
+            Reference::Custom { clsid, data } if clsid.0 == known::CLSID_CONTEXT_MARSHALER => Context::parse(data).ok(),
+            _ => None,
+        };
+        Some(Self {
+            objref: ObjrefOutline::from(&objref),
+            context,
+        })
+    }
+}
+
+/// [MS-DCOM] 2.2.22.2.5 `ActivationContextInfoData`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActivationContextInfo {
+    /// `clientOK`.
+    pub client_ok: u32,
+    /// `pIFDClientCtx`: where the client runs.
+    pub client_context: Option<MarshaledContext>,
+    /// `pIFDPrototypeCtx`: where the object is to run.
+    pub prototype_context: Option<MarshaledContext>,
+}
+
+impl ActivationContextInfo {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = type_serialization_1(bytes, "ActivationContextInfoData")?;
+        let client_ok = reader.u32()?;
+        reader.u32()?; // bReserved1
+        reader.u32()?; // dwReserved1
+        reader.u32()?; // dwReserved2
+        let (has_client, has_prototype) = (reader.pointer()?, reader.pointer()?);
+        let context = |reader: &mut Reader<'_>, there| {
+            if there {
+                interface_pointer(reader).map(MarshaledContext::of)
+            } else {
+                Ok(None)
+            }
+        };
+        Ok(Self {
+            client_ok,
+            client_context: context(&mut reader, has_client)?,
+            prototype_context: context(&mut reader, has_prototype)?,
+        })
+    }
+}
+
+/// [MS-DCOM] 2.2.22.2.6 `LocationInfoData`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocationInfo {
+    /// `machineName`.
+    pub machine_name: Option<String>,
+    /// `processId`.
+    pub process_id: u32,
+    /// `apartmentId`.
+    pub apartment_id: u32,
+    /// `contextId`.
+    pub context_id: u32,
+}
+
+impl LocationInfo {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = type_serialization_1(bytes, "LocationInfoData")?;
+        let has_name = reader.pointer()?;
+        let (process_id, apartment_id, context_id) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        Ok(Self {
+            machine_name: optional_string(&mut reader, has_name)?,
+            process_id,
+            apartment_id,
+            context_id,
+        })
+    }
+}
+
+/// [MS-DCOM] 2.2.22.2.7 `SecurityInfoData` with its 2.2.22.2.7.1 COSERVERINFO.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurityInfo {
+    /// `dwAuthnFlags`.
+    pub authn_flags: u32,
+    /// COSERVERINFO `pwszName`: the server as the client's user typed it.
+    pub server_name: Option<String>,
+}
+
+impl SecurityInfo {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = type_serialization_1(bytes, "SecurityInfoData")?;
+        let authn_flags = reader.u32()?;
+        let has_server = reader.pointer()?;
+        reader.pointer()?; // pdwReserved
+        let mut server_name = None;
+        if has_server {
+            reader.enter("COSERVERINFO");
+            reader.u32()?; // dwReserved1
+            let has_name = reader.pointer()?;
+            reader.pointer()?; // pdwReserved
+            reader.u32()?; // dwReserved2
+            server_name = optional_string(&mut reader, has_name)?;
+        }
+        Ok(Self {
+            authn_flags,
+            server_name,
+        })
+    }
+}
+
+/// Everything a request says besides class and interfaces: [MS-DCOM] 2.2.22.2 Activation Properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActivationProperties {
+    /// What the blob is made of.
+    pub header: CustomHeader,
+    /// Session, partition, authentication level.
+    pub special: Option<SpecialProperties>,
+    /// The persistent object to load.
+    pub instance: Option<InstanceInfo>,
+    /// Impersonation level and protocol sequences.
+    pub scm_request: Option<ScmRequestInfo>,
+    /// The client's context.
+    pub context: Option<ActivationContextInfo>,
+    /// Where the object is to be.
+    pub location: Option<LocationInfo>,
+    /// The server's name.
+    pub security: Option<SecurityInfo>,
+    /// Properties of the blob that we do not know, or that could not be read.
+    pub unread: Vec<Guid>,
+}
+
+impl ActivationProperties {
+    /// What else there is must not cost us the class: each is read when it can be.
+    pub(super) fn of(blob: &Blob<'_>) -> Self {
+        let mut all = Self {
+            header: blob.header.clone(),
+            ..Self::default()
+        };
+        for (id, bytes) in blob.properties() {
+            if id != known::CLSID_INSTANTIATION_INFO && all.read(id, bytes).is_none() {
+                all.unread.push(id);
+            }
+        }
+        all
+    }
+
+    fn read(&mut self, id: Guid, bytes: &[u8]) -> Option<()> {
+        match id {
+            known::CLSID_SPECIAL_SYSTEM_PROPERTIES => self.special = Some(SpecialProperties::parse(bytes).ok()?),
+            known::CLSID_INSTANCE_INFO => self.instance = Some(InstanceInfo::parse(bytes).ok()?),
+            known::CLSID_SCM_REQUEST_INFO => self.scm_request = ScmRequestInfo::parse(bytes).ok()?,
+            known::CLSID_ACTIVATION_CONTEXT_INFO => self.context = Some(ActivationContextInfo::parse(bytes).ok()?),
+            known::CLSID_SERVER_LOCATION_INFO => self.location = Some(LocationInfo::parse(bytes).ok()?),
+            known::CLSID_SECURITY_INFO => self.security = Some(SecurityInfo::parse(bytes).ok()?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn optional_string(reader: &mut Reader<'_>, there: bool) -> Result<Option<String>> {
+    if there {
         reader.wide_string().map(Some)
     } else {
         Ok(None)
     }
 }
-
-/// [MS-DCOM] 2.2.22.2.8.1 `customREMOTE_REPLY_SCM_INFO`: the exporter that will serve the object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ScmReplyInfo {
-    /// The exporter.
-    pub oxid: Oxid,
-    /// Where it listens.
-    pub bindings: DualStringArray,
-    /// Its `IRemUnknown`, shared by all its objects.
-    pub ipid_rem_unknown: Ipid,
-    /// The authentication level it wants.
-    pub authn_hint: u32,
-    /// Its version.
-    pub server_version: ComVersion,
-}
-
-impl ScmReplyInfo {
-    /// [MS-DCOM] 2.2.22.2.8 `ScmReplyInfoData`.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>> {
-        let mut reader = type_serialization_1(bytes, "ScmReplyInfoData")?;
-        reader.pointer()?; // pdwReserved
-        if !reader.pointer()? {
-            return Ok(None);
-        }
-        reader.enter("customREMOTE_REPLY_SCM_INFO");
-        let oxid = Oxid(reader.u64()?);
-        let has_bindings = reader.pointer()?;
-        let ipid_rem_unknown = Ipid(reader.guid()?);
-        let authn_hint = reader.u32()?;
-        let server_version = ComVersion::parse(&mut reader)?;
-        let bindings = if has_bindings {
-            DualStringArray::parse_ndr(&mut reader)?
-        } else {
-            DualStringArray::default()
-        };
-        Ok(Some(Self {
-            oxid,
-            bindings,
-            ipid_rem_unknown,
-            authn_hint,
-            server_version,
-        }))
-    }
-}
-
-/// An IID, its HRESULT, and the bytes of its OBJREF.
-pub(super) type PropOut<'a> = (Iid, u32, Option<&'a [u8]>);
-
-/// [MS-DCOM] 2.2.22.2.9 `PropsOutInfo`: for each interface its IID, its result and the bytes of its OBJREF.
-pub(super) fn props_out(bytes: &[u8]) -> Result<Vec<PropOut<'_>>> {
-    let mut reader = type_serialization_1(bytes, "PropsOutInfo")?;
-    reader.u32()?; // cIfs
-    let (has_iids, has_results, has_interfaces) = (reader.pointer()?, reader.pointer()?, reader.pointer()?);
-    let mut iids = Vec::new();
-    if has_iids {
-        let count = reader.count("piid", 16, MAX_INTERFACES)?;
-        iids = (0..count).map(|_| reader.guid().map(Iid)).collect::<Result<_>>()?;
-    }
-    let mut results = Vec::new();
-    if has_results {
-        let count = reader.count("phresults", 4, MAX_INTERFACES)?;
-        results = (0..count).map(|_| reader.u32()).collect::<Result<_>>()?;
-    }
-    let mut objrefs = Vec::new();
-    if has_interfaces {
-        let count = reader.count("ppIntfData", 4, MAX_INTERFACES)?;
-        let present = (0..count).map(|_| reader.pointer()).collect::<Result<Vec<_>>>()?;
-        for there in present {
-            objrefs.push(if there {
-                Some(interface_pointer(&mut reader)?)
-            } else {
-                None
-            });
-        }
-    }
-    let mut objrefs = objrefs.into_iter();
-    let each = iids.into_iter().zip(results);
-    Ok(each
-        .map(|(iid, result)| (iid, result, objrefs.next().flatten()))
-        .collect())
-}
-
-/// [MS-DCOM] 2.2.15 `PMInterfacePointerInternal` as a parameter: the blob it points to, when it points to one.
-pub(super) fn blob<'a>(reader: &mut Reader<'a>, unmarshaler: Guid) -> Result<Option<Blob<'a>>> {
-    if !reader.pointer()? {
-        return Ok(None);
-    }
-    Blob::parse(interface_pointer(reader)?, unmarshaler).map(Some)
-}
-
-/// The request's properties by name.
-pub(super) const IN: Guid = known::CLSID_ACTIVATION_PROPERTIES_IN;
-/// The reply's.
-pub(super) const OUT: Guid = known::CLSID_ACTIVATION_PROPERTIES_OUT;

@@ -2,15 +2,13 @@
 
 use super::activation::InterfaceResult;
 use super::dual_string::DualStringArray;
-use super::objref::interface_pointer;
+use super::objref::{ObjrefOutline, interface_pointer};
 use super::orpc::{ComVersion, OrpcThat, OrpcThis};
-use super::properties::ScmReplyInfo;
+use super::properties::{MAX_INTERFACES, MAX_PROTSEQS};
+use super::reply_properties::{ScmReplyInfo, interface_pointers};
 use crate::error::Result;
 use crate::guid::{Clsid, Iid, Ipid, Oxid};
 use crate::ndr::Reader;
-
-/// `MAX_REQUESTED_INTERFACES` of [MS-DCOM] 2.2.28.1.
-const MAX_INTERFACES: usize = 0x8000;
 
 /// The request of [MS-DCOM] 3.1.2.5.2.3.1 `IActivation::RemoteActivation` (Opnum 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +19,16 @@ pub struct RemoteActivationRequest {
     pub clsid: Clsid,
     /// `pwszObjectName`: the persistent object to load, when one is.
     pub object_name: Option<String>,
+    /// `pObjectStorage` points somewhere: the storage to load the object from. `Some(None)` when it cannot be read.
+    pub storage: Option<Option<ObjrefOutline>>,
+    /// `ClientImpLevel`: 2 identify, 3 impersonate.
+    pub impersonation_level: u32,
+    /// `Mode`: how to open the object's file; 0xffffffff asks for the class object instead of an object.
+    pub mode: u32,
     /// The interfaces wanted.
     pub iids: Vec<Iid>,
+    /// The protocol sequences the client speaks, as tower ids.
+    pub requested_protseqs: Vec<u16>,
 }
 
 impl RemoteActivationRequest {
@@ -36,23 +42,30 @@ impl RemoteActivationRequest {
         } else {
             None
         };
-        if reader.pointer()? {
-            interface_pointer(reader)?; // pObjectStorage
-        }
+        let storage = if reader.pointer()? {
+            Some(ObjrefOutline::of(interface_pointer(reader)?))
+        } else {
+            None
+        };
         reader.enter("RemoteActivation request");
-        reader.u32()?; // ClientImpLevel
-        reader.u32()?; // Mode
+        let impersonation_level = reader.u32()?;
+        let mode = reader.u32()?;
         reader.u32()?; // Interfaces
-        let mut iids = Vec::new();
-        if reader.pointer()? {
-            let count = reader.count("pIIDs", 16, MAX_INTERFACES)?;
-            iids = (0..count).map(|_| reader.guid().map(Iid)).collect::<Result<_>>()?;
-        }
+        let iids = if reader.pointer()? {
+            reader.array("pIIDs", 16, MAX_INTERFACES, |reader| reader.guid().map(Iid))?
+        } else {
+            Vec::new()
+        };
+        reader.u16()?; // cRequestedProtseqs
         Ok(Self {
             orpc_this,
             clsid,
             object_name,
+            storage,
+            impersonation_level,
+            mode,
             iids,
+            requested_protseqs: reader.array("aRequestedProtseqs", 2, MAX_PROTSEQS, Reader::u16)?,
         })
     }
 }
@@ -86,21 +99,9 @@ impl RemoteActivationReply {
         let server_version = ComVersion::parse(reader)?;
         let hresult = reader.u32()?;
         reader.enter("ppInterfaceData");
-        let count = reader.count("ppInterfaceData", 4, MAX_INTERFACES)?;
-        let present = (0..count).map(|_| reader.pointer()).collect::<Result<Vec<_>>>()?;
-        let objrefs = present
-            .into_iter()
-            .map(|there| {
-                if there {
-                    interface_pointer(reader).map(Some)
-                } else {
-                    Ok(None)
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let objrefs = interface_pointers(reader, "ppInterfaceData")?;
         reader.enter("pResults");
-        let count = reader.count("pResults", 4, MAX_INTERFACES)?;
-        let results = (0..count).map(|_| reader.u32()).collect::<Result<Vec<_>>>()?;
+        let results = reader.array("pResults", 4, MAX_INTERFACES, Reader::u32)?;
         let status = reader.u32()?;
         let scm = ScmReplyInfo {
             oxid,
@@ -133,7 +134,12 @@ mod tests {
         let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
         let request = RemoteActivationRequest::parse(&mut reader).unwrap();
         assert_eq!(request.clsid.to_string(), "49b2791a-b1ae-4c90-9b8e-e860ba07f889");
-        assert_eq!((request.iids.len(), request.object_name), (1, None));
+        assert_eq!(
+            (request.iids.len(), request.object_name, request.storage),
+            (1, None, None)
+        );
+        assert_eq!(request.requested_protseqs, [7]);
+        assert!(reader.rest().is_empty());
         let bytes = include_bytes!("../../corpus/remote_activation/mmc20-reply.bin");
         let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
         let reply = RemoteActivationReply::parse(&mut reader).unwrap();

@@ -1,4 +1,4 @@
-//! `ept_map` and `ept_lookup`.
+//! `ept_map` and `ept_lookup`: what clients ask the mapper all day.
 
 use super::tower::{Tower, object};
 use crate::error::Result;
@@ -6,11 +6,32 @@ use crate::guid::Guid;
 use crate::ndr::Reader;
 
 /// The most entries one reply may bring: C706 gives no bound, Windows stops at 500.
-const MAX_ENTRIES: usize = 4096;
+pub(super) const MAX_ENTRIES: usize = 4096;
 /// The longest tower octet string read.
 const MAX_TOWER: usize = 2048;
-/// An `ept_entry_handle`: attributes and a UUID.
-const HANDLE_LENGTH: usize = 20;
+
+/// C706 appendix O, `ept_lookup_handle_t`: a place in a search that takes several calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LookupHandle {
+    /// `context_handle_attributes`.
+    pub attributes: u32,
+    /// `context_handle_uuid`.
+    pub uuid: Guid,
+}
+
+impl LookupHandle {
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            attributes: reader.u32()?,
+            uuid: reader.guid()?,
+        })
+    }
+
+    /// Is it the handle of a search that has not begun or is over?
+    pub fn is_null(self) -> bool {
+        self == Self::default()
+    }
+}
 
 /// C706 appendix O, `ept_map`: the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +40,8 @@ pub struct EptMapRequest {
     pub object: Option<Guid>,
     /// The interface, encoding and protocol asked for.
     pub map_tower: Option<Tower>,
+    /// Where the search stands.
+    pub handle: LookupHandle,
     /// The most towers the client takes.
     pub max_towers: u32,
 }
@@ -33,10 +56,10 @@ impl EptMapRequest {
             None
         };
         let map_tower = if reader.pointer()? { Some(tower(reader)?) } else { None };
-        handle(reader)?;
         Ok(Self {
             object: asked,
             map_tower,
+            handle: LookupHandle::parse(reader)?,
             max_towers: reader.u32()?,
         })
     }
@@ -45,6 +68,8 @@ impl EptMapRequest {
 /// C706 appendix O, `ept_map`: the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EptMapReply {
+    /// Where the search stands; null when it is over.
+    pub handle: LookupHandle,
     /// Where the interface can be reached.
     pub towers: Vec<Tower>,
     /// 0, or why there is none (0x16c9a0d6: not registered).
@@ -55,8 +80,8 @@ impl EptMapReply {
     /// Reads the reply stub.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
         reader.enter("ept_map reply");
-        handle(reader)?;
-        reader.u32()?;
+        let handle = LookupHandle::parse(reader)?;
+        reader.u32()?; // num_towers
         let present = array(reader, Reader::pointer)?;
         let towers = present
             .into_iter()
@@ -64,6 +89,7 @@ impl EptMapReply {
             .map(|_| tower(reader))
             .collect::<Result<_>>()?;
         Ok(Self {
+            handle,
             towers,
             status: reader.u32()?,
         })
@@ -84,6 +110,8 @@ pub struct Entry {
 /// C706 appendix O, `ept_lookup`: the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EptLookupReply {
+    /// Where the search stands; null when it is over.
+    pub handle: LookupHandle,
     /// What is registered.
     pub entries: Vec<Entry>,
     /// 0, or `0x16c9a0d6` when there is nothing more.
@@ -94,54 +122,72 @@ impl EptLookupReply {
     /// Reads the reply stub.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
         reader.enter("ept_lookup reply");
-        handle(reader)?;
-        reader.u32()?;
-        let heads = array(reader, |reader| {
-            reader.align_pointer()?;
-            let object = object(reader.guid()?);
-            let has_tower = reader.pointer()?;
-            reader.maximum_count()?;
-            let length = reader.count("annotation", 1, 64)?;
-            let annotation = reader
-                .bytes(length)?
-                .split(|&byte| byte == 0)
-                .next()
-                .unwrap_or_default();
-            Ok((object, has_tower, String::from_utf8_lossy(annotation).into_owned()))
-        })?;
-        let entries = heads
-            .into_iter()
-            .map(|(object, has_tower, annotation)| {
-                let tower = if has_tower { Some(tower(reader)?) } else { None };
-                Ok(Entry {
-                    object,
-                    tower,
-                    annotation,
-                })
-            })
-            .collect::<Result<_>>()?;
+        let handle = LookupHandle::parse(reader)?;
+        reader.u32()?; // num_ents
+        let heads = array(reader, EntryHead::parse)?;
+        let entries = with_towers(reader, heads)?;
         Ok(Self {
+            handle,
             entries,
             status: reader.u32()?,
         })
     }
 }
 
-fn handle(reader: &mut Reader<'_>) -> Result<()> {
-    reader.align(4)?;
-    reader.bytes(HANDLE_LENGTH).map(|_| ())
+/// An [`Entry`] whose tower is still to come.
+pub(super) struct EntryHead {
+    object: Option<Guid>,
+    has_tower: bool,
+    annotation: String,
+}
+
+impl EntryHead {
+    /// The fewest bytes in one.
+    pub(super) const LEAST: usize = 28;
+
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.align_pointer()?;
+        Ok(Self {
+            object: object(reader.guid()?),
+            has_tower: reader.pointer()?,
+            annotation: annotation(reader)?,
+        })
+    }
+}
+
+/// A varying string of 64 characters at most.
+fn annotation(reader: &mut Reader<'_>) -> Result<String> {
+    reader.maximum_count()?;
+    let length = reader.count("annotation", 1, 64)?;
+    let text = reader.bytes(length)?;
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+/// Reads the towers that `heads` point to, which stand behind them all.
+pub(super) fn with_towers(reader: &mut Reader<'_>, heads: Vec<EntryHead>) -> Result<Vec<Entry>> {
+    heads
+        .into_iter()
+        .map(|head| {
+            let tower = if head.has_tower { Some(tower(reader)?) } else { None };
+            Ok(Entry {
+                object: head.object,
+                tower,
+                annotation: head.annotation,
+            })
+        })
+        .collect()
 }
 
 /// A conformant varying array: maximum count, offset, actual count, elements.
 fn array<'a, T>(reader: &mut Reader<'a>, element: impl Fn(&mut Reader<'a>) -> Result<T>) -> Result<Vec<T>> {
     reader.maximum_count()?;
     reader.maximum_count()?;
-    let count = reader.count("actual_count", 4, MAX_ENTRIES)?;
-    (0..count).map(|_| element(reader)).collect()
+    reader.array("actual_count", 4, MAX_ENTRIES, element)
 }
 
 /// A `twr_t`: a conformant structure, so the conformance comes first.
-fn tower(reader: &mut Reader<'_>) -> Result<Tower> {
+pub(super) fn tower(reader: &mut Reader<'_>) -> Result<Tower> {
     let count = reader.count("tower_octet_string", 1, MAX_TOWER)?;
     reader.u32()?;
     Tower::parse(reader.bytes(count)?)

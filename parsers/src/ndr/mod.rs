@@ -3,7 +3,7 @@
 
 mod serialization;
 
-pub use serialization::type_serialization_1;
+pub use serialization::{type_serialization_1, type_serialization_2};
 
 use crate::error::{ErrorKind, Result};
 use crate::guid::Guid;
@@ -97,6 +97,27 @@ impl<'a> Reader<'a> {
         self.input.u64()
     }
 
+    /// An enumeration: 16 bits, and 32 in NDR64 ([MS-RPCE] 2.2.5.2 NDR64 Simple Data Types).
+    pub fn enumeration(&mut self) -> Result<u32> {
+        match self.encoding {
+            Encoding::Ndr20 => self.u16().map(u32::from),
+            Encoding::Ndr64 => self.u32(),
+        }
+    }
+
+    /// The 32-bit tag of a union whose arms need `alignment` at most, and the step to the arm: NDR64 aligns tag and arm
+    /// alike to the most that any arm needs ([MS-RPCE] 2.2.5.3.4.4 Unions), NDR20 (C706 14.3.8 Unions) as the arm
+    /// present needs it, which reading it does.
+    pub fn union_tag(&mut self, alignment: usize) -> Result<u32> {
+        if self.encoding == Encoding::Ndr20 {
+            return self.u32();
+        }
+        self.align(alignment.max(4))?;
+        let tag = self.u32()?;
+        self.align(alignment)?;
+        Ok(tag)
+    }
+
     /// A GUID: aligned as its first field is.
     pub fn guid(&mut self) -> Result<Guid> {
         self.align(4)?;
@@ -154,6 +175,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A conformant varying string of 8-bit characters, its terminator taken off: `[string] char *`.
+    pub fn string(&mut self) -> Result<String> {
+        self.maximum_count()?;
+        self.varying_string()
+    }
+
+    /// A varying string of 8-bit characters, its terminator taken off: `[string] char [n]`.
+    pub fn varying_string(&mut self) -> Result<String> {
+        self.maximum_count()?;
+        let count = self.count("actual_count", 1, usize::from(u16::MAX))?;
+        let bytes = self.input.take(count)?;
+        let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// The elements of a conformant array, `element` bytes each at least: maximum count, then one after the other. No
+    /// element is read that the count could not be backed with bytes for.
+    pub fn array<T>(
+        &mut self,
+        field: &'static str,
+        element: usize,
+        max: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let count = self.count(field, element, max)?;
+        (0..count).map(|_| read(self)).collect()
+    }
+
     /// Step to the alignment of a structure that holds a pointer.
     pub fn align_pointer(&mut self) -> Result<()> {
         match self.encoding {
@@ -201,6 +250,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{WAYS, Writer};
 
     #[test]
     fn pointers_and_counts_have_the_width_of_their_encoding() {
@@ -230,6 +280,68 @@ mod tests {
             error.to_string(),
             "test: `actual_count` is beyond the limit of 65535 (offset 4)"
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_every_byte_order_and_encoding() {
+        for (order, encoding) in WAYS {
+            let mut writer = Writer::new(order, encoding);
+            writer.u8(1).ndr_u16(2).ndr_u64(3).u8(4).pointer().null();
+            writer
+                .wide_string("größe")
+                .string("plain")
+                .ndr_guid(Guid::com(5))
+                .ndr_u32(6);
+            let bytes = writer.bytes();
+            let mut reader = Reader::new(&bytes, order, encoding, "test");
+            assert_eq!(
+                (reader.u8(), reader.u16(), reader.u64(), reader.u8()),
+                (Ok(1), Ok(2), Ok(3), Ok(4))
+            );
+            assert_eq!((reader.pointer(), reader.pointer()), (Ok(true), Ok(false)));
+            assert_eq!(reader.wide_string().as_deref(), Ok("größe"));
+            assert_eq!(reader.string().as_deref(), Ok("plain"));
+            assert_eq!((reader.guid(), reader.u32()), (Ok(Guid::com(5)), Ok(6)));
+            assert!(reader.rest().is_empty());
+        }
+    }
+
+    #[test]
+    fn enumerations_and_unions_follow_their_encoding() {
+        for (order, encoding) in WAYS {
+            let mut writer = Writer::new(order, encoding);
+            match encoding {
+                Encoding::Ndr20 => writer.ndr_u16(3).ndr_u32(7).ndr_u64(9),
+                Encoding::Ndr64 => writer.ndr_u32(3).align(8).ndr_u32(7).ndr_u64(9),
+            };
+            let bytes = writer.bytes();
+            let mut reader = Reader::new(&bytes, order, encoding, "test");
+            assert_eq!(
+                (reader.enumeration(), reader.union_tag(8), reader.u64()),
+                (Ok(3), Ok(7), Ok(9))
+            );
+            assert!(reader.rest().is_empty());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_as_it_was_written(text in "[^\0]{0,80}", values in proptest::collection::vec(0_u32.., 0..40)) {
+            for (order, encoding) in WAYS {
+                let mut writer = Writer::new(order, encoding);
+                writer.u8(0).wide_string(&text).wide(values.len());
+                for value in &values {
+                    writer.ndr_u32(*value);
+                }
+                let bytes = writer.bytes();
+                let mut reader = Reader::new(&bytes, order, encoding, "test");
+                reader.u8().unwrap();
+                proptest::prop_assert_eq!(reader.wide_string().unwrap(), text.clone());
+                let read = reader.array("values", 4, 100, Reader::u32).unwrap();
+                proptest::prop_assert_eq!(&read, &values);
+                proptest::prop_assert!(reader.rest().is_empty());
+            }
+        }
     }
 
     #[test]

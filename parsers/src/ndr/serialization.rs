@@ -1,8 +1,9 @@
 //! Structures that travel as bytes inside other structures.
 
 use super::{Encoding, Reader};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::input::{ByteOrder, Input};
+use crate::rpce::SyntaxId;
 
 /// [MS-RPCE] 2.2.6 Type Serialization Version 1: steps over the common and the private header and gives a reader of what
 /// they describe.
@@ -32,9 +33,47 @@ pub fn type_serialization_1<'a>(bytes: &'a [u8], structure: &'static str) -> Res
     Ok(Reader::from_input(input.sub(length)?, Encoding::Ndr20))
 }
 
+/// [MS-RPCE] 2.2.7 Type Serialization Version 2: the same with a transfer syntax of its own; always little-endian.
+///
+/// ```text
+/// | version 1 | endianness 1 | header length 2 | endian info 4 | reserved 16 | transfer syntax 20 | interface 20 |
+/// | object buffer length 4 | filler 12 | NDR20 or NDR64 …
+/// ```
+pub fn type_serialization_2<'a>(bytes: &'a [u8], structure: &'static str) -> Result<Reader<'a>> {
+    let mut input = Input::new(bytes, ByteOrder::Little, structure);
+    let version = input.u8()?;
+    if version != 2 {
+        return Err(input.invalid("Version", version));
+    }
+    input.skip(1)?; // Endianness
+    let header_length = input.u16()?;
+    if header_length != 0x40 {
+        return Err(input.invalid("CommonHeaderLength", header_length));
+    }
+    input.skip(20)?;
+    let transfer_syntax = SyntaxId {
+        uuid: input.guid()?,
+        version: input.u32()?,
+    };
+    let Some(encoding) = Encoding::of(transfer_syntax) else {
+        return Err(input.error(ErrorKind::Unsupported {
+            field: "TransferSyntax",
+            value: transfer_syntax.uuid.data1.into(),
+        }));
+    };
+    input.skip(20)?;
+    let length = input.u32()?;
+    input.skip(12)?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(input.remaining());
+    Ok(Reader::from_input(input.sub(length)?, encoding))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guid::Guid;
+    use crate::names::known;
+    use crate::testing::Writer;
 
     #[test]
     fn both_headers_are_stepped_over_in_the_byte_order_they_name() {
@@ -46,6 +85,37 @@ mod tests {
             1, 0x00, 0, 8, 0xcc, 0xcc, 0xcc, 0xcc, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0,
         ];
         assert_eq!(type_serialization_1(&big, "test").unwrap().u32(), Ok(1));
+    }
+
+    #[test]
+    fn version_2_is_read_in_the_encoding_it_names() {
+        for (syntax, encoding) in [(known::NDR20, Encoding::Ndr20), (known::NDR64, Encoding::Ndr64)] {
+            let mut writer = Writer::new(ByteOrder::Little, encoding);
+            writer.u8(2).u8(0x10).u16(0x40).raw(&[0xcc; 20]);
+            writer.guid(syntax).u32(1).guid(Guid::NULL).u32(0);
+            writer.u32(48).raw(&[0; 12]).pointer().wide_string("inside");
+            let bytes = writer.bytes();
+            let mut reader = type_serialization_2(&bytes, "test").unwrap();
+            assert_eq!(
+                (reader.pointer(), reader.wide_string().as_deref()),
+                (Ok(true), Ok("inside"))
+            );
+            for length in 0..80 {
+                assert!(
+                    type_serialization_2(&bytes[..length], "test").is_err(),
+                    "{length} bytes"
+                );
+            }
+        }
+        let mut other = [0; 96];
+        other[..4].copy_from_slice(&[2, 0x10, 0x40, 0]);
+        let error = type_serialization_2(&other, "test").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("`TransferSyntax` is 0x0, which is not supported"),
+            "{error}"
+        );
     }
 
     #[test]

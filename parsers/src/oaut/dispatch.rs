@@ -102,7 +102,7 @@ impl GetTypeInfoCountReply {
 
 /// The request of [MS-OAUT] 3.1.4.2 `IDispatch::GetTypeInfo` (Opnum 4); an [`InterfaceReply`](super::InterfaceReply)
 /// answers it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetTypeInfoRequest {
     /// Who asks.
     pub orpc_this: OrpcThis,

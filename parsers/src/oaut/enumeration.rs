@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ndr::Reader;
 
 /// The request of [MS-OAUT] 3.3.4.1 `IEnumVARIANT::Next` (Opnum 3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnumNextRequest {
     /// Who asks.
     pub orpc_this: OrpcThis,

@@ -62,7 +62,7 @@ impl fmt::Display for InterfacePointer<'_> {
 
 /// The request of `IClassFactory::RemoteCreateInstance` and of `IClassFactory2`'s, both opnum 3 (Windows SDK, unknwn.idl
 /// and ocidl.idl), and of [MS-OAUT] 3.7.4.11 `ITypeInfo::CreateInstance` (Opnum 16).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CreateInstanceRequest {
     /// Who asks.
     pub orpc_this: OrpcThis,

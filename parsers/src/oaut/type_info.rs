@@ -162,7 +162,7 @@ impl TypeAttr {
 }
 
 /// The request of [MS-OAUT] 3.7.4.3 `ITypeInfo::GetFuncDesc` (Opnum 5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetFuncDescRequest {
     /// Who asks.
     pub orpc_this: OrpcThis,
@@ -263,7 +263,7 @@ impl FuncDesc {
 }
 
 /// The request of [MS-OAUT] 3.7.4.5 `ITypeInfo::GetNames` (Opnum 7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetNamesRequest {
     /// Who asks.
     pub orpc_this: OrpcThis,
@@ -314,7 +314,7 @@ impl<'a> GetNamesReply<'a> {
 }
 
 /// The request of [MS-OAUT] 3.7.4.8 `ITypeInfo::GetDocumentation` (Opnum 12).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetDocumentationRequest {
     /// Who asks.
     pub orpc_this: OrpcThis,

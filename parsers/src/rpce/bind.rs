@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::character_set::CharacterSet;
 use crate::error::Result;
 use crate::guid::Guid;
 use crate::input::Input;
@@ -35,9 +36,22 @@ impl fmt::Display for SyntaxId {
     }
 }
 
+bitflags::bitflags! {
+    /// [MS-RPCE] 2.2.2.14 `BindTimeFeatureNegotiationBitmask` and 2.2.2.15
+    /// `BindTimeFeatureNegotiationResponseBitmask`: what a client asks for and a server grants.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct BindTimeFeatures: u16 {
+        /// Several security contexts on one connection.
+        const SECURITY_CONTEXT_MULTIPLEXING = 0x01;
+        /// The connection outlives a call that its client gave up.
+        const KEEP_CONNECTION_ON_ORPHAN = 0x02;
+        const _ = !0;
+    }
+}
+
 /// [MS-RPCE] 2.2.2.14 `BindTimeFeatureNegotiationBitmask`: the flags hidden in a transfer syntax that negotiates features
 /// (6cb71c2c-9812-4540-…), or None when `syntax` is an ordinary one.
-pub fn bind_time_features(syntax: SyntaxId) -> Option<u8> {
+pub fn bind_time_features(syntax: SyntaxId) -> Option<BindTimeFeatures> {
     let Guid {
         data1: 0x6cb7_1c2c,
         data2: 0x9812,
@@ -47,7 +61,7 @@ pub fn bind_time_features(syntax: SyntaxId) -> Option<u8> {
     else {
         return None;
     };
-    Some(flags)
+    Some(BindTimeFeatures::from_bits_retain(flags.into()))
 }
 
 /// C706 12.6.3.1 `p_cont_elem_t`: one presentation context as offered.
@@ -134,6 +148,11 @@ impl ContextResult {
     pub const PROVIDER_REJECTION: u16 = 2;
     /// Not a context but the answer to the feature item.
     pub const NEGOTIATE_ACK: u16 = 3;
+
+    /// The features granted, when this is the answer to the feature item.
+    pub fn features(&self) -> Option<BindTimeFeatures> {
+        (self.result == Self::NEGOTIATE_ACK).then(|| BindTimeFeatures::from_bits_retain(self.reason))
+    }
 }
 
 /// C706 12.6.4.4 The `bind_ack` PDU; an `alter_context_resp` (12.6.4.2) has the same shape.
@@ -153,13 +172,12 @@ pub struct BindAck {
 }
 
 impl BindAck {
-    pub(super) fn parse(input: &mut Input<'_>) -> Result<Self> {
+    pub(super) fn parse(input: &mut Input<'_>, characters: CharacterSet) -> Result<Self> {
         let max_xmit_frag = input.u16()?;
         let max_recv_frag = input.u16()?;
         let assoc_group_id = input.u32()?;
         let length = input.u16()?;
-        let address = input.take(length.into())?;
-        let address = address.split(|&byte| byte == 0).next().unwrap_or(address);
+        let secondary_address = characters.text(input.take(length.into())?);
         input.align(0, 4)?;
         let count = input.u8()?;
         input.skip(3)?;
@@ -173,7 +191,6 @@ impl BindAck {
                 })
             })
             .collect::<Result<_>>()?;
-        let secondary_address = String::from_utf8_lossy(address).into_owned();
         Ok(Self {
             max_xmit_frag,
             max_recv_frag,
@@ -203,17 +220,39 @@ impl RejectReason {
     }
 }
 
-/// C706 12.6.4.5 The `bind_nak` PDU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BindNak {
+/// C706 12.6.4.5 The `bind_nak` PDU, [MS-RPCE] 2.2.2.9 `bind_nak` Packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindNak<'a> {
     /// `provider_reject_reason`.
     pub reason: RejectReason,
+    /// The protocol versions that the server speaks, major and minor; often left out.
+    pub versions: Vec<(u8, u8)>,
+    /// Extended error information ([MS-EERR]), when its signature stands before it.
+    pub extended_error: Option<&'a [u8]>,
 }
 
-impl BindNak {
-    pub(super) fn parse(input: &mut Input<'_>) -> Result<Self> {
+/// [MS-RPCE] 2.2.1.1.2 Extended Error Information Signature Value.
+const EXTENDED_ERROR: Guid = Guid::new(
+    0x9074_0320,
+    0xfad0,
+    0x11d3,
+    [0x82, 0xd7, 0x00, 0x90, 0x27, 0xb1, 0x30, 0xab],
+);
+
+impl<'a> BindNak<'a> {
+    pub(super) fn parse(input: &mut Input<'a>) -> Result<Self> {
+        let reason = RejectReason(input.u16()?);
+        // What follows is left out by many; what is there of it does not cost us the reason.
+        let count = input.u8().unwrap_or_default();
+        let versions = (0..count)
+            .map_while(|_| Some((input.u8().ok()?, input.u8().ok()?)))
+            .collect();
+        let mut rest = *input;
+        let signed = rest.align(0, 4).and_then(|()| rest.guid()).ok() == Some(EXTENDED_ERROR);
         Ok(Self {
-            reason: RejectReason(input.u16()?),
+            reason,
+            versions,
+            extended_error: signed.then(|| rest.rest()),
         })
     }
 }

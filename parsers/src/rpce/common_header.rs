@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::character_set::CharacterSet;
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -97,7 +98,7 @@ bitflags::bitflags! {
         const FIRST_FRAG = 0x01;
         /// Last fragment of a call.
         const LAST_FRAG = 0x02;
-        /// A cancel is pending; in a bind: header signing is supported.
+        /// A cancel is pending; in a bind: header signing is supported ([`CommonHeader::supports_header_signing`]).
         const PENDING_CANCEL = 0x04;
         /// The connection may carry several calls at a time.
         const CONC_MPX = 0x10;
@@ -177,6 +178,25 @@ impl CommonHeader {
             auth_length: input.u16()?,
             call_id: input.u32()?,
         })
+    }
+
+    /// [MS-RPCE] 2.2.2.3 `PFC_SUPPORT_HEADER_SIGN` Flag: does the sender of a bind or of its answer say that it can sign
+    /// PDU headers too? None in PDUs whose flag means something else.
+    pub fn supports_header_signing(self) -> Option<bool> {
+        matches!(
+            self.ptype,
+            Ptype::BIND | Ptype::BIND_ACK | Ptype::ALTER_CONTEXT | Ptype::ALTER_CONTEXT_RESP | Ptype::AUTH3
+        )
+        .then(|| self.flags.contains(PfcFlags::PENDING_CANCEL))
+    }
+
+    /// How the sender represents characters.
+    pub fn characters(self) -> CharacterSet {
+        if self.ebcdic {
+            CharacterSet::Ebcdic
+        } else {
+            CharacterSet::Ascii
+        }
     }
 
     /// Could a PDU of this kind be as long as it says, with a verifier as long as it says?

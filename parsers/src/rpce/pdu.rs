@@ -4,6 +4,7 @@ use super::auth::SecTrailer;
 use super::bind::{Bind, BindAck, BindNak};
 use super::call::{Fault, Request, Response};
 use super::common_header::{CommonHeader, PfcFlags, Ptype};
+use super::rts::Rts;
 use crate::error::Result;
 use crate::input::Input;
 
@@ -15,7 +16,7 @@ pub enum Body<'a> {
     /// `bind_ack`.
     BindAck(BindAck),
     /// `bind_nak`.
-    BindNak(BindNak),
+    BindNak(BindNak<'a>),
     /// `alter_context`.
     AlterContext(Bind),
     /// `alter_context_resp`.
@@ -34,7 +35,7 @@ pub enum Body<'a> {
     Cancel,
     /// `orphaned`.
     Orphaned,
-    /// A kind whose body we do not read.
+    /// A kind whose body is not read here: `rts` ([`Pdu::rts`]), or one that the specifications do not know.
     Other(&'a [u8]),
 }
 
@@ -60,6 +61,14 @@ impl<'a> Pdu<'a> {
             verifier,
         })
     }
+
+    /// What an `rts` PDU says about its RPC over HTTP connection; None for other kinds.
+    pub fn rts(&self) -> Option<Result<Rts>> {
+        match self.body {
+            Body::Other(body) if self.header.ptype == Ptype::RTS => Some(Rts::parse(body, self.header.order)),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Body<'a> {
@@ -70,10 +79,10 @@ impl<'a> Body<'a> {
         input.skip(CommonHeader::LENGTH)?;
         Ok(match header.ptype {
             Ptype::BIND => Self::Bind(Bind::parse(&mut input)?),
-            Ptype::BIND_ACK => Self::BindAck(BindAck::parse(&mut input)?),
+            Ptype::BIND_ACK => Self::BindAck(BindAck::parse(&mut input, header.characters())?),
             Ptype::BIND_NAK => Self::BindNak(BindNak::parse(&mut input)?),
             Ptype::ALTER_CONTEXT => Self::AlterContext(Bind::parse(&mut input)?),
-            Ptype::ALTER_CONTEXT_RESP => Self::AlterContextResp(BindAck::parse(&mut input)?),
+            Ptype::ALTER_CONTEXT_RESP => Self::AlterContextResp(BindAck::parse(&mut input, header.characters())?),
             Ptype::AUTH3 => Self::Auth3,
             Ptype::REQUEST => Self::Request(Request::parse(
                 &mut input,
@@ -93,7 +102,7 @@ impl<'a> Body<'a> {
 mod tests {
     use super::*;
     use crate::guid::Guid;
-    use crate::rpce::{ContextResult, SyntaxId, bind_time_features};
+    use crate::rpce::{BindTimeFeatures, ContextResult, SyntaxId, bind_time_features};
 
     /// Puts a PDU together in either byte order, so that the same facts can be read from both.
     struct Writer {
@@ -216,7 +225,10 @@ mod tests {
         );
         assert!(!bind.contexts[0].is_bind_time_features());
         assert!(bind.contexts[1].is_bind_time_features());
-        assert_eq!(bind_time_features(bind.contexts[1].transfer_syntaxes[0]), Some(3));
+        assert_eq!(
+            bind_time_features(bind.contexts[1].transfer_syntaxes[0]),
+            Some(BindTimeFeatures::SECURITY_CONTEXT_MULTIPLEXING | BindTimeFeatures::KEEP_CONNECTION_ON_ORPHAN)
+        );
     }
 
     #[test]
@@ -310,6 +322,87 @@ mod tests {
             Pdu::parse(&pdu).unwrap_err().to_string(),
             "p_cont_elem_t: 2 bytes needed, 0 there (offset 28)"
         );
+    }
+
+    #[test]
+    fn a_bind_nak_keeps_reason_versions_and_extended_error() {
+        use crate::input::ByteOrder;
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let bytes = crate::testing::pdu(order, Ptype::BIND_NAK, 3, |body| {
+                let signature = Guid::parse("90740320-fad0-11d3-82d7-009027b130ab").unwrap();
+                body.u16(8).u8(1).raw(&[5, 0]).align(4).guid(signature).raw(b"eerr");
+            });
+            let Body::BindNak(nak) = bodies(&bytes).0 else {
+                panic!("not a bind_nak")
+            };
+            assert_eq!(nak.reason.name(), Some("authentication_type_not_recognized"));
+            assert_eq!((nak.versions, nak.extended_error), (vec![(5, 0)], Some(&b"eerr"[..])));
+        }
+        let short = Writer::new(false, Ptype::BIND_NAK, 3).u16(1).finish();
+        let Body::BindNak(nak) = bodies(&short).0 else {
+            panic!("not a bind_nak")
+        };
+        assert_eq!((nak.reason.0, nak.versions, nak.extended_error), (1, vec![], None));
+    }
+
+    #[test]
+    fn a_fault_tells_its_cancels_and_its_extended_error() {
+        let pdu = Writer::new(false, Ptype::FAULT, 3)
+            .u32(4)
+            .u16(1)
+            .u8(2)
+            .u8(1)
+            .u32(0x1c00_0009)
+            .u32(0)
+            .raw(b"eerr")
+            .finish();
+        let Body::Fault(fault) = bodies(&pdu).0 else {
+            panic!("not a fault")
+        };
+        assert_eq!(
+            (fault.cancel_count, fault.alloc_hint, fault.extended_error()),
+            (2, 4, Some(&b"eerr"[..]))
+        );
+    }
+
+    #[test]
+    fn an_rts_pdu_is_read_on_request() {
+        let pdu = Writer::new(true, Ptype::RTS, 3).u16(1).u16(0).finish();
+        let pdu = Pdu::parse(&pdu).unwrap();
+        assert_eq!(pdu.rts().unwrap().unwrap().flags, crate::rpce::RtsFlags::PING);
+        let request = Writer::new(false, Ptype::REQUEST, 3).u32(0).u32(0).finish();
+        assert_eq!(Pdu::parse(&request).unwrap().rts(), None);
+    }
+
+    #[test]
+    fn an_ebcdic_server_names_its_endpoint_and_grants_features() {
+        let mut pdu = Writer::new(true, Ptype::BIND_ACK, 7)
+            .u32(0)
+            .u32(0)
+            .u16(4)
+            .raw(&[0xf1, 0xf3, 0xf5, 0])
+            .raw(&[0; 2])
+            .u8(1)
+            .u8(0)
+            .u16(0)
+            .u16(3)
+            .u16(2)
+            .guid(Guid::NULL)
+            .u32(0)
+            .finish();
+        pdu[4] |= 1;
+        let read = Pdu::parse(&pdu).unwrap();
+        assert_eq!(read.header.supports_header_signing(), Some(true));
+        let Body::BindAck(ack) = read.body else {
+            panic!("not a bind_ack")
+        };
+        assert_eq!(ack.secondary_address, "135");
+        assert_eq!(
+            ack.results[0].features(),
+            Some(BindTimeFeatures::KEEP_CONNECTION_ON_ORPHAN)
+        );
+        let request = Writer::new(false, Ptype::REQUEST, 7).u32(0).u32(0).finish();
+        assert_eq!(CommonHeader::parse(&request).unwrap().supports_header_signing(), None);
     }
 
     proptest::proptest! {
