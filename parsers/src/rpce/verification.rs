@@ -172,6 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn a_real_client_appends_bitmask_and_context() {
+        let stub = include_bytes!("../../corpus/verification_trailer/ept-lookup-request.bin");
+        let (arguments, trailer) = VerificationTrailer::split(stub);
+        let trailer = trailer.unwrap();
+        assert_eq!(stub.len() - arguments.len(), 60);
+        assert_eq!(trailer.context.unwrap().abstract_syntax.uuid, known::EPMAPPER);
+        assert!(trailer.bits.is_some() && trailer.header.is_none());
+    }
+
+    #[test]
     fn a_signature_without_sound_commands_is_an_argument() {
         let whole = trailer();
         for length in 0..whole.len() {
