@@ -12,6 +12,7 @@ use dcom_parsers::rpce::{Body, CommonHeader, Pdu, Prefix, recognise};
 use dcom_sensor::Sensor;
 use dcom_sensor::capture::{At, CaptureFile, Input};
 use dcom_sensor::catalog::Catalog;
+use dcom_sensor::dcom::Calls;
 use dcom_sensor::decode::Decoder;
 use dcom_sensor::emit::{Emitters, Format};
 use dcom_sensor::event::Event;
@@ -50,7 +51,7 @@ fn main() {
 
 /// Reads the large capture through the whole pipeline.
 fn replay(mut take: impl FnMut(&mut Vec<Event>)) -> Sensor {
-    let mut sensor = Sensor::new(Catalog::built_in(), Limits::default());
+    let mut sensor = Sensor::new(Catalog::built_in(), Limits::default(), Calls::default());
     let mut capture = CaptureFile::open(&LARGE).expect("a capture");
     let mut events = Vec::new();
     while let Some(frame) = capture.next_frame().expect("a whole capture") {

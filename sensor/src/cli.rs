@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::catalog::Catalog;
+use crate::dcom::Calls;
 use crate::emit::Format;
 use crate::emit::console::Colour;
 use crate::replay;
@@ -65,6 +66,10 @@ pub(crate) struct Replay {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Which object calls are recorded.
+    #[arg(long, value_name = "WHICH", default_value = "interest", value_enum)]
+    pub(crate) calls: WhichCalls,
+
     /// Add classes to the built-in catalogue, or replace them (TOML).
     #[arg(long, value_name = "FILE")]
     catalog: Vec<PathBuf>,
@@ -92,6 +97,23 @@ pub(crate) struct Replay {
     /// Colour the table.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhichCalls {
+    /// Those that say what was done: `IDispatch`, WMI, tasks, services.
+    Interest,
+    /// Bookkeeping too: references, type information.
+    All,
+}
+
+impl From<WhichCalls> for Calls {
+    fn from(which: WhichCalls) -> Self {
+        match which {
+            WhichCalls::Interest => Self::Interest,
+            WhichCalls::All => Self::All,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

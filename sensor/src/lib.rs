@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use capture::{At, Frame};
 use catalog::Catalog;
-use dcom::{Analyst, Record, Told};
+use dcom::{Analyst, Calls, Record, Told};
 use decode::Decoder;
 use event::{Body, Event};
 use flow::{Flows, Output};
@@ -68,18 +68,15 @@ enum Said {
 }
 
 impl Sensor {
-    /// A sensor that knows the classes of `catalog` and has seen nothing.
-    pub fn new(catalog: Catalog, limits: Limits) -> Self {
+    /// A sensor that knows the classes of `catalog`, records these object calls, and has seen nothing.
+    pub fn new(catalog: Catalog, limits: Limits, calls: Calls) -> Self {
         let catalog = Arc::new(catalog);
         Self {
             limits,
             decoder: Decoder::default(),
             flows: Flows::new(limits),
-            rpc: RpcBounds {
-                limits,
-                ..RpcBounds::default()
-            },
-            analyst: Analyst::new(Arc::clone(&catalog), &limits),
+            rpc: RpcBounds::new(limits, dcom::is_read),
+            analyst: Analyst::new(Arc::clone(&catalog), &limits, calls),
             catalog,
             said: Vec::new(),
             told: Vec::new(),

@@ -37,6 +37,8 @@ pub struct Limits {
     pub follow: i64,
     /// RPC connections remembered, so that one older than the activation is recognised.
     pub connections: usize,
+    /// Interfaces of objects remembered by IPID.
+    pub interfaces: usize,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -65,6 +67,7 @@ impl Default for Limits {
             pending: 4096,
             follow: 30 * SECOND,
             connections: 65_536,
+            interfaces: 262_144,
             continuation: 5 * SECOND,
         }
     }

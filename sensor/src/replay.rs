@@ -23,7 +23,7 @@ const FRAMES_PER_TICK: u64 = 4096;
 
 pub(crate) fn run(options: &Replay) -> Result<u8> {
     let started = Instant::now();
-    let mut sensor = Sensor::new(options.catalog()?, Limits::default());
+    let mut sensor = Sensor::new(options.catalog()?, Limits::default(), options.calls.into());
     let (inputs, errors) = expand(&options.inputs);
     if inputs.len() > 1 {
         sensor.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());

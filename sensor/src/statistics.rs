@@ -69,6 +69,8 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.sealed_activations", dcom.sealed_activations),
         ("dcom.oxid_resolutions", dcom.oxid_resolutions),
         ("dcom.endpoint_mappings", dcom.endpoint_mappings),
+        ("dcom.calls", dcom.calls),
+        ("dcom.interfaces_forgotten", sensor.analyst.interfaces_forgotten()),
         ("dcom.endpoints.expected", endpoints.expected),
         ("dcom.endpoints.realized", endpoints.realized),
         ("dcom.endpoints.over_limit", endpoints.over_limit),

@@ -4,6 +4,7 @@ use dcom_parsers::guid::Clsid;
 use dcom_sensor::Sensor;
 use dcom_sensor::capture::{Frame, LinkType};
 use dcom_sensor::catalog::Catalog;
+use dcom_sensor::dcom::Calls;
 use dcom_sensor::event::dcom::Kind;
 use dcom_sensor::event::{Body, Event};
 use dcom_sensor::flow::Side;
@@ -23,7 +24,7 @@ const CAPTURES: [&str; 3] = [
 
 /// All that a sensor says of packets that follow one another by a microsecond.
 fn sense(limits: Limits, link_type: LinkType, packets: &[Vec<u8>]) -> Vec<Event> {
-    let mut sensor = Sensor::new(Catalog::built_in(), limits);
+    let mut sensor = Sensor::new(Catalog::built_in(), limits, Calls::All);
     let mut events = Vec::new();
     for (number, bytes) in (1..).zip(packets) {
         let time = Timestamp(1_600_000_000_000_000_000 + i64::try_from(number).expect("few packets") * 1_000);
@@ -148,7 +149,7 @@ proptest! {
 
     #[test]
     fn random_frames_break_nothing(frames in prop::collection::vec(random_frame(), 1..60), limits in limits()) {
-        let mut sensor = Sensor::new(Catalog::built_in(), limits);
+        let mut sensor = Sensor::new(Catalog::built_in(), limits, Calls::All);
         let mut events = Vec::new();
         for (number, (link_type, bytes, time, original_length)) in (1..).zip(&frames) {
             let frame = Frame { original_length: *original_length, ..frame(LinkType(*link_type), bytes, number, Timestamp(*time)) };
@@ -173,6 +174,7 @@ proptest! {
 fn limits() -> impl Strategy<Value = Limits> {
     let least = Limits {
         flows: 1,
+        interfaces: 2,
         doubt: 1,
         doubted: 100,
         reassembly_per_side: 64,

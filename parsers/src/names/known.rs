@@ -53,6 +53,15 @@ pub const IDISPATCH: Guid = Guid::com(0x0002_0400);
 /// What members a class has, by name and DISPID: `ITypeInfo` ([MS-OAUT] 1.9 Standards Assignments).
 pub const ITYPE_INFO: Guid = Guid::com(0x0002_0401);
 
+/// [MS-OAUT] 3.3.4 `IEnumVARIANT` Server Details: walks a collection.
+pub const IENUM_VARIANT: Guid = Guid::com(0x0002_0404);
+/// `IProvideClassInfo`: names the class of an object.
+pub const IPROVIDE_CLASS_INFO: Guid = Guid::new(
+    0xb196_b283,
+    0xbab4,
+    0x101a,
+    [0xb6, 0x9c, 0x00, 0xaa, 0x00, 0x34, 0x1d, 0x07],
+);
 /// Transfer syntax NDR, version 2.0 (C706 chapter 14 Transfer Syntax NDR).
 pub const NDR20: Guid = Guid::new(
     0x8a88_5d04,

@@ -12,6 +12,7 @@ use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
 use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_result, unreadable};
+use super::exporters::Exporters;
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
@@ -124,6 +125,7 @@ pub(super) fn read(
     connection: &Connection,
     exchange: &Exchange,
     catalog: &Catalog,
+    exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
 ) -> Option<(Dcom, Option<Learned>)> {
     let opnum = exchange.opnum?;
@@ -156,7 +158,7 @@ pub(super) fn read(
     if let Some((asked, _)) = asked {
         set_request(&mut dcom, asked, catalog);
     }
-    let learned = set_reply(&mut dcom, connection, exchange, operation, encoding, odd);
+    let learned = set_reply(&mut dcom, connection, exchange, operation, encoding, exporters, odd);
     Some((dcom, learned))
 }
 
@@ -176,6 +178,7 @@ fn set_reply(
     exchange: &Exchange,
     operation: Operation,
     encoding: Option<Encoding>,
+    exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
 ) -> Option<Learned> {
     let message = response(exchange)?;
@@ -183,11 +186,23 @@ fn set_reply(
         .map_err(|error| odd.push(unreadable(message, &error)))
         .ok()?;
     set_result(dcom, answered.hresult);
-    let references = answered.interfaces.iter().filter_map(|interface| interface.objref);
-    dcom.ipids = references.map(|objref| objref.ipid).collect();
+    let (server, frame) = (connection.server.address, message.at.frame);
+    for (index, interface) in answered.interfaces.iter().enumerate() {
+        let Some(objref) = interface.objref else { continue };
+        // The old activation's answer leaves the IIDs to the request.
+        let asked = dcom.iids.get(index).map_or(interface.iid, |iid| Iid(iid.uuid));
+        let iid = if interface.iid.0.is_null() {
+            asked
+        } else {
+            interface.iid
+        };
+        exporters.learn(server, objref.ipid, iid, frame);
+        dcom.ipids.push(objref.ipid);
+    }
     let scm = answered.scm?;
     dcom.oxid = Some(scm.oxid);
     dcom.ipid_rem_unknown = Some(scm.ipid_rem_unknown);
+    exporters.learn(server, scm.ipid_rem_unknown, Iid(known::IREM_UNKNOWN2), frame);
     dcom.authn_hint = Some(level_name(scm.authn_hint));
     set_bindings(dcom, &scm.bindings);
     learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)

@@ -22,10 +22,10 @@ use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Reply, Stub};
 
 /// Reads a message's stub, if it can be read. With the encoding unknown, both are tried.
-pub(super) fn parse<T>(
-    message: &Message,
+pub(super) fn parse<'a, T>(
+    message: &'a Message,
     encoding: Option<Encoding>,
-    read: impl Fn(&mut Reader<'_>) -> Result<T>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T>,
 ) -> Option<std::result::Result<(T, Encoding), ParseError>> {
     let (stub, order) = message.readable()?;
     let attempt = |encoding| {

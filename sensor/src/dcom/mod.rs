@@ -3,15 +3,20 @@
 //! A record that names a dynamic port waits a little for a connection to it, so that it can say whether one came.
 
 mod activation;
+mod calls;
 mod endpoints;
 mod exchange;
+mod exporters;
+mod interest;
 mod mapper;
 mod resolver;
 mod rpc_log;
 
 use std::sync::Arc;
 
+pub use calls::Calls;
 pub use endpoints::EndpointCounters;
+pub(crate) use interest::is_read;
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -27,6 +32,7 @@ use crate::limits::Limits;
 use crate::rpc::{Exchange, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 use endpoints::{Endpoints, Learned};
+use exporters::Exporters;
 
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,12 +45,16 @@ pub struct DcomCounters {
     pub oxid_resolutions: u64,
     /// Endpoint mappings.
     pub endpoint_mappings: u64,
+    /// Object calls recorded.
+    pub calls: u64,
 }
 
 /// All state that crosses connections and hosts.
 pub struct Analyst {
     catalog: Arc<Catalog>,
+    calls: Calls,
     endpoints: Endpoints<Record>,
+    exporters: Exporters,
     counters: DcomCounters,
     /// Names of the inputs, when there are several: frame numbers start anew in each.
     inputs: Vec<Arc<str>>,
@@ -76,10 +86,12 @@ pub enum Told {
 
 impl Analyst {
     /// Knows the classes of `catalog`, and of no connection yet.
-    pub fn new(catalog: Arc<Catalog>, limits: &Limits) -> Self {
+    pub fn new(catalog: Arc<Catalog>, limits: &Limits, calls: Calls) -> Self {
         Self {
             catalog,
+            calls,
             endpoints: Endpoints::new(limits),
+            exporters: Exporters::new(limits.interfaces),
             counters: DcomCounters::default(),
             inputs: Vec::new(),
         }
@@ -93,6 +105,11 @@ impl Analyst {
     /// What was counted so far.
     pub fn counters(&self) -> &DcomCounters {
         &self.counters
+    }
+
+    /// Interfaces forgotten because there were too many.
+    pub fn interfaces_forgotten(&self) -> u64 {
+        self.exporters.forgotten()
     }
 
     /// How many dynamic ports were named, and reached.
@@ -143,6 +160,7 @@ impl Analyst {
             out.push(Told::Record(Box::new(waiting)));
         }
         self.endpoints.forget_connections();
+        self.exporters.clear();
     }
 
     fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) {
@@ -189,9 +207,14 @@ impl Analyst {
         out: &mut Vec<Told>,
     ) -> Option<(Dcom, Option<Learned>)> {
         let mut odd = Vec::new();
-        let answer = activation::read(connection, exchange, &self.catalog, &mut odd)
-            .or_else(|| resolver::read(connection, exchange, &mut odd))
-            .or_else(|| mapper::read(connection, exchange, &mut odd));
+        let exporters = &mut self.exporters;
+        let answer = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
+            .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
+            .or_else(|| mapper::read(connection, exchange, &mut odd))
+            .or_else(|| {
+                let call = calls::read(connection, exchange, exporters, self.calls, &mut odd);
+                call.map(|call| (call, None))
+            });
         out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));
         let (dcom, _) = answer.as_ref()?;
         match dcom.kind {
@@ -201,7 +224,7 @@ impl Analyst {
             }
             Kind::OxidResolution => self.counters.oxid_resolutions += 1,
             Kind::EndpointMapping => self.counters.endpoint_mappings += 1,
-            Kind::Call => {}
+            Kind::Call => self.counters.calls += 1,
         }
         answer
     }

@@ -2,11 +2,13 @@
 
 use dcom_parsers::dcom::{ResolveOxidReply, ResolveOxidRequest, ServerAlive2Reply};
 use dcom_parsers::error::{ErrorKind, Result};
+use dcom_parsers::guid::Iid;
 use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
 use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_status, unreadable};
+use super::exporters::Exporters;
 use crate::anomaly::Anomaly;
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, LearnedFrom};
@@ -21,6 +23,7 @@ const SERVER_ALIVE_2: u16 = 5;
 pub(super) fn read(
     connection: &Connection,
     exchange: &Exchange,
+    exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
 ) -> Option<(Dcom, Option<Learned>)> {
     let opnum = exchange.opnum?;
@@ -31,7 +34,7 @@ pub(super) fn read(
     };
     match opnum {
         RESOLVE_OXID | RESOLVE_OXID_2 if seen || is_resolution(exchange, opnum) => {
-            Some(resolution(connection, exchange, opnum, odd))
+            Some(resolution(connection, exchange, opnum, exporters, odd))
         }
         SERVER_ALIVE_2 if seen || is_server_alive(exchange) => Some((server_alive(connection, exchange, odd), None)),
         _ => None,
@@ -108,6 +111,7 @@ fn resolution(
     connection: &Connection,
     exchange: &Exchange,
     opnum: u16,
+    exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
 ) -> (Dcom, Option<Learned>) {
     let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, opnum);
@@ -140,6 +144,13 @@ fn resolution(
         return (dcom, None);
     };
     dcom.ipid_rem_unknown = Some(reply.ipid_rem_unknown);
+    let server = connection.server.address;
+    exporters.learn(
+        server,
+        reply.ipid_rem_unknown,
+        Iid(known::IREM_UNKNOWN2),
+        message.at.frame,
+    );
     dcom.authn_hint = Some(level_name(reply.authn_hint));
     set_bindings(&mut dcom, &bindings);
     let learned = learn(&mut dcom, connection, &bindings, LearnedFrom::ResolveOxid);

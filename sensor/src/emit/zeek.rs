@@ -299,6 +299,7 @@ mod tests {
     use super::*;
     use crate::emit::Scratch;
     use crate::event::dcerpc::ZeekRow;
+    use crate::event::dcom::Kind;
     use crate::event::{Body, Dcerpc, Dcom, samples};
 
     fn row(event: &Event, write: fn(&Event, &mut Vec<u8>) -> Option<&'static ZeekLog>) -> String {
@@ -373,7 +374,10 @@ mod tests {
     }
 
     fn dcom_row(fill: fn(&mut Dcom)) -> Vec<String> {
-        let mut dcom = Dcom::default();
+        let mut dcom = Dcom {
+            kind: Kind::Activation,
+            ..Dcom::default()
+        };
         fill(&mut dcom);
         let row = row(&samples::event(Body::Dcom(Box::new(dcom))), tsv);
         assert_eq!(row.matches('\n').count(), 1, "{row:?}");

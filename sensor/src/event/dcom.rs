@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
+use dcom_parsers::names::known;
 
 use super::record::{Field, Port, Value, names, record};
 
@@ -88,6 +89,16 @@ record! {
         opnum: u16 => eve, zeek;
         /// The interface that was called.
         interface: Option<Interface> => group;
+        /// The object that was called, as its exporter names it.
+        ipid: Option<Ipid> => eve, zeek;
+        /// The method of the object: by name where it is known, else `[dispid 0x…]`.
+        method: Option<Cow<'static, str>> => eve, zeek;
+        /// The method's number, where it is called by number (`IDispatch`).
+        dispid: Option<i64> => eve, zeek;
+        /// What was passed, in source order.
+        arguments: Vec<String> => eve, zeek;
+        /// What came back.
+        result: Option<String> => eve, zeek;
         /// The class asked for, lower case with dashes.
         clsid: Option<Clsid> => eve, zeek;
         /// The class's name in the catalogue, e.g. `MMC20.Application`.
@@ -140,6 +151,14 @@ record! {
         session_id: Option<u32> => eve, zeek;
         /// Length of the stub that could not be read because it was sealed.
         sealed_stub_length: Option<u32> => eve, zeek;
+    }
+}
+
+impl Dcom {
+    /// Is it a call on an object or a service, not one that asks where things are?
+    pub fn is_object_call(&self) -> bool {
+        let resolver = |interface: &Interface| interface.uuid == known::IOBJECT_EXPORTER;
+        self.kind == Kind::Call && !self.interface.as_ref().is_some_and(resolver)
     }
 }
 

@@ -68,7 +68,24 @@ impl ZeekLog {
     pub(crate) const DCOM: Self = Self {
         path: "dcom",
         parts: &[Meta::COLUMNS, Dcom::COLUMNS],
-        without: &[],
+        without: &["ipid", "object_path", "method", "dispid", "arguments", "result"],
+    };
+    pub(crate) const DCOM_CALL: Self = Self {
+        path: "dcom_call",
+        parts: &[Meta::COLUMNS, Dcom::COLUMNS],
+        without: &[
+            "kind",
+            "target_name",
+            "ipid_rem_unknown",
+            "authn_hint",
+            "bindings",
+            "endpoint_h",
+            "endpoint_p",
+            "learned_from",
+            "followed",
+            "runs_as",
+            "session_id",
+        ],
     };
     pub(crate) const NOTICE: Self = Self {
         path: "notice",
@@ -82,7 +99,13 @@ impl ZeekLog {
     };
 
     /// Every Zeek log there can be.
-    pub const ALL: &'static [&'static Self] = &[&Self::DCE_RPC, &Self::DCOM, &Self::NOTICE, &Self::WEIRD];
+    pub const ALL: &'static [&'static Self] = &[
+        &Self::DCE_RPC,
+        &Self::DCOM,
+        &Self::DCOM_CALL,
+        &Self::NOTICE,
+        &Self::WEIRD,
+    ];
 
     /// Its columns by name, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
@@ -152,8 +175,9 @@ impl Body {
     }
 
     /// The Zeek log it has a row in, if any.
-    pub const fn zeek_log(&self) -> Option<&'static ZeekLog> {
+    pub fn zeek_log(&self) -> Option<&'static ZeekLog> {
         match self {
+            Self::Dcom(dcom) if dcom.is_object_call() => Some(&ZeekLog::DCOM_CALL),
             Self::Dcom(_) => Some(&ZeekLog::DCOM),
             Self::Alert(_) => Some(&ZeekLog::NOTICE),
             // Zeek writes a row at the reply to a request only.

@@ -11,9 +11,8 @@ use dcom_parsers::security::{AuthLevel, Claims};
 use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
-use super::interest;
 use super::logins::Logins;
-use super::{AuthState, BindKind, Bound, Exchange, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent};
+use super::{AuthState, BindKind, Bound, Exchange, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Connection, Side, Sides, StreamEvent};
@@ -312,7 +311,7 @@ impl Association {
                 handling.bounds.counters.over_limit += 1;
                 self.give_up(oldest, call, handling);
             }
-            let call = self.open_call(fragment, request, verifier);
+            let call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
             self.calls.insert(call_id, call);
         }
         let ended = self.join(fragment, Side::Client, handling.bounds);
@@ -325,7 +324,13 @@ impl Association {
         }
     }
 
-    fn open_call(&self, fragment: &Fragment<'_>, request: &Request<'_>, verifier: Option<SecTrailer<'_>>) -> Call {
+    fn open_call(
+        &self,
+        fragment: &Fragment<'_>,
+        request: &Request<'_>,
+        verifier: Option<SecTrailer<'_>>,
+        is_read: IsRead,
+    ) -> Call {
         let (interface, encoding) = match self.contexts.resolve(request.context_id) {
             Some(Context::Offered(interface, encoding) | Context::Accepted(interface, encoding)) => {
                 (Named::Interface(interface), encoding)
@@ -344,7 +349,7 @@ impl Association {
             encoding,
             object: request.object,
             flags: fragment.header.flags,
-            is_read: interest::is_read(interface, request.opnum),
+            is_read: is_read(interface, request.opnum, request.object),
             request: Joined::default(),
             reply: None,
             auth,

@@ -4,7 +4,6 @@ mod association;
 mod contexts;
 mod fragments;
 mod framing;
-mod interest;
 mod logins;
 
 use std::sync::Arc;
@@ -188,15 +187,32 @@ pub struct AuthState {
     pub level: AuthLevel,
 }
 
+/// Tells whether the stub of an operation, or of its answer, will be read: by interface, opnum and object.
+pub type IsRead = fn(Named, u16, Option<Guid>) -> bool;
+
 /// What all associations share: the caps, how much is held, and what was counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct RpcBounds {
+    /// Which stubs are kept.
+    pub is_read: IsRead,
     /// The caps.
     pub limits: Limits,
     /// Bytes of unfinished PDUs and of stubs, on all connections together.
     pub held: usize,
     /// What was counted.
     pub counters: RpcCounters,
+}
+
+impl RpcBounds {
+    /// Nothing held, nothing counted.
+    pub fn new(limits: Limits, is_read: IsRead) -> Self {
+        Self {
+            is_read,
+            limits,
+            held: 0,
+            counters: RpcCounters::default(),
+        }
+    }
 }
 
 /// What was counted here.

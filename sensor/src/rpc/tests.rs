@@ -107,7 +107,7 @@ impl Rig {
         };
         Self {
             association: Association::default(),
-            bounds: RpcBounds::default(),
+            bounds: RpcBounds::new(Limits::default(), |_, _, _| true),
             connection: Arc::new(Connection::new(ends, VlanTags::default(), At::default(), true)),
             frame: 0,
             events: Vec::new(),

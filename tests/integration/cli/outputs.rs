@@ -161,15 +161,18 @@ fn colour_is_for_terminals_and_no_color_is_honoured() {
 
 #[test]
 fn each_log_format_has_its_files() {
-    let zeek = ["dce_rpc.log", "dcom.log", "notice.log"];
+    let zeek = ["dce_rpc.log", "dcom.log", "dcom_call.log", "notice.log"];
     for (formats, expected) in [
-        (None, vec!["dce_rpc.log", "dcom.log", "eve.json", "notice.log"]),
+        (
+            None,
+            vec!["dce_rpc.log", "dcom.log", "dcom_call.log", "eve.json", "notice.log"],
+        ),
         (Some("eve"), vec!["eve.json"]),
         (Some("zeek"), zeek.to_vec()),
         (Some("zeek-json"), zeek.to_vec()),
         (
             Some("zeek-json,eve"),
-            vec!["dce_rpc.log", "dcom.log", "eve.json", "notice.log"],
+            vec!["dce_rpc.log", "dcom.log", "dcom_call.log", "eve.json", "notice.log"],
         ),
         (
             Some("zeek,zeek-json"),
@@ -178,6 +181,8 @@ fn each_log_format_has_its_files() {
                 "dce_rpc.log",
                 "dcom.json",
                 "dcom.log",
+                "dcom_call.json",
+                "dcom_call.log",
                 "notice.json",
                 "notice.log",
             ],

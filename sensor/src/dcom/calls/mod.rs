@@ -1,0 +1,197 @@
+//! Object calls: what was done with an object once it was there, and which further objects that led to.
+
+mod dispatch;
+mod management;
+mod references;
+
+use dcom_parsers::dcom::Objref;
+use dcom_parsers::guid::{Guid, Iid, Ipid};
+use dcom_parsers::names::{self, known};
+use dcom_parsers::ndr::{Encoding, Reader};
+use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
+
+use super::exchange::{parse, record, response, set_result, unreadable};
+use super::exporters::Exporters;
+use crate::anomaly::Anomaly;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Kind};
+use crate::flow::Connection;
+use crate::rpc::{Exchange, Message, Named, Stub};
+
+/// Which object calls are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Calls {
+    /// Those that say what was done: `IDispatch`, WMI, tasks, services.
+    #[default]
+    Interest,
+    /// All of them, bookkeeping included.
+    All,
+}
+
+/// What sort of call it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    /// `IDispatch`, or the first operations of an interface derived from it.
+    Dispatch,
+    /// Counting and passing on of references, type information.
+    References,
+    /// WMI, the task scheduler, the service manager.
+    Management,
+    /// Another call on an object.
+    Other,
+}
+
+/// A call as it is read, and the references that its answer hands out.
+struct Read<'a> {
+    dcom: Dcom,
+    exchange: &'a Exchange,
+    encoding: Option<Encoding>,
+    references: Vec<(Ipid, Iid)>,
+    odd: &'a mut Vec<Anomaly>,
+}
+
+impl<'a> Read<'a> {
+    /// Reads the request's stub, if it is there. That it is there and cannot be read is an anomaly.
+    fn request<T>(&mut self, read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>) -> Option<T> {
+        let message = self.exchange.request.as_ref()?;
+        let value = self.message(message, read)?;
+        self.dcom.evidence = Evidence::Arguments;
+        Some(value)
+    }
+
+    /// Reads the response's stub, if it is there.
+    fn response<T>(&mut self, read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>) -> Option<T> {
+        let message = response(self.exchange)?;
+        self.message(message, read)
+    }
+
+    fn message<T>(
+        &mut self,
+        message: &'a Message,
+        read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>,
+    ) -> Option<T> {
+        match parse(message, self.encoding, read)? {
+            Ok((value, encoding)) => {
+                self.encoding = Some(encoding);
+                Some(value)
+            }
+            Err(error) => {
+                self.odd.push(unreadable(message, &error));
+                None
+            }
+        }
+    }
+
+    /// The answer hands out a reference to an interface.
+    fn hand_out(&mut self, pointer: Option<InterfacePointer<'_>>) {
+        if let Some(objref) = pointer.and_then(|pointer| pointer.objref().ok()) {
+            self.refer(&objref);
+        }
+    }
+
+    fn refer(&mut self, objref: &Objref<'_>) {
+        if let Some(std) = objref.std() {
+            self.references.push((std.ipid, objref.iid));
+            self.dcom.ipids.push(std.ipid);
+        }
+    }
+
+    fn result(&mut self, hresult: u32) {
+        set_result(&mut self.dcom, hresult);
+    }
+}
+
+/// Reads an exchange as a call, if it is one, and learns the references that it hands out. None when it is not one, or
+/// when calls of its sort are not recorded.
+pub(super) fn read(
+    connection: &Connection,
+    exchange: &Exchange,
+    exporters: &mut Exporters,
+    recorded: Calls,
+    odd: &mut Vec<Anomaly>,
+) -> Option<Dcom> {
+    let opnum = exchange.opnum?;
+    let server = connection.server.address;
+    let ipid = exchange.object.map(Ipid);
+    let (interface, because) = match exchange.interface {
+        Named::Interface(interface) => (interface.uuid, None),
+        Named::Refused => return None,
+        Named::Unseen => match ipid.and_then(|ipid| exporters.find(server, ipid)) {
+            Some(known) => (
+                known.iid.0,
+                Some(format!("interface told by its IPID, from frame {}", known.frame)),
+            ),
+            None if looks_like_invoke(exchange) => (known::IDISPATCH, None),
+            None => return None,
+        },
+    };
+    let sort = sort(interface, opnum, ipid)?;
+    let mut dcom = record(connection, exchange, interface, opnum);
+    dcom.kind = Kind::Call;
+    dcom.ipid = ipid;
+    if let (Some(because), Some(last)) = (because, dcom.because.last_mut()) {
+        *last = because.into();
+    }
+    let mut read = Read {
+        dcom,
+        exchange,
+        encoding: exchange.encoding,
+        references: Vec::new(),
+        odd,
+    };
+    let interesting = match sort {
+        Sort::Dispatch => dispatch::read(&mut read, opnum),
+        Sort::References => references::read(&mut read, interface, opnum),
+        Sort::Management => management::read(&mut read, interface, opnum),
+        Sort::Other => false,
+    };
+    let frame = response(exchange).map_or(0, |message| message.at.frame);
+    for (ipid, iid) in read.references {
+        exporters.learn(server, ipid, iid, frame);
+    }
+    (interesting || recorded == Calls::All).then_some(read.dcom)
+}
+
+fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
+    match interface {
+        known::IDISPATCH => Some(Sort::Dispatch),
+        known::IREM_UNKNOWN
+        | known::IREM_UNKNOWN2
+        | known::ICLASS_FACTORY
+        | known::ICLASS_FACTORY2
+        | known::ITYPE_INFO
+        | known::IENUM_VARIANT
+        | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
+        _ if management::is_read(interface) => Some(Sort::Management),
+        // A dual interface starts with the four operations of IDispatch.
+        _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
+        _ => ipid.map(|_| Sort::Other),
+    }
+}
+
+/// Does the interface derive from `IDispatch`, as far as names are known?
+fn is_dual(interface: Guid) -> bool {
+    names::operation(interface, 6) == Some("Invoke")
+}
+
+/// Without a bind and with an object nobody has introduced: is this an `Invoke` to the last argument?
+fn looks_like_invoke(exchange: &Exchange) -> bool {
+    let Some(message) = exchange.request.as_ref() else {
+        return false;
+    };
+    let whole = |reader: &mut Reader<'_>| {
+        let request = InvokeRequest::parse(reader)?;
+        Ok(request.iid.0.is_null() && request.broken.is_none())
+    };
+    exchange.opnum == Some(6) && exchange.object.is_some() && matches!(parse(message, None, whole), Some(Ok((true, _))))
+}
+
+/// Is the stub of this operation, or of its answer, read here?
+pub(super) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>) -> bool {
+    !matches!(sort(interface, opnum, object.map(Ipid)), None | Some(Sort::Other))
+}
+
+/// The request could not be read because it is sealed.
+fn is_sealed(exchange: &Exchange) -> bool {
+    matches!(exchange.request, Some(Message { stub: Stub::Sealed, .. }))
+}

@@ -1,0 +1,171 @@
+//! Bookkeeping: which interfaces an object has, who holds it, what its type is.
+
+use std::borrow::Cow;
+
+use dcom_parsers::dcom::{
+    OrpcThis, RemAddRefReply, RemQueryInterface2Reply, RemQueryInterfaceReply, RemQueryInterfaceRequest,
+    RemReferencesRequest, RemReleaseReply,
+};
+use dcom_parsers::guid::{Guid, Iid};
+use dcom_parsers::names::{self, known};
+use dcom_parsers::oaut::{
+    CreateInstanceRequest, EnumNextReply, EnumNextRequest, GetDocumentationReply, GetDocumentationRequest,
+    GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
+};
+
+use super::Read;
+use crate::event::dcom::NamedGuid;
+
+/// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
+const CREATE_INSTANCE_OF_TYPE: u16 = 16;
+
+/// True when the call says what was done: only where it makes an object out of type information.
+pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
+    match (interface, opnum) {
+        (known::IREM_UNKNOWN | known::IREM_UNKNOWN2, 3) => query_interface(call),
+        (known::IREM_UNKNOWN | known::IREM_UNKNOWN2, 4 | 5) => count_references(call, opnum),
+        (known::IREM_UNKNOWN2, 6) => query_interface_2(call),
+        (known::ICLASS_FACTORY | known::ICLASS_FACTORY2, 3) | (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE) => {
+            create_instance(call);
+        }
+        (known::IPROVIDE_CLASS_INFO, 3) => {
+            call.request(OrpcThis::parse);
+            interface_reply(call);
+        }
+        (known::IENUM_VARIANT, 3) => enumerate(call),
+        (known::ITYPE_INFO, _) => type_info(call, opnum),
+        _ => {}
+    }
+    (interface, opnum) == (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE)
+}
+
+fn named(iid: Iid) -> NamedGuid {
+    NamedGuid {
+        uuid: iid.0,
+        name: names::interface(iid.0).map(Cow::Borrowed),
+    }
+}
+
+fn query_interface(call: &mut Read<'_>) {
+    let Some(request) = call.request(RemQueryInterfaceRequest::parse) else {
+        return;
+    };
+    call.dcom.arguments = vec![request.ipid.to_string()];
+    call.dcom.iids = request.iids.iter().copied().map(named).collect();
+    let Some(reply) = call.response(RemQueryInterfaceReply::parse) else {
+        return;
+    };
+    for (iid, result) in request.iids.into_iter().zip(&reply.results) {
+        if !result.std.ipid.0.is_null() {
+            call.references.push((result.std.ipid, iid));
+            call.dcom.ipids.push(result.std.ipid);
+            call.dcom.oxid = Some(result.std.oxid);
+        }
+    }
+    call.result(reply.hresult);
+}
+
+fn query_interface_2(call: &mut Read<'_>) {
+    if let Some(request) = call.request(RemQueryInterfaceRequest::parse_2) {
+        call.dcom.arguments = vec![request.ipid.to_string()];
+        call.dcom.iids = request.iids.into_iter().map(named).collect();
+    }
+    let Some(reply) = call.response(RemQueryInterface2Reply::parse) else {
+        return;
+    };
+    for outline in reply.results.into_iter().filter_map(|result| result.objref) {
+        if let Some(std) = outline.std {
+            call.references.push((std.ipid, outline.iid));
+            call.dcom.ipids.push(std.ipid);
+            call.dcom.oxid = Some(std.oxid);
+        }
+    }
+    call.result(reply.hresult);
+}
+
+fn count_references(call: &mut Read<'_>, opnum: u16) {
+    if let Some(request) = call.request(RemReferencesRequest::parse) {
+        call.dcom.arguments = request
+            .references
+            .iter()
+            .map(|reference| reference.ipid.to_string())
+            .collect();
+    }
+    let hresult = if opnum == 4 {
+        call.response(RemAddRefReply::parse).map(|reply| reply.hresult)
+    } else {
+        call.response(RemReleaseReply::parse).map(|reply| reply.hresult)
+    };
+    if let Some(hresult) = hresult {
+        call.result(hresult);
+    }
+}
+
+fn create_instance(call: &mut Read<'_>) {
+    if let Some(request) = call.request(CreateInstanceRequest::parse) {
+        call.dcom.iids = vec![named(request.iid)];
+    }
+    interface_reply(call);
+}
+
+fn interface_reply(call: &mut Read<'_>) {
+    if let Some(reply) = call.response(InterfaceReply::parse) {
+        call.hand_out(reply.interface);
+        call.result(reply.hresult);
+    }
+}
+
+fn enumerate(call: &mut Read<'_>) {
+    if let Some(request) = call.request(EnumNextRequest::parse) {
+        call.dcom.arguments = vec![request.count.to_string()];
+    }
+    if let Some(reply) = call.response(EnumNextReply::parse) {
+        for element in &reply.elements {
+            call.hand_out(element.target().interface());
+        }
+        let elements: Vec<_> = reply.elements.iter().map(ToString::to_string).collect();
+        call.dcom.result = (!elements.is_empty()).then(|| elements.join(", "));
+        call.result(reply.hresult);
+    }
+}
+
+fn type_info(call: &mut Read<'_>, opnum: u16) {
+    match opnum {
+        3 => {
+            call.request(OrpcThis::parse);
+            if let Some(reply) = call.response(GetTypeAttrReply::parse) {
+                call.dcom.result = reply.attributes.map(|attributes| attributes.guid.to_string());
+                call.result(reply.hresult);
+            }
+        }
+        5 => {
+            if let Some(request) = call.request(GetFuncDescRequest::parse) {
+                call.dcom.arguments = vec![request.index.to_string()];
+            }
+            if let Some(reply) = call.response(GetFuncDescReply::parse) {
+                call.dcom.result = reply.function.map(|function| function.member.0.to_string());
+                call.result(reply.hresult);
+            }
+        }
+        7 => {
+            if let Some(request) = call.request(GetNamesRequest::parse) {
+                call.dcom.dispid = Some(request.member.0.into());
+            }
+            if let Some(reply) = call.response(GetNamesReply::parse) {
+                let names: Vec<_> = reply.names.iter().map(|name| name.to_text()).collect();
+                call.dcom.result = (!names.is_empty()).then(|| names.join(" "));
+                call.result(reply.hresult);
+            }
+        }
+        12 => {
+            if let Some(request) = call.request(GetDocumentationRequest::parse) {
+                call.dcom.dispid = Some(request.member.0.into());
+            }
+            if let Some(reply) = call.response(GetDocumentationReply::parse) {
+                call.dcom.result = Some(reply.name.to_text()).filter(|name| !name.is_empty());
+                call.result(reply.hresult);
+            }
+        }
+        _ => {}
+    }
+}
