@@ -8,6 +8,7 @@ use dcom_parsers::error::{ParseError, Result};
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 use dcom_parsers::ndr::{Encoding, Reader};
+use dcom_parsers::rpce::VerificationTrailer;
 use dcom_parsers::security::{AuthLevel, AuthService};
 
 use super::endpoints::Learned;
@@ -28,6 +29,8 @@ pub(super) fn parse<'a, T>(
     read: impl Fn(&mut Reader<'a>) -> Result<T>,
 ) -> Option<std::result::Result<(T, Encoding), ParseError>> {
     let (stub, order) = message.readable()?;
+    // What vouches for the header stands behind the arguments and is none of them.
+    let (stub, _) = VerificationTrailer::split(stub);
     let attempt = |encoding| {
         let mut reader = Reader::new(stub, order, encoding, "stub");
         read(&mut reader).map(|value| (value, encoding))
