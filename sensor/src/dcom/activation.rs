@@ -16,7 +16,7 @@ use super::exporters::Exporters;
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
-use crate::event::dcom::{Evidence, Kind, LearnedFrom, NamedGuid};
+use crate::event::dcom::{Evidence, Flags, Kind, LearnedFrom, NamedGuid};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Named};
 
@@ -36,6 +36,9 @@ struct Asked {
     orpc_this: OrpcThis,
     session_id: Option<u32>,
     server_name: Option<String>,
+    class_context: Option<u32>,
+    file_name: Option<String>,
+    storage: bool,
 }
 
 /// What came back.
@@ -70,6 +73,13 @@ impl Operation {
     fn parse_request(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Asked> {
         let properties = |request: ActivationRequest| Asked {
             clsid: request.instantiation.clsid,
+            class_context: Some(request.instantiation.class_context),
+            storage: request
+                .properties
+                .instance
+                .as_ref()
+                .is_some_and(|instance| instance.storage.is_some()),
+            file_name: request.properties.instance.and_then(|instance| instance.file_name),
             iids: request.instantiation.iids,
             orpc_this: request.orpc_this,
             session_id: request.session_id,
@@ -80,6 +90,9 @@ impl Operation {
             Self::RemoteCreateInstance => ActivationRequest::parse_create_instance(reader).map(properties),
             Self::RemoteActivation => RemoteActivationRequest::parse(reader).map(|request| Asked {
                 clsid: request.clsid,
+                class_context: None,
+                storage: request.storage.is_some(),
+                file_name: request.object_name,
                 iids: request.iids,
                 orpc_this: request.orpc_this,
                 session_id: None,
@@ -169,6 +182,9 @@ fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
     dcom.iids = asked.iids.into_iter().map(named).collect();
     dcom.target_name = asked.server_name;
     dcom.session_id = asked.session_id;
+    dcom.class_context = asked.class_context.map(Flags);
+    dcom.file_name = asked.file_name;
+    dcom.storage = asked.storage.then_some(true);
     dcom.causality = Some(asked.orpc_this.causality);
 }
 

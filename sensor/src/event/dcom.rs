@@ -77,6 +77,24 @@ impl Field for Hresult {
     }
 }
 
+/// Bits that are shown as a number: `0x10`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(pub u32);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl Field for Flags {
+    const ZEEK_TYPE: &'static str = "string";
+
+    fn value(&self) -> Value<'_> {
+        Value::Shown(self)
+    }
+}
+
 record! {
     /// One activation, OXID resolution, endpoint mapping or object call.
     #[derive(Default)]
@@ -107,6 +125,12 @@ record! {
         iids: Vec<NamedGuid> => eve, zeek;
         /// The server as the client named it (`COSERVERINFO`).
         target_name: Option<String> => eve, zeek;
+        /// `CLSCTX_*` flags of the activation, e.g. `0x10` for a remote server.
+        class_context: Option<Flags> => eve, zeek;
+        /// The file that the new object is to open.
+        file_name: Option<String> => eve, zeek;
+        /// Is the new object to load itself from a storage of the client's?
+        storage: Option<bool> => eve, zeek;
         /// The result as a number, e.g. `0x80070005`.
         hresult: Option<Hresult> => eve, zeek;
         /// The result's name, e.g. `E_ACCESSDENIED`.

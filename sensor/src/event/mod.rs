@@ -76,6 +76,9 @@ impl ZeekLog {
         without: &[
             "kind",
             "target_name",
+            "class_context",
+            "file_name",
+            "storage",
             "ipid_rem_unknown",
             "authn_hint",
             "bindings",

@@ -3,6 +3,7 @@
 mod dispatch;
 mod management;
 mod references;
+mod services;
 
 use dcom_parsers::dcom::Objref;
 use dcom_parsers::guid::{Guid, Iid, Ipid};
@@ -10,7 +11,7 @@ use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
 
-use super::exchange::{parse, record, response, set_result, unreadable};
+use super::exchange::{parse, record, response, set_result, set_status, unreadable};
 use super::exporters::Exporters;
 use crate::anomaly::Anomaly;
 use crate::event::Dcom;
@@ -37,6 +38,8 @@ enum Sort {
     References,
     /// WMI, the task scheduler, the service manager.
     Management,
+    /// Pings, remote management.
+    Services,
     /// Another call on an object.
     Other,
 }
@@ -143,6 +146,7 @@ pub(super) fn read(
         Sort::Dispatch => dispatch::read(&mut read, opnum),
         Sort::References => references::read(&mut read, interface, opnum),
         Sort::Management => management::read(&mut read, interface, opnum),
+        Sort::Services => services::read(&mut read, interface, opnum),
         Sort::Other => false,
     };
     let frame = response(exchange).map_or(0, |message| message.at.frame);
@@ -162,6 +166,7 @@ fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
         | known::ITYPE_INFO
         | known::IENUM_VARIANT
         | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
+        known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
         _ if management::is_read(interface) => Some(Sort::Management),
         // A dual interface starts with the four operations of IDispatch.
         _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
