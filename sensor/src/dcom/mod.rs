@@ -136,6 +136,16 @@ impl Analyst {
             RpcBody::Closed => self.endpoints.closed(connection.client.address, connection.server),
             RpcBody::Bound(bound) => {
                 let at = bound.offered.or(bound.answered).unwrap_or_default();
+                if let Some(refusal) = bound.refused {
+                    let at = bound.answered.unwrap_or(at);
+                    let detail = rpc_log::refusal(refusal);
+                    let anomaly = Anomaly {
+                        at,
+                        name: "bind_refused",
+                        detail,
+                    };
+                    out.push(Told::Event(self.odd(connection, &anomaly)));
+                }
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
                 out.push(Told::Event(Event {
                     meta,

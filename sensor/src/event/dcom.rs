@@ -173,8 +173,10 @@ record! {
         causality: Option<Causality> => eve, zeek;
         /// The session on the server in which the object was asked for.
         session_id: Option<u32> => eve, zeek;
-        /// Length of the stub that could not be read because it was sealed.
+        /// Length of the request's stub, which could not be read because it was sealed.
         sealed_stub_length: Option<u32> => eve, zeek;
+        /// Length of the reply's stub, when that was sealed.
+        sealed_reply_length: Option<u32> => eve, zeek;
     }
 }
 
