@@ -222,7 +222,7 @@ impl Analyst {
             .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
             .or_else(|| mapper::read(connection, exchange, &mut odd))
             .or_else(|| {
-                let call = calls::read(connection, exchange, exporters, self.calls, &mut odd);
+                let call = calls::read(connection, exchange, exporters, &self.catalog, self.calls, &mut odd);
                 call.map(|call| (call, None))
             });
         out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));

@@ -8,6 +8,7 @@ use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::known;
 
 use super::record::{Field, Port, Value, names, record};
+use crate::time::Timestamp;
 
 names! {
     /// What sort of exchange it was.
@@ -109,12 +110,16 @@ record! {
         interface: Option<Interface> => group;
         /// The object that was called, as its exporter names it.
         ipid: Option<Ipid> => eve, zeek;
+        /// How the object was reached, as code would write it, e.g. `MMC20.Application.Document.ActiveView`.
+        object_path: Option<String> => eve, zeek;
         /// The method of the object: by name where it is known, else `[dispid 0x…]`.
         method: Option<Cow<'static, str>> => eve, zeek;
         /// The method's number, where it is called by number (`IDispatch`).
         dispid: Option<i64> => eve, zeek;
         /// What was passed, in source order.
         arguments: Vec<String> => eve, zeek;
+        /// The program and its parameters as the target would run them.
+        command_line: Option<String> => eve, zeek;
         /// What came back.
         result: Option<String> => eve, zeek;
         /// The class asked for, lower case with dashes.
@@ -155,6 +160,8 @@ record! {
         towers: Vec<TowerRecord> => eve;
         /// The dynamic port that was learned from this exchange.
         endpoint: Option<EndpointRecord> => group;
+        /// The activation that the object descends from.
+        activation: Option<ActivationRecord> => group;
         /// How the caller authenticated.
         auth: Auth => group;
         /// Who called.
@@ -253,6 +260,19 @@ record! {
         learned_from: LearnedFrom => eve, zeek;
         /// Was a connection to it seen?
         followed: bool => eve, zeek;
+    }
+}
+
+record! {
+    /// The activation that a call descends from.
+    #[derive(Default)]
+    pub struct ActivationRecord in "dcom.activation" {
+        /// Its connection.
+        flow_id: u64 => eve;
+        /// The frame of its request.
+        frame: u64 => eve "pcap_cnt", zeek "activation_frame";
+        /// When it was asked for.
+        timestamp: Timestamp => eve, zeek "activation_ts";
     }
 }
 

@@ -68,7 +68,17 @@ impl ZeekLog {
     pub(crate) const DCOM: Self = Self {
         path: "dcom",
         parts: &[Meta::COLUMNS, Dcom::COLUMNS],
-        without: &["ipid", "object_path", "method", "dispid", "arguments", "result"],
+        without: &[
+            "ipid",
+            "object_path",
+            "method",
+            "dispid",
+            "arguments",
+            "command_line",
+            "result",
+            "activation_frame",
+            "activation_ts",
+        ],
     };
     pub(crate) const DCOM_CALL: Self = Self {
         path: "dcom_call",
