@@ -7,6 +7,7 @@
 //! | [`ndr`] | C706 chapter 14, [MS-RPCE] 2.2.5 and 2.2.6: NDR20, NDR64, type serialization |
 //! | [`epm`] | C706 appendices I, L, O: towers, `ept_map`, `ept_lookup` |
 //! | [`dcom`] | [MS-DCOM]: ORPC, references, bindings, activation, object resolver |
+//! | [`smb`] | [MS-SMB2], [MS-CIFS], [MS-SMB]: what carries named pipes
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
 //! | [`names`] | names of interfaces, operations and statuses, as data |
 
@@ -42,3 +43,4 @@ pub mod names;
 pub mod ndr;
 pub mod rpce;
 pub mod security;
+pub mod smb;
