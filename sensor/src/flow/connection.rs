@@ -1,4 +1,4 @@
-//! A connection that carries DCE/RPC, and the names that logs know it by.
+//! A connection that carries DCE/RPC or may, and the names that logs know it by.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use super::Sides;
+use super::{Protocol, Sides};
 use crate::capture::At;
 use crate::decode::{Endpoint, VlanTags};
 
-/// A connection that carries DCE/RPC.
+/// A connection that carries DCE/RPC, or SMB or HTTP in which it may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Who opened it.
@@ -24,6 +24,8 @@ pub struct Connection {
     pub opened: At,
     /// Was its beginning seen? If not, it was picked up in mid-stream.
     pub syn_seen: bool,
+    /// What it was recognised as.
+    pub protocol: Protocol,
     /// Zeek's way of naming it: `C` and sixteen letters and digits. The same on every run over a capture.
     pub uid: Arc<str>,
     /// Suricata's way: a number that JSON readers keep exactly.
@@ -36,7 +38,7 @@ const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 const TCP: u8 = 6;
 
 impl Connection {
-    pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
+    pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool, protocol: Protocol) -> Self {
         let Sides { client, server } = ends;
         let digest = digest(client, server, opened);
         let (uid, flow_id) = names(&digest);
@@ -47,6 +49,7 @@ impl Connection {
             vlan,
             opened,
             syn_seen,
+            protocol,
             uid,
             flow_id,
             community_id,
@@ -135,7 +138,8 @@ mod tests {
             client: end("10.0.0.1", 1),
             server: end("10.0.0.2", 135),
         };
-        let name = |frame| Connection::new(ends, VlanTags::default(), At { frame, ..At::default() }, true);
+        let at = |frame| At { frame, ..At::default() };
+        let name = |frame| Connection::new(ends, VlanTags::default(), at(frame), true, Protocol::Rpc);
         assert_eq!((name(1).uid, name(1).flow_id), (name(1).uid, name(1).flow_id));
         assert_ne!(name(1).uid, name(2).uid);
         assert_eq!(name(1).uid.len(), 17);

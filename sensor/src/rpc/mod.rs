@@ -1,6 +1,7 @@
-//! From streams to RPC: PDUs cut out, contexts resolved, fragments joined, answers matched to calls.
+//! From streams to RPC: pipes and channels told apart, PDUs cut out, contexts resolved, fragments joined, answers matched to calls.
 
 mod association;
+mod carriage;
 mod contexts;
 mod fragments;
 mod framing;
@@ -16,6 +17,7 @@ use dcom_parsers::rpce::{ContextElement, ContextResult, RejectReason, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 pub use association::Association;
+pub use carriage::{Carriage, CarriageCounters};
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -104,7 +106,7 @@ pub struct Exchange {
     pub auth: Option<AuthState>,
     /// What was said in clear while logging in.
     pub claims: Arc<Claims>,
-    /// The `bind_ack`'s secondary address.
+    /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.
     pub secondary_address: Option<Arc<str>>,
     /// Bytes of the connection that were lost so far.
     pub bytes_missing: u64,
@@ -197,6 +199,8 @@ pub struct RpcBounds {
     pub held: usize,
     /// What was counted.
     pub counters: RpcCounters,
+    /// What was counted of that which carries it.
+    pub carriage: CarriageCounters,
 }
 
 /// What was counted here.
