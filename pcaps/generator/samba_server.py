@@ -65,7 +65,10 @@ class SambaServer:
         raise TimeoutError("smbd does not listen")
 
     def __exit__(self, *_):
-        # Its workers do not end with it.
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        # What serves the pipes is a daemon of its own; it ends its workers.
+        daemon = Path(self._folder.name) / "pid" / "samba-dcerpcd.pid"
+        if daemon.exists():
+            os.kill(int(daemon.read_text()), signal.SIGTERM)
         self._folder.cleanup()
