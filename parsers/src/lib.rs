@@ -8,6 +8,7 @@
 //! | [`epm`] | C706 appendices I, L, O, Q: towers, the endpoint mapper, remote management |
 //! | [`dcom`] | [MS-DCOM]: ORPC and its extensions, references, bindings, activation, object resolver, `IRemUnknown` |
 //! | [`oaut`] | [MS-OAUT]: late-bound calls, their arguments and results, type information |
+//! | [`smb`] | [MS-SMB2], [MS-CIFS], [MS-SMB]: what carries named pipes |
 //! | [`security`] | [MS-NLMP], RFC 4178, RFC 4120: who is speaking, out of a security verifier |
 //! | [`wmi`] | [MS-WMI], [MS-WMIO]: logins, queries, methods, and the objects they carry |
 //! | [`tsch`] | [MS-TSCH]: tasks registered and run |
@@ -52,6 +53,7 @@ pub mod oaut;
 pub mod rpce;
 pub mod scmr;
 pub mod security;
+pub mod smb;
 #[cfg(test)]
 mod testing;
 pub mod tsch;

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dcom_server import Config, Server
 from packets import read_loopback
+from samba_server import SambaServer
 from scenarios import PASSWORD, SERVER, USER, environment
 
 CLIENT_SECONDS = 40
@@ -37,10 +38,9 @@ def run(scenario):
 
 
 def _record(scenario, path):
-    config = Config(SERVER, {USER.upper(): PASSWORD}, **scenario.server)
-    tcpdump = _tcpdump(path)
-    try:
-        with Server(config) as server:
+    with _server(scenario) as server:
+        tcpdump = _tcpdump(path)
+        try:
             done = subprocess.run(
                 scenario.argv,
                 capture_output=True,
@@ -51,10 +51,16 @@ def _record(scenario, path):
                 check=False,
             )
             time.sleep(SETTLE_SECONDS)
-    finally:
-        tcpdump.terminate()
-        tcpdump.wait()
+        finally:
+            tcpdump.terminate()
+            tcpdump.wait()
     return server, done
+
+
+def _server(scenario):
+    if scenario.smbd is not None:
+        return SambaServer(SERVER, scenario.smbd)
+    return Server(Config(SERVER, {USER.upper(): PASSWORD}, **scenario.server))
 
 
 def _tcpdump(path):

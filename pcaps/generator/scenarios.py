@@ -1,6 +1,7 @@
 """The captures made live: which client does what, against which behaviour of the server."""
 
 import os
+import re
 import shlex
 import sys
 import sysconfig
@@ -36,11 +37,13 @@ class Scenario:
     """The class of an activation that the server refuses before it can read it."""
     client: str = IMPACKET
     env: dict[str, str] = field(default_factory=dict)
+    smbd: dict[str, str] | None = None
+    """Settings of Samba's file server, where that is the server."""
 
     @property
     def how(self):
         """The command as it is told in the README."""
-        words = [Path(word).name if word.startswith("/") else word for word in self.argv]
+        words = [Path(word).name if re.match("/[^/]", word) else word for word in self.argv]
         shown = [word for word in words if not word.startswith("python")]
         return shlex.join(shown)
 
@@ -243,7 +246,42 @@ HARMLESS = [
 ]
 
 
-LIVE = [*READABLE, *SEALED, *FAILING, *HARMLESS]
+def rpcclient(binding, commands, *options):
+    """Samba's rpcclient, without a login."""
+    plain = ["--use-kerberos=off", "-U", "%"]
+    return ["rpcclient", *plain, *options, binding, "-c", commands]
+
+
+NT1 = ["--option=client ipc min protocol=NT1", "--option=client ipc max protocol=NT1"]
+SAMBA_PIPES = "Samba 4.17 rpcclient, smbd"
+
+# DCE/RPC in named pipes.
+PIPES = [
+    Scenario(
+        "smb2-pipes",
+        "Named pipes over SMB3, not encrypted: samr, then lsarpc, on one connection",
+        rpcclient(f"ncacn_np:{SERVER}[samr]", "enumdomains;lsaquery;lookupnames nobody"),
+        client=SAMBA_PIPES,
+        smbd={},
+    ),
+    Scenario(
+        "smb1-pipe",
+        "A named pipe over SMB1: srvsvc",
+        rpcclient(f"ncacn_np:{SERVER}[srvsvc]", "srvinfo;netshareenum 1", *NT1),
+        client=SAMBA_PIPES,
+        smbd={"server min protocol": "NT1"},
+    ),
+    Scenario(
+        "smb2-write-read",
+        "A named pipe over SMB2 by writes and reads: samr",
+        [sys.executable, str(SCRIPTS / "samrdump.py"), "-no-pass", SERVER],
+        client=f"{IMPACKET}, smbd",
+        smbd={},
+    ),
+]
+
+
+LIVE = [*READABLE, *SEALED, *FAILING, *HARMLESS, *PIPES]
 
 
 def environment(scenario):

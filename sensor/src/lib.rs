@@ -43,13 +43,13 @@ use decode::{Decoded, Decoder};
 use event::{Body, Event};
 use flow::{Flows, Output};
 use limits::Limits;
-use rpc::{Association, Datagrams, RpcBounds, RpcEvent};
+use rpc::{Carriage, Datagrams, RpcBounds, RpcEvent};
 
 /// The whole pipeline: frames in, events out.
 pub struct Sensor {
     limits: Limits,
     decoder: Decoder,
-    flows: Flows<Association>,
+    flows: Flows<Carriage>,
     datagrams: Datagrams,
     rpc: RpcBounds,
     analyst: Analyst,
@@ -176,12 +176,12 @@ impl Sensor {
     }
 }
 
-/// Hands what a stream brings to its association, and what that says to the analyst.
-fn hear(output: Output<'_, Association>, bounds: &mut RpcBounds, said: &mut Vec<Said>) {
+/// Hands what a stream brings to what it carries, and what that says to the analyst.
+fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, said: &mut Vec<Said>) {
     match output {
         Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
-        Output::Stream(connection, association, event) => {
-            association.push(connection, event, bounds, &mut |event| {
+        Output::Stream(connection, carriage, event) => {
+            carriage.push(connection, event, bounds, &mut |event| {
                 said.push(Said::Rpc(event));
             });
         }

@@ -17,7 +17,7 @@ pub struct Limits {
     pub doubted: usize,
     /// Nanoseconds that a closed connection is still listened to: late and reordered segments.
     pub linger: i64,
-    /// DCE/RPC connections followed at a time. Beyond it a new one is taken for a foreign one.
+    /// Connections followed at a time because they carry DCE/RPC, or SMB or HTTP in which it may be. Beyond it a new one is taken for a foreign one.
     pub rpc_connections: usize,
     /// Pairs of UDP ends followed that exchange DCE/RPC. Beyond it the longest idle is let go.
     pub conversations: usize,
@@ -27,6 +27,14 @@ pub struct Limits {
     pub fragments: usize,
     /// Bytes of unfinished PDUs and of stubs waiting for their answer, on all connections together.
     pub rpc_total: usize,
+    /// Bytes of one SMB message that is about a pipe.
+    pub smb_message: usize,
+    /// Pipes open on one SMB connection. Beyond it the longest idle is taken for closed.
+    pub pipes: usize,
+    /// Requests about pipes without a response on one SMB connection.
+    pub smb_requests: usize,
+    /// Shares known on one SMB connection.
+    pub shares: usize,
     /// Calls without an answer on one connection.
     pub calls: usize,
     /// Presentation contexts on one connection.
@@ -68,6 +76,10 @@ impl Default for Limits {
             conversation_calls: 65_536,
             fragments: 256,
             rpc_total: 256 * MIB,
+            smb_message: MIB,
+            pipes: 64,
+            smb_requests: 256,
+            shares: 64,
             calls: 256,
             contexts: 1024,
             stub: MIB,

@@ -211,7 +211,7 @@ fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: I
         capture: Interval(last.since(first)),
         elapsed: started.elapsed(),
         connections: flow.connections,
-        rpc_connections: flow.rpc,
+        rpc_connections: sensor.rpc.carriage.connections,
         conversations: sensor.datagrams.counters().conversations,
         activations: sensor.analyst.counters().activations,
         bytes_missing: sensor.flows.assembler_counters().missing,

@@ -25,6 +25,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let assembler = sensor.flows.assembler_counters();
     let rpc = &sensor.rpc.counters;
     let datagrams = sensor.datagrams.counters();
+    let carriage = &sensor.rpc.carriage;
     let dcom = sensor.analyst.counters();
     let endpoints = sensor.analyst.endpoint_counters();
     let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
@@ -37,7 +38,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("decoder.udp", decode.datagrams),
         ("flow.tcp", flow.connections),
         ("tcp.sessions", flow.connections),
-        ("tcp.midstream_pickups", flow.midstream),
+        ("tcp.midstream_pickups", carriage.midstream),
         ("tcp.invalid_checksum", decode.bad_tcp_checksum),
         ("tcp.overlap", assembler.retransmitted),
         ("tcp.overlap_diff_data", assembler.conflicting),
@@ -51,13 +52,20 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.decode.bad_tcp_checksum", decode.bad_tcp_checksum),
         ("dcom.decode.bad_udp_checksum", decode.bad_udp_checksum),
         ("dcom.decode.cut_by_snap_length", decode.cut_by_snap_length),
-        ("dcom.flow.rpc_connections", flow.rpc),
+        ("dcom.flow.rpc_connections", carriage.connections),
         ("dcom.flow.evicted", flow.evicted),
         ("dcom.flow.rpc_over_limit", flow.rpc_over_limit),
         ("dcom.flow.out_of_order", assembler.out_of_order),
         ("dcom.flow.out_of_window", assembler.out_of_window),
         ("dcom.flow.over_limit", assembler.over_limit),
         ("dcom.flow.bytes_missing", assembler.missing),
+        ("dcom.smb.connections", carriage.smb),
+        ("dcom.smb.pipes", carriage.pipes),
+        ("dcom.smb.encrypted", carriage.encrypted),
+        ("dcom.smb.compressed", carriage.compressed),
+        ("dcom.smb.malformed", carriage.malformed),
+        ("dcom.smb.over_limit", carriage.over_limit),
+        ("dcom.http.connections", carriage.http),
         ("dcom.rpc.pdus", rpc.pdus),
         ("dcom.rpc.malformed", rpc.malformed),
         ("dcom.rpc.damaged", rpc.damaged),

@@ -130,7 +130,7 @@ impl Analyst {
         let RpcEvent { connection, body } = event;
         match body {
             // The dynamic ports that are waited for are TCP's.
-            RpcBody::Opened | RpcBody::Closed if connection.protocol == Transport::Udp => {}
+            RpcBody::Opened | RpcBody::Closed if connection.transport == Transport::Udp => {}
             RpcBody::Opened => {
                 self.endpoints.opened(connection.client.address, connection.server);
                 self.follow(connection.client, connection.server, out);
@@ -277,7 +277,7 @@ impl Analyst {
             vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
             client: Some(connection.client),
             server: Some(connection.server),
-            proto: Some(match connection.protocol {
+            proto: Some(match connection.transport {
                 Transport::Tcp => Protocol::Tcp,
                 Transport::Udp => Protocol::Udp,
             }),

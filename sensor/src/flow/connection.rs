@@ -1,4 +1,4 @@
-//! A connection, or a pair of UDP ends, that carries DCE/RPC, and the names that logs know it by.
+//! A connection, or a pair of UDP ends, that carries DCE/RPC or may, and the names that logs know it by.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,15 +7,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use super::Sides;
+use super::{Protocol, Sides};
 use crate::capture::At;
 use crate::decode::{Endpoint, Transport, VlanTags};
 
-/// A connection that carries DCE/RPC; over UDP, two ends between which calls go one way.
+/// A connection that carries DCE/RPC, or SMB or HTTP in which it may be found; over UDP, two ends between which calls go
+/// one way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// What it runs on.
-    pub protocol: Transport,
+    pub transport: Transport,
     /// Who opened it.
     pub client: Endpoint,
     /// Who answered.
@@ -26,6 +27,8 @@ pub struct Connection {
     pub opened: At,
     /// Was its beginning seen? If not, it was picked up in mid-stream.
     pub syn_seen: bool,
+    /// What it was recognised as.
+    pub protocol: Protocol,
     /// Zeek's way of naming it: `C` and sixteen letters and digits. The same on every run over a capture.
     pub uid: Arc<str>,
     /// Suricata's way: a number that JSON readers keep exactly.
@@ -37,27 +40,34 @@ pub struct Connection {
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 impl Connection {
-    pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
-        Self::over(Transport::Tcp, ends, vlan, opened, syn_seen)
+    pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool, protocol: Protocol) -> Self {
+        Self::over(Transport::Tcp, ends, vlan, opened, (syn_seen, protocol))
     }
 
     /// Over UDP, which has no beginning of its own: it begins with the first datagram seen.
     pub(crate) fn datagrams(ends: Sides<Endpoint>, vlan: VlanTags, opened: At) -> Self {
-        Self::over(Transport::Udp, ends, vlan, opened, true)
+        Self::over(Transport::Udp, ends, vlan, opened, (true, Protocol::Rpc))
     }
 
-    fn over(protocol: Transport, ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
+    fn over(
+        transport: Transport,
+        ends: Sides<Endpoint>,
+        vlan: VlanTags,
+        opened: At,
+        (syn_seen, protocol): (bool, Protocol),
+    ) -> Self {
         let Sides { client, server } = ends;
         let digest = digest(client, server, opened);
         let (uid, flow_id) = names(&digest);
-        let community_id = community_id(protocol, client, server);
+        let community_id = community_id(transport, client, server);
         Self {
-            protocol,
+            transport,
             client,
             server,
             vlan,
             opened,
             syn_seen,
+            protocol,
             uid,
             flow_id,
             community_id,
@@ -96,7 +106,7 @@ fn names(digest: &[u8; 20]) -> (Arc<str>, u64) {
 }
 
 /// Community ID version 1: the lesser end first.
-fn community_id(protocol: Transport, client: Endpoint, server: Endpoint) -> Arc<str> {
+fn community_id(transport: Transport, client: Endpoint, server: Endpoint) -> Arc<str> {
     let (low, high) = if client <= server {
         (client, server)
     } else {
@@ -106,7 +116,7 @@ fn community_id(protocol: Transport, client: Endpoint, server: Endpoint) -> Arc<
     hash.update([0, 0]);
     write_address(&mut hash, low.address);
     write_address(&mut hash, high.address);
-    hash.update([protocol.number(), 0]);
+    hash.update([transport.number(), 0]);
     hash.update(low.port.to_be_bytes());
     hash.update(high.port.to_be_bytes());
     format!("1:{}", STANDARD.encode(hash.finalize())).into()
@@ -155,7 +165,8 @@ mod tests {
             client: end("10.0.0.1", 1),
             server: end("10.0.0.2", 135),
         };
-        let name = |frame| Connection::new(ends, VlanTags::default(), At { frame, ..At::default() }, true);
+        let at = |frame| At { frame, ..At::default() };
+        let name = |frame| Connection::new(ends, VlanTags::default(), at(frame), true, Protocol::Rpc);
         assert_eq!((name(1).uid, name(1).flow_id), (name(1).uid, name(1).flow_id));
         assert_ne!(name(1).uid, name(2).uid);
         assert_eq!(name(1).uid.len(), 17);

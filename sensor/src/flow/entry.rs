@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use dcom_parsers::rpce::{CommonHeader, Prefix, recognise};
-
 use super::assembler::{Assembler, Piece};
+use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
 use super::table::{End, Entry, Key};
 use super::tracked::Tracked;
-use super::{Connection, Opener, Output, Shared, Sides, StreamEvent};
+use super::{Connection, Opener, Output, Shared, Side, Sides, StreamEvent};
 use crate::capture::At;
 use crate::decode::Segment;
 use crate::time::Timestamp;
@@ -30,13 +29,13 @@ enum State<C> {
     Fresh,
     /// The first bytes are late, or too few to tell.
     Probing(Box<Probe>),
-    /// Not DCE/RPC so far.
+    /// Nothing that carries DCE/RPC so far.
     Foreign,
-    /// DCE/RPC.
+    /// DCE/RPC, or what may carry it.
     Tracked(Box<Tracked<C>>),
 }
 
-/// The start of both directions, until sixteen bytes of one tell what it is.
+/// The start of both directions, until the first bytes of one tell what it is.
 struct Probe {
     streams: [Option<Assembler>; 2],
     heads: [Vec<(At, Vec<u8>)>; 2],
@@ -186,10 +185,10 @@ impl<C: Default> Flow<C> {
         match &mut self.state {
             State::Tracked(tracked) => tracked.push(segment, end, shared, out),
             State::Foreign => {
-                if let Prefix::Header(header) = recognise(segment.payload) {
+                if let Prefix::Known(protocol, sender) = recognise(segment.payload) {
                     // What both ends sent before is past: their streams start here.
                     self.next = [None; 2];
-                    if self.promote(segment, end, header, shared) {
+                    if self.promote(segment, end, protocol, sender, shared) {
                         self.payload(segment, end, shared, out);
                     }
                 }
@@ -197,8 +196,8 @@ impl<C: Default> Flow<C> {
             State::Fresh => {
                 let distance = self.next[end].map_or(0, |next| segment.sequence.wrapping_sub(next));
                 match recognise(segment.payload) {
-                    Prefix::Header(header) if distance == 0 => {
-                        if self.promote(segment, end, header, shared) {
+                    Prefix::Known(protocol, sender) if distance == 0 => {
+                        if self.promote(segment, end, protocol, sender, shared) {
                             self.payload(segment, end, shared, out);
                         }
                     }
@@ -248,21 +247,18 @@ impl<C: Default> Flow<C> {
     fn decide(&mut self, segment: &Segment<'_>, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         let State::Probing(probe) = &self.state else { return };
         let verdicts = [0, 1].map(|end| {
-            let head = probe.heads[end]
-                .iter()
-                .flat_map(|(_, bytes)| bytes)
-                .take(CommonHeader::LENGTH);
+            let head = probe.heads[end].iter().flat_map(|(_, bytes)| bytes).take(ENOUGH);
             recognise(&head.copied().collect::<Vec<_>>())
         });
-        let header = verdicts.iter().enumerate().find_map(|(end, verdict)| match verdict {
-            Prefix::Header(header) => Some((end, *header)),
+        let known = verdicts.iter().enumerate().find_map(|(end, verdict)| match verdict {
+            Prefix::Known(protocol, sender) => Some((end, *protocol, *sender)),
             _ => None,
         });
-        if let Some((end, header)) = header {
+        if let Some((end, protocol, sender)) = known {
             let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {
                 return;
             };
-            self.promote(segment, end, header, shared);
+            self.promote(segment, end, protocol, sender, shared);
             let State::Tracked(tracked) = &mut self.state else {
                 return probe.release(shared);
             };
@@ -286,12 +282,19 @@ impl<C: Default> Flow<C> {
         }
     }
 
-    /// This is DCE/RPC, as a header sent by `end` shows. False when there is no room for one more to follow.
-    fn promote(&mut self, segment: &Segment<'_>, end: End, header: CommonHeader, shared: &mut Shared) -> bool {
-        let client = match (self.opener, header.ptype.sent_by_client()) {
+    /// This is a connection to follow, as bytes sent by `end` show. False when there is no room for one more.
+    fn promote(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        protocol: Protocol,
+        sender: Option<Side>,
+        shared: &mut Shared,
+    ) -> bool {
+        let client = match (self.opener, sender) {
             (Some(opener), _) => usize::from(opener),
-            (None, Some(true)) => end,
-            (None, Some(false)) => 1 - end,
+            (None, Some(Side::Client)) => end,
+            (None, Some(Side::Server)) => 1 - end,
             // Either may have sent it: the server is more likely to have the lesser port.
             (None, None) => usize::from(self.key.ends[0].port < self.key.ends[1].port),
         };
@@ -301,14 +304,19 @@ impl<C: Default> Flow<C> {
             return false;
         }
         shared.tracked += 1;
-        shared.counters.rpc += 1;
-        shared.counters.midstream += u64::from(self.opener.is_none());
+        shared.counters.followed += 1;
         let ends = Sides {
             client: self.key.ends[client],
             server: self.key.ends[1 - client],
         };
-        let connection = Arc::new(Connection::new(ends, segment.vlan, self.opened, self.opener.is_some()));
-        // The header stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
+        let connection = Arc::new(Connection::new(
+            ends,
+            segment.vlan,
+            self.opened,
+            self.opener.is_some(),
+            protocol,
+        ));
+        // What was recognised stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
         let mut starts = self.next;
         starts[end] = Some(segment.sequence);
         starts[1 - end] = starts[1 - end].or(segment.acknowledgement);

@@ -1,4 +1,4 @@
-//! From segments to streams: connections told apart, put in order, and asked whether they are DCE/RPC at all.
+//! From segments to streams: connections told apart, put in order, and asked whether they carry DCE/RPC at all.
 //!
 //! A connection that is not costs one look-up a packet and a small entry: its bytes are neither ordered nor kept. It is
 //! asked again at the start of each segment, since an RPC connection may be picked up late.
@@ -6,6 +6,7 @@
 mod assembler;
 mod connection;
 mod entry;
+mod recognise;
 mod side;
 mod table;
 mod tracked;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 pub use assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 pub use connection::Connection;
+pub(crate) use recognise::BANNER;
+pub use recognise::Protocol;
 pub use side::{Side, Sides};
 
 use crate::capture::At;
@@ -59,7 +62,7 @@ pub enum Output<'a, C> {
         /// Is it known who opened it?
         opener_known: Opener,
     },
-    /// Something on a connection that carries DCE/RPC, with what the next stage keeps for it.
+    /// Something on a connection that carries DCE/RPC or may, with what the next stage keeps for it.
     Stream(&'a Arc<Connection>, &'a mut C, StreamEvent<'a>),
 }
 
@@ -77,10 +80,8 @@ pub enum Opener {
 pub struct FlowCounters {
     /// TCP connections seen.
     pub connections: u64,
-    /// Those recognised as DCE/RPC.
-    pub rpc: u64,
-    /// Of these, those whose beginning was not seen.
-    pub midstream: u64,
+    /// Those recognised as DCE/RPC, or as what may carry it.
+    pub followed: u64,
     /// Those not followed because there were too many.
     pub rpc_over_limit: u64,
     /// Connections forgotten because there were too many.

@@ -141,7 +141,7 @@ fn a_foreign_connection_is_heard_of_and_nothing_more() {
     rig.shake_hands(100, 900);
     rig.send(client(), server(), 101, 901, b"GET / HTTP/1.1\r\n\r\n");
     rig.send(server(), client(), 901, 119, b"HTTP/1.1 200 OK\r\n\r\n");
-    assert_eq!(rig.flows.counters().rpc, 0);
+    assert_eq!(rig.flows.counters().followed, 0);
     assert_eq!(rig.finish(), ["heard 2 50000->135"]);
 }
 
@@ -284,4 +284,23 @@ fn an_unanswered_syn_is_not_heard() {
         ..refusal
     });
     assert!(rig.finish().is_empty());
+}
+
+#[test]
+fn smb_and_rpc_over_http_are_followed_from_their_first_bytes() {
+    let mut smb = b"\0\0\0\x44\xfeSMB\x40\0".to_vec();
+    smb.resize(72, 0);
+    let mut rig = Rig::new();
+    rig.send(client(), end(2, 445), 1, 1, &smb);
+    rig.send(end(2, 593), client(), 1, 1, b"ncacn_http/1.0");
+    rig.send(client(), end(2, 80), 1, 1, b"GET / HTTP/1.1\r\n");
+    let expected = [
+        "heard 1 50000->445",
+        "Client 1 72 bytes to 445",
+        "heard 2 593->50000",
+        "Server 2 14 bytes to 593",
+        "heard 3 50000->80",
+    ];
+    assert_eq!(rig.lines, expected);
+    assert_eq!(rig.flows.counters().followed, 2);
 }

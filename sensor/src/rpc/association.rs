@@ -78,6 +78,14 @@ impl Handling<'_> {
 }
 
 impl Association {
+    /// One in a pipe of this name, if it is known: what the secondary address will say in full.
+    pub(super) fn on_pipe(name: Option<Arc<str>>) -> Self {
+        Self {
+            secondary_address: name,
+            ..Self::default()
+        }
+    }
+
     /// Takes in what the stream brings.
     pub fn push(
         &mut self,

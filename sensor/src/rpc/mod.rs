@@ -1,6 +1,8 @@
-//! From streams and datagrams to RPC: PDUs cut out, contexts resolved, fragments joined, answers matched to calls.
+//! From streams and datagrams to RPC: pipes and channels told apart, PDUs cut out, contexts resolved, fragments joined,
+//! answers matched to calls.
 
 mod association;
+mod carriage;
 mod contexts;
 mod datagram;
 mod fragments;
@@ -16,6 +18,7 @@ use dcom_parsers::rpce::{ContextElement, ContextResult, RejectReason, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 pub use association::Association;
+pub use carriage::{Carriage, CarriageCounters};
 pub(crate) use datagram::recognise;
 pub use datagram::{DatagramCounters, Datagrams};
 
@@ -108,7 +111,7 @@ pub struct Exchange {
     pub auth: Option<AuthState>,
     /// What was said in clear while logging in.
     pub claims: Arc<Claims>,
-    /// The `bind_ack`'s secondary address.
+    /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.
     pub secondary_address: Option<Arc<str>>,
     /// Bytes of the connection that were lost so far.
     pub bytes_missing: u64,
@@ -206,6 +209,8 @@ pub struct RpcBounds {
     pub held: usize,
     /// What was counted.
     pub counters: RpcCounters,
+    /// What was counted of that which carries it.
+    pub carriage: CarriageCounters,
 }
 
 impl RpcBounds {
@@ -216,6 +221,7 @@ impl RpcBounds {
             limits,
             held: 0,
             counters: RpcCounters::default(),
+            carriage: CarriageCounters::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use dcom_parsers::names::known;
 
 use super::*;
 use crate::decode::{Endpoint, VlanTags};
-use crate::flow::{Side, Sides, StreamEvent};
+use crate::flow::{Protocol, Side, Sides, StreamEvent};
 
 const ECHO: Guid = Guid::com(0x7777);
 
@@ -108,7 +108,13 @@ impl Rig {
         Self {
             association: Association::default(),
             bounds: RpcBounds::new(Limits::default(), |_, _, _| true),
-            connection: Arc::new(Connection::new(ends, VlanTags::default(), At::default(), true)),
+            connection: Arc::new(Connection::new(
+                ends,
+                VlanTags::default(),
+                At::default(),
+                true,
+                Protocol::Rpc,
+            )),
             frame: 0,
             events: Vec::new(),
         }

@@ -204,7 +204,7 @@ fn a_call_in_two_datagrams_is_an_exchange() {
     rig.answer(&response(7, "answer"));
     let connection = Arc::clone(&rig.events[0].connection);
     assert_eq!(
-        (connection.protocol, connection.client, connection.server),
+        (connection.transport, connection.client, connection.server),
         (Transport::Udp, end(1, 50_000), end(2, 135))
     );
     let [exchange] = rig.finish().try_into().unwrap();

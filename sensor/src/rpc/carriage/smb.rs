@@ -1,0 +1,620 @@
+//! Named pipes in SMB: each open pipe with the association that it carries.
+//!
+//! File transfers pass by: of a message only the head is looked at, and the rest is kept when it goes to a pipe that
+//! carries DCE/RPC, or begins like DCE/RPC on a share that is not known to hold files. So a pipe that was opened before the
+//! capture began is found too; then its name is not known.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dcom_parsers::rpce;
+use dcom_parsers::smb::{FileId, Format, Message, Messages, Operation, Payload, Progress, RequestId};
+
+use super::blocks::{Blocks, Piece, Verdict};
+use crate::capture::At;
+use crate::flow::{Connection, Side, Sides, StreamEvent};
+use crate::rpc::{Association, RpcBody, RpcBounds, RpcEvent};
+
+/// What is kept for one SMB connection.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Was it said that there is DCE/RPC here?
+    opened: bool,
+    blocks: Sides<Blocks>,
+    shares: BTreeMap<u32, Share>,
+    asked: BTreeMap<RequestId, Asked>,
+    /// By handle; None for answers to a request that was not seen.
+    pipes: BTreeMap<Option<FileId>, Pipe>,
+}
+
+/// What a share holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// `IPC$`: pipes.
+    Pipes,
+    /// Anything else.
+    Files,
+}
+
+/// A request that waits for its response.
+#[derive(Clone, Debug)]
+enum Asked {
+    Connect(Share),
+    Open(Arc<str>),
+    Bytes(FileId),
+    Close(FileId),
+}
+
+/// An open pipe, or what may be one.
+#[derive(Debug, Default)]
+struct Pipe {
+    /// By what name it was opened, if that was seen.
+    name: Option<Arc<str>>,
+    /// What it carries, once it turned out to be DCE/RPC.
+    association: Option<Box<Association>>,
+    /// The last frame that was about it.
+    used: At,
+}
+
+/// What a message is handled with.
+struct Handling<'a> {
+    connection: &'a Arc<Connection>,
+    bounds: &'a mut RpcBounds,
+    out: &'a mut dyn FnMut(RpcEvent),
+}
+
+impl Session {
+    /// Takes in what the stream brings.
+    pub fn push(
+        &mut self,
+        connection: &Arc<Connection>,
+        event: StreamEvent<'_>,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+    ) {
+        let mut handling = Handling {
+            connection,
+            bounds,
+            out,
+        };
+        match event {
+            StreamEvent::Data { at, side, bytes } => {
+                self.run(side, &mut handling, |blocks, out| blocks.data(at, bytes, out));
+            }
+            StreamEvent::Gap { side, bytes } => self.run(side, &mut handling, |blocks, out| blocks.gap(bytes, out)),
+            StreamEvent::Closed => self.close(&mut handling),
+        }
+    }
+
+    /// Runs one of a side's operations and handles what comes out.
+    fn run(
+        &mut self,
+        side: Side,
+        handling: &mut Handling<'_>,
+        operation: impl FnOnce(&mut Blocks, &mut dyn FnMut(Piece<'_>) -> Verdict),
+    ) {
+        let mut blocks = std::mem::take(&mut self.blocks[side]);
+        handling.bounds.held -= blocks.held();
+        operation(&mut blocks, &mut |piece| self.piece(side, piece, handling));
+        handling.bounds.held += blocks.held();
+        if handling.bounds.held > handling.bounds.limits.rpc_total && blocks.held() > 0 {
+            handling.bounds.carriage.over_limit += 1;
+            handling.bounds.held -= blocks.held();
+            blocks.give_up(&mut |piece| self.piece(side, piece, handling));
+        }
+        self.blocks[side] = blocks;
+    }
+
+    fn piece(&mut self, side: Side, piece: Piece<'_>, handling: &mut Handling<'_>) -> Verdict {
+        match piece {
+            Piece::Head(at, bytes, length) => return self.judge(at, bytes, length, handling),
+            Piece::Whole(at, bytes) => {
+                count_closed(bytes, handling);
+                for message in Messages::new(bytes) {
+                    match message {
+                        Ok(message) => self.message(at, message, handling),
+                        Err(_) => handling.bounds.carriage.malformed += 1,
+                    }
+                }
+            }
+            Piece::Cut(at, bytes) => self.cut(at, bytes, handling),
+            Piece::Lost(bytes) => {
+                for pipe in self.pipes.values_mut() {
+                    let gap = StreamEvent::Gap { side, bytes };
+                    feed(pipe, gap, &mut self.opened, handling);
+                }
+            }
+        }
+        Verdict::Skip
+    }
+
+    /// What there is of a message.
+    fn cut(&mut self, at: At, bytes: &[u8], handling: &mut Handling<'_>) {
+        for message in Messages::new(bytes).flatten() {
+            self.message(at, message, handling);
+        }
+    }
+
+    /// Is the rest of a message wanted that starts like this?
+    fn judge(&mut self, at: At, head: &[u8], length: usize, handling: &mut Handling<'_>) -> Verdict {
+        count_closed(head, handling);
+        let mut messages = Messages::new(head);
+        let wanted = match messages.next() {
+            None => false,
+            // Cut in the middle of a name, perhaps.
+            Some(Err(_)) => true,
+            Some(Ok(_)) if !messages.is_over() => true,
+            Some(Ok(message)) => self.is_of_interest(&message),
+        };
+        if wanted && length > handling.bounds.limits.smb_message {
+            handling.bounds.carriage.over_limit += 1;
+            self.cut(at, head, handling);
+            return Verdict::Skip;
+        }
+        if wanted { Verdict::Keep } else { Verdict::Skip }
+    }
+
+    fn is_of_interest(&self, message: &Message<'_>) -> bool {
+        match &message.operation {
+            Operation::Other | Operation::Failed => false,
+            _ if self.holds_files(message) => false,
+            Operation::Write(file, payload) | Operation::Transact(file, payload) => {
+                self.is_rpc(Some(*file)) || begins_like_rpc(payload)
+            }
+            Operation::ReadDone(payload) | Operation::TransactDone(payload, _) | Operation::TransactMore(payload) => {
+                self.is_rpc(self.file_asked(message.request)) || begins_like_rpc(payload)
+            }
+            _ => true,
+        }
+    }
+
+    /// Is it about a share that is known to hold no pipes?
+    fn holds_files(&self, message: &Message<'_>) -> bool {
+        message.tree.and_then(|tree| self.shares.get(&tree)) == Some(&Share::Files)
+    }
+
+    fn is_rpc(&self, file: Option<FileId>) -> bool {
+        self.pipes.get(&file).is_some_and(|pipe| pipe.association.is_some())
+    }
+
+    /// The handle that a request was about.
+    fn file_asked(&self, request: RequestId) -> Option<FileId> {
+        match self.asked.get(&request) {
+            Some(Asked::Bytes(file)) => Some(*file),
+            _ => None,
+        }
+    }
+
+    fn message(&mut self, at: At, message: Message<'_>, handling: &mut Handling<'_>) {
+        let files = self.holds_files(&message);
+        let Message { request, tree, .. } = message;
+        match message.operation {
+            Operation::Connect(path) => {
+                let is_pipes = path.to_ascii_uppercase().ends_with("IPC$");
+                let share = if is_pipes { Share::Pipes } else { Share::Files };
+                self.ask(request, Asked::Connect(share), handling);
+            }
+            Operation::Connected => {
+                if let (Some(Asked::Connect(share)), Some(tree)) = (self.asked.remove(&request), tree) {
+                    self.shares.insert(tree, share);
+                    if self.shares.len() > handling.bounds.limits.shares {
+                        handling.bounds.carriage.over_limit += 1;
+                        self.shares.pop_first();
+                    }
+                }
+            }
+            Operation::Failed => drop(self.asked.remove(&request)),
+            Operation::Other => {}
+            _ if files => {}
+            Operation::Open(name) => self.ask(request, Asked::Open(name.into()), handling),
+            Operation::Opened(file) => {
+                if let Some(Asked::Open(name)) = self.asked.remove(&request) {
+                    self.open(at, file, name, handling);
+                }
+            }
+            Operation::Read(file) => self.ask(request, Asked::Bytes(file), handling),
+            Operation::Write(file, payload) => self.carry(at, Some(file), Side::Client, payload, handling),
+            Operation::Transact(file, payload) => {
+                self.ask(request, Asked::Bytes(file), handling);
+                self.carry(at, Some(file), Side::Client, payload, handling);
+            }
+            Operation::TransactMore(payload) => {
+                self.carry(at, self.file_asked(request), Side::Client, payload, handling);
+            }
+            Operation::ReadDone(payload) | Operation::TransactDone(payload, Progress::Finished) => {
+                let file = self.file_asked(request);
+                self.asked.remove(&request);
+                self.carry(at, file, Side::Server, payload, handling);
+            }
+            Operation::TransactDone(payload, Progress::Partial) => {
+                self.carry(at, self.file_asked(request), Side::Server, payload, handling);
+            }
+            Operation::Close(file) => {
+                if self.pipes.contains_key(&Some(file)) {
+                    self.ask(request, Asked::Close(file), handling);
+                }
+            }
+            Operation::Closed => {
+                if let Some(Asked::Close(file)) = self.asked.remove(&request)
+                    && let Some(mut pipe) = self.pipes.remove(&Some(file))
+                {
+                    feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, request: RequestId, asked: Asked, handling: &mut Handling<'_>) {
+        self.asked.insert(request, asked);
+        if self.asked.len() > handling.bounds.limits.smb_requests {
+            handling.bounds.carriage.over_limit += 1;
+            self.asked.pop_first();
+        }
+    }
+
+    fn open(&mut self, at: At, file: FileId, name: Arc<str>, handling: &mut Handling<'_>) {
+        // The handle is used again: what it stood for is closed.
+        if let Some(mut earlier) = self.pipes.remove(&Some(file)) {
+            feed(&mut earlier, StreamEvent::Closed, &mut self.opened, handling);
+        }
+        let pipe = self.pipe(at, Some(file), handling);
+        pipe.name = Some(name);
+    }
+
+    /// The pipe of a handle, which is new if it was not known; then the one that was idle longest may have to go.
+    fn pipe(&mut self, at: At, file: Option<FileId>, handling: &mut Handling<'_>) -> &mut Pipe {
+        if !self.pipes.contains_key(&file) && self.pipes.len() >= handling.bounds.limits.pipes {
+            let idle = self
+                .pipes
+                .iter()
+                .min_by_key(|(_, pipe)| (pipe.used.input, pipe.used.frame));
+            if let Some(mut pipe) = idle.map(|(&file, _)| file).and_then(|file| self.pipes.remove(&file)) {
+                handling.bounds.carriage.over_limit += 1;
+                feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
+            }
+        }
+        let pipe = self.pipes.entry(file).or_default();
+        pipe.used = at;
+        pipe
+    }
+
+    /// Hands bytes of a pipe to its association; it has one from its first DCE/RPC header on.
+    fn carry(&mut self, at: At, file: Option<FileId>, side: Side, payload: Payload<'_>, handling: &mut Handling<'_>) {
+        if !self.is_rpc(file) {
+            if !begins_like_rpc(&payload) {
+                return;
+            }
+            handling.bounds.carriage.pipes += 1;
+            let pipe = self.pipe(at, file, handling);
+            pipe.association = Some(Box::new(Association::on_pipe(pipe.name.clone())));
+        }
+        let Some(pipe) = self.pipes.get_mut(&file) else { return };
+        pipe.used = at;
+        let Payload { bytes, length } = payload;
+        feed(pipe, StreamEvent::Data { at, side, bytes }, &mut self.opened, handling);
+        if let Some(missing) = length.checked_sub(bytes.len()).filter(|&missing| missing > 0) {
+            let bytes = missing as u64;
+            feed(pipe, StreamEvent::Gap { side, bytes }, &mut self.opened, handling);
+        }
+    }
+
+    fn close(&mut self, handling: &mut Handling<'_>) {
+        for side in [Side::Client, Side::Server] {
+            let mut blocks = std::mem::take(&mut self.blocks[side]);
+            handling.bounds.held -= blocks.held();
+            blocks.give_up(&mut |piece| self.piece(side, piece, handling));
+        }
+        for (_, mut pipe) in std::mem::take(&mut self.pipes) {
+            feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
+        }
+        if self.opened {
+            (handling.out)(RpcEvent {
+                connection: Arc::clone(handling.connection),
+                body: RpcBody::Closed,
+            });
+        }
+    }
+}
+
+/// Hands something to a pipe's association. That a connection is opened is said once, with its first pipe; that it is
+/// closed, at its own end.
+fn feed(pipe: &mut Pipe, event: StreamEvent<'_>, opened: &mut bool, handling: &mut Handling<'_>) {
+    let Some(association) = &mut pipe.association else {
+        return;
+    };
+    let out = &mut handling.out;
+    association.push(
+        handling.connection,
+        event,
+        handling.bounds,
+        &mut |event| match event.body {
+            RpcBody::Closed => {}
+            RpcBody::Opened if *opened => {}
+            RpcBody::Opened => {
+                *opened = true;
+                out(event);
+            }
+            _ => out(event),
+        },
+    );
+}
+
+fn begins_like_rpc(payload: &Payload<'_>) -> bool {
+    matches!(rpce::recognise(payload.bytes), rpce::Prefix::Header(_))
+}
+
+/// Counts a message that cannot be looked into.
+fn count_closed(message: &[u8], handling: &mut Handling<'_>) {
+    let counters = &mut handling.bounds.carriage;
+    match Format::of(message) {
+        Some(Format::Encrypted) => counters.encrypted += 1,
+        Some(Format::Compressed) => counters.compressed += 1,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::decode::{Endpoint, VlanTags};
+    use crate::flow::Protocol;
+    use crate::limits::Limits;
+    use crate::rpc::{Reply, Stub};
+
+    const FILE: u8 = 7;
+    const WRITE: u8 = 9;
+    const READ: u8 = 8;
+
+    struct Rig {
+        session: Session,
+        bounds: RpcBounds,
+        connection: Arc<Connection>,
+        frame: u64,
+        events: Vec<RpcEvent>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let end = |last, port| Endpoint {
+                address: IpAddr::from([10, 0, 0, last]),
+                port,
+            };
+            let ends = Sides {
+                client: end(1, 50_000),
+                server: end(2, 445),
+            };
+            Self {
+                session: Session::default(),
+                bounds: RpcBounds::new(Limits::default(), |_, _, _| true),
+                connection: Arc::new(Connection::new(
+                    ends,
+                    VlanTags::default(),
+                    At::default(),
+                    true,
+                    Protocol::Smb,
+                )),
+                frame: 0,
+                events: Vec::new(),
+            }
+        }
+
+        fn push(&mut self, event: StreamEvent<'_>) {
+            let Self {
+                session,
+                bounds,
+                connection,
+                events,
+                ..
+            } = self;
+            session.push(connection, event, bounds, &mut |event| events.push(event));
+        }
+
+        fn send(&mut self, side: Side, bytes: &[u8]) {
+            self.frame += 1;
+            let at = At {
+                frame: self.frame,
+                ..At::default()
+            };
+            self.push(StreamEvent::Data { at, side, bytes });
+        }
+
+        /// Connects a share and opens a file on it.
+        fn open(&mut self, path: &str, name: &str) {
+            let connect = [vec![9, 0, 0, 0], text(path, 72)].concat();
+            self.send(Side::Client, &message(3, 0, 1, &connect));
+            self.send(Side::Server, &message(3, 1, 1, &[16, 0, 2, 0, 0, 0, 0, 0]));
+            let create = [vec![57], vec![0; 43], text(name, 112)].concat();
+            self.send(Side::Client, &message(5, 0, 2, &create));
+            let opened = [vec![89], vec![0; 63], vec![FILE; 16]].concat();
+            self.send(Side::Server, &message(5, 1, 2, &opened));
+        }
+
+        /// Everything said, in a word each; the calls with frames, and the name of their pipe.
+        fn told(mut self) -> Vec<String> {
+            self.push(StreamEvent::Closed);
+            assert_eq!(self.bounds.held, 0, "bytes are still held");
+            self.events.iter().map(|event| word(&event.body)).collect()
+        }
+    }
+
+    fn word(body: &RpcBody) -> String {
+        match body {
+            RpcBody::Opened => "opened".into(),
+            RpcBody::Closed => "closed".into(),
+            RpcBody::Exchange(call) => {
+                let asked = call.request.as_ref().map(|request| request.at.frame);
+                let damaged = call
+                    .request
+                    .as_ref()
+                    .is_some_and(|request| request.stub == Stub::Incomplete);
+                let answered = match &call.reply {
+                    Reply::Response(message) => Some(message.at.frame),
+                    _ => None,
+                };
+                let damaged = if damaged { " damaged" } else { "" };
+                let pipe = call.secondary_address.as_deref().unwrap_or("-");
+                format!("{} {asked:?} {answered:?} {pipe}{damaged}", call.call_id)
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// A name by its offset and length, and after them, at that offset, itself.
+    fn text(name: &str, offset: u16) -> Vec<u8> {
+        let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let fields = [offset.to_le_bytes(), u16::try_from(units.len()).unwrap().to_le_bytes()].concat();
+        [fields, units].concat()
+    }
+
+    fn message(command: u8, flags: u8, id: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = b"\xfeSMB\x40\0\0\0\0\0\0\0".to_vec();
+        bytes.extend([command, 0, 1, 0, flags, 0, 0, 0, 0, 0, 0, 0, id]);
+        bytes.resize(36, 0);
+        bytes.push(5);
+        bytes.resize(64, 0);
+        bytes.extend(body);
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[..], &bytes].concat()
+    }
+
+    fn write(id: u8, file: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut body = vec![49, 0, 112, 0];
+        body.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        body.extend([0; 8]);
+        body.extend([file; 16]);
+        body.extend([0; 16]);
+        message(WRITE, 0, id, &[&body, bytes].concat())
+    }
+
+    fn read(id: u8, file: u8) -> Vec<u8> {
+        message(READ, 0, id, &[&[49; 16][..], &[file; 16], &[0; 17]].concat())
+    }
+
+    fn read_done(id: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut body = vec![17, 0, 80, 0];
+        body.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        body.extend([0; 8]);
+        message(READ, 1, id, &[&body, bytes].concat())
+    }
+
+    fn interim(id: u8) -> Vec<u8> {
+        let mut bytes = message(READ, 3, id, &[9, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes[12..14].copy_from_slice(&[3, 1]);
+        bytes
+    }
+
+    fn pdu(ptype: u8, call_id: u8, length: u8) -> Vec<u8> {
+        let mut bytes = vec![5, 0, ptype, 3, 16, 0, 0, 0, length, 0, 0, 0, call_id, 0, 0, 0];
+        bytes.resize(length.into(), 0);
+        bytes
+    }
+
+    #[test]
+    fn calls_in_writes_and_reads_have_the_name_of_their_pipe() {
+        let mut rig = Rig::new();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
+        rig.send(Side::Client, &read(4, FILE));
+        rig.send(Side::Server, &interim(4));
+        rig.send(Side::Server, &read_done(4, &pdu(2, 1, 40)));
+        assert_eq!(rig.bounds.carriage.pipes, 1);
+        assert_eq!(rig.told(), ["opened", "1 Some(5) Some(8) svcctl", "closed"]);
+    }
+
+    #[test]
+    fn an_answer_may_come_in_several_reads() {
+        let mut rig = Rig::new();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        let answer = pdu(2, 1, 60);
+        rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
+        for (id, part) in [(4, &answer[..20]), (5, &answer[20..])] {
+            rig.send(Side::Client, &read(id, FILE));
+            rig.send(Side::Server, &read_done(id, part));
+        }
+        assert_eq!(rig.told(), ["opened", "1 Some(5) Some(9) svcctl", "closed"]);
+    }
+
+    #[test]
+    fn a_pipe_opened_before_the_capture_is_found_without_its_name() {
+        let mut rig = Rig::new();
+        rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
+        rig.send(Side::Client, &read(4, FILE));
+        rig.send(Side::Server, &read_done(4, &pdu(2, 1, 40)));
+        assert_eq!(rig.told(), ["opened", "1 Some(1) Some(3) -", "closed"]);
+    }
+
+    #[test]
+    fn a_file_is_no_pipe_whatever_is_in_it() {
+        let mut rig = Rig::new();
+        rig.open("\\\\host\\share", "capture.bin");
+        rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
+        rig.send(Side::Client, &write(4, FILE, &[7; 5000]));
+        assert_eq!(rig.bounds.held, 0);
+        assert_eq!(rig.told(), [""; 0]);
+    }
+
+    #[test]
+    fn pipes_are_told_apart_by_their_handles() {
+        let mut rig = Rig::new();
+        rig.send(Side::Client, &write(3, 1, &pdu(0, 1, 40)));
+        rig.send(Side::Client, &write(4, 2, &pdu(0, 1, 40)));
+        rig.send(Side::Client, &read(5, 2));
+        rig.send(Side::Client, &read(6, 1));
+        rig.send(Side::Server, &read_done(6, &pdu(2, 1, 40)));
+        rig.send(Side::Server, &read_done(5, &pdu(2, 1, 40)));
+        assert_eq!(
+            rig.told(),
+            ["opened", "1 Some(1) Some(5) -", "1 Some(2) Some(6) -", "closed"]
+        );
+    }
+
+    #[test]
+    fn a_request_of_which_the_end_is_lost_is_damaged_and_the_next_one_whole() {
+        let mut rig = Rig::new();
+        let first = write(3, FILE, &pdu(0, 1, 200));
+        let cut = first.len() - 30;
+        rig.send(Side::Client, &first[..cut]);
+        rig.push(StreamEvent::Gap {
+            side: Side::Client,
+            bytes: 30,
+        });
+        rig.send(Side::Client, &write(4, FILE, &pdu(0, 2, 40)));
+        assert_eq!(
+            rig.told(),
+            ["opened", "1 Some(1) None - damaged", "2 Some(2) None -", "closed"]
+        );
+    }
+
+    #[test]
+    fn encrypted_messages_are_counted_and_stepped_over() {
+        let mut rig = Rig::new();
+        let mut sealed = message(WRITE, 0, 3, &[0x55; 5000]);
+        sealed[4] = 0xfd;
+        rig.send(Side::Client, &sealed[..1400]);
+        assert_eq!(rig.bounds.held, 0);
+        rig.send(Side::Client, &sealed[1400..]);
+        rig.send(Side::Client, &sealed);
+        assert_eq!(rig.bounds.carriage.encrypted, 2);
+        assert_eq!(rig.told(), [""; 0]);
+    }
+
+    #[test]
+    fn what_one_connection_may_hold_is_bounded() {
+        let mut rig = Rig::new();
+        for id in 0..=255 {
+            rig.send(Side::Client, &read(id, id));
+            rig.send(Side::Client, &write(id, id, &pdu(0, id, 40)));
+            let connect = [vec![9, 0, 0, 0], text("\\\\host\\share", 72)].concat();
+            rig.send(Side::Client, &message(3, 0, id, &connect));
+            let mut connected = message(3, 1, id, &[16, 0, 1, 0]);
+            connected[40] = id.wrapping_add(6);
+            rig.send(Side::Server, &connected);
+        }
+        let limits = rig.bounds.limits;
+        assert_eq!(rig.session.shares.len(), limits.shares);
+        assert!(rig.session.pipes.len() <= limits.pipes && rig.session.asked.len() <= limits.smb_requests);
+        assert!(rig.bounds.carriage.over_limit > 0);
+    }
+}
