@@ -115,6 +115,8 @@ impl<'a> Read<'a> {
         if let Some(std) = objref.std() {
             self.references.push((*std, objref.iid, descent));
             self.dcom.ipids.push(std.ipid);
+            // Objects handed out live with one exporter, as a rule; it need not be the one of the object that was called.
+            self.dcom.oxid.get_or_insert(std.oxid);
         }
     }
 
