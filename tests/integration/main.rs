@@ -14,3 +14,4 @@ mod properties;
 mod records;
 mod rig;
 mod traffic;
+mod tshark;
