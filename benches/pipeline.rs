@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 use std::{env, fs, process};
 
 use dcom_parsers::dcom::ActivationRequest;
+use dcom_parsers::input::ByteOrder;
 use dcom_parsers::ndr::{Encoding, Reader};
+use dcom_parsers::oaut::InvokeRequest;
 use dcom_parsers::rpce::{Body, CommonHeader, Pdu, Prefix, recognise};
 use dcom_sensor::Sensor;
 use dcom_sensor::capture::{At, CaptureFile, Input};
@@ -160,7 +162,7 @@ fn activation_request(bencher: Bencher<'_, '_>) {
         .bench_local(|| create_instance(black_box(stub), order));
 }
 
-fn create_instance(stub: &[u8], order: dcom_parsers::input::ByteOrder) -> Option<ActivationRequest> {
+fn create_instance(stub: &[u8], order: ByteOrder) -> Option<ActivationRequest> {
     ActivationRequest::parse_create_instance(&mut Reader::new(stub, order, Encoding::Ndr20, "request")).ok()
 }
 
@@ -203,4 +205,31 @@ fn streams(input: &Input) -> Vec<Vec<u8>> {
     }
     flows.finish(&mut hear);
     streams
+}
+
+/// One `Invoke` whose only argument is a string of 10 kB, as an encoded PowerShell command is.
+#[divan::bench]
+fn invoke_10_kb(bencher: Bencher<'_, '_>) {
+    let short = include_bytes!("../parsers/corpus/oaut/invoke-execute-shell-command-request.bin");
+    let stub = with_long_argument(short, 5_000);
+    let read = |stub: &[u8]| {
+        let mut reader = Reader::new(stub, ByteOrder::Little, Encoding::Ndr20, "request");
+        InvokeRequest::parse(&mut reader).map(|request| request.arguments.len())
+    };
+    assert_eq!(read(&stub), Ok(4));
+    bencher
+        .counter(BytesCount::new(stub.len()))
+        .bench_local(|| read(black_box(&stub)));
+}
+
+/// The sample with its second argument, at offset 160, replaced by `characters` letters.
+fn with_long_argument(sample: &[u8], characters: u32) -> Vec<u8> {
+    let mut stub = sample[..160].to_vec();
+    for count in [characters, characters * 2, characters] {
+        stub.extend(count.to_le_bytes());
+    }
+    stub.extend((0..characters).flat_map(|_| [b'A', 0]));
+    stub.resize(stub.len().next_multiple_of(8), 0);
+    stub.extend(&sample[200..]);
+    stub
 }

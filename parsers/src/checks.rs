@@ -14,18 +14,25 @@ use crate::epm::{
 use crate::error::Result;
 use crate::input::ByteOrder;
 use crate::ndr::{Encoding, Reader, type_serialization_1, type_serialization_2};
+use crate::oaut::{
+    EnumNextReply, GetFuncDescReply, GetIdsOfNamesReply, GetIdsOfNamesRequest, GetNamesReply, GetTypeAttrReply,
+    InterfaceReply, InvokeReply, InvokeRequest,
+};
 use crate::rpce::{
     Body, CommonHeader, DgHeader, DgPdu, Pdu, Prefix, VerificationTrailer, recognise, recognise_datagram,
 };
 use crate::security::{self, AuthService};
+use crate::{scmr, tsch, wmi};
 
 /// A check: takes any bytes, and panics when what must hold does not.
 pub type Check = fn(&[u8]);
 
 /// Every check by its name, which is that of its fuzz target.
-pub const ALL: [(&str, Check); 7] = [
+pub const ALL: [(&str, Check); 9] = [
     ("activation", activation),
     ("connectionless", connectionless),
+    ("dispatch", dispatch),
+    ("management", management),
     ("ndr", ndr),
     ("objref", objref),
     ("pdu", pdu),
@@ -268,6 +275,77 @@ pub fn security(bytes: &[u8]) {
             assert!(name.is_none_or(|name| name.len() <= most));
         }
     }
+}
+
+/// Calls by number, their variants, and what answers them: a text is never much longer than what it was read from.
+///
+/// # Panics
+/// When a part is longer than the whole.
+pub fn dispatch(bytes: &[u8]) {
+    let fits = |count: usize, size: usize| assert!(count.saturating_mul(size) <= bytes.len());
+    // A sample of few bytes can hold many zeroes that print as numbers, each with its separator.
+    let short = |text: &str| assert!(text.len() <= bytes.len().saturating_mul(64).saturating_add(1024));
+    stub(bytes, GetIdsOfNamesRequest::parse, |request| {
+        request.names.iter().for_each(|name| short(name));
+    });
+    stub(bytes, GetIdsOfNamesReply::parse, |reply| fits(reply.dispids.len(), 4));
+    stub(bytes, InvokeRequest::parse, |request| {
+        request
+            .arguments
+            .iter()
+            .for_each(|argument| short(&argument.value.to_text()));
+    });
+    stub(bytes, InvokeReply::parse, |reply| short(&reply.result.to_text()));
+    stub(bytes, EnumNextReply::parse, |reply| {
+        reply.elements.iter().for_each(|element| short(&element.to_text()));
+    });
+    stub(bytes, GetTypeAttrReply::parse, |_| ());
+    stub(bytes, GetFuncDescReply::parse, |_| ());
+    stub(bytes, GetNamesReply::parse, |reply| fits(reply.names.len(), 1));
+    stub(bytes, InterfaceReply::parse, |reply| {
+        if let Some(pointer) = reply.interface {
+            fits(pointer.bytes().len(), 1);
+        }
+    });
+}
+
+/// WMI with its objects, tasks, services.
+///
+/// # Panics
+/// When an argument is shown longer than it may be.
+pub fn management(bytes: &[u8]) {
+    type Asked = Option<Vec<(&'static str, String)>>;
+    let shown = |arguments: &Asked| {
+        let longest = crate::arguments::MAX_SHOWN.saturating_add(1);
+        let texts = arguments.iter().flatten();
+        texts.for_each(|(_, text)| assert!(text.chars().count() <= longest));
+    };
+    let interfaces = [
+        wmi::IWBEM_LEVEL1_LOGIN,
+        wmi::IWBEM_LOGIN_CLIENT_ID,
+        wmi::IWBEM_LOGIN_CLIENT_ID_EX,
+        wmi::IWBEM_SERVICES,
+    ];
+    for opnum in 3..26 {
+        for interface in interfaces {
+            let read = move |reader: &mut Reader<'_>| wmi::request_arguments(interface, opnum, reader).transpose();
+            stub(bytes, read, shown);
+        }
+        stub(
+            bytes,
+            move |reader: &mut Reader<'_>| scmr::request_arguments(opnum, reader).transpose(),
+            shown,
+        );
+    }
+    for opnum in [1, 12] {
+        stub(
+            bytes,
+            move |reader: &mut Reader<'_>| tsch::request_arguments(opnum, reader).transpose(),
+            shown,
+        );
+    }
+    stub(bytes, wmi::ObjectReply::parse, |reply| drop(reply.arguments()));
+    stub(bytes, wmi::InterfaceReply::parse, |_| ());
 }
 
 #[cfg(test)]

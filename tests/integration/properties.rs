@@ -5,7 +5,7 @@ use dcom_sensor::Sensor;
 use dcom_sensor::capture::{Frame, LinkType};
 use dcom_sensor::catalog::Catalog;
 use dcom_sensor::dcom::Calls;
-use dcom_sensor::event::dcom::Kind;
+use dcom_sensor::event::dcom::{ActivationRecord, Kind};
 use dcom_sensor::event::{Body, Event};
 use dcom_sensor::flow::Side;
 use dcom_sensor::limits::Limits;
@@ -37,7 +37,16 @@ fn sense(limits: Limits, link_type: LinkType, packets: &[Vec<u8>]) -> Vec<Event>
 /// What was found: everything but counters, and without the frames it stood in.
 fn found(events: Vec<Event>) -> Vec<Body> {
     let bodies = events.into_iter().map(|event| event.body);
-    bodies.filter(|body| !matches!(body, Body::Stats(_))).collect()
+    let mut bodies: Vec<Body> = bodies.filter(|body| !matches!(body, Body::Stats(_))).collect();
+    for body in &mut bodies {
+        if let Body::Dcom(dcom) = body
+            && let Some(activation) = &mut dcom.activation
+        {
+            // That there is one stays; where it stood does not.
+            *activation = ActivationRecord::default();
+        }
+    }
+    bodies
 }
 
 /// What is found in a sample as it was captured.

@@ -28,8 +28,7 @@ impl fmt::Write for Bounded {
             self.0.push_str(text);
             return Ok(());
         }
-        self.0
-            .push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
+        self.0.push_str(boundary(text, room));
         self.0.push('…');
         Err(fmt::Error)
     }
@@ -178,6 +177,12 @@ fn civil(days: i64) -> (i64, i64, i64) {
     } else {
         (year.saturating_add(1), month.saturating_sub(9), day)
     }
+}
+
+/// The start of `text`, `room` bytes of it at most, cut between characters.
+fn boundary(text: &str, room: usize) -> &str {
+    let whole = (0..=room.min(text.len())).rev().find_map(|end| text.get(..end));
+    whole.unwrap_or_default()
 }
 
 #[cfg(test)]

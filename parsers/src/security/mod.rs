@@ -6,6 +6,7 @@
 //! | [`ntlmssp`] | [MS-NLMP] 2.2.1: user, both computers, their domains |
 //! | [`spnego`] | RFC 4178: which mechanism, and its token inside |
 //! | [`kerberos`] | RFC 4120 section 5, RFC 4121 section 4.1: the service, and refusals |
+//! | [`netlogon`] | [MS-NRPC] 2.2.1.3.1: the computer that opens a secure channel, and its domain |
 //! | `der` | X.690: the encoding under the last two |
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::error::Result;
 
 mod der;
 pub mod kerberos;
+pub mod netlogon;
 pub mod ntlmssp;
 pub mod spnego;
 
@@ -181,16 +183,18 @@ fn replace<T>(earlier: &mut Option<T>, later: Option<T>) {
 /// Reads one verifier's token by what it is, whatever `service` says: an NTLM or Kerberos token may stand bare under
 /// any.
 ///
-/// An empty token, TLS and Netlogon say nothing that is read here, which is no error.
+/// An empty token and TLS say nothing that is read here, which is no error.
 pub fn read(service: AuthService, token: &[u8]) -> Result<Claims> {
     if let Some(claims) = mechanism(token)? {
         return Ok(claims);
     }
-    if matches!(
-        service,
-        AuthService::NONE | AuthService::SCHANNEL | AuthService::NETLOGON
-    ) {
+    if matches!(service, AuthService::NONE | AuthService::SCHANNEL) {
         return Ok(Claims::default());
+    }
+    if service == AuthService::NETLOGON {
+        return Ok(netlogon::NlAuthMessage::parse(token)
+            .map(Claims::from)
+            .unwrap_or_default());
     }
     let (mut claims, inner) = match spnego::Token::parse(token)? {
         spnego::Token::Init(init) => {
@@ -236,6 +240,16 @@ fn mechanism(token: &[u8]) -> Result<Option<Claims>> {
         kerberos::Message::parse(token).map(|message| Some(Claims::from(message)))
     } else {
         Ok(None)
+    }
+}
+
+impl From<netlogon::NlAuthMessage> for Claims {
+    fn from(message: netlogon::NlAuthMessage) -> Self {
+        Self {
+            domain: message.netbios_domain,
+            workstation: message.netbios_computer,
+            ..Self::default()
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One entry of the catalogue, as the TOML files spell it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use dcom_parsers::guid::{Clsid, Guid};
@@ -50,8 +51,49 @@ pub struct Class {
     /// What else helps to judge an alert.
     #[serde(default)]
     pub notes: String,
+    /// Members by name, with the numbers that clients call them by without asking.
+    #[serde(default)]
+    pub members: BTreeMap<String, i64>,
     /// There when ordinary administration activates the class too.
     pub benign: Option<Benign>,
+}
+
+impl Class {
+    /// The member that a number stands for.
+    pub fn member(&self, dispid: i64) -> Option<&str> {
+        let (name, _) = self.members.iter().find(|&(_, &number)| number == dispid)?;
+        Some(name)
+    }
+}
+
+/// A method that runs something.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    /// Its name.
+    pub name: String,
+    /// Which argument names what is run, counted from 0 in source order.
+    pub program: usize,
+    /// Which argument holds the parameters, when one does.
+    pub parameters: Option<usize>,
+    /// Where the facts are from.
+    #[serde(default)]
+    pub references: Vec<String>,
+}
+
+impl Method {
+    /// The program and its parameters as the target would run them.
+    pub fn command_line(&self, arguments: &[String]) -> Option<String> {
+        let program = arguments.get(self.program).filter(|program| !program.is_empty())?;
+        let parameters = self
+            .parameters
+            .and_then(|index| arguments.get(index))
+            .filter(|text| !text.is_empty());
+        Some(match parameters {
+            Some(parameters) => format!("{program} {parameters}"),
+            None => program.clone(),
+        })
+    }
 }
 
 /// The ordinary use of a class.

@@ -12,17 +12,19 @@ use dcom_parsers::guid::{Clsid, Guid};
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use class::{AttackId, Benign, Category, Class, Confidence};
+pub use class::{AttackId, Benign, Category, Class, Confidence, Method};
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("classes.toml", include_str!("classes.toml")),
     ("benign.toml", include_str!("benign.toml")),
+    ("methods.toml", include_str!("methods.toml")),
 ];
 
 /// Classes by CLSID.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     classes: BTreeMap<Clsid, Class>,
+    methods: BTreeMap<String, Method>,
 }
 
 impl Catalog {
@@ -63,12 +65,22 @@ impl Catalog {
             }
         }
         self.classes.extend(added);
+        self.methods.extend(
+            file.method
+                .into_iter()
+                .map(|method| (method.name.to_lowercase(), method)),
+        );
         Ok(())
     }
 
     /// What is known of a class.
     pub fn class(&self, clsid: Clsid) -> Option<&Class> {
         self.classes.get(&clsid)
+    }
+
+    /// What is known of a method that runs something. `IDispatch` does not tell cases apart.
+    pub fn method(&self, name: &str) -> Option<&Method> {
+        self.methods.get(&name.to_lowercase())
     }
 
     /// The classes that a person means by a CLSID, a name or a `ProgID`, in whatever case.
@@ -117,6 +129,8 @@ impl std::error::Error for CatalogError {}
 struct File {
     #[serde(default)]
     class: Vec<Spanned<Class>>,
+    #[serde(default)]
+    method: Vec<Method>,
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -1,6 +1,7 @@
 //! Activations: who asked for which class, and what came of it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use dcom_parsers::dcom::{
     ActivationReply, ActivationRequest, InterfaceResult, OrpcThis, RemoteActivationReply, RemoteActivationRequest,
@@ -12,11 +13,11 @@ use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
 use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_result, unreadable};
-use super::exporters::Exporters;
+use super::exporters::{Exporters, Lineage, Proof};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
-use crate::event::dcom::{Evidence, Kind, LearnedFrom, NamedGuid};
+use crate::event::dcom::{ActivationRecord, Evidence, Flags, Kind, LearnedFrom, NamedGuid};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Named};
 
@@ -36,6 +37,9 @@ struct Asked {
     orpc_this: OrpcThis,
     session_id: Option<u32>,
     server_name: Option<String>,
+    class_context: Option<u32>,
+    file_name: Option<String>,
+    storage: bool,
 }
 
 /// What came back.
@@ -70,6 +74,13 @@ impl Operation {
     fn parse_request(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Asked> {
         let properties = |request: ActivationRequest| Asked {
             clsid: request.instantiation.clsid,
+            class_context: Some(request.instantiation.class_context),
+            storage: request
+                .properties
+                .instance
+                .as_ref()
+                .is_some_and(|instance| instance.storage.is_some()),
+            file_name: request.properties.instance.and_then(|instance| instance.file_name),
             iids: request.instantiation.iids,
             orpc_this: request.orpc_this,
             session_id: request.session_id,
@@ -80,6 +91,9 @@ impl Operation {
             Self::RemoteCreateInstance => ActivationRequest::parse_create_instance(reader).map(properties),
             Self::RemoteActivation => RemoteActivationRequest::parse(reader).map(|request| Asked {
                 clsid: request.clsid,
+                class_context: None,
+                storage: request.storage.is_some(),
+                file_name: request.object_name,
                 iids: request.iids,
                 orpc_this: request.orpc_this,
                 session_id: None,
@@ -169,6 +183,9 @@ fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
     dcom.iids = asked.iids.into_iter().map(named).collect();
     dcom.target_name = asked.server_name;
     dcom.session_id = asked.session_id;
+    dcom.class_context = asked.class_context.map(Flags);
+    dcom.file_name = asked.file_name;
+    dcom.storage = asked.storage.then_some(true);
     dcom.causality = Some(asked.orpc_this.causality);
 }
 
@@ -187,6 +204,7 @@ fn set_reply(
         .ok()?;
     set_result(dcom, answered.hresult);
     let (server, frame) = (connection.server.address, message.at.frame);
+    let lineage = lineage(dcom, connection, exchange);
     for (index, interface) in answered.interfaces.iter().enumerate() {
         let Some(objref) = interface.objref else { continue };
         // The old activation's answer leaves the IIDs to the request.
@@ -196,16 +214,37 @@ fn set_reply(
         } else {
             interface.iid
         };
-        exporters.learn(server, objref.ipid, iid, frame);
+        exporters.learn(server, objref.ipid, iid, frame, lineage.clone());
         dcom.ipids.push(objref.ipid);
     }
     let scm = answered.scm?;
     dcom.oxid = Some(scm.oxid);
     dcom.ipid_rem_unknown = Some(scm.ipid_rem_unknown);
-    exporters.learn(server, scm.ipid_rem_unknown, Iid(known::IREM_UNKNOWN2), frame);
+    if let Some(lineage) = &lineage {
+        exporters.activated(server, scm.oxid, lineage);
+    }
+    // Shared by all objects of the process: it descends from none of them.
+    exporters.learn(server, scm.ipid_rem_unknown, Iid(known::IREM_UNKNOWN2), frame, None);
     dcom.authn_hint = Some(level_name(scm.authn_hint));
     set_bindings(dcom, &scm.bindings);
     learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)
+}
+
+/// What descends from this activation; known when its class is.
+fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<Arc<Lineage>> {
+    let clsid = dcom.clsid?;
+    let at = exchange.request.as_ref()?.at;
+    Some(Arc::new(Lineage {
+        clsid,
+        class: dcom.class.clone(),
+        path: dcom.class.clone().unwrap_or_else(|| clsid.to_string()),
+        activation: ActivationRecord {
+            flow_id: connection.flow_id,
+            frame: at.frame,
+            timestamp: at.time,
+        },
+        proof: Proof::Strong,
+    }))
 }
 
 fn named(iid: Iid) -> NamedGuid {

@@ -8,6 +8,7 @@ use dcom_parsers::error::{ParseError, Result};
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 use dcom_parsers::ndr::{Encoding, Reader};
+use dcom_parsers::rpce::VerificationTrailer;
 use dcom_parsers::security::{AuthLevel, AuthService};
 
 use super::endpoints::Learned;
@@ -28,6 +29,8 @@ pub(super) fn parse<'a, T>(
     read: impl Fn(&mut Reader<'a>) -> Result<T>,
 ) -> Option<std::result::Result<(T, Encoding), ParseError>> {
     let (stub, order) = message.readable()?;
+    // What vouches for the header stands behind the arguments and is none of them.
+    let (stub, _) = VerificationTrailer::split(stub);
     let attempt = |encoding| {
         let mut reader = Reader::new(stub, order, encoding, "stub");
         read(&mut reader).map(|value| (value, encoding))
@@ -57,12 +60,8 @@ pub(super) fn unreadable(message: &Message, error: &ParseError) -> Anomaly {
 
 /// A record with all that any exchange tells.
 pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Dcom {
-    let sealed = match &exchange.request {
-        Some(Message {
-            stub: Stub::Sealed,
-            stub_length,
-            ..
-        }) => u32::try_from(*stub_length).ok(),
+    let sealed = |message: Option<&Message>| match message {
+        Some(message) if message.stub == Stub::Sealed => u32::try_from(message.stub_length).ok(),
         _ => None,
     };
     let fault = match exchange.reply {
@@ -98,7 +97,8 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         },
         bind_seen: Some(exchange.interface != Named::Unseen),
         bytes_missing: exchange.bytes_missing,
-        sealed_stub_length: sealed,
+        sealed_stub_length: sealed(exchange.request.as_ref()),
+        sealed_reply_length: sealed(response(exchange)),
         because: missing_start(connection, exchange),
         ..Dcom::default()
     }
@@ -117,7 +117,8 @@ fn missing_start(connection: &Connection, exchange: &Exchange) -> Vec<Cow<'stati
     vec![start.into(), "interface told by the content of the stub".into()]
 }
 
-fn fault_name(status: u32) -> String {
+/// A fault status by name and number.
+pub(super) fn fault_name(status: u32) -> String {
     match names::fault(status) {
         Some(name) => format!("{name} (0x{status:08x})"),
         None => format!("0x{status:08x}"),

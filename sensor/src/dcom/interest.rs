@@ -12,7 +12,6 @@ pub(crate) fn is_read(interface: Named, opnum: u16, object: Option<Guid>) -> boo
         Named::Interface(interface) => match interface.uuid {
             known::IREMOTE_SCM_ACTIVATOR => matches!(opnum, 3 | 4),
             known::IACTIVATION => opnum == 0,
-            known::IOBJECT_EXPORTER => matches!(opnum, 0 | 4 | 5),
             known::EPMAPPER => matches!(opnum, 2 | 3),
             uuid => calls::is_read(uuid, opnum, object),
         },

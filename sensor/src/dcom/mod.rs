@@ -136,6 +136,16 @@ impl Analyst {
             RpcBody::Closed => self.endpoints.closed(connection.client.address, connection.server),
             RpcBody::Bound(bound) => {
                 let at = bound.offered.or(bound.answered).unwrap_or_default();
+                if let Some(refusal) = bound.refused {
+                    let at = bound.answered.unwrap_or(at);
+                    let detail = rpc_log::refusal(refusal);
+                    let anomaly = Anomaly {
+                        at,
+                        name: "bind_refused",
+                        detail,
+                    };
+                    out.push(Told::Event(self.odd(connection, &anomaly)));
+                }
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
                 out.push(Told::Event(Event {
                     meta,
@@ -212,7 +222,7 @@ impl Analyst {
             .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
             .or_else(|| mapper::read(connection, exchange, &mut odd))
             .or_else(|| {
-                let call = calls::read(connection, exchange, exporters, self.calls, &mut odd);
+                let call = calls::read(connection, exchange, exporters, &self.catalog, self.calls, &mut odd);
                 call.map(|call| (call, None))
             });
         out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));

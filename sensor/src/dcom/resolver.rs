@@ -150,6 +150,7 @@ fn resolution(
         reply.ipid_rem_unknown,
         Iid(known::IREM_UNKNOWN2),
         message.at.frame,
+        None,
     );
     dcom.authn_hint = Some(level_name(reply.authn_hint));
     set_bindings(&mut dcom, &bindings);

@@ -6,6 +6,7 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 use dcom_parsers::rpce::{ContextElement, ContextResult};
 
+use super::exchange::fault_name;
 use crate::event::dcerpc::{DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
 use crate::event::{Dcerpc, Dcom};
 use crate::rpc::{BindKind, Bound, Exchange, Named, Refusal, Reply};
@@ -31,6 +32,16 @@ pub(super) fn bound(bound: &Bound) -> Dcerpc {
         call_id: bound.call_id,
         rpc_version: VERSION,
         ..Dcerpc::default()
+    }
+}
+
+/// Why an offer was refused as a whole.
+pub(super) fn refusal(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Nak(reason) => reason
+            .name()
+            .map_or_else(|| format!("reason {}", reason.0), str::to_owned),
+        Refusal::Fault(status) => fault_name(status),
     }
 }
 

@@ -2,19 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::{Signature, address, alert, as_whom};
 use crate::catalog::{Catalog, Class};
 use crate::dcom::Record;
-use crate::event::alert::{Action, Metadata};
 use crate::event::dcom::{Kind, Outcome};
 use crate::event::{Alert, Dcom, Meta};
 use crate::severity::Severity;
-
-/// What tells one alert from another.
-struct Signature {
-    id: u32,
-    text: &'static str,
-    note: &'static str,
-}
 
 const SUCCEEDED: Signature = Signature {
     id: 1_021_301,
@@ -33,7 +26,7 @@ const LEAST: Severity = Severity::High;
 const ATTEMPT_SEVERITY: Severity = Severity::Medium;
 
 pub(super) fn detect(record: &Record, catalog: &Catalog) -> Option<Alert> {
-    let Record { meta, dcom, dcerpc } = record;
+    let Record { meta, dcom, .. } = record;
     if dcom.kind != Kind::Activation {
         return None;
     }
@@ -45,36 +38,12 @@ pub(super) fn detect(record: &Record, catalog: &Catalog) -> Option<Alert> {
         Some(Outcome::Succeeded) => (SUCCEEDED, class.severity),
         _ => (ATTEMPTED, ATTEMPT_SEVERITY),
     };
-    Some(Alert {
-        action: Action::Allowed,
-        gid: 1,
-        signature_id: signature.id,
-        rev: 1,
-        signature: signature.text.into(),
-        category: "Lateral Movement".into(),
-        severity,
-        metadata: Metadata {
-            confidence: vec![class.confidence.name().into()],
-            mitre_tactic_id: vec!["TA0008".into()],
-            mitre_tactic_name: vec!["Lateral_Movement".into()],
-            mitre_technique_id: vec!["T1021.003".into()],
-            mitre_technique_name: vec!["Distributed_Component_Object_Model".into()],
-        },
-        note: signature.note.into(),
-        message: message(meta, dcom, class),
-        dcom: dcom.clone(),
-        dcerpc: Some(dcerpc.clone()),
-    })
+    let message = message(meta, dcom, class);
+    Some(alert(&signature, severity, class.confidence.name(), message, record))
 }
 
 /// Who did what to whom, and what came of it, in a sentence.
 fn message(meta: &Meta, dcom: &Dcom, class: &Class) -> String {
-    let end = |end: Option<crate::decode::Endpoint>| end.map_or_else(String::new, |end| end.address.to_string());
-    let user = match (&dcom.client.domain, &dcom.client.user) {
-        (Some(domain), Some(user)) => format!(" as {domain}\\{user}"),
-        (None, Some(user)) => format!(" as {user}"),
-        _ => String::new(),
-    };
     let result: Cow<'_, str> = match (dcom.outcome, &dcom.hresult_name, dcom.hresult, &dcom.fault) {
         (Some(Outcome::Succeeded), ..) => "it succeeded".into(),
         (Some(Outcome::Unanswered), ..) => "no answer was seen".into(),
@@ -92,10 +61,11 @@ fn message(meta: &Meta, dcom: &Dcom, class: &Class) -> String {
         None => String::new(),
     };
     format!(
-        "{} asked {} for {} ({}){user}: {result}{port}",
-        end(meta.client),
-        end(meta.server),
+        "{} asked {} for {} ({}){}: {result}{port}",
+        address(meta.client),
+        address(meta.server),
         class.name,
         dcom.operation,
+        as_whom(dcom),
     )
 }

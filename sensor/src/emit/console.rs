@@ -212,7 +212,10 @@ fn class(dcom: &Dcom) -> String {
 }
 
 fn what(dcom: &Dcom) -> String {
-    let mut text = dcom.operation.to_string();
+    let mut text = match &dcom.method {
+        Some(method) => shortened(method),
+        None => dcom.operation.to_string(),
+    };
     if let Some(outcome) = dcom.outcome {
         let _ = write!(text, " {outcome}");
     }
@@ -233,6 +236,9 @@ fn what(dcom: &Dcom) -> String {
             &mut text,
             &format!("port {} {}", port.0, if followed { "followed" } else { "not followed" }),
         );
+    }
+    if let Some(command_line) = &dcom.command_line {
+        let _ = write!(text, ": {}", shortened(command_line));
     }
     text
 }

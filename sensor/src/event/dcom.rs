@@ -8,6 +8,7 @@ use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::known;
 
 use super::record::{Field, Port, Value, names, record};
+use crate::time::Timestamp;
 
 names! {
     /// What sort of exchange it was.
@@ -77,6 +78,24 @@ impl Field for Hresult {
     }
 }
 
+/// Bits that are shown as a number: `0x10`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(pub u32);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl Field for Flags {
+    const ZEEK_TYPE: &'static str = "string";
+
+    fn value(&self) -> Value<'_> {
+        Value::Shown(self)
+    }
+}
+
 record! {
     /// One activation, OXID resolution, endpoint mapping or object call.
     #[derive(Default)]
@@ -91,12 +110,16 @@ record! {
         interface: Option<Interface> => group;
         /// The object that was called, as its exporter names it.
         ipid: Option<Ipid> => eve, zeek;
+        /// How the object was reached, as code would write it, e.g. `MMC20.Application.Document.ActiveView`.
+        object_path: Option<String> => eve, zeek;
         /// The method of the object: by name where it is known, else `[dispid 0x…]`.
         method: Option<Cow<'static, str>> => eve, zeek;
         /// The method's number, where it is called by number (`IDispatch`).
         dispid: Option<i64> => eve, zeek;
         /// What was passed, in source order.
         arguments: Vec<String> => eve, zeek;
+        /// The program and its parameters as the target would run them.
+        command_line: Option<String> => eve, zeek;
         /// What came back.
         result: Option<String> => eve, zeek;
         /// The class asked for, lower case with dashes.
@@ -107,6 +130,12 @@ record! {
         iids: Vec<NamedGuid> => eve, zeek;
         /// The server as the client named it (`COSERVERINFO`).
         target_name: Option<String> => eve, zeek;
+        /// `CLSCTX_*` flags of the activation, e.g. `0x10` for a remote server.
+        class_context: Option<Flags> => eve, zeek;
+        /// The file that the new object is to open.
+        file_name: Option<String> => eve, zeek;
+        /// Is the new object to load itself from a storage of the client's?
+        storage: Option<bool> => eve, zeek;
         /// The result as a number, e.g. `0x80070005`.
         hresult: Option<Hresult> => eve, zeek;
         /// The result's name, e.g. `E_ACCESSDENIED`.
@@ -131,6 +160,8 @@ record! {
         towers: Vec<TowerRecord> => eve;
         /// The dynamic port that was learned from this exchange.
         endpoint: Option<EndpointRecord> => group;
+        /// The activation that the object descends from.
+        activation: Option<ActivationRecord> => group;
         /// How the caller authenticated.
         auth: Auth => group;
         /// Who called.
@@ -149,8 +180,10 @@ record! {
         causality: Option<Causality> => eve, zeek;
         /// The session on the server in which the object was asked for.
         session_id: Option<u32> => eve, zeek;
-        /// Length of the stub that could not be read because it was sealed.
+        /// Length of the request's stub, which could not be read because it was sealed.
         sealed_stub_length: Option<u32> => eve, zeek;
+        /// Length of the reply's stub, when that was sealed.
+        sealed_reply_length: Option<u32> => eve, zeek;
     }
 }
 
@@ -227,6 +260,19 @@ record! {
         learned_from: LearnedFrom => eve, zeek;
         /// Was a connection to it seen?
         followed: bool => eve, zeek;
+    }
+}
+
+record! {
+    /// The activation that a call descends from.
+    #[derive(Default)]
+    pub struct ActivationRecord in "dcom.activation" {
+        /// Its connection.
+        flow_id: u64 => eve;
+        /// The frame of its request.
+        frame: u64 => eve "pcap_cnt", zeek "activation_frame";
+        /// When it was asked for.
+        timestamp: Timestamp => eve, zeek "activation_ts";
     }
 }
 

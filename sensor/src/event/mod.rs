@@ -68,7 +68,17 @@ impl ZeekLog {
     pub(crate) const DCOM: Self = Self {
         path: "dcom",
         parts: &[Meta::COLUMNS, Dcom::COLUMNS],
-        without: &["ipid", "object_path", "method", "dispid", "arguments", "result"],
+        without: &[
+            "ipid",
+            "object_path",
+            "method",
+            "dispid",
+            "arguments",
+            "command_line",
+            "result",
+            "activation_frame",
+            "activation_ts",
+        ],
     };
     pub(crate) const DCOM_CALL: Self = Self {
         path: "dcom_call",
@@ -76,6 +86,9 @@ impl ZeekLog {
         without: &[
             "kind",
             "target_name",
+            "class_context",
+            "file_name",
+            "storage",
             "ipid_rem_unknown",
             "authn_hint",
             "bindings",

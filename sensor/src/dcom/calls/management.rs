@@ -5,7 +5,7 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::{scmr, tsch, wmi};
 
-use super::{Read, is_sealed};
+use super::{Descent, Read, is_sealed};
 use crate::rpc::{Message, Stub};
 
 /// Is it one of theirs?
@@ -54,7 +54,7 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
                     .objref
                     .and_then(|bytes| dcom_parsers::dcom::Objref::parse(bytes).ok())
                 {
-                    call.refer(&objref);
+                    call.refer(&objref, Descent::Same);
                 }
                 call.result(reply.status);
             }

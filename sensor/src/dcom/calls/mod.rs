@@ -3,16 +3,18 @@
 mod dispatch;
 mod management;
 mod references;
+mod services;
 
-use dcom_parsers::dcom::Objref;
+use dcom_parsers::dcom::{Objref, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
 
-use super::exchange::{parse, record, response, set_result, unreadable};
-use super::exporters::Exporters;
+use super::exchange::{parse, record, response, set_result, set_status, unreadable};
+use super::exporters::{Exporters, Known, Proof};
 use crate::anomaly::Anomaly;
+use crate::catalog::Catalog;
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind};
 use crate::flow::Connection;
@@ -37,6 +39,8 @@ enum Sort {
     References,
     /// WMI, the task scheduler, the service manager.
     Management,
+    /// Pings, remote management.
+    Services,
     /// Another call on an object.
     Other,
 }
@@ -46,8 +50,26 @@ struct Read<'a> {
     dcom: Dcom,
     exchange: &'a Exchange,
     encoding: Option<Encoding>,
-    references: Vec<(Ipid, Iid)>,
+    /// The object that is called, when a reply has handed it out.
+    object: Option<Known>,
+    catalog: &'a Catalog,
+    references: Vec<(StdObjref, Iid, Descent)>,
+    /// Names of the object's members that the answer gives numbers to.
+    names: Vec<(i64, String)>,
     odd: &'a mut Vec<Anomaly>,
+}
+
+/// Where an object that an answer hands out comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Descent {
+    /// It is the object that is called, or was made by it.
+    Same,
+    /// It is the object with this IPID, by another interface.
+    Of(Ipid),
+    /// It is what the called member gave.
+    Member,
+    /// It says something about the object, and is no part of it.
+    Aside,
 }
 
 impl<'a> Read<'a> {
@@ -83,15 +105,15 @@ impl<'a> Read<'a> {
     }
 
     /// The answer hands out a reference to an interface.
-    fn hand_out(&mut self, pointer: Option<InterfacePointer<'_>>) {
+    fn hand_out(&mut self, pointer: Option<InterfacePointer<'_>>, descent: Descent) {
         if let Some(objref) = pointer.and_then(|pointer| pointer.objref().ok()) {
-            self.refer(&objref);
+            self.refer(&objref, descent);
         }
     }
 
-    fn refer(&mut self, objref: &Objref<'_>) {
+    fn refer(&mut self, objref: &Objref<'_>, descent: Descent) {
         if let Some(std) = objref.std() {
-            self.references.push((std.ipid, objref.iid));
+            self.references.push((*std, objref.iid, descent));
             self.dcom.ipids.push(std.ipid);
         }
     }
@@ -107,6 +129,7 @@ pub(super) fn read(
     connection: &Connection,
     exchange: &Exchange,
     exporters: &mut Exporters,
+    catalog: &Catalog,
     recorded: Calls,
     odd: &mut Vec<Anomaly>,
 ) -> Option<Dcom> {
@@ -132,24 +155,69 @@ pub(super) fn read(
     if let (Some(because), Some(last)) = (because, dcom.because.last_mut()) {
         *last = because.into();
     }
+    let object = ipid.and_then(|ipid| exporters.find(server, ipid)).cloned();
+    set_lineage(&mut dcom, object.as_ref());
     let mut read = Read {
         dcom,
         exchange,
         encoding: exchange.encoding,
+        object,
+        catalog,
         references: Vec::new(),
+        names: Vec::new(),
         odd,
     };
     let interesting = match sort {
         Sort::Dispatch => dispatch::read(&mut read, opnum),
         Sort::References => references::read(&mut read, interface, opnum),
         Sort::Management => management::read(&mut read, interface, opnum),
+        Sort::Services => services::read(&mut read, interface, opnum),
         Sort::Other => false,
     };
-    let frame = response(exchange).map_or(0, |message| message.at.frame);
-    for (ipid, iid) in read.references {
-        exporters.learn(server, ipid, iid, frame);
-    }
+    learn(&read, connection, exporters);
     (interesting || recorded == Calls::All).then_some(read.dcom)
+}
+
+/// Where the object comes from.
+fn set_lineage(dcom: &mut Dcom, object: Option<&Known>) {
+    let Some(lineage) = object.and_then(|object| object.lineage.as_ref()) else {
+        return;
+    };
+    dcom.clsid = Some(lineage.clsid);
+    dcom.class.clone_from(&lineage.class);
+    dcom.object_path = Some(lineage.path.clone());
+    dcom.activation = Some(lineage.activation.clone());
+    if lineage.proof == Proof::Weak {
+        dcom.because.push("tied to the activation by its exporter alone".into());
+    }
+}
+
+/// What the answer hands out is known from now on.
+fn learn(read: &Read<'_>, connection: &Connection, exporters: &mut Exporters) {
+    let server = connection.server.address;
+    let frame = response(read.exchange).map_or(0, |message| message.at.frame);
+    let own = read.object.as_ref().and_then(|object| object.lineage.clone());
+    for &(std, iid, descent) in &read.references {
+        let lineage = match descent {
+            Descent::Same => own.clone(),
+            Descent::Of(other) => exporters.find(server, other).and_then(|other| other.lineage.clone()),
+            Descent::Member => own
+                .as_ref()
+                .zip(read.dcom.method.as_ref())
+                .map(|(own, method)| own.member(method).into()),
+            Descent::Aside => None,
+        };
+        let lineage = match descent {
+            Descent::Aside => None,
+            _ => lineage.or_else(|| exporters.by_exporter(server, std.oxid)),
+        };
+        exporters.learn(server, std.ipid, iid, frame, lineage);
+    }
+    if let Some(ipid) = read.dcom.ipid {
+        for (dispid, name) in &read.names {
+            exporters.name(server, ipid, *dispid, name);
+        }
+    }
 }
 
 fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
@@ -162,6 +230,7 @@ fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
         | known::ITYPE_INFO
         | known::IENUM_VARIANT
         | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
+        known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
         _ if management::is_read(interface) => Some(Sort::Management),
         // A dual interface starts with the four operations of IDispatch.
         _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),

@@ -13,7 +13,7 @@ use dcom_parsers::oaut::{
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
 };
 
-use super::Read;
+use super::{Descent, Read};
 use crate::event::dcom::NamedGuid;
 
 /// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
@@ -30,7 +30,7 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         }
         (known::IPROVIDE_CLASS_INFO, 3) => {
             call.request(OrpcThis::parse);
-            interface_reply(call);
+            interface_reply(call, Descent::Aside);
         }
         (known::IENUM_VARIANT, 3) => enumerate(call),
         (known::ITYPE_INFO, _) => type_info(call, opnum),
@@ -55,9 +55,9 @@ fn query_interface(call: &mut Read<'_>) {
     let Some(reply) = call.response(RemQueryInterfaceReply::parse) else {
         return;
     };
-    for (iid, result) in request.iids.into_iter().zip(&reply.results) {
+    for (iid, result) in request.iids.iter().copied().zip(&reply.results) {
         if !result.std.ipid.0.is_null() {
-            call.references.push((result.std.ipid, iid));
+            call.references.push((result.std, iid, Descent::Of(request.ipid)));
             call.dcom.ipids.push(result.std.ipid);
             call.dcom.oxid = Some(result.std.oxid);
         }
@@ -66,16 +66,17 @@ fn query_interface(call: &mut Read<'_>) {
 }
 
 fn query_interface_2(call: &mut Read<'_>) {
-    if let Some(request) = call.request(RemQueryInterfaceRequest::parse_2) {
-        call.dcom.arguments = vec![request.ipid.to_string()];
-        call.dcom.iids = request.iids.into_iter().map(named).collect();
-    }
+    let Some(request) = call.request(RemQueryInterfaceRequest::parse_2) else {
+        return;
+    };
+    call.dcom.arguments = vec![request.ipid.to_string()];
+    call.dcom.iids = request.iids.into_iter().map(named).collect();
     let Some(reply) = call.response(RemQueryInterface2Reply::parse) else {
         return;
     };
     for outline in reply.results.into_iter().filter_map(|result| result.objref) {
         if let Some(std) = outline.std {
-            call.references.push((std.ipid, outline.iid));
+            call.references.push((std, outline.iid, Descent::Of(request.ipid)));
             call.dcom.ipids.push(std.ipid);
             call.dcom.oxid = Some(std.oxid);
         }
@@ -105,12 +106,12 @@ fn create_instance(call: &mut Read<'_>) {
     if let Some(request) = call.request(CreateInstanceRequest::parse) {
         call.dcom.iids = vec![named(request.iid)];
     }
-    interface_reply(call);
+    interface_reply(call, Descent::Same);
 }
 
-fn interface_reply(call: &mut Read<'_>) {
+fn interface_reply(call: &mut Read<'_>, descent: Descent) {
     if let Some(reply) = call.response(InterfaceReply::parse) {
-        call.hand_out(reply.interface);
+        call.hand_out(reply.interface, descent);
         call.result(reply.hresult);
     }
 }
@@ -121,7 +122,7 @@ fn enumerate(call: &mut Read<'_>) {
     }
     if let Some(reply) = call.response(EnumNextReply::parse) {
         for element in &reply.elements {
-            call.hand_out(element.target().interface());
+            call.hand_out(element.target().interface(), Descent::Same);
         }
         let elements: Vec<_> = reply.elements.iter().map(ToString::to_string).collect();
         call.dcom.result = (!elements.is_empty()).then(|| elements.join(", "));

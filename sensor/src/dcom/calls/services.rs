@@ -1,0 +1,111 @@
+//! The services beside the activator: pings of the object resolver, and remote management of any RPC server.
+
+use dcom_parsers::dcom::{ComplexPingReply, ComplexPingRequest, ServerAliveReply, SimplePingReply, SimplePingRequest};
+use dcom_parsers::epm::{
+    InqIfIdsReply, InqPrincNameReply, InqPrincNameRequest, InqStatsReply, IsServerListeningReply,
+    StopServerListeningReply,
+};
+use dcom_parsers::guid::Guid;
+use dcom_parsers::names::{self, known};
+
+use super::Read;
+use crate::event::dcom::{Evidence, NamedGuid};
+
+/// Never true: these keep things going, and say nothing of what was done.
+pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
+    match (interface, opnum) {
+        (known::IOBJECT_EXPORTER, 1) => {
+            if let Some(request) = call.request(SimplePingRequest::parse) {
+                call.dcom.arguments = vec![request.set_id.to_string()];
+            }
+            let status = call.response(SimplePingReply::parse).map(|reply| reply.status);
+            call.status(status);
+        }
+        (known::IOBJECT_EXPORTER, 2) => complex_ping(call),
+        (known::IOBJECT_EXPORTER, 3) => {
+            call.asks_nothing();
+            let status = call.response(ServerAliveReply::parse).map(|reply| reply.status);
+            call.status(status);
+        }
+        (known::MGMT, _) => management(call, opnum),
+        _ => {}
+    }
+    false
+}
+
+fn complex_ping(call: &mut Read<'_>) {
+    if let Some(request) = call.request(ComplexPingRequest::parse) {
+        let added = request.added.iter().map(|oid| format!("+{oid}"));
+        let deleted = request.deleted.iter().map(|oid| format!("-{oid}"));
+        call.dcom.arguments = std::iter::once(request.set_id.to_string())
+            .chain(added)
+            .chain(deleted)
+            .collect();
+    }
+    if let Some(reply) = call.response(ComplexPingReply::parse) {
+        call.dcom.result = Some(reply.set_id.to_string());
+        call.status(Some(reply.status));
+    }
+}
+
+fn management(call: &mut Read<'_>, opnum: u16) {
+    match opnum {
+        0 => {
+            call.asks_nothing();
+            if let Some(reply) = call.response(InqIfIdsReply::parse) {
+                let named = |uuid| NamedGuid {
+                    uuid,
+                    name: names::interface(uuid).map(Into::into),
+                };
+                call.dcom.iids = reply.interfaces.iter().map(|interface| named(interface.uuid)).collect();
+                call.status(Some(reply.status));
+            }
+        }
+        1 => {
+            let status = call.response(InqStatsReply::parse).map(|reply| reply.status);
+            call.status(status);
+        }
+        2 => {
+            call.asks_nothing();
+            if let Some(reply) = call.response(IsServerListeningReply::parse) {
+                call.dcom.result = Some(reply.listening.to_string());
+                call.status(Some(reply.status));
+            }
+        }
+        3 => {
+            call.asks_nothing();
+            let status = call.response(StopServerListeningReply::parse).map(|reply| reply.status);
+            call.status(status);
+        }
+        4 => {
+            if let Some(request) = call.request(InqPrincNameRequest::parse) {
+                call.dcom.arguments = vec![request.authn_service.to_string()];
+            }
+            if let Some(reply) = call.response(InqPrincNameReply::parse) {
+                call.dcom.result = Some(reply.name);
+                call.status(Some(reply.status));
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Read<'_> {
+    /// The request has no arguments: it was read when it was there, whole and in clear.
+    fn asks_nothing(&mut self) {
+        if self
+            .exchange
+            .request
+            .as_ref()
+            .is_some_and(|message| message.readable().is_some())
+        {
+            self.dcom.evidence = Evidence::Arguments;
+        }
+    }
+
+    fn status(&mut self, status: Option<u32>) {
+        if let Some(status) = status {
+            super::set_status(&mut self.dcom, status);
+        }
+    }
+}
