@@ -57,6 +57,19 @@ fn header(facts: &mut Facts<'_>, truth: &Value) {
     facts.is("/dcom/bind_seen", truth["interface_known_by"] == "bind");
 }
 
+/// The frame of the activation whose exporter the call went to.
+fn activation_before(real: &Real, truth: &Value) -> Value {
+    let activations = elements(&real.truth["activations"]).iter();
+    let followed = |activation: &&Value| {
+        let connections = elements(&activation["following"]);
+        connections
+            .iter()
+            .any(|it| it["client"] == truth["client"] && it["server"] == truth["server"])
+    };
+    let activation = activations.filter(followed).next_back();
+    activation.map_or(Value::Null, |activation| activation["request_frame"].clone())
+}
+
 /// What the records make of a variant: as in source, a hole is an empty text.
 fn variant(truth: &Value) -> Value {
     match text(&truth["vt"]) {
@@ -140,6 +153,13 @@ fn every_object_call_is_recorded_as_the_truth_has_it() {
             };
             let mut facts = Facts::of(record, place);
             header(&mut facts, truth);
+            // IRemUnknown is shared by all objects of an exporter, and a type's description is nobody's.
+            let of_the_object = !["IRemUnknown2", "ITypeInfo"]
+                .iter()
+                .any(|name| truth["interface_name"] == *name);
+            if truth["ipid"].is_string() && of_the_object {
+                facts.is("/dcom/activation/pcap_cnt", activation_before(real, truth));
+            }
             if truth["encrypted"] == true {
                 facts.sealed(&truth["stub_len"]);
             } else {
@@ -254,7 +274,7 @@ fn the_command_line_stands_in_the_call_that_ran_it() {
 }
 
 #[test]
-fn activations_tell_the_session_and_the_account_behind_the_object() {
+fn activations_tell_context_and_session_and_the_account_behind_the_object() {
     let mut told = 0;
     for real in CORPUS.iter() {
         let truths = elements(&real.truth["activations"]).iter();

@@ -21,7 +21,11 @@ pub(super) fn view(path: &Path) -> View {
             }
         }
     }
-    for record in records.of_type("dcom") {
+    // Of mgmt, tshark's fields are not asked for.
+    let told = records
+        .of_type("dcom")
+        .filter(|record| record["dcom"]["interface"]["name"] != "mgmt");
+    for record in told {
         if let Some(frame) = record["pcap_cnt"].as_u64() {
             asked(&record["dcom"], frame, &mut view.facts);
         }
@@ -50,7 +54,10 @@ fn asked(dcom: &Value, frame: u64, facts: &mut Facts) {
         }
     };
     let arguments = elements(&dcom["arguments"]);
-    tell("clsid", &dcom["clsid"]);
+    // A call's class is that of the activation it descends from.
+    if dcom["kind"] == "activation" {
+        tell("clsid", &dcom["clsid"]);
+    }
     for iid in elements(&dcom["iids"]) {
         tell("iid", &iid["uuid"]);
     }
