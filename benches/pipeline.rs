@@ -15,7 +15,7 @@ use dcom_sensor::Sensor;
 use dcom_sensor::capture::{At, CaptureFile, Input};
 use dcom_sensor::catalog::Catalog;
 use dcom_sensor::dcom::Calls;
-use dcom_sensor::decode::Decoder;
+use dcom_sensor::decode::{Decoded, Decoder};
 use dcom_sensor::emit::{Emitters, Format};
 use dcom_sensor::event::Event;
 use dcom_sensor::flow::{Assembler, Bounds, Flows, Output, Piece, StreamEvent};
@@ -199,7 +199,7 @@ fn streams(input: &Input) -> Vec<Vec<u8>> {
         Output::Stream(..) | Output::Heard { .. } => {}
     };
     while let Some(frame) = capture.next_frame().expect("a whole sample capture") {
-        if let Some(segment) = decoder.push(&frame) {
+        if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {
             flows.push(&segment, &mut hear);
         }
     }

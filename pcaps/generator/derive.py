@@ -1,14 +1,15 @@
 """Makes variants of live captures that show what networks and captures do to the same traffic.
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
-Only `with_ipv6` touches what the packets say.
+Only `with_ipv6` touches what the packets say; `connectionless` says the same in other PDUs.
 """
 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from packets import ETHERNET, RAW_IP, SYN, Packet, pcap, plain
+from connectionless import connectionless
+from packets import ETHERNET, RAW_IP, SYN, Packet, pcap, plain, spread
 
 EPM_PORT, OBJECT_PORT = 135, 49670
 RESPONSE, BIND_ACK = 2, 12
@@ -82,7 +83,7 @@ def in_small_segments(packets):
         elif len(pieces) > 1 and index % 3 == 0:
             late = pieces[0]
         out += pieces
-    return _spread(out)
+    return spread(out)
 
 
 def _pieces(packet):
@@ -103,15 +104,6 @@ def _swap_pairs(pieces):
     return swapped
 
 
-def _spread(packets):
-    """Times that never stand still."""
-    now, out = 0, []
-    for number, packet in enumerate(packets):
-        now = max(now + 1, packet.time_us)
-        out.append(replace(packet, time_us=now, ident=(0x4000 + number) & 0xFFFF))
-    return out
-
-
 def with_gap(packets):
     """Loses the middle of the request that carries the command line; the server has seen it."""
     out, command = [], "ExecuteShellCommand".encode("utf-16le")
@@ -123,7 +115,7 @@ def with_gap(packets):
             out += [packet.part(0, LOST[0]), packet.part(LOST[1], len(packet.payload))]
         else:
             out.append(packet)
-    return _spread(out)
+    return spread(out)
 
 
 def with_ipv6(packets):
@@ -234,5 +226,24 @@ VARIANTS = [
         "Big-endian pcap; the client's packets have IP total length 0 and checksums 0",
         unchanged,
         offloaded,
+    ),
+    Variant(
+        "mmc20-datagrams",
+        "mmc20-connect",
+        "The activation over UDP: the same stubs in connectionless PDUs, in fragments out of "
+        "order and repeated; no client is known that sends this",
+        connectionless,
+    ),
+    Variant(
+        "ept-map-datagrams",
+        "ept-map",
+        "ept_map over UDP, and a TCP bind to the port it names; derived like the one above",
+        connectionless,
+    ),
+    Variant(
+        "oxid-resolve-datagrams",
+        "oxid-resolve-ping",
+        "Activation, ResolveOxid, ResolveOxid2, pings over UDP; derived like the one above",
+        connectionless,
     ),
 ]

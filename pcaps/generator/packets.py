@@ -1,7 +1,8 @@
-"""TCP packets as values: read from a capture of the loopback, written in several encapsulations.
+"""TCP and UDP packets as values: read from a capture, written in several encapsulations.
 
-Stdlib only. Addresses may be of either family; checksums and lengths are computed when a packet is
-written, because the loopback leaves checksums to hardware it does not have.
+Stdlib only. What is read is TCP as tcpdump writes it on the loopback. Addresses may be of either
+family; checksums and lengths are computed when a packet is written, because the loopback leaves
+checksums to hardware it does not have.
 """
 
 import ipaddress
@@ -13,11 +14,12 @@ MAC_PREFIX = bytes.fromhex("0200000000")
 ETHERNET, RAW_IP = 1, 101
 SYN = 0x02
 DONT_FRAGMENT = 0x4000
+TCP, UDP = 6, 17
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One TCP segment and when it was seen."""
+    """One TCP segment, or one UDP datagram, and when it was seen."""
 
     time_us: int
     source: tuple[str, int]
@@ -29,6 +31,7 @@ class Packet:
     window: int
     options: bytes
     payload: bytes
+    protocol: int = TCP
 
     def part(self, start, stop, **changes):
         """The packet cut down to a range of its payload."""
@@ -46,13 +49,29 @@ class Packet:
         pseudo = _address(self.source) + _address(self.target) + struct.pack(">II", len(segment), 6)
         return segment[:16] + checksum(pseudo + segment) + segment[18:]
 
+    def udp(self):
+        """UDP header and payload with a right checksum."""
+        size = 8 + len(self.payload)
+        head = struct.pack(">HHH", self.source[1], self.target[1], size)
+        pseudo = _address(self.source) + _address(self.target) + struct.pack(">II", size, UDP)
+        total = checksum(pseudo + head + b"\0\0" + self.payload)
+        return head + (b"\xff\xff" if total == b"\0\0" else total) + self.payload
+
     def ip(self):
         """The packet from its IP header on."""
-        segment, source, target = self.tcp(), _address(self.source), _address(self.target)
+        segment = self.udp() if self.protocol == UDP else self.tcp()
+        source, target = _address(self.source), _address(self.target)
         if len(source) == 16:
-            return struct.pack(">IHBB", 6 << 28, len(segment), 6, 64) + source + target + segment
+            return (
+                struct.pack(">IHBB", 6 << 28, len(segment), self.protocol, 64)
+                + source
+                + target
+                + segment
+            )
         size = 20 + len(segment)
-        head = struct.pack(">BBHHHBBH", 0x45, 0, size, self.ident, DONT_FRAGMENT, 64, 6, 0)
+        head = struct.pack(
+            ">BBHHHBBH", 0x45, 0, size, self.ident, DONT_FRAGMENT, 64, self.protocol, 0
+        )
         return head[:10] + checksum(head + source + target) + source + target + segment
 
     def ethernet(self, tags=b""):
@@ -107,6 +126,15 @@ def _parse(time_us, ip):
         ip[tcp_at + 20 : data_at],
         ip[data_at:total],
     )
+
+
+def spread(packets):
+    """Times that never stand still."""
+    now, out = 0, []
+    for number, packet in enumerate(packets):
+        now = max(now + 1, packet.time_us)
+        out.append(replace(packet, time_us=now, ident=(0x4000 + number) & 0xFFFF))
+    return out
 
 
 def pcap(frames, link_type=ETHERNET, order="<"):

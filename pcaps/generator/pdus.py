@@ -7,12 +7,13 @@ rests on the bytes alone.
 import struct
 from dataclasses import dataclass
 
-from packets import SYN
+from packets import SYN, TCP, UDP
 
 REQUEST, RESPONSE, FAULT = 0, 2, 3
 LAST = 0x02
 SERVER_PORTS = {135, 49670}
 PRIVACY = 6
+DATAGRAM_LAST, DATAGRAM_FRAGMENT = 0x02, 0x04
 
 
 @dataclass
@@ -55,6 +56,8 @@ def streams(packets):
     """(source, target) to the stream in that direction."""
     found = {}
     for frame, packet in enumerate(packets, 1):
+        if packet.protocol != TCP:
+            continue
         key = (packet.source, packet.target)
         first = packet.seq + (1 if packet.flags & SYN else 0)
         stream = found.setdefault(key, Stream(first, bytearray(), []))
@@ -93,7 +96,32 @@ def calls(packets):
         ]
         _add_replies(made, all_streams.get((target, source)))
         found += made
+    found += datagram_calls(packets)
     return sorted(found, key=lambda call: call.frame)
+
+
+def datagram_calls(packets):
+    """All complete calls over UDP."""
+    found, parts = {}, {}
+    for frame, packet in enumerate(packets, 1):
+        pdu = packet.payload
+        if packet.protocol != UDP or pdu[0] != 4 or pdu[1] not in (REQUEST, RESPONSE, FAULT):
+            continue
+        asked = pdu[1] == REQUEST
+        client = (packet.source if asked else packet.target)[1]
+        sequence, opnum = struct.unpack_from("<IH", pdu, 64)
+        seen = parts.setdefault((pdu[40:56], sequence, asked), {})
+        number = struct.unpack_from("<H", pdu, 76)[0] if pdu[2] & DATAGRAM_FRAGMENT else 0
+        last = bool(pdu[2] & DATAGRAM_LAST) or not pdu[2] & DATAGRAM_FRAGMENT
+        if number in seen:
+            continue
+        seen[number] = last
+        if any(seen.values()) and len(seen) == max(seen) + 1:
+            if asked:
+                found[pdu[40:56], sequence] = Call(client, sequence, opnum, frame)
+            else:
+                found[pdu[40:56], sequence].reply_frame = frame
+    return list(found.values())
 
 
 def _add_replies(made, stream):
@@ -113,5 +141,5 @@ def bytes_missing(packets):
 
 
 def port_used_after(packets, frame, port):
-    """Whether packets for the port are seen after the frame."""
-    return any(packet.target[1] == port for packet in packets[frame:])
+    """Whether TCP packets for the port are seen after the frame."""
+    return any(p.target[1] == port and p.protocol == TCP for p in packets[frame:])

@@ -1,17 +1,20 @@
-//! From a frame to one TCP segment. The only room that knows etherparse.
+//! From a frame to one TCP segment or UDP datagram. The only room that knows etherparse.
+
+mod link;
 
 use std::net::IpAddr;
 
 use etherparse::{IpNumber, LaxIpSlice, TcpSlice};
 
-use crate::capture::{At, Frame, LinkType};
+use crate::capture::{At, Frame};
+use link::link;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Its address; an IPv4 address is never dressed as IPv6.
     pub address: IpAddr,
-    /// Its TCP port.
+    /// Its TCP or UDP port.
     pub port: u16,
 }
 
@@ -51,8 +54,54 @@ pub struct Segment<'a> {
     pub cut: u32,
 }
 
-/// What became of the frames. Each frame is counted in exactly one of `segments`, `unknown_link_type`, `not_ip`,
-/// `fragments`, `not_tcp` and `malformed`; the rest says what was odd about them.
+/// One UDP datagram out of any encapsulation.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Its frame.
+    pub at: At,
+    /// Its VLAN tags.
+    pub vlan: VlanTags,
+    /// Who sent it.
+    pub source: Endpoint,
+    /// Who is to get it.
+    pub destination: Endpoint,
+    /// The payload as far as it was captured.
+    pub payload: &'a [u8],
+    /// Payload bytes that the snap length cut off after `payload`.
+    pub cut: u32,
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoded<'a> {
+    /// A TCP segment.
+    Segment(Segment<'a>),
+    /// A UDP datagram.
+    Datagram(Datagram<'a>),
+}
+
+/// What carries the bytes of RPC peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// Its number in an IP header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => IpNumber::TCP.0,
+            Self::Udp => IpNumber::UDP.0,
+        }
+    }
+}
+
+/// What became of the frames. Each frame is counted in exactly one of `segments`, `datagrams`, `unknown_link_type`,
+/// `not_ip`, `fragments`, `not_tcp_or_udp` and `malformed`; the rest says what was odd about them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecodeCounters {
     /// Frames pushed.
@@ -61,14 +110,16 @@ pub struct DecodeCounters {
     pub bytes: u64,
     /// TCP segments handed on.
     pub segments: u64,
+    /// UDP datagrams handed on.
+    pub datagrams: u64,
     /// Frames of a link type that is not read here.
     pub unknown_link_type: u64,
     /// Frames that carry something else than IP: ARP, LLDP, spanning tree.
     pub not_ip: u64,
     /// IP fragments, first ones included.
     pub fragments: u64,
-    /// IP packets that carry something else than TCP.
-    pub not_tcp: u64,
+    /// IP packets that carry neither TCP nor UDP.
+    pub not_tcp_or_udp: u64,
     /// Frames whose headers contradict themselves or end before they are complete.
     pub malformed: u64,
     /// Packets whose IP length is zero (segmentation offload) or less than the header: the captured length was taken.
@@ -77,36 +128,42 @@ pub struct DecodeCounters {
     pub bad_ipv4_checksum: u64,
     /// TCP segments with a wrong checksum, among those captured whole.
     pub bad_tcp_checksum: u64,
+    /// UDP datagrams with a wrong checksum, among those captured whole. None at all is right over IPv4.
+    pub bad_udp_checksum: u64,
     /// IP packets that are longer than what was captured of them.
     pub cut_by_snap_length: u64,
 }
 
-/// Takes the frames of any link apart, down to TCP.
+/// Takes the frames of any link apart, down to TCP and UDP.
 #[derive(Debug, Default)]
 pub struct Decoder {
     counters: DecodeCounters,
 }
 
-/// Why a frame gave no segment.
+/// Why a frame gave nothing.
 #[derive(Clone, Copy, Debug)]
 enum Unread {
     LinkType,
     NotIp,
     Fragment,
-    NotTcp,
+    NotTcpOrUdp,
     Malformed,
 }
 
 impl Decoder {
-    /// The TCP segment in a frame. `None` when there is none or it cannot be read: the counters say which.
+    /// The TCP segment or UDP datagram in a frame. `None` when there is none or it cannot be read: the counters say
+    /// which.
     #[inline]
-    pub fn push<'a>(&mut self, frame: &Frame<'a>) -> Option<Segment<'a>> {
+    pub fn push<'a>(&mut self, frame: &Frame<'a>) -> Option<Decoded<'a>> {
         self.counters.frames += 1;
         self.counters.bytes += frame.bytes.len() as u64;
-        let unread = match self.segment(frame) {
-            Ok(segment) => {
-                self.counters.segments += 1;
-                return Some(segment);
+        let unread = match self.decode(frame) {
+            Ok(decoded) => {
+                match decoded {
+                    Decoded::Segment(_) => self.counters.segments += 1,
+                    Decoded::Datagram(_) => self.counters.datagrams += 1,
+                }
+                return Some(decoded);
             }
             Err(unread) => unread,
         };
@@ -114,7 +171,7 @@ impl Decoder {
             Unread::LinkType => &mut self.counters.unknown_link_type,
             Unread::NotIp => &mut self.counters.not_ip,
             Unread::Fragment => &mut self.counters.fragments,
-            Unread::NotTcp => &mut self.counters.not_tcp,
+            Unread::NotTcpOrUdp => &mut self.counters.not_tcp_or_udp,
             Unread::Malformed => &mut self.counters.malformed,
         };
         *counter += 1;
@@ -127,16 +184,24 @@ impl Decoder {
     }
 
     #[inline]
-    fn segment<'a>(&mut self, frame: &Frame<'a>) -> Result<Segment<'a>, Unread> {
+    fn decode<'a>(&mut self, frame: &Frame<'a>) -> Result<Decoded<'a>, Unread> {
         let (vlan, bytes) = link(frame.link_type, frame.bytes)?;
         let missing = (frame.original_length as usize).saturating_sub(frame.bytes.len());
         let packet = self.packet(bytes, missing)?;
+        match packet.transport {
+            Transport::Tcp => self.segment(frame.at, vlan, &packet).map(Decoded::Segment),
+            Transport::Udp => self.datagram(frame.at, vlan, &packet).map(Decoded::Datagram),
+        }
+    }
+
+    #[inline]
+    fn segment<'a>(&mut self, at: At, vlan: VlanTags, packet: &Packet<'a>) -> Result<Segment<'a>, Unread> {
         let tcp = TcpSlice::from_slice(packet.payload).map_err(|_| Unread::Malformed)?;
-        if packet.cut == 0 && !packet.tcp_checksum_is_right() {
+        if packet.cut == 0 && !packet.checksum_is_right(packet.payload) {
             self.counters.bad_tcp_checksum += 1;
         }
         Ok(Segment {
-            at: frame.at,
+            at,
             vlan,
             source: Endpoint {
                 address: packet.source,
@@ -153,6 +218,41 @@ impl Decoder {
             rst: tcp.rst(),
             payload: tcp.payload(),
             cut: u32::try_from(packet.cut).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// RFC 768 Format: ports, length, checksum.
+    #[inline]
+    fn datagram<'a>(&mut self, at: At, vlan: VlanTags, packet: &Packet<'a>) -> Result<Datagram<'a>, Unread> {
+        let (header, rest) = packet.payload.split_first_chunk::<8>().ok_or(Unread::Malformed)?;
+        let [source, destination, length, checksum] =
+            [0, 2, 4, 6].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
+        let captured = packet.payload.len();
+        // Offload leaves no length: then it is what the packet holds.
+        let length = match usize::from(length) {
+            0 => captured + packet.cut,
+            length => length,
+        };
+        if length < header.len() || length > captured + packet.cut {
+            return Err(Unread::Malformed);
+        }
+        let unchecked = checksum == 0 && packet.source.is_ipv4();
+        if length <= captured && !unchecked && !packet.checksum_is_right(&packet.payload[..length]) {
+            self.counters.bad_udp_checksum += 1;
+        }
+        Ok(Datagram {
+            at,
+            vlan,
+            source: Endpoint {
+                address: packet.source,
+                port: source,
+            },
+            destination: Endpoint {
+                address: packet.destination,
+                port: destination,
+            },
+            payload: &rest[..rest.len().min(length - header.len())],
+            cut: u32::try_from(length.saturating_sub(captured)).unwrap_or(u32::MAX),
         })
     }
 
@@ -203,41 +303,45 @@ impl Decoder {
         if stopped.is_some() {
             return Err(Unread::Malformed);
         }
-        // Tunnels (IP in IP, GRE, VXLAN) are to be unwrapped here, before anything else than TCP is let go.
-        if payload.ip_number != IpNumber::TCP {
-            return Err(Unread::NotTcp);
-        }
+        // Tunnels (IP in IP, GRE, VXLAN) are to be unwrapped here, before anything else is let go.
+        let transport = match payload.ip_number {
+            IpNumber::TCP => Transport::Tcp,
+            IpNumber::UDP => Transport::Udp,
+            _ => return Err(Unread::NotTcpOrUdp),
+        };
         Ok(Packet {
             source,
             destination,
+            transport,
             payload: payload.payload,
             cut,
         })
     }
 }
 
-/// The TCP part of an IP packet.
+/// The TCP or UDP part of an IP packet.
 struct Packet<'a> {
     source: IpAddr,
     destination: IpAddr,
+    transport: Transport,
     payload: &'a [u8],
     /// How much of the payload was not captured.
     cut: usize,
 }
 
 impl Packet<'_> {
-    /// RFC 9293 3.1 Header Format: the sum over a pseudo header and the segment.
+    /// RFC 9293 3.1 Header Format, RFC 768 Fields: the sum over a pseudo header and the segment or datagram.
     #[inline]
-    fn tcp_checksum_is_right(&self) -> bool {
+    fn checksum_is_right(&self, whole: &[u8]) -> bool {
         let addresses = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => sum(&source.octets()) + sum(&destination.octets()),
             (IpAddr::V6(source), IpAddr::V6(destination)) => sum(&source.octets()) + sum(&destination.octets()),
             _ => return true,
         };
         // The length is a 32-bit number in network order; its halves are summed like any other two bytes.
-        let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
-        let pseudo = addresses + sum(&length.to_be_bytes()) + sum(&[0, IpNumber::TCP.0]);
-        fold(pseudo + sum(self.payload)) == 0xffff
+        let length = u32::try_from(whole.len()).unwrap_or(u32::MAX);
+        let pseudo = addresses + sum(&length.to_be_bytes()) + sum(&[0, self.transport.number()]);
+        fold(pseudo + sum(whole)) == 0xffff
     }
 }
 
@@ -260,74 +364,6 @@ fn fold(mut sum: u64) -> u64 {
     sum
 }
 
-const ETHERNET: LinkType = LinkType(1);
-const NULL: LinkType = LinkType(0);
-const LOOP: LinkType = LinkType(108);
-const LINUX_SLL: LinkType = LinkType(113);
-const LINUX_SLL2: LinkType = LinkType(276);
-/// Raw IP has its official number, those that two BSDs wrote to files, and one for each version.
-const RAW_IP: [LinkType; 5] = [LinkType(101), LinkType(12), LinkType(14), LinkType(228), LinkType(229)];
-
-/// The address families of IPv4 and IPv6 on the systems that write NULL and LOOP.
-const ADDRESS_FAMILIES: [u32; 5] = [2, 10, 24, 28, 30];
-
-/// Takes the link-layer header off: the VLAN tags, and bytes that begin with an IP header.
-#[inline]
-fn link(link_type: LinkType, bytes: &[u8]) -> Result<(VlanTags, &[u8]), Unread> {
-    match link_type {
-        ETHERNET => ether_type(bytes, 12),
-        LINUX_SLL => ether_type(bytes, 14),
-        LINUX_SLL2 => {
-            // The protocol comes first here and the payload after twenty bytes.
-            let (header, payload) = bytes.split_at_checked(20).ok_or(Unread::Malformed)?;
-            tags([header[0], header[1]], payload)
-        }
-        NULL | LOOP => {
-            let (family, payload) = bytes.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
-            // LOOP is in network order, NULL in that of the machine that captured: both are tried for both.
-            let known = [u32::from_le_bytes(*family), u32::from_be_bytes(*family)];
-            if known.iter().any(|family| ADDRESS_FAMILIES.contains(family)) {
-                Ok((VlanTags::default(), payload))
-            } else {
-                Err(Unread::NotIp)
-            }
-        }
-        _ if RAW_IP.contains(&link_type) => Ok((VlanTags::default(), bytes)),
-        _ => Err(Unread::LinkType),
-    }
-}
-
-#[inline]
-fn ether_type(bytes: &[u8], at: usize) -> Result<(VlanTags, &[u8]), Unread> {
-    let (ether_type, payload) = bytes
-        .get(at..)
-        .and_then(<[u8]>::split_first_chunk)
-        .ok_or(Unread::Malformed)?;
-    tags(*ether_type, payload)
-}
-
-/// Goes over any number of tags; of more than two, the outer two are kept.
-#[inline]
-fn tags(mut ether_type: [u8; 2], mut payload: &[u8]) -> Result<(VlanTags, &[u8]), Unread> {
-    let mut vlan = VlanTags::default();
-    loop {
-        match u16::from_be_bytes(ether_type) {
-            0x0800 | 0x86dd => return Ok((vlan, payload)),
-            // 802.1Q, 802.1ad, and what switches used for the outer tag before that.
-            0x8100 | 0x88a8 | 0x9100 => {
-                let (tag, rest) = payload.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
-                if let Some(id) = vlan.ids.get_mut(usize::from(vlan.count)) {
-                    *id = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
-                    vlan.count += 1;
-                }
-                ether_type = [tag[2], tag[3]];
-                payload = rest;
-            }
-            _ => return Err(Unread::NotIp),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -336,6 +372,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::capture::LinkType;
     use crate::time::Timestamp;
 
     const PAYLOAD: &[u8] = b"odd payload";
@@ -388,10 +425,19 @@ mod tests {
     /// Payload and missing bytes of a frame's segment, and the counters after it.
     fn one(frame: &Frame<'_>) -> (Option<(Vec<u8>, u32)>, DecodeCounters) {
         let mut decoder = Decoder::default();
-        let segment = decoder
-            .push(frame)
-            .map(|segment| (segment.payload.to_vec(), segment.cut));
+        let segment = decoder.push(frame).map(|decoded| match decoded {
+            Decoded::Segment(segment) => (segment.payload.to_vec(), segment.cut),
+            Decoded::Datagram(datagram) => (datagram.payload.to_vec(), datagram.cut),
+        });
         (segment, *decoder.counters())
+    }
+
+    /// The frame's segment, which it must have.
+    fn segment<'a>(frame: &Frame<'a>) -> Segment<'a> {
+        match Decoder::default().push(frame) {
+            Some(Decoded::Segment(segment)) => segment,
+            other => panic!("no segment: {other:?}"),
+        }
     }
 
     /// The counters after a frame with a segment and nothing odd.
@@ -417,7 +463,7 @@ mod tests {
     #[test]
     fn every_field_of_a_segment_is_read() {
         let bytes = ethernet(0x0800, &ipv4());
-        let segment = Decoder::default().push(&frame(1, &bytes)).unwrap();
+        let segment = segment(&frame(1, &bytes));
         assert_eq!(
             segment.at,
             At {
@@ -449,7 +495,7 @@ mod tests {
     #[test]
     fn ipv6_addresses_are_read() {
         let bytes = ipv6();
-        let segment = Decoder::default().push(&frame(229, &bytes)).unwrap();
+        let segment = segment(&frame(229, &bytes));
         assert_eq!(
             segment.source,
             Endpoint {
@@ -469,10 +515,8 @@ mod tests {
     #[test]
     fn flags_stand_for_themselves() {
         let told = |bytes: &[u8]| {
-            let segment = Decoder::default()
-                .push(&frame(101, bytes))
-                .map(|s| (s.syn, s.fin, s.rst, s.acknowledgement));
-            segment.unwrap()
+            let s = segment(&frame(101, bytes));
+            (s.syn, s.fin, s.rst, s.acknowledgement)
         };
         let mut bytes = Vec::new();
         PacketBuilder::ipv4(CLIENT, SERVER, 64)
@@ -534,7 +578,7 @@ mod tests {
             ),
         ] {
             let bytes = ethernet(first, &[tags, ipv4()].concat());
-            let segment = Decoder::default().push(&frame(1, &bytes)).unwrap();
+            let segment = segment(&frame(1, &bytes));
             assert_eq!((segment.vlan, segment.payload), (VlanTags { ids, count }, PAYLOAD));
         }
     }
@@ -552,7 +596,7 @@ mod tests {
             .tcp_header(tcp())
             .write(&mut bytes, PAYLOAD)
             .unwrap();
-        let segment = Decoder::default().push(&frame(1, &bytes)).unwrap();
+        let segment = segment(&frame(1, &bytes));
         assert_eq!(
             (segment.vlan, segment.payload),
             (
@@ -674,14 +718,101 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_no_tcp_is_counted_by_its_reason() {
-        let mut udp = Vec::new();
+    fn udp(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
         PacketBuilder::ipv4(CLIENT, SERVER, 64)
-            .udp(1, 2)
-            .write(&mut udp, PAYLOAD)
+            .udp(49_152, 135)
+            .write(&mut bytes, payload)
             .unwrap();
-        assert_eq!(one(&frame(101, &udp)).1.not_tcp, 1);
+        bytes
+    }
+
+    /// The counters after a frame with a datagram and nothing odd.
+    fn ordinary_datagram(frame: &Frame<'_>) -> DecodeCounters {
+        DecodeCounters {
+            segments: 0,
+            datagrams: 1,
+            ..ordinary(frame)
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_datagram_is_read() {
+        let bytes = ethernet(0x0800, &udp(PAYLOAD));
+        let Some(Decoded::Datagram(datagram)) = Decoder::default().push(&frame(1, &bytes)) else {
+            panic!("no datagram");
+        };
+        let ends = [(CLIENT, 49_152), (SERVER, 135)].map(|(address, port)| Endpoint {
+            address: address.into(),
+            port,
+        });
+        assert_eq!([datagram.source, datagram.destination], ends);
+        assert_eq!((datagram.payload, datagram.cut, datagram.at.frame), (PAYLOAD, 0, 9));
+        assert_eq!(Transport::Udp.number(), 17);
+    }
+
+    #[test]
+    fn a_datagram_ends_where_its_length_says() {
+        // Behind it stands what Ethernet or somebody else filled up with.
+        let mut bytes = udp(PAYLOAD);
+        bytes.extend(b"filler");
+        let total = u16::try_from(bytes.len()).unwrap();
+        bytes[2..4].copy_from_slice(&total.to_be_bytes());
+        let (told, counters) = one(&frame(101, &bytes));
+        assert_eq!((told, counters.bad_udp_checksum), (Some((PAYLOAD.to_vec(), 0)), 0));
+        // Longer than its packet, or shorter than its own header.
+        for length in [200, 7_u16] {
+            bytes[24..26].copy_from_slice(&length.to_be_bytes());
+            assert_eq!(
+                (one(&frame(101, &bytes)).0, one(&frame(101, &bytes)).1.malformed),
+                (None, 1)
+            );
+        }
+        let short = udp(PAYLOAD);
+        assert_eq!(one(&frame(101, &short[..27])).1.malformed, 1);
+    }
+
+    #[test]
+    fn a_datagram_cut_short_says_by_how_much() {
+        let whole = udp(PAYLOAD);
+        let mut frame = frame(101, &whole[..whole.len() - 4]);
+        frame.original_length += 4;
+        let expected = DecodeCounters {
+            cut_by_snap_length: 1,
+            ..ordinary_datagram(&frame)
+        };
+        assert_eq!(
+            one(&frame),
+            (Some((PAYLOAD[..PAYLOAD.len() - 4].to_vec(), 4)), expected)
+        );
+    }
+
+    #[test]
+    fn a_wrong_udp_checksum_is_counted_and_none_is_right_over_ipv4_alone() {
+        let mut bytes = udp(PAYLOAD);
+        bytes[26] ^= 0x55;
+        assert_eq!(one(&frame(101, &bytes)).1.bad_udp_checksum, 1);
+        bytes[26..28].fill(0);
+        let without = frame(101, &bytes);
+        assert_eq!(one(&without).1, ordinary_datagram(&without));
+        let mut six = Vec::new();
+        PacketBuilder::ipv6([3; 16], [4; 16], 1)
+            .udp(1, 2)
+            .write(&mut six, PAYLOAD)
+            .unwrap();
+        assert_eq!(one(&frame(101, &six)).1, ordinary_datagram(&frame(101, &six)));
+        six[46..48].fill(0);
+        assert_eq!(one(&frame(101, &six)).1.bad_udp_checksum, 1);
+    }
+
+    #[test]
+    fn what_is_neither_tcp_nor_udp_is_counted_by_its_reason() {
+        let mut icmp = Vec::new();
+        PacketBuilder::ipv4(CLIENT, SERVER, 64)
+            .icmpv4_echo_request(1, 2)
+            .write(&mut icmp, PAYLOAD)
+            .unwrap();
+        assert_eq!(one(&frame(101, &icmp)).1.not_tcp_or_udp, 1);
         assert_eq!(one(&frame(1, &ethernet(0x0806, &[0; 28]))).1.not_ip, 1);
         assert_eq!(one(&frame(0, &[7, 0, 0, 0, 1, 2, 3, 4])).1.not_ip, 1);
         assert_eq!(one(&frame(147, &ipv4())).1.unknown_link_type, 1);
@@ -695,7 +826,7 @@ mod tests {
         fn each_frame_is_counted_once_whatever_it_is(
             link_type in prop::sample::select(vec![0_u16, 1, 12, 101, 108, 113, 147, 228, 276]),
             start in prop::sample::select(vec![
-                vec![], ethernet(0x0800, &ipv4()), ethernet(0x86dd, &ipv6()), ipv4(), ipv6(),
+                vec![], ethernet(0x0800, &ipv4()), ethernet(0x86dd, &ipv6()), ipv4(), ipv6(), udp(PAYLOAD),
             ]),
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
             end in prop::collection::vec(any::<u8>(), 0..80),
@@ -711,9 +842,12 @@ mod tests {
             let mut frame = frame(link_type, &bytes);
             frame.original_length += longer;
             let (segment, told) = one(&frame);
-            let dropped = [told.unknown_link_type, told.not_ip, told.fragments, told.not_tcp, told.malformed];
-            prop_assert_eq!(told.segments + dropped.iter().sum::<u64>(), 1);
-            prop_assert_eq!(segment.is_some(), told.segments == 1);
+            let dropped = [
+                told.unknown_link_type, told.not_ip, told.fragments, told.not_tcp_or_udp, told.malformed,
+            ];
+            let handed_on = told.segments + told.datagrams;
+            prop_assert_eq!(handed_on + dropped.iter().sum::<u64>(), 1);
+            prop_assert_eq!(segment.is_some(), handed_on == 1);
         }
 
         #[test]
@@ -725,6 +859,9 @@ mod tests {
                 let frame = frame(101, &bytes);
                 prop_assert_eq!(one(&frame).1, ordinary(&frame));
             }
+            let bytes = udp(&payload);
+            let frame = frame(101, &bytes);
+            prop_assert_eq!(one(&frame).1, ordinary_datagram(&frame));
         }
     }
 }

@@ -3,9 +3,9 @@
 //! ```text
 //!  capture   Frame        bytes with a time                                     I/O
 //!    │ decode
-//!  Segment                one TCP segment out of any encapsulation
+//!  Segment, Datagram      one TCP segment or UDP datagram out of any encapsulation
 //!    │ flow
-//!  StreamEvent            in-order bytes, gaps, the end; per side
+//!  StreamEvent            in-order bytes, gaps, the end; per side (TCP; datagrams go straight on)
 //!    │ rpc
 //!  RpcEvent               binds, calls with their answers; contexts resolved, fragments joined
 //!    │ dcom
@@ -39,17 +39,18 @@ use std::sync::Arc;
 use capture::{At, Frame};
 use catalog::Catalog;
 use dcom::{Analyst, Calls, Record, Told};
-use decode::Decoder;
+use decode::{Decoded, Decoder};
 use event::{Body, Event};
 use flow::{Flows, Output};
 use limits::Limits;
-use rpc::{Association, RpcBounds, RpcEvent};
+use rpc::{Association, Datagrams, RpcBounds, RpcEvent};
 
 /// The whole pipeline: frames in, events out.
 pub struct Sensor {
     limits: Limits,
     decoder: Decoder,
     flows: Flows<Association>,
+    datagrams: Datagrams,
     rpc: RpcBounds,
     analyst: Analyst,
     catalog: Arc<Catalog>,
@@ -75,6 +76,7 @@ impl Sensor {
             limits,
             decoder: Decoder::default(),
             flows: Flows::new(limits),
+            datagrams: Datagrams::default(),
             rpc: RpcBounds::new(limits, dcom::is_read),
             analyst: Analyst::new(Arc::clone(&catalog), &limits, calls),
             catalog,
@@ -100,11 +102,24 @@ impl Sensor {
         }
         self.first.get_or_insert(at);
         self.last = at;
-        let Some(segment) = self.decoder.push(frame) else {
-            return;
-        };
-        let Self { flows, rpc, said, .. } = self;
-        flows.push(&segment, &mut |output| hear(output, rpc, said));
+        let Self {
+            flows,
+            datagrams,
+            rpc,
+            said,
+            ..
+        } = self;
+        match self.decoder.push(frame) {
+            None => return,
+            Some(Decoded::Segment(segment)) => flows.push(&segment, &mut |output| hear(output, rpc, said)),
+            Some(Decoded::Datagram(datagram)) => {
+                let Some(header) = rpc::recognise(&datagram) else {
+                    return;
+                };
+                datagrams.push(&datagram, header, rpc, &mut |event| said.push(Said::Rpc(event)));
+            }
+        }
+        datagrams.advance(at.time, rpc, &mut |event| said.push(Said::Rpc(event)));
         self.analyst.advance(at.time, &mut self.told);
         self.think(out);
     }
@@ -121,8 +136,15 @@ impl Sensor {
     }
 
     fn settle(&mut self, out: &mut Vec<Event>) {
-        let Self { flows, rpc, said, .. } = self;
+        let Self {
+            flows,
+            datagrams,
+            rpc,
+            said,
+            ..
+        } = self;
         flows.finish(&mut |output| hear(output, rpc, said));
+        datagrams.finish(rpc, &mut |event| said.push(Said::Rpc(event)));
         self.think(out);
         self.analyst.finish(&mut self.told);
         self.think(out);

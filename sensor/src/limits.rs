@@ -19,6 +19,12 @@ pub struct Limits {
     pub linger: i64,
     /// DCE/RPC connections followed at a time. Beyond it a new one is taken for a foreign one.
     pub rpc_connections: usize,
+    /// Pairs of UDP ends followed that exchange DCE/RPC. Beyond it the longest idle is let go.
+    pub conversations: usize,
+    /// Calls on all of these that wait for their answer. Beyond it, too, the longest idle pair is let go.
+    pub conversation_calls: usize,
+    /// Fragments of one message that are held because earlier ones are missing, over UDP.
+    pub fragments: usize,
     /// Bytes of unfinished PDUs and of stubs waiting for their answer, on all connections together.
     pub rpc_total: usize,
     /// Calls without an answer on one connection.
@@ -29,7 +35,7 @@ pub struct Limits {
     pub stub: usize,
     /// Bytes of stubs on one connection that are kept for reading.
     pub stubs_per_connection: usize,
-    /// Nanoseconds after which a call without an answer is given up.
+    /// Nanoseconds after which a call without an answer is given up, and a pair of UDP ends that is silent.
     pub answer: i64,
     /// Records that wait for a connection to the port they name.
     pub pending: usize,
@@ -58,6 +64,9 @@ impl Default for Limits {
             doubted: 64 << 10,
             linger: 5 * SECOND,
             rpc_connections: 131_072,
+            conversations: 16_384,
+            conversation_calls: 65_536,
+            fragments: 256,
             rpc_total: 256 * MIB,
             calls: 256,
             contexts: 1024,

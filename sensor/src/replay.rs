@@ -212,6 +212,7 @@ fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: I
         elapsed: started.elapsed(),
         connections: flow.connections,
         rpc_connections: flow.rpc,
+        conversations: sensor.datagrams.counters().conversations,
         activations: sensor.analyst.counters().activations,
         bytes_missing: sensor.flows.assembler_counters().missing,
         endpoints_expected: endpoints.expected,

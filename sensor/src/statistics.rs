@@ -24,6 +24,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let flow = sensor.flows.counters();
     let assembler = sensor.flows.assembler_counters();
     let rpc = &sensor.rpc.counters;
+    let datagrams = sensor.datagrams.counters();
     let dcom = sensor.analyst.counters();
     let endpoints = sensor.analyst.endpoint_counters();
     let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
@@ -33,6 +34,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("decoder.bytes", decode.bytes),
         ("decoder.invalid", decode.malformed),
         ("decoder.tcp", decode.segments),
+        ("decoder.udp", decode.datagrams),
         ("flow.tcp", flow.connections),
         ("tcp.sessions", flow.connections),
         ("tcp.midstream_pickups", flow.midstream),
@@ -41,12 +43,13 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("tcp.overlap_diff_data", assembler.conflicting),
         ("tcp.reassembly_gap", assembler.gaps),
         ("dcom.decode.not_ip", decode.not_ip),
-        ("dcom.decode.not_tcp", decode.not_tcp),
+        ("dcom.decode.not_tcp_or_udp", decode.not_tcp_or_udp),
         ("dcom.decode.fragments", decode.fragments),
         ("dcom.decode.unknown_link_type", decode.unknown_link_type),
         ("dcom.decode.zero_total_length", decode.zero_total_length),
         ("dcom.decode.bad_ipv4_checksum", decode.bad_ipv4_checksum),
         ("dcom.decode.bad_tcp_checksum", decode.bad_tcp_checksum),
+        ("dcom.decode.bad_udp_checksum", decode.bad_udp_checksum),
         ("dcom.decode.cut_by_snap_length", decode.cut_by_snap_length),
         ("dcom.flow.rpc_connections", flow.rpc),
         ("dcom.flow.evicted", flow.evicted),
@@ -65,6 +68,10 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.rpc.unasked", rpc.unasked),
         ("dcom.rpc.sealed", rpc.sealed),
         ("dcom.rpc.over_limit", rpc.over_limit),
+        ("dcom.udp.conversations", datagrams.conversations),
+        ("dcom.udp.repeated", datagrams.repeated),
+        ("dcom.udp.out_of_order", datagrams.out_of_order),
+        ("dcom.udp.evicted", datagrams.evicted),
         ("dcom.activations", dcom.activations),
         ("dcom.sealed_activations", dcom.sealed_activations),
         ("dcom.oxid_resolutions", dcom.oxid_resolutions),

@@ -181,3 +181,50 @@ fn an_ept_map_that_found_nothing_has_failed() {
     assert_eq!(dcom["outcome"], "failed");
     assert_eq!(dcom.get("towers"), None);
 }
+
+#[test]
+fn over_udp_the_same_is_read_as_over_tcp() {
+    for (base, derived, kind, of_login) in [
+        ("mmc20-connect.pcap", "mmc20-datagrams.pcap", "activation", true),
+        (
+            "oxid-resolve-ping.pcap",
+            "oxid-resolve-datagrams.pcap",
+            "oxid_resolution",
+            true,
+        ),
+        ("ept-map.pcap", "ept-map-datagrams.pcap", "endpoint_mapping", false),
+    ] {
+        let read = |name: &str| {
+            let records = Records::of(&program::pcap(name));
+            let mut read: Vec<Value> = records.dcom(kind).into_iter().cloned().collect();
+            for record in &mut read {
+                let protocol = if name == base { "TCP" } else { "UDP" };
+                assert_eq!(record["proto"], protocol, "{name}");
+                let dcom = record["dcom"].as_object_mut().expect("an object");
+                if of_login {
+                    // Over UDP nobody logs in there.
+                    for key in ["auth", "client", "server"] {
+                        dcom.remove(key);
+                    }
+                }
+            }
+            read.into_iter()
+                .map(|mut record| record["dcom"].take())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read(derived), read(base), "{derived}");
+        assert!(!read(base).is_empty());
+    }
+}
+
+#[test]
+fn a_call_over_udp_is_told_in_suricatas_and_zeeks_words() {
+    let records = Records::of(&program::pcap("mmc20-datagrams.pcap"));
+    let requests = records.requests();
+    let dcerpc = &requests[0]["dcerpc"];
+    assert_eq!(dcerpc["rpc_version"], "4.0");
+    assert_eq!((&dcerpc["seqnum"], &dcerpc["call_id"]), (&2.into(), &2.into()));
+    assert_eq!(dcerpc["activityuuid"], "0000d9d6-0001-0004-6163-746976697479");
+    assert_eq!(dcerpc["req"]["frag_cnt"], 3);
+    assert_eq!(requests[0]["community_id"], "1:RJQNGVGPBA885b9SOPagFvuYjkY=");
+}

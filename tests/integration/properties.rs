@@ -182,6 +182,9 @@ proptest! {
 /// The default, or so little of everything that each cap bites.
 fn limits() -> impl Strategy<Value = Limits> {
     let least = Limits {
+        conversations: 1,
+        conversation_calls: 1,
+        fragments: 1,
         flows: 1,
         interfaces: 2,
         doubt: 1,
@@ -228,6 +231,8 @@ fn random_frame() -> impl Strategy<Value = (u16, Vec<u8>, i64, u32)> {
         b"\x45\x00",
         b"\x45\x00\x00\x00\x00\x00\x00\x00\x40\x06",
         b"\x60\x00\x00\x00\x00\x20\x06\x40",
+        b"\x45\x00\x00\x00\x00\x00\x00\x00\x40\x11",
+        b"\x60\x00\x00\x00\x00\x20\x11\x40",
         b"\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x08\x00\x45\x00\x00\x00\x00\x00\x00\x00\x40\x06",
         b"\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x81\x00\x00\x01\x88\xa8\x00\x02\x86\xdd\x60",
     ];

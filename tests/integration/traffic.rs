@@ -4,7 +4,7 @@ use std::iter;
 use std::net::IpAddr;
 
 use dcom_sensor::capture::{At, CaptureFile, Frame, Input, LinkType};
-use dcom_sensor::decode::{Decoder, Endpoint};
+use dcom_sensor::decode::{Decoded, Decoder, Endpoint};
 use dcom_sensor::flow::Side;
 use dcom_sensor::time::Timestamp;
 use etherparse::PacketBuilder;
@@ -49,7 +49,9 @@ impl Conversation {
         let mut decoder = Decoder::default();
         for (number, (link_type, bytes, time)) in (1..).zip(frames(name)) {
             let frame = frame(link_type, &bytes, number, time);
-            let Some(segment) = decoder.push(&frame) else { continue };
+            let Some(Decoded::Segment(segment)) = decoder.push(&frame) else {
+                continue;
+            };
             let ends = [segment.source, segment.destination];
             let known = conversation
                 .connections

@@ -369,6 +369,11 @@ fn fack(body: &mut Input<'_>) -> Result<Option<DgFack>> {
 /// representation that exists, an activity, and a body that ends where the datagram does. One random datagram in about
 /// 2^50 passes.
 pub fn recognise_datagram(datagram: &[u8]) -> Option<DgHeader> {
+    recognise_cut_datagram(datagram, 0)
+}
+
+/// The same for a datagram whose last `cut` bytes are not at hand.
+pub fn recognise_cut_datagram(datagram: &[u8], cut: usize) -> Option<DgHeader> {
     let [4, ptype, flags, flags2, integers, floats, 0, ..] = datagram else {
         return None;
     };
@@ -382,7 +387,7 @@ pub fn recognise_datagram(datagram: &[u8]) -> Option<DgHeader> {
     }
     DgHeader::parse(datagram)
         .ok()
-        .filter(|header| header.fits(datagram.len()))
+        .filter(|header| header.fits(datagram.len().saturating_add(cut)))
 }
 
 #[cfg(test)]
@@ -499,7 +504,11 @@ mod tests {
             assert_eq!(recognise_datagram(&whole[..length]), None, "{length} bytes");
             assert!(DgPdu::parse(&whole[..length]).is_err(), "{length} bytes");
         }
-        assert_eq!(recognise_datagram(&[whole, vec![0]].concat()), None);
+        assert_eq!(recognise_datagram(&[whole.clone(), vec![0]].concat()), None);
+        let header = recognise_datagram(&whole);
+        assert_eq!(recognise_cut_datagram(&whole[..DgHeader::LENGTH], 4), header);
+        assert_eq!(recognise_cut_datagram(&whole[..DgHeader::LENGTH], 3), None);
+        assert_eq!(recognise_cut_datagram(&whole[..DgHeader::LENGTH - 1], 5), None);
         assert_eq!(recognise_datagram(&[4; 200]), None);
         assert_eq!(recognise_datagram(&[5, 0, 11, 3, 0x10, 0, 0, 0]), None);
     }

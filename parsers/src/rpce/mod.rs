@@ -17,7 +17,9 @@ pub use bind::{
 pub use call::{Fault, FaultFlags, Request, Response};
 pub use character_set::CharacterSet;
 pub use common_header::{CommonHeader, PfcFlags, Prefix, Ptype, recognise};
-pub use connectionless::{DgBody, DgFack, DgFlags, DgFlags2, DgHeader, DgPdu, DgPtype, recognise_datagram};
+pub use connectionless::{
+    DgBody, DgFack, DgFlags, DgFlags2, DgHeader, DgPdu, DgPtype, recognise_cut_datagram, recognise_datagram,
+};
 pub use pdu::{Body, Pdu};
 pub use rts::{Rts, RtsCommand, RtsCommandType, RtsFlags, RtsValue};
 pub use verification::{VerificationBits, VerificationContext, VerificationHeader, VerificationTrailer};

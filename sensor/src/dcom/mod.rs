@@ -21,7 +21,7 @@ pub(crate) use interest::is_read;
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::catalog::Catalog;
-use crate::decode::Endpoint;
+use crate::decode::{Endpoint, Transport};
 use crate::event::anomaly::AnomalyKind;
 use crate::event::dcom::Kind;
 use crate::event::meta::Protocol;
@@ -129,6 +129,8 @@ impl Analyst {
     pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Told>) {
         let RpcEvent { connection, body } = event;
         match body {
+            // The dynamic ports that are waited for are TCP's.
+            RpcBody::Opened | RpcBody::Closed if connection.protocol == Transport::Udp => {}
             RpcBody::Opened => {
                 self.endpoints.opened(connection.client.address, connection.server);
                 self.follow(connection.client, connection.server, out);
@@ -275,7 +277,10 @@ impl Analyst {
             vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
             client: Some(connection.client),
             server: Some(connection.server),
-            proto: Some(Protocol::Tcp),
+            proto: Some(match connection.protocol {
+                Transport::Tcp => Protocol::Tcp,
+                Transport::Udp => Protocol::Udp,
+            }),
             community_id: Some(Arc::clone(&connection.community_id)),
             reply_frame: reply.map(|reply| reply.frame),
             rtt: reply.map(|reply| Interval(reply.time.since(at.time))),

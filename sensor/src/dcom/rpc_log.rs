@@ -12,6 +12,7 @@ use crate::event::{Dcerpc, Dcom};
 use crate::rpc::{BindKind, Bound, Exchange, Named, Refusal, Reply};
 
 const VERSION: Cow<'static, str> = Cow::Borrowed("5.0");
+const CONNECTIONLESS: Cow<'static, str> = Cow::Borrowed("4.0");
 
 /// A bind or `alter_context` and its answer.
 pub(super) fn bound(bound: &Bound) -> Dcerpc {
@@ -79,7 +80,8 @@ pub(super) fn exchange(exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
         .zip(exchange.opnum)
         .and_then(|((uuid, _), opnum)| names::operation(uuid, opnum));
     let interfaces = named.into_iter().map(|(uuid, version)| DcerpcInterface {
-        ack_result: matches!(exchange.interface, Named::Interface(_)).then_some(0),
+        // Without a connection nothing is offered, and nothing accepted.
+        ack_result: (matches!(exchange.interface, Named::Interface(_)) && exchange.activity.is_none()).then_some(0),
         procedure: procedure.map(Cow::Borrowed),
         ..interface(uuid, version)
     });
@@ -116,7 +118,9 @@ pub(super) fn exchange(exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
             _ => None,
         },
         call_id: exchange.call_id,
-        rpc_version: VERSION,
+        activityuuid: exchange.activity,
+        seqnum: exchange.activity.map(|_| exchange.call_id),
+        rpc_version: exchange.activity.map_or(VERSION, |_| CONNECTIONLESS),
         zeek_row: zeek_row(exchange, named.map(|(uuid, _)| uuid), procedure),
     }
 }

@@ -21,6 +21,8 @@ pub struct Summary {
     pub connections: u64,
     /// Those that spoke DCE/RPC.
     pub rpc_connections: u64,
+    /// Pairs of UDP ends that spoke DCE/RPC.
+    pub conversations: u64,
     /// Remote activations.
     pub activations: u64,
     /// Alerts by severity, in the order of [`Severity::ALL`].
@@ -78,6 +80,10 @@ impl fmt::Display for Summary {
         if self.endpoints_expected > 0 {
             let expected = counted(self.endpoints_expected, "dynamic port", "dynamic ports");
             write!(f, ", {} of {expected} followed", self.endpoints_realized)?;
+        }
+        if self.conversations > 0 {
+            let pairs = counted(self.conversations, "RPC conversation", "RPC conversations");
+            write!(f, ", {pairs} over UDP")?;
         }
         match self.bytes_missing {
             0 => write!(f, ", no bytes missing")?,

@@ -45,9 +45,13 @@ record! {
         response: Option<Cow<'static, str>> => eve;
         /// The response's size.
         res: Option<ResponseSize> => group;
-        /// Ties request and response together.
+        /// Ties request and response together; over UDP the same as `seqnum`.
         call_id: u32 => eve;
-        /// The protocol's version, `5.0`.
+        /// Over UDP: the client's thread of calls.
+        activityuuid: Option<Guid> => eve;
+        /// Over UDP: which call of the activity.
+        seqnum: Option<u32> => eve;
+        /// The protocol's version: `5.0`, over UDP `4.0`.
         rpc_version: Cow<'static, str> => eve;
         /// The row of `dce_rpc.log`: there for a reply to a request, as in Zeek.
         zeek_row: Option<ZeekRow> => group;

@@ -150,6 +150,8 @@ pub(crate) fn dcerpc() -> Dcerpc {
             stub_data_size: 848,
         }),
         call_id: 3,
+        activityuuid: None,
+        seqnum: None,
         rpc_version: "5.0".into(),
         zeek_row: Some(ZeekRow {
             named_pipe: Some("135".into()),

@@ -1,4 +1,4 @@
-//! A connection that carries DCE/RPC, and the names that logs know it by.
+//! A connection, or a pair of UDP ends, that carries DCE/RPC, and the names that logs know it by.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use sha1::{Digest, Sha1};
 
 use super::Sides;
 use crate::capture::At;
-use crate::decode::{Endpoint, VlanTags};
+use crate::decode::{Endpoint, Transport, VlanTags};
 
-/// A connection that carries DCE/RPC.
+/// A connection that carries DCE/RPC; over UDP, two ends between which calls go one way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
+    /// What it runs on.
+    pub protocol: Transport,
     /// Who opened it.
     pub client: Endpoint,
     /// Who answered.
@@ -33,15 +35,24 @@ pub struct Connection {
 }
 
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const TCP: u8 = 6;
 
 impl Connection {
     pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
+        Self::over(Transport::Tcp, ends, vlan, opened, syn_seen)
+    }
+
+    /// Over UDP, which has no beginning of its own: it begins with the first datagram seen.
+    pub(crate) fn datagrams(ends: Sides<Endpoint>, vlan: VlanTags, opened: At) -> Self {
+        Self::over(Transport::Udp, ends, vlan, opened, true)
+    }
+
+    fn over(protocol: Transport, ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool) -> Self {
         let Sides { client, server } = ends;
         let digest = digest(client, server, opened);
         let (uid, flow_id) = names(&digest);
-        let community_id = community_id(client, server);
+        let community_id = community_id(protocol, client, server);
         Self {
+            protocol,
             client,
             server,
             vlan,
@@ -85,7 +96,7 @@ fn names(digest: &[u8; 20]) -> (Arc<str>, u64) {
 }
 
 /// Community ID version 1: the lesser end first.
-fn community_id(client: Endpoint, server: Endpoint) -> Arc<str> {
+fn community_id(protocol: Transport, client: Endpoint, server: Endpoint) -> Arc<str> {
     let (low, high) = if client <= server {
         (client, server)
     } else {
@@ -95,7 +106,7 @@ fn community_id(client: Endpoint, server: Endpoint) -> Arc<str> {
     hash.update([0, 0]);
     write_address(&mut hash, low.address);
     write_address(&mut hash, high.address);
-    hash.update([TCP, 0]);
+    hash.update([protocol.number(), 0]);
     hash.update(low.port.to_be_bytes());
     hash.update(high.port.to_be_bytes());
     format!("1:{}", STANDARD.encode(hash.finalize())).into()
@@ -122,11 +133,20 @@ mod tests {
     #[test]
     fn community_id_is_what_others_compute() {
         // From the reference implementation's own baseline, and from Suricata on a capture of DCOM.
-        let reference = community_id(end("128.232.110.120", 34_855), end("66.35.250.204", 80));
+        let reference = community_id(Transport::Tcp, end("128.232.110.120", 34_855), end("66.35.250.204", 80));
         assert_eq!(&*reference, "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
-        let forth = community_id(end("172.16.66.1", 51_661), end("172.16.66.36", 135));
-        let back = community_id(end("172.16.66.36", 135), end("172.16.66.1", 51_661));
+        let forth = community_id(Transport::Tcp, end("172.16.66.1", 51_661), end("172.16.66.36", 135));
+        let back = community_id(Transport::Tcp, end("172.16.66.36", 135), end("172.16.66.1", 51_661));
         assert_eq!((&*forth, &*back), ("1:FHXPINmBEwkeI644WFsfnazS9B4=", &*forth));
+    }
+
+    #[test]
+    fn community_id_over_udp_is_what_others_compute() {
+        // From the baseline of the reference implementation for its UDP captures.
+        let reference = community_id(Transport::Udp, end("192.168.1.52", 54_585), end("8.8.8.8", 53));
+        assert_eq!(&*reference, "1:d/FP5EW3wiY1vCndhwleRRKHowQ=");
+        let over_tcp = community_id(Transport::Tcp, end("192.168.1.52", 54_585), end("8.8.8.8", 53));
+        assert_ne!(reference, over_tcp);
     }
 
     #[test]

@@ -427,6 +427,7 @@ impl Association {
         let (auth, claims) = self.logins.vouch(None, self.bind_seen);
         Exchange {
             call_id,
+            activity: None,
             opnum: None,
             context_id: 0,
             interface: Named::Unseen,

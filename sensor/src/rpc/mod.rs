@@ -1,7 +1,8 @@
-//! From streams to RPC: PDUs cut out, contexts resolved, fragments joined, answers matched to calls.
+//! From streams and datagrams to RPC: PDUs cut out, contexts resolved, fragments joined, answers matched to calls.
 
 mod association;
 mod contexts;
+mod datagram;
 mod fragments;
 mod framing;
 mod logins;
@@ -15,6 +16,8 @@ use dcom_parsers::rpce::{ContextElement, ContextResult, RejectReason, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 pub use association::Association;
+pub(crate) use datagram::recognise;
+pub use datagram::{DatagramCounters, Datagrams};
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -83,9 +86,11 @@ pub enum BindKind {
 /// A call and what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
-    /// Ties request and answer together.
+    /// Ties request and answer together; without a connection, the call's number in its activity.
     pub call_id: u32,
-    /// The request's operation; None when only the answer was seen.
+    /// The client's thread of calls, in the connectionless protocol, which alone has one.
+    pub activity: Option<Guid>,
+    /// The request's operation; None when only the answer was seen and does not say.
     pub opnum: Option<u16>,
     /// The presentation context.
     pub context_id: u16,

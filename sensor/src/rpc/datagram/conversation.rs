@@ -1,0 +1,361 @@
+//! The calls that one end makes to another.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
+use dcom_parsers::ndr::Encoding;
+use dcom_parsers::rpce::{DgBody, DgFlags, DgHeader, DgPdu, DgPtype, SyntaxId};
+use dcom_parsers::security::{AuthLevel, AuthService, Claims};
+
+use super::Handling;
+use super::joining::{Added, Fragment, Joining, Place, Room};
+use crate::capture::At;
+use crate::decode::Datagram;
+use crate::flow::{Connection, Side};
+use crate::rpc::fragments::Condition;
+use crate::rpc::{AuthState, Exchange, Named, Reply, RpcBody};
+use crate::time::Timestamp;
+
+/// Calls remembered after they were told, so that a PDU sent again is no new call.
+const MAX_TOLD: usize = 64;
+
+/// Activity and number in it.
+type CallKey = (Guid, u32);
+
+/// Two ends, of which one calls.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    connection: Arc<Connection>,
+    pub(super) last: Timestamp,
+    calls: BTreeMap<CallKey, Call>,
+    told: VecDeque<CallKey>,
+    /// Bytes of stubs in `calls`.
+    kept: usize,
+    bytes_missing: u64,
+    claims: Arc<Claims>,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+struct Call {
+    began: At,
+    opnum: u16,
+    interface: Named,
+    object: Option<Guid>,
+    flags: DgFlags,
+    request: Joining,
+    reply: Joining,
+    auth: Option<AuthState>,
+}
+
+impl Call {
+    /// As its first PDU tells, whichever that is: all of them name interface and operation.
+    fn new(at: At, pdu: &Pdu<'_>, handling: &Handling<'_>) -> Self {
+        let header = &pdu.header;
+        let interface = if header.interface.is_null() {
+            Named::Unseen
+        } else {
+            Named::Interface(SyntaxId {
+                uuid: header.interface,
+                version: header.interface_version,
+            })
+        };
+        let message = || {
+            if (handling.bounds.is_read)(interface, header.opnum, header.object) {
+                Joining::kept_for_reading()
+            } else {
+                Joining::default()
+            }
+        };
+        Self {
+            began: at,
+            opnum: header.opnum,
+            interface,
+            object: header.object,
+            flags: header.flags,
+            request: message(),
+            reply: message(),
+            auth: pdu.auth,
+        }
+    }
+
+    /// Bytes of stubs in it.
+    fn kept(&self) -> usize {
+        self.request.kept() + self.reply.kept()
+    }
+
+    fn wants_no_answer(&self) -> bool {
+        self.flags.intersects(DgFlags::MAYBE | DgFlags::BROADCAST)
+    }
+}
+
+/// What is made of a datagram before it is handled.
+struct Pdu<'a> {
+    header: DgHeader,
+    stub: &'a [u8],
+    status: Option<u32>,
+    condition: Condition,
+    auth: Option<AuthState>,
+}
+
+impl<'a> Pdu<'a> {
+    fn read(datagram: &Datagram<'a>, header: DgHeader) -> Self {
+        let damaged = Self {
+            header,
+            stub: &[],
+            status: None,
+            condition: Condition::Damaged,
+            auth: auth(&header, &[]),
+        };
+        let Ok(pdu) = DgPdu::parse(datagram.payload) else {
+            return damaged;
+        };
+        let auth = auth(&header, pdu.verifier);
+        let (stub, status) = match pdu.body {
+            DgBody::Request(stub) | DgBody::Response(stub) => (stub, None),
+            DgBody::Fault(status) | DgBody::Reject(status) => (&[][..], Some(status)),
+            _ => (&[][..], None),
+        };
+        let condition = match auth {
+            Some(auth) if auth.level == AuthLevel::PKT_PRIVACY => Condition::Sealed,
+            // Its verifier is what says whether it is sealed.
+            None => Condition::Damaged,
+            Some(_) => Condition::Clear,
+        };
+        Self {
+            header,
+            stub,
+            status,
+            condition,
+            auth,
+        }
+    }
+}
+
+/// [MS-RPCE] 2.2.3.4 `sec_trailer_cl` Structure: the level stands behind the stub, padded to eight bytes. None when that
+/// was cut off.
+fn auth(header: &DgHeader, verifier: &[u8]) -> Option<AuthState> {
+    if header.auth_service == 0 {
+        return Some(AuthState {
+            service: AuthService::NONE,
+            level: AuthLevel::NONE,
+        });
+    }
+    let padding = usize::from(header.length.wrapping_neg() % 8);
+    let level = verifier.get(padding)?;
+    Some(AuthState {
+        service: AuthService(header.auth_service),
+        level: AuthLevel(*level),
+    })
+}
+
+impl Conversation {
+    pub(super) fn new(connection: Arc<Connection>, last: Timestamp) -> Self {
+        Self {
+            connection,
+            last,
+            calls: BTreeMap::new(),
+            told: VecDeque::new(),
+            kept: 0,
+            bytes_missing: 0,
+            claims: Arc::default(),
+        }
+    }
+
+    /// Calls that wait for their answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Takes a PDU in.
+    pub(super) fn push(&mut self, datagram: &Datagram<'_>, header: DgHeader, handling: &mut Handling<'_>) {
+        let at = datagram.at;
+        self.bytes_missing += u64::from(datagram.cut);
+        self.give_up_old_calls(at, handling);
+        let key = (header.activity, header.sequence);
+        if header.ptype == DgPtype::ACK {
+            return self.acknowledged(key, handling);
+        }
+        // Of a refusal it cannot be told whether it is a second one: a refused call may be tried again.
+        let unasked_reject = header.ptype == DgPtype::REJECT && !self.calls.contains_key(&key);
+        if unasked_reject || self.told.contains(&key) {
+            handling.counters.repeated += 1;
+            return;
+        }
+        let pdu = Pdu::read(datagram, header);
+        handling.bounds.counters.damaged += u64::from(pdu.condition == Condition::Damaged);
+        handling.bounds.counters.sealed += u64::from(pdu.condition == Condition::Sealed);
+        let says_nothing = header.ptype == DgPtype::FAULT && pdu.status.is_none();
+        if !self.calls.contains_key(&key) && !says_nothing {
+            self.make_room(handling);
+            self.calls.insert(key, Call::new(at, &pdu, handling));
+        }
+        match header.ptype {
+            DgPtype::REQUEST => self.request(at, key, &pdu, handling),
+            DgPtype::RESPONSE => self.response(at, key, &pdu, handling),
+            _ => self.fault(at, key, &pdu, handling),
+        }
+    }
+
+    fn request(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
+        self.join(at, key, Side::Client, pdu, handling);
+        let over = |call: &Call| call.wants_no_answer() && call.request.has_ended();
+        if self.calls.get(&key).is_some_and(over)
+            && let Some(call) = self.take(key, handling)
+        {
+            self.tell(key, call, Reply::NotWanted, handling);
+        }
+    }
+
+    fn response(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
+        self.join(at, key, Side::Server, pdu, handling);
+        if self.calls.get(&key).is_some_and(|call| call.reply.has_ended()) {
+            self.give_up(key, handling);
+        }
+    }
+
+    /// The call failed, or was refused. Without its status, which a snap length may have cut off, it says nothing.
+    fn fault(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
+        let Some(status) = pdu.status else { return };
+        let Some(call) = self.take(key, handling) else { return };
+        if pdu.header.ptype == DgPtype::REJECT {
+            self.told.pop_back();
+        }
+        handling.bounds.counters.faults += 1;
+        self.tell(key, call, Reply::Fault { at, status }, handling);
+    }
+
+    /// The client has the answer: what was not seen of it will not come again.
+    fn acknowledged(&mut self, key: CallKey, handling: &mut Handling<'_>) {
+        if self.calls.get(&key).is_some_and(|call| !call.reply.is_empty()) {
+            self.give_up(key, handling);
+        }
+    }
+
+    fn join(&mut self, at: At, key: CallKey, side: Side, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
+        let limits = &handling.bounds.limits;
+        let bytes = limits
+            .stubs_per_connection
+            .saturating_sub(self.kept)
+            .min(limits.rpc_total.saturating_sub(handling.bounds.held));
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let before = call.kept();
+        let joining = match side {
+            Side::Client => &mut call.request,
+            Side::Server => &mut call.reply,
+        };
+        let (number, place) = Place::of(&pdu.header);
+        let fragment = Fragment {
+            at,
+            number,
+            place,
+            order: pdu.header.order,
+            stub: pdu.stub,
+            condition: pdu.condition,
+        };
+        let room = Room {
+            bytes: bytes.min(limits.stub.saturating_sub(joining.kept())),
+            fragments: limits.fragments,
+        };
+        match joining.add(&fragment, room, &mut handling.bounds.counters) {
+            Added::InTurn => {}
+            Added::Early => handling.counters.out_of_order += 1,
+            Added::Repeated => handling.counters.repeated += 1,
+        }
+        call.auth = call.auth.or(pdu.auth);
+        let after = call.kept();
+        self.account(before, after, handling);
+    }
+
+    /// Bytes of stubs are kept, or let go.
+    fn account(&mut self, before: usize, after: usize, handling: &mut Handling<'_>) {
+        self.kept = self.kept + after - before;
+        handling.bounds.held = handling.bounds.held + after - before;
+    }
+
+    /// Takes a call out of those that wait, and remembers it.
+    fn take(&mut self, key: CallKey, handling: &mut Handling<'_>) -> Option<Call> {
+        let call = self.calls.remove(&key)?;
+        self.account(call.kept(), 0, handling);
+        if self.told.len() >= MAX_TOLD {
+            self.told.pop_front();
+        }
+        self.told.push_back(key);
+        Some(call)
+    }
+
+    /// Tells a call with what there is of its answer.
+    fn give_up(&mut self, key: CallKey, handling: &mut Handling<'_>) {
+        let Some(mut call) = self.take(key, handling) else {
+            return;
+        };
+        let reply = std::mem::take(&mut call.reply).finish();
+        handling.bounds.counters.unanswered += u64::from(reply.is_none());
+        let reply = reply.map_or(Reply::Unanswered, Reply::Response);
+        self.tell(key, call, reply, handling);
+    }
+
+    fn tell(&mut self, (activity, sequence): CallKey, call: Call, reply: Reply, handling: &mut Handling<'_>) {
+        let request = call.request.finish();
+        if request.is_some() {
+            handling.bounds.counters.calls += 1;
+        } else {
+            handling.bounds.counters.unasked += 1;
+        }
+        let exchange = Exchange {
+            call_id: sequence,
+            activity: Some(activity),
+            opnum: Some(call.opnum),
+            context_id: 0,
+            interface: call.interface,
+            // Nothing is negotiated: it is always this one.
+            encoding: Some(Encoding::Ndr20),
+            object: call.object,
+            request,
+            reply,
+            auth: call.auth,
+            claims: Arc::clone(&self.claims),
+            secondary_address: None,
+            bytes_missing: self.bytes_missing,
+        };
+        handling.say(&self.connection, RpcBody::Exchange(Box::new(exchange)));
+    }
+
+    /// Makes room for one more call.
+    fn make_room(&mut self, handling: &mut Handling<'_>) {
+        if self.calls.len() < handling.bounds.limits.calls.max(1) {
+            return;
+        }
+        let oldest = self.calls.iter().min_by_key(|(_, call)| call.began.frame);
+        if let Some((&key, _)) = oldest {
+            handling.bounds.counters.over_limit += 1;
+            self.give_up(key, handling);
+        }
+    }
+
+    fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
+        let latest = |call: &Call| call.request.at().time.max(call.reply.at().time);
+        let answer = handling.bounds.limits.answer;
+        let too_old = |call: &Call| at.time.since(latest(call)) > answer;
+        let old: Vec<CallKey> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| too_old(call))
+            .map(|(&key, _)| key)
+            .collect();
+        for key in old {
+            self.give_up(key, handling);
+        }
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&mut self, handling: &mut Handling<'_>) {
+        let mut calls: Vec<_> = self.calls.iter().map(|(&key, call)| (call.began, key)).collect();
+        calls.sort_by_key(|(at, _)| (at.input, at.frame));
+        for (_, key) in calls {
+            self.give_up(key, handling);
+        }
+        handling.say(&self.connection, RpcBody::Closed);
+    }
+}

@@ -1,0 +1,180 @@
+//! Calls without a connection: C706 10 Connectionless RPC Protocol Machines, one PDU a datagram.
+//!
+//! A call is known by its activity and its number in that. Nothing is bound: each PDU names interface and operation. A
+//! datagram that is no such PDU leaves no trace.
+
+mod conversation;
+mod joining;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dcom_parsers::rpce::{DgHeader, DgPtype, recognise_cut_datagram};
+
+use super::{RpcBody, RpcBounds, RpcEvent};
+use crate::decode::{Datagram, Endpoint};
+use crate::flow::{Connection, Sides};
+use crate::time::Timestamp;
+use conversation::Conversation;
+
+/// What was counted here; PDUs, calls and faults are counted with those of connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramCounters {
+    /// Pairs of ends between which calls were made.
+    pub conversations: u64,
+    /// Those let go because there were too many, or too many calls on all of them.
+    pub evicted: u64,
+    /// PDUs of calls that were told already, and fragments that were there already.
+    pub repeated: u64,
+    /// Fragments that came before an earlier one.
+    pub out_of_order: u64,
+}
+
+/// Client and server. Whoever calls is the client: each of two hosts may be.
+type Pair = (Endpoint, Endpoint);
+
+/// All conversations.
+#[derive(Debug, Default)]
+pub struct Datagrams {
+    conversations: BTreeMap<Pair, Conversation>,
+    /// The same by when they were last of use: the longest idle comes first.
+    idle: BTreeSet<(Timestamp, Pair)>,
+    /// Calls on all of them that wait for their answer.
+    calls: usize,
+    counters: DatagramCounters,
+}
+
+/// What a PDU is handled with.
+struct Handling<'a> {
+    bounds: &'a mut RpcBounds,
+    counters: &'a mut DatagramCounters,
+    out: &'a mut dyn FnMut(RpcEvent),
+}
+
+impl Handling<'_> {
+    fn say(&mut self, connection: &Arc<Connection>, body: RpcBody) {
+        (self.out)(RpcEvent {
+            connection: Arc::clone(connection),
+            body,
+        });
+    }
+}
+
+/// The header of a datagram that carries connectionless DCE/RPC; None for all others.
+#[inline]
+pub(crate) fn recognise(datagram: &Datagram<'_>) -> Option<DgHeader> {
+    recognise_cut_datagram(datagram.payload, datagram.cut as usize)
+}
+
+impl Datagrams {
+    /// What was counted so far.
+    pub fn counters(&self) -> &DatagramCounters {
+        &self.counters
+    }
+
+    /// Takes in a datagram that was recognised by this header.
+    pub fn push(
+        &mut self,
+        datagram: &Datagram<'_>,
+        header: DgHeader,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+    ) {
+        bounds.counters.pdus += 1;
+        let pair = match header.ptype {
+            DgPtype::REQUEST | DgPtype::ACK => (datagram.source, datagram.destination),
+            DgPtype::RESPONSE | DgPtype::FAULT | DgPtype::REJECT => (datagram.destination, datagram.source),
+            // How the two are getting on with a call says nothing about the call.
+            _ => return,
+        };
+        self.advance(datagram.at.time, bounds, out);
+        if !self.conversations.contains_key(&pair) {
+            if header.ptype == DgPtype::ACK {
+                return;
+            }
+            self.open(pair, datagram, bounds, out);
+        }
+        let Some(conversation) = self.conversations.get_mut(&pair) else {
+            return;
+        };
+        let last = conversation.last.max(datagram.at.time);
+        self.idle.remove(&(conversation.last, pair));
+        self.idle.insert((last, pair));
+        conversation.last = last;
+        let before = conversation.waiting();
+        conversation.push(
+            datagram,
+            header,
+            &mut Handling {
+                bounds,
+                counters: &mut self.counters,
+                out,
+            },
+        );
+        self.calls = self.calls + conversation.waiting() - before;
+        while self.calls > bounds.limits.conversation_calls && self.evict(bounds, out) {}
+    }
+
+    /// Time has come this far: conversations that are long silent are over.
+    #[inline]
+    pub fn advance(&mut self, now: Timestamp, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
+        while let Some(&(last, pair)) = self.idle.first()
+            && now.since(last) > bounds.limits.answer
+        {
+            self.end(pair, bounds, out);
+        }
+    }
+
+    /// The capture is over: what waits will not be answered.
+    pub fn finish(&mut self, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
+        while let Some(&(_, pair)) = self.idle.first() {
+            self.end(pair, bounds, out);
+        }
+    }
+
+    fn open(
+        &mut self,
+        (client, server): Pair,
+        datagram: &Datagram<'_>,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+    ) {
+        while self.conversations.len() >= bounds.limits.conversations.max(1) && self.evict(bounds, out) {}
+        self.counters.conversations += 1;
+        let ends = Sides { client, server };
+        let connection = Arc::new(Connection::datagrams(ends, datagram.vlan, datagram.at));
+        out(RpcEvent {
+            connection: Arc::clone(&connection),
+            body: RpcBody::Opened,
+        });
+        self.idle.insert((datagram.at.time, (client, server)));
+        self.conversations
+            .insert((client, server), Conversation::new(connection, datagram.at.time));
+    }
+
+    /// Lets go of the longest idle. False when there is none.
+    fn evict(&mut self, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) -> bool {
+        let Some(&(_, pair)) = self.idle.first() else {
+            return false;
+        };
+        self.counters.evicted += 1;
+        self.end(pair, bounds, out);
+        true
+    }
+
+    fn end(&mut self, pair: Pair, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
+        let Some(mut conversation) = self.conversations.remove(&pair) else {
+            return;
+        };
+        self.idle.remove(&(conversation.last, pair));
+        self.calls -= conversation.waiting();
+        conversation.close(&mut Handling {
+            bounds,
+            counters: &mut self.counters,
+            out,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
