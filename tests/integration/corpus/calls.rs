@@ -59,14 +59,14 @@ fn header(facts: &mut Facts<'_>, truth: &Value) {
 
 /// The frame of the activation whose exporter the call went to.
 fn activation_before(real: &Real, truth: &Value) -> Value {
-    let activations = elements(&real.truth["activations"]).iter();
+    let mut activations = elements(&real.truth["activations"]).iter();
     let followed = |activation: &&Value| {
         let connections = elements(&activation["following"]);
         connections
             .iter()
             .any(|it| it["client"] == truth["client"] && it["server"] == truth["server"])
     };
-    let activation = activations.filter(followed).next_back();
+    let activation = activations.rfind(followed);
     activation.map_or(Value::Null, |activation| activation["request_frame"].clone())
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dcom_parsers::rpce::{Body, Pdu, Prefix, recognise};
 use dcom_sensor::capture::{CaptureFile, Input};
-use dcom_sensor::decode::Decoder;
+use dcom_sensor::decode::{Decoded, Decoder};
 use dcom_sensor::flow::{Flows, Output, Side, StreamEvent};
 use dcom_sensor::limits::Limits;
 
@@ -137,7 +137,7 @@ pub(super) fn read(path: &Path, facts: &mut Facts) {
         _ => {}
     };
     while let Some(frame) = file.next_frame().expect("the capture can be read") {
-        if let Some(segment) = decoder.push(&frame) {
+        if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {
             flows.push(&segment, &mut |output| hear(output, facts));
         }
     }

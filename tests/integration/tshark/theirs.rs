@@ -73,7 +73,7 @@ fn run(path: &Path) -> String {
         .env("WIRESHARK_CONFIG_DIR", "/nonexistent")
         .args(["-n", "-r"])
         .arg(path);
-    command.args(["-Y", "dcerpc && tcp && !smb && !smb2", "-T", "fields"]);
+    command.args(["-Y", "dcerpc && !smb && !smb2", "-T", "fields"]);
     command
         .args(["-E", "occurrence=a", "-E"])
         .arg(format!("aggregator={BETWEEN}"));
@@ -101,7 +101,9 @@ pub(super) fn facts(path: &Path) -> Facts {
                 facts.insert((frame, kind, value.to_owned()));
             }
         };
-        pdus(&row, &mut tell);
+        if row.has("dcerpc.cn_call_id") {
+            pdus(&row, &mut tell);
+        }
         let types: Vec<&str> = row.all("dcerpc.pkt_type").collect();
         if types.contains(&"0") {
             asked(&row, &mut tell);
