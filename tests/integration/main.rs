@@ -1,5 +1,6 @@
 //! Tests of the whole: the program as it is run, and the pipeline as one type.
 
+mod calls;
 mod cli;
 mod corpus;
 mod events_doc;
@@ -13,3 +14,4 @@ mod properties;
 mod records;
 mod rig;
 mod traffic;
+mod tshark;

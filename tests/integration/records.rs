@@ -1,5 +1,6 @@
 //! eve.json, read back.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,7 +14,17 @@ pub(crate) struct Records(Vec<Value>);
 impl Records {
     /// What the program prints for a capture that it can read.
     pub(crate) fn of(capture: &Path) -> Self {
-        let run = program::replay(["--json".as_ref(), "--quiet".as_ref(), capture.as_os_str()]);
+        Self::with(&[], capture)
+    }
+
+    /// The same, with every object call recorded, bookkeeping included.
+    pub(crate) fn with_all_calls(capture: &Path) -> Self {
+        Self::with(&["--calls", "all"], capture)
+    }
+
+    fn with(options: &[&str], capture: &Path) -> Self {
+        let arguments = ["--json", "--quiet"].iter().chain(options).map(OsStr::new);
+        let run = program::replay(arguments.chain([capture.as_os_str()]));
         assert_eq!(run.code, Some(0), "{}: {}", capture.display(), run.stderr);
         Self::parse(&run.stdout)
     }

@@ -2,8 +2,11 @@
 //!
 //! They are made by the rig that also made the captures in pcaps/, and kept beside the workspace.
 
+mod calls;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -22,6 +25,7 @@ const ACTIVATORS: [&str; 2] = [
 
 struct Scenario {
     name: String,
+    capture: PathBuf,
     truth: Value,
     records: Records,
 }
@@ -40,6 +44,7 @@ static RIG: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
             Scenario {
                 name: text(&truth["name"]).to_owned(),
                 records: Records::of(&path.with_extension("pcap")),
+                capture: path.with_extension("pcap"),
                 truth,
             }
         })

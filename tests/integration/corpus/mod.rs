@@ -1,5 +1,6 @@
 //! Real captures of other people, each with a truth that was decoded independently, and what Zeek and Suricata say.
 
+mod calls;
 mod incumbents;
 mod proofs;
 mod truth;

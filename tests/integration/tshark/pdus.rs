@@ -1,0 +1,145 @@
+//! PDUs as the library reads them, below calls and events.
+
+use std::path::Path;
+
+use dcom_parsers::rpce::{Body, Pdu, Prefix, recognise};
+use dcom_sensor::capture::{CaptureFile, Input};
+use dcom_sensor::decode::{Decoded, Decoder};
+use dcom_sensor::flow::{Flows, Output, Side, StreamEvent};
+use dcom_sensor::limits::Limits;
+
+use super::Facts;
+
+/// What has come of one side's next PDU.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// Behind a gap: where the next PDU begins is not known, but segments like to begin with one.
+    lost: bool,
+}
+
+#[derive(Debug, Default)]
+struct Sides {
+    client: Buffer,
+    server: Buffer,
+}
+
+impl Sides {
+    fn of(&mut self, side: Side) -> &mut Buffer {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+}
+
+/// What the PDUs that end in one frame say.
+#[derive(Debug, Default)]
+struct InFrame {
+    pdus: Vec<String>,
+    opnums: Vec<String>,
+    contexts: Vec<String>,
+    objects: Vec<String>,
+    offered: Vec<String>,
+    results: Vec<String>,
+    faults: Vec<String>,
+    answers: bool,
+}
+
+impl InFrame {
+    fn take(&mut self, bytes: &[u8]) {
+        let Ok(Pdu { header, body, .. }) = Pdu::parse(bytes) else {
+            self.pdus.push("unreadable".to_owned());
+            return;
+        };
+        self.pdus.push(format!("{}/{}", header.ptype.0, header.call_id));
+        match body {
+            Body::Request(request) => {
+                self.opnums.push(request.opnum.to_string());
+                self.contexts.push(request.context_id.to_string());
+                self.objects.extend(request.object.map(|object| object.to_string()));
+            }
+            Body::Response(response) => {
+                self.answers = true;
+                self.contexts.push(response.context_id.to_string());
+            }
+            Body::Fault(fault) => {
+                self.answers = true;
+                self.contexts.push(fault.context_id.to_string());
+                self.faults.push(format!("0x{:08x}", fault.status));
+            }
+            Body::Bind(bind) | Body::AlterContext(bind) => {
+                for context in &bind.contexts {
+                    self.contexts.push(context.context_id.to_string());
+                    self.offered.push(context.abstract_syntax.uuid.to_string());
+                }
+            }
+            Body::BindAck(ack) | Body::AlterContextResp(ack) => {
+                self.results.extend(ack.results.iter().map(|it| it.result.to_string()));
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(self, frame: u64, facts: &mut Facts) {
+        let mut list = |kind, values: Vec<String>| {
+            if !values.is_empty() {
+                facts.insert((frame, kind, values.join(" ")));
+            }
+        };
+        if !self.answers {
+            list("object", self.objects);
+        }
+        list("pdus", self.pdus);
+        list("opnums", self.opnums);
+        list("contexts", self.contexts);
+        list("offered", self.offered);
+        list("results", self.results);
+        list("faults", self.faults);
+    }
+}
+
+/// Takes bytes in, and cuts whole PDUs off the front.
+fn cut(buffer: &mut Buffer, bytes: &[u8], into: &mut InFrame) {
+    if buffer.lost {
+        buffer.bytes.clear();
+    }
+    buffer.bytes.extend_from_slice(bytes);
+    loop {
+        match recognise(&buffer.bytes) {
+            Prefix::Header(header) if buffer.bytes.len() >= usize::from(header.frag_length) => {
+                let length = usize::from(header.frag_length);
+                into.take(&buffer.bytes[..length]);
+                buffer.bytes.drain(..length);
+                buffer.lost = false;
+            }
+            Prefix::Header(_) | Prefix::TooShort => return,
+            Prefix::Foreign => {
+                buffer.lost = true;
+                return;
+            }
+        }
+    }
+}
+
+/// All PDUs of a capture, by the frame that brings their last byte.
+pub(super) fn read(path: &Path, facts: &mut Facts) {
+    let mut file = CaptureFile::open(&Input::File(path.to_owned())).expect("the capture can be read");
+    let mut decoder = Decoder::default();
+    let mut flows = Flows::<Sides>::new(Limits::default());
+    let hear = |output: Output<'_, Sides>, facts: &mut Facts| match output {
+        Output::Stream(_, sides, StreamEvent::Data { at, side, bytes }) => {
+            let mut frame = InFrame::default();
+            cut(sides.of(side), bytes, &mut frame);
+            frame.tell(at.frame, facts);
+        }
+        Output::Stream(_, sides, StreamEvent::Gap { side, .. }) => sides.of(side).lost = true,
+        _ => {}
+    };
+    while let Some(frame) = file.next_frame().expect("the capture can be read") {
+        if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {
+            flows.push(&segment, &mut |output| hear(output, facts));
+        }
+    }
+    flows.finish(&mut |output| hear(output, facts));
+}
