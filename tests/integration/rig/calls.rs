@@ -148,7 +148,6 @@ fn every_call_is_recorded_as_the_server_heard_it_and_none_beyond() {
 }
 
 #[test]
-#[ignore = "names asked for on an object whose activation was sealed are forgotten"]
 fn methods_are_called_by_the_names_that_the_client_asked_for() {
     let (mut wrong, mut named) = (Vec::new(), 0);
     for (scenario, records) in ALL.iter() {

@@ -216,6 +216,12 @@ fn learn(read: &Read<'_>, connection: &Connection, exporters: &mut Exporters) {
         exporters.learn(server, std.ipid, iid, frame, lineage);
     }
     if let Some(ipid) = read.dcom.ipid {
+        if let (None, Named::Interface(interface)) = (&read.object, read.exchange.interface) {
+            // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is.
+            let request = read.exchange.request.as_ref();
+            let frame = request.map_or(frame, |message| message.at.frame);
+            exporters.learn(server, ipid, Iid(interface.uuid), frame, None);
+        }
         for (dispid, name) in &read.names {
             exporters.name(server, ipid, *dispid, name);
         }
