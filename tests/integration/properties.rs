@@ -23,7 +23,7 @@ const CAPTURES: [&str; 3] = [
 ];
 
 /// All that a sensor says of packets that follow one another by a microsecond.
-fn sense(limits: Limits, link_type: LinkType, packets: &[Vec<u8>]) -> Vec<Event> {
+pub(crate) fn sense(limits: Limits, link_type: LinkType, packets: &[Vec<u8>]) -> Vec<Event> {
     let mut sensor = Sensor::new(Catalog::built_in(), limits, Calls::All);
     let mut events = Vec::new();
     for (number, bytes) in (1..).zip(packets) {

@@ -120,7 +120,7 @@ record! {
         arguments: Vec<String> => eve, zeek;
         /// The program and its parameters as the target would run them.
         command_line: Option<String> => eve, zeek;
-        /// What came back.
+        /// What came back; of a call that failed, what the object says of it.
         result: Option<String> => eve, zeek;
         /// The class asked for, lower case with dashes.
         clsid: Option<Clsid> => eve, zeek;

@@ -5,7 +5,7 @@ mod management;
 mod references;
 mod services;
 
-use dcom_parsers::dcom::{Objref, StdObjref};
+use dcom_parsers::dcom::{Objref, OrpcThat, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
@@ -16,7 +16,7 @@ use super::exporters::{Exporters, Known, Proof};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
-use crate::event::dcom::{Evidence, Kind};
+use crate::event::dcom::{Evidence, Kind, Outcome};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
 
@@ -123,6 +123,18 @@ impl<'a> Read<'a> {
     fn result(&mut self, hresult: u32) {
         set_result(&mut self.dcom, hresult);
     }
+
+    /// A call that failed may carry, beside its result, what the object says of it.
+    fn error_info(&mut self) {
+        if self.dcom.ipid.is_none() || self.dcom.outcome != Some(Outcome::Failed) {
+            return;
+        }
+        let info = self.response(OrpcThat::parse).and_then(|that| that.error_info());
+        if let Some(description) = info.as_ref().and_then(|info| info.description.as_deref()) {
+            let source = info.as_ref().and_then(|info| info.source.as_deref());
+            self.dcom.result = Some(source.into_iter().chain([description]).collect::<Vec<_>>().join(": "));
+        }
+    }
 }
 
 /// Reads an exchange as a call, if it is one, and learns the references that it hands out. None when it is not one, or
@@ -176,6 +188,7 @@ pub(super) fn read(
         Sort::Services => services::read(&mut read, interface, opnum),
         Sort::Other => false,
     };
+    read.error_info();
     learn(&read, connection, exporters);
     (interesting || recorded == Calls::All).then_some(read.dcom)
 }

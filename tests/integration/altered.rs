@@ -1,0 +1,92 @@
+//! Samples in which a reply says something that no sample does.
+
+use dcom_sensor::event::Body;
+use dcom_sensor::flow::Side;
+use dcom_sensor::limits::Limits;
+
+use crate::properties::sense;
+use crate::traffic::{Conversation, Journey, RAW_IP};
+
+const OPNUM: usize = 22;
+const GET_IDS_OF_NAMES: u8 = 5;
+const DISP_E_UNKNOWNNAME: u32 = 0x8002_0006;
+/// [MS-DCOM] 1.9 Standards Assignments: `CLSID_ErrorExtension`, and `CLSID_ErrorObject` within.
+const ERROR_EXTENSION: [u8; 16] = com(0x1c);
+const ERROR_OBJECT: [u8; 16] = com(0x1b);
+
+/// `0000xxxx-0000-0000-c000-000000000046` as it is sent.
+const fn com(number: u8) -> [u8; 16] {
+    [number, 0x03, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46]
+}
+
+fn words(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// [MS-DCOM] 2.2.21.3 `ErrorInfoString`, with the signature before it.
+fn text(text: &str) -> Vec<u8> {
+    let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
+    let count = u32::try_from(units.len()).expect("texts are short");
+    let mut bytes = words(&[u32::MAX, count, 0, count]);
+    bytes.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+    bytes
+}
+
+/// A reply to `GetIDsOfNames` that says no, and why in an extension.
+fn refusal(call_id: &[u8]) -> Vec<u8> {
+    let mut error = words(&[0, 0]);
+    error.extend([0; 16]);
+    error.extend(text("MMC"));
+    error.extend(text("No such member"));
+    error.extend(words(&[0]));
+    let mut objref = b"MEOW".to_vec();
+    objref.extend(words(&[4]));
+    objref.extend(com(0));
+    objref.extend(ERROR_OBJECT);
+    objref.extend(words(&[0, u32::try_from(error.len()).expect("short")]));
+    objref.extend(error);
+    let length = u32::try_from(objref.len()).expect("short");
+    objref.resize(objref.len().next_multiple_of(8), 0);
+
+    let mut stub = words(&[0, 0x2_0000, 1, 0, 0x2_0004, 2, 0x2_0008, 0]);
+    stub.extend(words(&[length.next_multiple_of(8)]));
+    stub.extend(ERROR_EXTENSION);
+    stub.extend(words(&[length]));
+    stub.extend(objref);
+    stub.extend(words(&[1, u32::MAX, DISP_E_UNKNOWNNAME]));
+
+    let mut pdu = vec![5, 0, 2, 3, 0x10, 0, 0, 0];
+    let whole = u16::try_from(24 + stub.len()).expect("short");
+    pdu.extend(whole.to_le_bytes());
+    pdu.extend([0, 0]);
+    pdu.extend(call_id);
+    pdu.extend(words(&[u32::try_from(stub.len()).expect("short"), 0]));
+    pdu.extend(stub);
+    pdu
+}
+
+#[test]
+fn what_an_object_says_of_its_failure_is_the_result() {
+    let mut conversation = Conversation::of("mmc20-connect.pcap");
+    let asks = |bytes: &[u8]| bytes.get(2) == Some(&0) && bytes.get(OPNUM) == Some(&GET_IDS_OF_NAMES);
+    let question = conversation
+        .turns
+        .iter()
+        .position(|turn| turn.side == Side::Client && asks(&turn.bytes));
+    let question = question.expect("the sample asks for a name");
+    let answer = refusal(&conversation.turns[question].bytes[12..16]);
+    conversation.turns[question + 1].bytes = answer;
+    let events = sense(Limits::default(), RAW_IP, &conversation.travel(&Journey::smooth(1_400)));
+    let failed: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Dcom(dcom) if dcom.hresult_name.as_deref() == Some("DISP_E_UNKNOWNNAME") => Some(dcom),
+            _ => None,
+        })
+        .collect();
+    let [failed] = failed[..] else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(failed.operation, "GetIDsOfNames");
+    assert_eq!(failed.result.as_deref(), Some("MMC: No such member"));
+}
