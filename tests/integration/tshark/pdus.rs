@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dcom_parsers::rpce::{Body, Pdu, Prefix, recognise};
+use dcom_parsers::rpce::{Body, DgHeader, Pdu, Prefix, recognise, recognise_datagram};
 use dcom_sensor::capture::{CaptureFile, Input};
 use dcom_sensor::decode::{Decoded, Decoder};
 use dcom_sensor::flow::{Flows, Output, Side, StreamEvent};
@@ -122,6 +122,20 @@ fn cut(buffer: &mut Buffer, bytes: &[u8], into: &mut InFrame) {
     }
 }
 
+/// A datagram is a PDU, and every one says what its call is.
+fn tell_datagram(header: &DgHeader, frame: u64, facts: &mut Facts) {
+    let object = header.object.map(|object| object.to_string());
+    let told = [
+        ("pdus", Some(format!("{}/{}", header.ptype.0, header.sequence))),
+        ("opnums", Some(header.opnum.to_string())),
+        ("offered", Some(header.interface.to_string())),
+        ("activity", Some(header.activity.to_string())),
+        ("fragment", Some(header.fragment.to_string())),
+        ("object", object),
+    ];
+    facts.extend(told.into_iter().filter_map(|(kind, value)| Some((frame, kind, value?))));
+}
+
 /// All PDUs of a capture, by the frame that brings their last byte.
 pub(super) fn read(path: &Path, facts: &mut Facts) {
     let mut file = CaptureFile::open(&Input::File(path.to_owned())).expect("the capture can be read");
@@ -137,8 +151,14 @@ pub(super) fn read(path: &Path, facts: &mut Facts) {
         _ => {}
     };
     while let Some(frame) = file.next_frame().expect("the capture can be read") {
-        if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {
-            flows.push(&segment, &mut |output| hear(output, facts));
+        match decoder.push(&frame) {
+            Some(Decoded::Segment(segment)) => flows.push(&segment, &mut |output| hear(output, facts)),
+            Some(Decoded::Datagram(datagram)) => {
+                if let Some(header) = recognise_datagram(datagram.payload) {
+                    tell_datagram(&header, frame.at.frame, facts);
+                }
+            }
+            None => {}
         }
     }
     flows.finish(&mut |output| hear(output, facts));

@@ -8,7 +8,7 @@ use super::Facts;
 use super::ours::texts;
 
 /// The fields that are asked for, in the order of the columns.
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 37] = [
     "frame.number",
     "dcerpc.pkt_type",
     "dcerpc.cn_call_id",
@@ -40,6 +40,12 @@ const FIELDS: [&str; 31] = [
     "epm.uuid",
     "epm.proto.tcp_port",
     "dcerpc.fragment_data",
+    "dcerpc.dg_seqnum",
+    "dcerpc.dg_if_id",
+    "dcerpc.dg_act_id",
+    "dcerpc.dg_frag_num",
+    "smb.cmd",
+    "smb2.cmd",
 ];
 
 /// Between a field's values: in no value.
@@ -73,7 +79,7 @@ fn run(path: &Path) -> String {
         .env("WIRESHARK_CONFIG_DIR", "/nonexistent")
         .args(["-n", "-r"])
         .arg(path);
-    command.args(["-Y", "dcerpc && !smb && !smb2", "-T", "fields"]);
+    command.args(["-Y", "dcerpc", "-T", "fields"]);
     command
         .args(["-E", "occurrence=a", "-E"])
         .arg(format!("aggregator={BETWEEN}"));
@@ -103,6 +109,8 @@ pub(super) fn facts(path: &Path) -> Facts {
         };
         if row.has("dcerpc.cn_call_id") {
             pdus(&row, &mut tell);
+        } else if row.has("dcerpc.dg_seqnum") {
+            datagram(&row, &mut tell);
         }
         let types: Vec<&str> = row.all("dcerpc.pkt_type").collect();
         if types.contains(&"0") {
@@ -148,13 +156,33 @@ fn pdus(row: &Row<'_>, tell: &mut impl FnMut(&'static str, &str)) {
         }
     };
     list("opnums", opnums);
+    list("offered", row.all("dcerpc.cn_bind_to_uuid").collect());
+    list("results", row.all("dcerpc.cn_ack_result").collect());
+    if row.has("smb.cmd") || row.has("smb2.cmd") {
+        // Of RPC in named pipes the events are compared, which say no more.
+        return;
+    }
     list("contexts", row.all("dcerpc.cn_ctx_id").collect());
     if !types.contains(&"2") && !types.contains(&"3") {
         list("object", row.all("dcerpc.obj_id").collect());
     }
-    list("offered", row.all("dcerpc.cn_bind_to_uuid").collect());
-    list("results", row.all("dcerpc.cn_ack_result").collect());
     list("faults", row.all("dcerpc.cn_status").collect());
+}
+
+fn datagram(row: &Row<'_>, tell: &mut impl FnMut(&'static str, &str)) {
+    for (kind, number) in row.all("dcerpc.pkt_type").zip(row.all("dcerpc.dg_seqnum")) {
+        tell("pdus", &format!("{kind}/{number}"));
+    }
+    let fields = [
+        ("opnums", "dcerpc.opnum"),
+        ("offered", "dcerpc.dg_if_id"),
+        ("activity", "dcerpc.dg_act_id"),
+        ("fragment", "dcerpc.dg_frag_num"),
+        ("object", "dcerpc.obj_id"),
+    ];
+    for (kind, field) in fields {
+        row.all(field).for_each(|value| tell(kind, value));
+    }
 }
 
 /// IPIDs but for the object's, which tshark repeats with every call.
