@@ -272,7 +272,8 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// A name that ends with a NUL, or is longer than names are read. In UTF-16 it starts at an even offset from the header.
+    /// A name that ends with a NUL, or is longer than names are read. In UTF-16 it starts at an even offset from the
+    /// header.
     fn string(mut self) -> Result<String> {
         if self.characters == Characters::Utf16 {
             self.data.align(0, 2)?;

@@ -156,8 +156,8 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
     })
 }
 
-/// A failed request is answered by [MS-SMB2] 2.2.2 SMB2 ERROR Response, told by its `StructureSize` of 9: a status alone
-/// does not say, for more than one comes with bytes.
+/// A failed request is answered by [MS-SMB2] 2.2.2 SMB2 ERROR Response, told by its `StructureSize` of 9: a status
+/// alone does not say, for more than one comes with bytes.
 fn response<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<Operation<'a>> {
     Ok(match (command, input.u16()?) {
         (TREE_CONNECT | CREATE | READ | IOCTL, 9) => Operation::Failed,
