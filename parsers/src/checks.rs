@@ -28,7 +28,7 @@ use crate::{scmr, tsch, wmi};
 pub type Check = fn(&[u8]);
 
 /// Every check by its name, which is that of its fuzz target.
-pub const ALL: [(&str, Check); 9] = [
+pub const ALL: [(&str, Check); 10] = [
     ("activation", activation),
     ("connectionless", connectionless),
     ("dispatch", dispatch),
@@ -37,6 +37,7 @@ pub const ALL: [(&str, Check); 9] = [
     ("objref", objref),
     ("pdu", pdu),
     ("security", security),
+    ("smb", smb),
     ("tower", tower),
 ];
 
@@ -49,7 +50,7 @@ const WAYS: [(ByteOrder, Encoding); 4] = [
 ];
 
 /// An error inside the input, or an answer.
-fn placed<T>(bytes: &[u8], answer: Result<T>) -> Option<T> {
+pub(crate) fn placed<T>(bytes: &[u8], answer: Result<T>) -> Option<T> {
     match answer {
         Ok(answer) => Some(answer),
         Err(error) => {
@@ -275,6 +276,15 @@ pub fn security(bytes: &[u8]) {
             assert!(name.is_none_or(|name| name.len() <= most));
         }
     }
+}
+
+/// SMB, with or without its session service: bytes are never taken from outside their message, and the start of one says
+/// what all of it says.
+///
+/// # Panics
+/// When it is not so.
+pub fn smb(bytes: &[u8]) {
+    crate::smb::checks::all(bytes);
 }
 
 /// Calls by number, their variants, and what answers them: a text is never much longer than what it was read from.

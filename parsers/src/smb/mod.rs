@@ -3,6 +3,8 @@
 //! Both versions say the same things in other words, so both are read into one [`Message`]. Encrypted and compressed
 //! messages are told apart and not opened.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod checks;
 mod session;
 mod smb1;
 mod smb2;

@@ -29,7 +29,7 @@ impl Format {
     }
 }
 
-/// [MS-SMB2] 2.1 Transport, RFC 1002 4.3.1 Session Packet: four bytes before each message.
+/// [MS-SMB2] 2.1 Transport, RFC 1002 4.3.1 General Format of Session Packets: four bytes before each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Zero before a message; `NetBIOS` has others for the session itself.

@@ -1,6 +1,6 @@
 //! [MS-CIFS] and [MS-SMB]: version 1.
 
-use super::{Characters, FileId, Message, Operation, Payload, Progress, RequestId, Sender, name};
+use super::{Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, RequestId, Sender, name};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -24,7 +24,8 @@ const TRANSACT_NMPIPE: u16 = 0x0026;
 
 const REPLY: u8 = 0x80;
 const UNICODE: u16 = 0x8000;
-/// `WriteMode`: raw bytes to a pipe, the first of a message; two bytes of length stand before them.
+/// [MS-CIFS] 2.2.4.43.1 Request (`SMB_COM_WRITE_ANDX`), `WriteMode`: raw bytes to a pipe, the first of a message; two
+/// bytes of length stand before them.
 const RAW_START: u16 = 0x000c;
 const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 
@@ -271,17 +272,20 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// A name that ends with a NUL, or with the message. In UTF-16 it starts at an even offset from the header.
+    /// A name that ends with a NUL, or is longer than names are read. In UTF-16 it starts at an even offset from the
+    /// header.
     fn string(mut self) -> Result<String> {
         if self.characters == Characters::Utf16 {
             self.data.align(0, 2)?;
         }
         let rest = self.data.rest();
+        // No more than is read of it: every command of a chain may look for an end, and messages may be long.
+        let rest = rest.get(..MAX_NAME).unwrap_or(rest);
         let ended = match self.characters {
             Characters::Utf16 => rest.chunks_exact(2).any(|unit| unit == [0, 0]),
             Characters::Oem => rest.contains(&0),
         };
-        if !ended {
+        if !ended && rest.len() < MAX_NAME {
             self.data.skip(rest.len().saturating_add(1))?;
         }
         Ok(name(rest, self.characters))
@@ -356,6 +360,30 @@ mod tests {
             ],
         );
         assert_eq!(operations(&bytes), [Operation::Read(FileId(7))]);
+    }
+
+    /// A command every five bytes, each of which opens a name without an end.
+    #[test]
+    fn a_long_chain_of_names_without_end_costs_little() {
+        const SECOND: u16 = 0x0101;
+        let mut bytes = message(OPEN_ANDX, 0, &[2, OPEN_ANDX, 1, 1, 1]);
+        bytes[11] = 0x80;
+        bytes.resize(SECOND.into(), b'a');
+        for offset in (SECOND..0xfff0).step_by(5) {
+            let [low, high] = (offset + 5).to_le_bytes();
+            bytes.extend([2, OPEN_ANDX, 1, low, high]);
+        }
+        bytes.resize(1 << 20, b'a');
+        let started = std::time::Instant::now();
+        let mut count = 0;
+        for message in Messages::new(&bytes) {
+            if let Operation::Open(name) = message.unwrap().operation {
+                assert_eq!(name.encode_utf16().count(), MAX_NAME / 2);
+                count += 1;
+            }
+        }
+        assert!(count > 13_000, "{count}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
     }
 
     #[test]

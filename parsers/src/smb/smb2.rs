@@ -156,8 +156,8 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
     })
 }
 
-/// A failed request is answered by [MS-SMB2] 2.2.2 SMB2 ERROR Response, told by its `StructureSize` of 9: a status alone
-/// does not say, for more than one comes with bytes.
+/// A failed request is answered by [MS-SMB2] 2.2.2 SMB2 ERROR Response, told by its `StructureSize` of 9: a status
+/// alone does not say, for more than one comes with bytes.
 fn response<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<Operation<'a>> {
     Ok(match (command, input.u16()?) {
         (TREE_CONNECT | CREATE | READ | IOCTL, 9) => Operation::Failed,
@@ -200,7 +200,10 @@ fn string(message: &[u8], input: &mut Input<'_>) -> Result<String> {
     let length = input.u16()?;
     let payload = payload(message, offset.into(), length.into(), input)?;
     if payload.bytes.len() < payload.length {
-        input.skip(payload.length)?;
+        // It may lie beyond the end altogether, so where the fields end says nothing.
+        let mut missing = Input::new(message, ByteOrder::Little, "SMB2 name");
+        missing.skip(offset.into())?;
+        missing.skip(payload.length)?;
     }
     Ok(name(payload.bytes, Characters::Utf16))
 }
@@ -295,6 +298,19 @@ mod tests {
         let messages: Vec<_> = Messages::new(&both).map(|message| message.unwrap().operation).collect();
         let file = FileId(u128::from_be_bytes([3; 16]));
         assert_eq!(messages, [Operation::Close(file), Operation::Close(file)]);
+    }
+
+    #[test]
+    fn a_name_beyond_the_message_is_an_error() {
+        let mut body = vec![9, 0, 0, 0, 200, 0, 4, 0];
+        body.extend(b"a\0b\0c\0");
+        let short = message(TREE_CONNECT, 0, 0, &body);
+        let error = Messages::new(&short).next().unwrap().unwrap_err();
+        assert!(error.to_string().contains("SMB2 name"), "{error}");
+        body.resize(200 - HEADER, 0);
+        body.extend(b"d\0e\0");
+        let whole = message(TREE_CONNECT, 0, 0, &body);
+        assert_eq!(only(&whole).operation, Operation::Connect("de".into()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! RPC over HTTP, [MS-RPCH]: PDUs behind the banner of version 1, or behind the HTTP heads of version 2, whose two channels
-//! are two connections.
+//! RPC over HTTP: PDUs behind the banner that servers send a proxy ([MS-RPCH] 2.1.1.2.1 and 2.1.2.2.1 Legacy Server
+//! Response), or behind the HTTP heads of version 2 ([MS-RPCH] 2.1.2.1 Client to Inbound or Outbound Proxy), whose two
+//! channels are two connections.
 
 use std::sync::Arc;
 
