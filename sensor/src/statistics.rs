@@ -70,6 +70,8 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.rpc.malformed", rpc.malformed),
         ("dcom.rpc.damaged", rpc.damaged),
         ("dcom.rpc.junk", rpc.junk),
+        ("dcom.rpc.associations", rpc.associations),
+        ("dcom.rpc.associations_joined", rpc.joined),
         ("dcom.rpc.calls", rpc.calls),
         ("dcom.rpc.faults", rpc.faults),
         ("dcom.rpc.unanswered", rpc.unanswered),

@@ -26,8 +26,8 @@ pub struct Association {
     opened: bool,
     framers: Sides<Framer>,
     contexts: Contexts,
-    /// The frame and kind of each offer that waits for its answer.
-    offers: BTreeMap<u32, (At, BindKind)>,
+    /// The offers that wait for their answer.
+    offers: BTreeMap<u32, Offer>,
     bind_seen: bool,
     secondary_address: Option<Arc<str>>,
     logins: Logins,
@@ -36,6 +36,15 @@ pub struct Association {
     kept: usize,
     bytes_missing: u64,
     anomalies: u32,
+}
+
+/// An offer on its way.
+#[derive(Debug)]
+struct Offer {
+    at: At,
+    kind: BindKind,
+    /// The association group to join, or 0.
+    group: u32,
 }
 
 /// A call on its way.
@@ -255,7 +264,12 @@ impl Association {
             .contexts
             .offer(header.call_id, bind, handling.bounds.limits.contexts);
         handling.bounds.counters.over_limit += refused;
-        self.offers.insert(header.call_id, (at, kind));
+        let offer = Offer {
+            at,
+            kind,
+            group: bind.assoc_group_id,
+        };
+        self.offers.insert(header.call_id, offer);
         let waiting = self.contexts.waiting();
         self.offers.retain(|call_id, _| waiting.contains(call_id));
     }
@@ -264,7 +278,13 @@ impl Association {
         if !ack.secondary_address.is_empty() {
             self.secondary_address = Some(ack.secondary_address.as_str().into());
         }
-        let offered = self.offers.remove(&header.call_id).map(|(at, _)| at);
+        let offer = self.offers.remove(&header.call_id);
+        let offered = offer.as_ref().map(|offer| offer.at);
+        if kind == BindKind::Bind {
+            handling.bounds.counters.associations += 1;
+            let joined = offer.is_some_and(|offer| offer.group != 0 && offer.group == ack.assoc_group_id);
+            handling.bounds.counters.joined += u64::from(joined);
+        }
         let contexts = self.contexts.answer(header.call_id, ack);
         let (answered, call_id) = (Some(at), header.call_id);
         handling.say(RpcBody::Bound(Box::new(Bound {
@@ -285,8 +305,8 @@ impl Association {
             .into_iter()
             .map(|element| (element, None))
             .collect();
-        let kind = offer.map_or(BindKind::Bind, |(_, kind)| kind);
-        let offered = offer.map(|(at, _)| at);
+        let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
+        let offered = offer.map(|offer| offer.at);
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,

@@ -237,6 +237,11 @@ pub struct RpcCounters {
     pub damaged: u64,
     /// Places where a PDU had to start and none did.
     pub junk: u64,
+    /// Binds that the server took.
+    pub associations: u64,
+    /// Those by which a connection joined the association group of another one: C706 12.6.4.3
+    /// The bind PDU, `assoc_group_id`.
+    pub joined: u64,
     /// Calls, answered or not.
     pub calls: u64,
     /// Calls answered by a fault.

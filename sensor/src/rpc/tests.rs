@@ -182,6 +182,26 @@ fn response(exchange: &Exchange) -> Option<&Message> {
 }
 
 #[test]
+fn a_connection_joins_an_association_group_when_both_sides_say_so() {
+    // The group asked for, the group given.
+    for (asked, given, joined) in [(0, 0x53f0, 0), (0x53f0, 0x53f0, 1), (0x53f0, 0x53f1, 0)] {
+        let mut rig = Rig::new();
+        let grouped = |mut pdu: Vec<u8>, group: u32| {
+            pdu[20..24].copy_from_slice(&group.to_le_bytes());
+            pdu
+        };
+        rig.send(Side::Client, &grouped(Pdu::offer(11, 1, 0, known::EPMAPPER), asked));
+        rig.send(Side::Server, &grouped(Pdu::answer(12, 1, 0), given));
+        let counters = rig.bounds.counters;
+        assert_eq!(
+            (counters.associations, counters.joined),
+            (1, joined),
+            "{asked:#x} {given:#x}"
+        );
+    }
+}
+
+#[test]
 fn fragments_are_joined_over_padding_and_verifier_of_each() {
     let mut rig = Rig::new();
     rig.bind();

@@ -69,6 +69,9 @@ fn excel_is_told_with_its_user_though_the_reply_is_six_seconds_late() {
     let Some(real) = real("excel-registerxll-covenant") else {
         return;
     };
+    // The second connection to port 135 joins the group of the first.
+    assert_eq!(real.records.counter("dcom.rpc.associations"), 3);
+    assert_eq!(real.records.counter("dcom.rpc.associations_joined"), 1);
     let (activation, _) = only(real, 1_021_301);
     let dcom = &activation["dcom"];
     assert_eq!(dcom["class"], "Excel.Application");
