@@ -1,11 +1,12 @@
 //! Samples in which a reply says something that no sample does.
 
 use dcom_sensor::event::Body;
+use dcom_sensor::event::dcom::Kind;
 use dcom_sensor::flow::Side;
 use dcom_sensor::limits::Limits;
 
 use crate::properties::sense;
-use crate::traffic::{Conversation, Journey, RAW_IP};
+use crate::traffic::{Conversation, Journey, RAW_IP, Turn};
 
 const OPNUM: usize = 22;
 const GET_IDS_OF_NAMES: u8 = 5;
@@ -89,4 +90,37 @@ fn what_an_object_says_of_its_failure_is_the_result() {
     };
     assert_eq!(failed.operation, "GetIDsOfNames");
     assert_eq!(failed.result.as_deref(), Some("MMC: No such member"));
+}
+
+/// An activation as it goes through a proxy, or straight to the server's port for HTTP.
+fn over_http(said_first: &[(Side, &str)]) -> Vec<Body> {
+    let mut conversation = Conversation::of("mmc20-connect.pcap");
+    conversation.connections[0][1].port = 593;
+    let first = said_first.iter().map(|&(side, text)| Turn {
+        connection: 0,
+        side,
+        bytes: text.as_bytes().to_vec(),
+    });
+    conversation.turns.splice(0..0, first);
+    let events = sense(Limits::default(), RAW_IP, &conversation.travel(&Journey::smooth(1_400)));
+    events.into_iter().map(|event| event.body).collect()
+}
+
+#[test]
+fn an_activation_over_http_is_found() {
+    let banner = (Side::Server, "ncacn_http/1.0");
+    let connect = (
+        Side::Client,
+        "RPC_CONNECT srv.example.test:593 HTTP/1.1\r\nHost: srv\r\n\r\n",
+    );
+    let connected = (Side::Server, "HTTP/1.1 200 Success\r\n\r\nncacn_http/1.0");
+    for said_first in [vec![banner], vec![connect, connected]] {
+        let found = over_http(&said_first);
+        let activations: Vec<_> = found
+            .iter()
+            .filter(|body| matches!(body, Body::Dcom(dcom) if dcom.kind == Kind::Activation))
+            .collect();
+        let alerts = found.iter().filter(|body| matches!(body, Body::Alert(_))).count();
+        assert_eq!((activations.len(), alerts), (1, 1), "{said_first:?}");
+    }
 }
