@@ -1,6 +1,5 @@
 //! Activations: who asked for which class, and what came of it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use dcom_parsers::dcom::{
@@ -8,11 +7,11 @@ use dcom_parsers::dcom::{
     ScmReplyInfo,
 };
 use dcom_parsers::guid::{Clsid, Guid, Iid};
-use dcom_parsers::names::{self, known};
+use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
-use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_result, unreadable};
+use super::exchange::{learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result};
 use super::exporters::{Exporters, Lineage, Proof};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
@@ -153,8 +152,9 @@ pub(super) fn read(
         Named::Interface(interface) => {
             let operation = is_called(interface.uuid)?;
             let asked = request.and_then(|message| {
-                let parsed = parse(message, exchange.encoding, |reader| operation.parse_request(reader))?;
-                parsed.map_err(|error| odd.push(unreadable(message, &error))).ok()
+                parse_or_tell(message, exchange.encoding, odd, |reader| {
+                    operation.parse_request(reader)
+                })
             });
             (operation, asked)
         }
@@ -180,7 +180,7 @@ fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
     dcom.evidence = Evidence::Class;
     dcom.clsid = Some(asked.clsid);
     dcom.class = catalog.class(asked.clsid).map(|class| class.name.clone());
-    dcom.iids = asked.iids.into_iter().map(named).collect();
+    dcom.iids = asked.iids.into_iter().map(|iid| NamedGuid::of(iid.0)).collect();
     dcom.target_name = asked.server_name;
     dcom.session_id = asked.session_id;
     dcom.class_context = asked.class_context.map(Flags);
@@ -199,9 +199,7 @@ fn set_reply(
     odd: &mut Vec<Anomaly>,
 ) -> Option<Learned> {
     let message = response(exchange)?;
-    let (answered, _) = parse(message, encoding, |reader| operation.parse_reply(reader))?
-        .map_err(|error| odd.push(unreadable(message, &error)))
-        .ok()?;
+    let (answered, _) = parse_or_tell(message, encoding, odd, |reader| operation.parse_reply(reader))?;
     set_result(dcom, answered.hresult);
     let (server, frame) = (connection.server.address, message.at.frame);
     let lineage = lineage(dcom, connection, exchange);
@@ -245,11 +243,4 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
         },
         proof: Proof::Strong,
     }))
-}
-
-fn named(iid: Iid) -> NamedGuid {
-    NamedGuid {
-        uuid: iid.0,
-        name: names::interface(iid.0).map(Cow::Borrowed),
-    }
 }

@@ -41,6 +41,18 @@ pub(super) fn parse<'a, T>(
     })
 }
 
+/// The same; a stub that had to be readable and was not is an anomaly.
+pub(super) fn parse_or_tell<'a, T>(
+    message: &'a Message,
+    encoding: Option<Encoding>,
+    odd: &mut Vec<Anomaly>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T>,
+) -> Option<(T, Encoding)> {
+    parse(message, encoding, read)?
+        .map_err(|error| odd.push(unreadable(message, &error)))
+        .ok()
+}
+
 /// The response, if there is one.
 pub(super) fn response(exchange: &Exchange) -> Option<&Message> {
     match &exchange.reply {
@@ -49,7 +61,7 @@ pub(super) fn response(exchange: &Exchange) -> Option<&Message> {
     }
 }
 
-/// A stub that had to be readable and was not.
+/// What is told of a stub that cannot be read.
 pub(super) fn unreadable(message: &Message, error: &ParseError) -> Anomaly {
     Anomaly {
         at: message.at,

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use dcom_parsers::epm::{Entry, EptLookupReply, EptMapReply, EptMapRequest, Tower};
-use dcom_parsers::names::{self, known};
+use dcom_parsers::names::known;
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::SyntaxId;
 
 use super::endpoints::Learned;
-use super::exchange::{learn_endpoints, parse, record, response, set_status, unreadable};
+use super::exchange::{learn_endpoints, parse, parse_or_tell, record, response, set_status};
 use crate::anomaly::Anomaly;
 use crate::decode::Endpoint;
 use crate::event::Dcom;
@@ -56,59 +56,43 @@ fn is_map(exchange: &Exchange) -> bool {
 fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Dcom, Vec<Entry>) {
     let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_MAP);
     let mut encoding: Option<Encoding> = exchange.encoding;
-    if let Some(message) = &exchange.request {
-        match parse(message, encoding, EptMapRequest::parse) {
-            Some(Ok((request, used))) => {
-                dcom.evidence = Evidence::Arguments;
-                encoding = Some(used);
-                let asked = request.map_tower.and_then(|tower| tower.interface);
-                dcom.iids = asked.into_iter().map(|interface| named(interface.uuid)).collect();
-            }
-            Some(Err(error)) => odd.push(unreadable(message, &error)),
-            None => {}
-        }
+    let asked = exchange.request.as_ref();
+    let asked = asked.and_then(|message| parse_or_tell(message, encoding, odd, EptMapRequest::parse));
+    if let Some((request, used)) = asked {
+        dcom.evidence = Evidence::Arguments;
+        encoding = Some(used);
+        let asked = request.map_tower.and_then(|tower| tower.interface);
+        dcom.iids = asked
+            .into_iter()
+            .map(|interface| NamedGuid::of(interface.uuid))
+            .collect();
     }
-    let Some(message) = response(exchange) else {
+    let answered = response(exchange).and_then(|message| parse_or_tell(message, encoding, odd, EptMapReply::parse));
+    let Some((reply, _)) = answered else {
         return (dcom, Vec::new());
     };
-    match parse(message, encoding, EptMapReply::parse) {
-        Some(Ok((reply, _))) => {
-            set_status(&mut dcom, reply.status);
-            let entry = |tower| Entry {
-                tower: Some(tower),
-                ..Entry::default()
-            };
-            (dcom, reply.towers.into_iter().map(entry).collect())
-        }
-        Some(Err(error)) => {
-            odd.push(unreadable(message, &error));
-            (dcom, Vec::new())
-        }
-        None => (dcom, Vec::new()),
-    }
+    set_status(&mut dcom, reply.status);
+    let entry = |tower| Entry {
+        tower: Some(tower),
+        ..Entry::default()
+    };
+    (dcom, reply.towers.into_iter().map(entry).collect())
 }
 
 fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Dcom, Vec<Entry>) {
     let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_LOOKUP);
-    let Some(message) = response(exchange) else {
+    let answered = response(exchange);
+    let answered = answered.and_then(|message| parse_or_tell(message, exchange.encoding, odd, EptLookupReply::parse));
+    let Some((reply, _)) = answered else {
         return (dcom, Vec::new());
     };
-    match parse(message, exchange.encoding, EptLookupReply::parse) {
-        Some(Ok((reply, _))) => {
-            dcom.evidence = Evidence::Arguments;
-            set_status(&mut dcom, reply.status);
-            if reply.status == NOT_REGISTERED {
-                // How a listing in pieces ends: there is nothing more.
-                dcom.outcome = Some(Outcome::Succeeded);
-            }
-            (dcom, reply.entries)
-        }
-        Some(Err(error)) => {
-            odd.push(unreadable(message, &error));
-            (dcom, Vec::new())
-        }
-        None => (dcom, Vec::new()),
+    dcom.evidence = Evidence::Arguments;
+    set_status(&mut dcom, reply.status);
+    if reply.status == NOT_REGISTERED {
+        // How a listing in pieces ends: there is nothing more.
+        dcom.outcome = Some(Outcome::Succeeded);
     }
+    (dcom, reply.entries)
 }
 
 fn finish(connection: &Connection, mut dcom: Dcom, entries: &[Entry]) -> (Dcom, Option<Learned>) {
@@ -161,12 +145,5 @@ fn tower_record(entry: &Entry) -> TowerRecord {
         address: tower.host(),
         endpoint: tower.endpoint(),
         annotation: Some(entry.annotation.clone()).filter(|annotation| !annotation.is_empty()),
-    }
-}
-
-fn named(uuid: dcom_parsers::guid::Guid) -> NamedGuid {
-    NamedGuid {
-        uuid,
-        name: names::interface(uuid).map(Cow::Borrowed),
     }
 }

@@ -7,7 +7,7 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
-use super::exchange::{learn, level_name, parse, record, response, set_bindings, set_status, unreadable};
+use super::exchange::{learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_status};
 use super::exporters::Exporters;
 use crate::anomaly::Anomaly;
 use crate::event::Dcom;
@@ -117,27 +117,19 @@ fn resolution(
     let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, opnum);
     dcom.kind = Kind::OxidResolution;
     let mut encoding: Option<Encoding> = exchange.encoding;
-    if let Some(message) = &exchange.request {
-        match parse(message, encoding, ResolveOxidRequest::parse) {
-            Some(Ok((request, used))) => {
-                dcom.evidence = Evidence::Arguments;
-                dcom.oxid = Some(request.oxid);
-                encoding = Some(used);
-            }
-            Some(Err(error)) => odd.push(unreadable(message, &error)),
-            None => {}
-        }
+    let asked = exchange.request.as_ref();
+    let asked = asked.and_then(|message| parse_or_tell(message, encoding, odd, ResolveOxidRequest::parse));
+    if let Some((request, used)) = asked {
+        dcom.evidence = Evidence::Arguments;
+        dcom.oxid = Some(request.oxid);
+        encoding = Some(used);
     }
     let Some(message) = response(exchange) else {
         return (dcom, None);
     };
-    let reply = match parse(message, encoding, |reader| parse_resolution(reader, opnum)) {
-        Some(Ok((reply, _))) => reply,
-        Some(Err(error)) => {
-            odd.push(unreadable(message, &error));
-            return (dcom, None);
-        }
-        None => return (dcom, None),
+    let reply = parse_or_tell(message, encoding, odd, |reader| parse_resolution(reader, opnum));
+    let Some((reply, _)) = reply else {
+        return (dcom, None);
     };
     set_status(&mut dcom, reply.status);
     let Some(bindings) = reply.bindings else {
@@ -162,16 +154,12 @@ fn server_alive(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anom
     let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, SERVER_ALIVE_2);
     dcom.kind = Kind::Call;
     let Some(message) = response(exchange) else { return dcom };
-    match parse(message, exchange.encoding, ServerAlive2Reply::parse) {
-        Some(Ok((reply, _))) => {
-            dcom.evidence = Evidence::Arguments;
-            set_status(&mut dcom, reply.status);
-            if let Some(bindings) = reply.bindings {
-                set_bindings(&mut dcom, &bindings);
-            }
+    if let Some((reply, _)) = parse_or_tell(message, exchange.encoding, odd, ServerAlive2Reply::parse) {
+        dcom.evidence = Evidence::Arguments;
+        set_status(&mut dcom, reply.status);
+        if let Some(bindings) = reply.bindings {
+            set_bindings(&mut dcom, &bindings);
         }
-        Some(Err(error)) => odd.push(unreadable(message, &error)),
-        None => {}
     }
     dcom
 }

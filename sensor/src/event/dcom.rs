@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
-use dcom_parsers::names::known;
+use dcom_parsers::names::{self, known};
 
 use super::record::{Field, Port, Value, names, record};
 use crate::time::Timestamp;
@@ -214,6 +214,16 @@ record! {
         uuid: Guid => eve;
         /// Its name, when known.
         name: Option<Cow<'static, str>> => eve;
+    }
+}
+
+impl NamedGuid {
+    /// The identifier of an interface.
+    pub fn of(uuid: Guid) -> Self {
+        Self {
+            uuid,
+            name: names::interface(uuid).map(Cow::Borrowed),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
 
-use super::exchange::{parse, record, response, set_result, set_status, unreadable};
+use super::exchange::{parse, parse_or_tell, record, response, set_result, set_status, unreadable};
 use super::exporters::{Exporters, Known, Proof};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
@@ -92,16 +92,9 @@ impl<'a> Read<'a> {
         message: &'a Message,
         read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>,
     ) -> Option<T> {
-        match parse(message, self.encoding, read)? {
-            Ok((value, encoding)) => {
-                self.encoding = Some(encoding);
-                Some(value)
-            }
-            Err(error) => {
-                self.odd.push(unreadable(message, &error));
-                None
-            }
-        }
+        let (value, encoding) = parse_or_tell(message, self.encoding, self.odd, read)?;
+        self.encoding = Some(encoding);
+        Some(value)
     }
 
     /// The answer hands out a reference to an interface.

@@ -1,13 +1,11 @@
 //! Bookkeeping: which interfaces an object has, who holds it, what its type is.
 
-use std::borrow::Cow;
-
 use dcom_parsers::dcom::{
     OrpcThis, RemAddRefReply, RemQueryInterface2Reply, RemQueryInterfaceReply, RemQueryInterfaceRequest,
     RemReferencesRequest, RemReleaseReply,
 };
-use dcom_parsers::guid::{Guid, Iid};
-use dcom_parsers::names::{self, known};
+use dcom_parsers::guid::Guid;
+use dcom_parsers::names::known;
 use dcom_parsers::oaut::{
     CreateInstanceRequest, EnumNextReply, EnumNextRequest, GetDocumentationReply, GetDocumentationRequest,
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
@@ -39,19 +37,12 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
     (interface, opnum) == (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE)
 }
 
-fn named(iid: Iid) -> NamedGuid {
-    NamedGuid {
-        uuid: iid.0,
-        name: names::interface(iid.0).map(Cow::Borrowed),
-    }
-}
-
 fn query_interface(call: &mut Read<'_>) {
     let Some(request) = call.request(RemQueryInterfaceRequest::parse) else {
         return;
     };
     call.dcom.arguments = vec![request.ipid.to_string()];
-    call.dcom.iids = request.iids.iter().copied().map(named).collect();
+    call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
     let Some(reply) = call.response(RemQueryInterfaceReply::parse) else {
         return;
     };
@@ -70,7 +61,7 @@ fn query_interface_2(call: &mut Read<'_>) {
         return;
     };
     call.dcom.arguments = vec![request.ipid.to_string()];
-    call.dcom.iids = request.iids.into_iter().map(named).collect();
+    call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
     let Some(reply) = call.response(RemQueryInterface2Reply::parse) else {
         return;
     };
@@ -104,7 +95,7 @@ fn count_references(call: &mut Read<'_>, opnum: u16) {
 
 fn create_instance(call: &mut Read<'_>) {
     if let Some(request) = call.request(CreateInstanceRequest::parse) {
-        call.dcom.iids = vec![named(request.iid)];
+        call.dcom.iids = vec![NamedGuid::of(request.iid.0)];
     }
     interface_reply(call, Descent::Same);
 }

@@ -6,7 +6,7 @@ use dcom_parsers::epm::{
     StopServerListeningReply,
 };
 use dcom_parsers::guid::Guid;
-use dcom_parsers::names::{self, known};
+use dcom_parsers::names::known;
 
 use super::Read;
 use crate::event::dcom::{Evidence, NamedGuid};
@@ -53,11 +53,8 @@ fn management(call: &mut Read<'_>, opnum: u16) {
         0 => {
             call.asks_nothing();
             if let Some(reply) = call.response(InqIfIdsReply::parse) {
-                let named = |uuid| NamedGuid {
-                    uuid,
-                    name: names::interface(uuid).map(Into::into),
-                };
-                call.dcom.iids = reply.interfaces.iter().map(|interface| named(interface.uuid)).collect();
+                let named = reply.interfaces.iter().map(|interface| NamedGuid::of(interface.uuid));
+                call.dcom.iids = named.collect();
                 call.status(Some(reply.status));
             }
         }
