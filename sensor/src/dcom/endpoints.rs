@@ -1,6 +1,6 @@
 //! Dynamic ports that replies named, and the connections that go there.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use crate::decode::Endpoint;
@@ -27,14 +27,20 @@ pub struct EndpointCounters {
 /// A client and where it is expected.
 type Expected = (IpAddr, Endpoint);
 
+/// One that waits.
+struct Waiting<T> {
+    item: T,
+    expected: Vec<Expected>,
+    /// When it is let go.
+    until: Timestamp,
+}
+
 /// What waits for a connection, and which connections there are.
 pub(super) struct Endpoints<T> {
     /// What waits, by number: the lesser the earlier.
-    waiting: BTreeMap<u64, (T, Vec<Expected>)>,
+    waiting: BTreeMap<u64, Waiting<T>>,
     /// Who waits where.
     expected: HashMap<Expected, Vec<u64>>,
-    /// When each is let go.
-    deadlines: VecDeque<(Timestamp, u64)>,
     next: u64,
     /// RPC connections that are open, so that one older than the reply is recognised.
     open: HashMap<Expected, u32>,
@@ -49,7 +55,6 @@ impl<T> Endpoints<T> {
         Self {
             waiting: BTreeMap::new(),
             expected: HashMap::new(),
-            deadlines: VecDeque::new(),
             next: 0,
             open: HashMap::new(),
             counters: EndpointCounters::default(),
@@ -97,9 +102,8 @@ impl<T> Endpoints<T> {
         for place in &expected {
             self.expected.entry(*place).or_default().push(number);
         }
-        self.waiting.insert(number, (item, expected));
-        self.deadlines
-            .push_back((Timestamp(now.0.saturating_add(self.patience)), number));
+        let until = Timestamp(now.0.saturating_add(self.patience));
+        self.waiting.insert(number, Waiting { item, expected, until });
         if self.waiting.len() > self.most_waiting {
             self.counters.over_limit += 1;
             return self.first().into_iter().collect();
@@ -121,16 +125,11 @@ impl<T> Endpoints<T> {
 
     /// The earliest of what has waited long enough.
     pub(super) fn overdue(&mut self, now: Timestamp) -> Option<T> {
-        while let Some(&(deadline, number)) = self.deadlines.front() {
-            if deadline > now {
-                return None;
-            }
-            self.deadlines.pop_front();
-            if let Some(item) = self.take(number) {
-                return Some(item);
-            }
+        let (&number, waiting) = self.waiting.first_key_value()?;
+        if waiting.until > now {
+            return None;
         }
-        None
+        self.take(number)
     }
 
     /// The earliest of what waits.
@@ -142,11 +141,10 @@ impl<T> Endpoints<T> {
     /// The capture is over.
     pub(super) fn forget_connections(&mut self) {
         self.open.clear();
-        self.deadlines.clear();
     }
 
     fn take(&mut self, number: u64) -> Option<T> {
-        let (item, expected) = self.waiting.remove(&number)?;
+        let Waiting { item, expected, .. } = self.waiting.remove(&number)?;
         for place in expected {
             if let Some(numbers) = self.expected.get_mut(&place) {
                 numbers.retain(|&other| other != number);
