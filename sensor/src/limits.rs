@@ -51,7 +51,7 @@ pub struct Limits {
     pub follow: i64,
     /// RPC connections remembered, so that one older than the activation is recognised.
     pub connections: usize,
-    /// Interfaces of objects remembered by IPID.
+    /// Interfaces of objects remembered by IPID, and names of their members.
     pub interfaces: usize,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).

@@ -14,6 +14,10 @@ use crate::event::dcom::ActivationRecord;
 
 /// Names remembered for one interface: an object has few members that anyone asks for by name.
 const MAX_NAMES: usize = 64;
+/// Bytes of the longest name remembered. No identifier is that long.
+const MAX_NAME: usize = 255;
+/// Bytes of the longest path that is made longer still.
+const MAX_PATH: usize = 256;
 
 /// Where an object comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,12 +44,17 @@ pub(super) enum Proof {
 }
 
 impl Lineage {
-    /// The object that `member` of this one gave.
+    /// The object that `member` of this one gave. Each may give the next without end: where a path is too long, it says so
+    /// and grows no more.
     pub(super) fn member(&self, member: &str) -> Self {
-        Self {
-            path: format!("{}.{member}", self.path),
-            ..self.clone()
-        }
+        let path = if self.path.len() + member.len() <= MAX_PATH {
+            format!("{}.{member}", self.path)
+        } else if self.path.ends_with(".…") {
+            self.path.clone()
+        } else {
+            format!("{}.…", self.path)
+        };
+        Self { path, ..self.clone() }
     }
 }
 
@@ -62,10 +71,12 @@ pub(super) struct Known {
     names: Vec<(i64, String)>,
 }
 
-/// The interfaces of all servers. The oldest is forgotten first.
+/// The interfaces of all servers, with the names of their members. The oldest is forgotten first.
 #[derive(Debug)]
 pub(super) struct Exporters {
     interfaces: HashMap<(IpAddr, Ipid), Known>,
+    /// Names in all of them.
+    names: usize,
     order: VecDeque<(IpAddr, Ipid)>,
     /// The last activation that named each exporter.
     activated: HashMap<(IpAddr, Oxid), Arc<Lineage>>,
@@ -78,6 +89,7 @@ impl Exporters {
     pub(super) fn new(most: usize) -> Self {
         Self {
             interfaces: HashMap::new(),
+            names: 0,
             order: VecDeque::new(),
             activated: HashMap::new(),
             most,
@@ -104,11 +116,17 @@ impl Exporters {
         if known.lineage.is_none() {
             known.lineage = lineage;
         }
-        while self.order.len() > self.most {
-            if let Some(oldest) = self.order.pop_front() {
-                self.interfaces.remove(&oldest);
-                self.forgotten += 1;
+        self.make_room();
+    }
+
+    /// A name takes as much room as an interface.
+    fn make_room(&mut self) {
+        while self.order.len() + self.names > self.most {
+            let Some(oldest) = self.order.pop_front() else { return };
+            if let Some(known) = self.interfaces.remove(&oldest) {
+                self.names -= known.names.len();
             }
+            self.forgotten += 1;
         }
     }
 
@@ -130,12 +148,17 @@ impl Exporters {
 
     /// The client was told the number of a member of `ipid`.
     pub(super) fn name(&mut self, server: IpAddr, ipid: Ipid, dispid: i64, name: &str) {
-        if let Some(known) = self.interfaces.get_mut(&(server, ipid))
-            && known.names.len() < MAX_NAMES
-        {
-            known.names.retain(|(number, _)| *number != dispid);
-            known.names.push((dispid, name.to_owned()));
+        let Some(known) = self.interfaces.get_mut(&(server, ipid)) else {
+            return;
+        };
+        if known.names.len() >= MAX_NAMES || name.len() > MAX_NAME {
+            return;
         }
+        self.names -= known.names.len();
+        known.names.retain(|(number, _)| *number != dispid);
+        known.names.push((dispid, name.to_owned()));
+        self.names += known.names.len();
+        self.make_room();
     }
 
     /// What `ipid` is on `server`.
@@ -151,6 +174,7 @@ impl Exporters {
     /// The capture is over.
     pub(super) fn clear(&mut self) {
         self.interfaces.clear();
+        self.names = 0;
         self.order.clear();
         self.activated.clear();
     }
@@ -214,5 +238,39 @@ mod tests {
         let known = exporters.find(server(1), ipid(1)).unwrap();
         assert_eq!(known.lineage.as_ref().unwrap().member("Run").path, "A.B.Run");
         assert_eq!((known.member(54), known.member(6)), (Some("Run"), None));
+    }
+
+    #[test]
+    fn names_take_room_and_no_name_takes_much() {
+        let mut exporters = Exporters::new(4);
+        for number in 1..=2 {
+            exporters.learn(server(1), ipid(number), DISPATCH, 7, None);
+            exporters.name(server(1), ipid(number), 1, "Run");
+        }
+        exporters.name(server(1), ipid(2), 1, "Run");
+        exporters.name(server(1), ipid(2), 2, &"n".repeat(MAX_NAME + 1));
+        assert_eq!((exporters.names, exporters.forgotten()), (2, 0));
+        assert_eq!(exporters.find(server(1), ipid(2)).unwrap().member(2), None);
+        exporters.name(server(1), ipid(2), 3, "Quit");
+        assert_eq!((exporters.names, exporters.forgotten()), (2, 1));
+        assert_eq!(exporters.find(server(1), ipid(1)), None);
+        exporters.clear();
+        assert_eq!(exporters.names, 0);
+    }
+
+    #[test]
+    fn a_path_without_end_stops_growing() {
+        let mut lineage = Lineage {
+            clsid: Clsid::default(),
+            class: None,
+            path: "A".to_owned(),
+            activation: ActivationRecord::default(),
+            proof: Proof::Strong,
+        };
+        for _ in 0..1_000 {
+            lineage = lineage.member("Next");
+        }
+        assert!(lineage.path.starts_with("A.Next.Next") && lineage.path.ends_with(".Next.…"));
+        assert!(lineage.path.len() <= MAX_PATH + "Next".len() + ".…".len());
     }
 }
