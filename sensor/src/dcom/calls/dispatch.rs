@@ -91,7 +91,7 @@ fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
 /// By the name that the client was told, that the class gives the number, or that the specification gives it.
 fn method(call: &Read<'_>, member: Dispid) -> Cow<'static, str> {
     let dispid = i64::from(member.0);
-    let object = call.object.as_ref();
+    let object = call.object;
     let told = object.and_then(|object| object.member(dispid));
     let class = object
         .and_then(|object| object.lineage.as_ref())

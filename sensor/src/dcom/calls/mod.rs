@@ -5,6 +5,9 @@ mod management;
 mod references;
 mod services;
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use dcom_parsers::dcom::{Objref, OrpcThat, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid};
 use dcom_parsers::names::{self, known};
@@ -12,7 +15,7 @@ use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
 
 use super::exchange::{parse, parse_or_tell, record, response, set_result, set_status, unreadable};
-use super::exporters::{Exporters, Known, Proof};
+use super::exporters::{Exporters, Known, Lineage, Proof};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
@@ -51,7 +54,7 @@ struct Read<'a> {
     exchange: &'a Exchange,
     encoding: Option<Encoding>,
     /// The object that is called, when a reply has handed it out.
-    object: Option<Known>,
+    object: Option<&'a Known>,
     catalog: &'a Catalog,
     references: Vec<(StdObjref, Iid, Descent)>,
     /// Names of the object's members that the answer gives numbers to.
@@ -162,8 +165,8 @@ pub(super) fn read(
     if let (Some(because), Some(last)) = (because, dcom.because.last_mut()) {
         *last = because.into();
     }
-    let object = ipid.and_then(|ipid| exporters.find(server, ipid)).cloned();
-    set_lineage(&mut dcom, object.as_ref());
+    let object = ipid.and_then(|ipid| exporters.find(server, ipid));
+    set_lineage(&mut dcom, object);
     let mut read = Read {
         dcom,
         exchange,
@@ -182,8 +185,23 @@ pub(super) fn read(
         Sort::Other => false,
     };
     read.error_info();
-    learn(&read, connection, exporters);
-    (interesting || recorded == Calls::All).then_some(read.dcom)
+    let learned = learned(&read, server, exporters);
+    let Read { dcom, names, .. } = read;
+    for Learned {
+        ipid,
+        iid,
+        frame,
+        lineage,
+    } in learned
+    {
+        exporters.learn(server, ipid, iid, frame, lineage);
+    }
+    if let Some(ipid) = ipid {
+        for (dispid, name) in &names {
+            exporters.name(server, ipid, *dispid, name);
+        }
+    }
+    (interesting || recorded == Calls::All).then_some(dcom)
 }
 
 /// Where the object comes from.
@@ -200,38 +218,46 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>) {
     }
 }
 
-/// What the answer hands out is known from now on.
-fn learn(read: &Read<'_>, connection: &Connection, exporters: &mut Exporters) {
-    let server = connection.server.address;
+/// An interface that is known from now on.
+struct Learned {
+    ipid: Ipid,
+    iid: Iid,
+    frame: u64,
+    lineage: Option<Arc<Lineage>>,
+}
+
+/// What the answer hands out, and what the call itself tells.
+fn learned(read: &Read<'_>, server: IpAddr, exporters: &Exporters) -> Vec<Learned> {
     let frame = response(read.exchange).map_or(0, |message| message.at.frame);
-    let own = read.object.as_ref().and_then(|object| object.lineage.clone());
-    for &(std, iid, descent) in &read.references {
-        let lineage = match descent {
-            Descent::Same => own.clone(),
+    let own = read.object.and_then(|object| object.lineage.as_ref());
+    let lineage = |descent, oxid| {
+        let seen = match descent {
+            Descent::Same => own.cloned(),
             Descent::Of(other) => exporters.find(server, other).and_then(|other| other.lineage.clone()),
             Descent::Member => own
-                .as_ref()
                 .zip(read.dcom.method.as_ref())
                 .map(|(own, method)| own.member(method).into()),
-            Descent::Aside => None,
+            Descent::Aside => return None,
         };
-        let lineage = match descent {
-            Descent::Aside => None,
-            _ => lineage.or_else(|| exporters.by_exporter(server, std.oxid)),
-        };
-        exporters.learn(server, std.ipid, iid, frame, lineage);
-    }
-    if let Some(ipid) = read.dcom.ipid {
-        if let (None, Named::Interface(interface)) = (&read.object, read.exchange.interface) {
-            // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is.
-            let request = read.exchange.request.as_ref();
-            let frame = request.map_or(frame, |message| message.at.frame);
-            exporters.learn(server, ipid, Iid(interface.uuid), frame, None);
-        }
-        for (dispid, name) in &read.names {
-            exporters.name(server, ipid, *dispid, name);
-        }
-    }
+        seen.or_else(|| exporters.by_exporter(server, oxid))
+    };
+    let handed_out = read.references.iter().map(|&(std, iid, descent)| Learned {
+        ipid: std.ipid,
+        iid,
+        frame,
+        lineage: lineage(descent, std.oxid),
+    });
+    // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is.
+    let called = match (read.object, read.dcom.ipid, read.exchange.interface) {
+        (None, Some(ipid), Named::Interface(interface)) => Some(Learned {
+            ipid,
+            iid: Iid(interface.uuid),
+            frame: read.exchange.request.as_ref().map_or(frame, |message| message.at.frame),
+            lineage: None,
+        }),
+        _ => None,
+    };
+    handed_out.chain(called).collect()
 }
 
 fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
