@@ -247,17 +247,9 @@ impl StartServiceRequest {
         reader.enter("RStartServiceW request");
         let service = Handle::parse(reader)?;
         reader.u32()?; // argc
-        let mut service_arguments = Vec::new();
-        if reader.pointer()? {
-            let count = reader.count("argc", 4, MAX_ARGUMENTS)?;
-            let present = (0..count).map(|_| reader.pointer()).collect::<Result<Vec<_>>>()?;
-            for _ in present.into_iter().filter(|&there| there) {
-                service_arguments.push(reader.wide_string()?);
-            }
-        }
         Ok(Self {
             service,
-            service_arguments,
+            service_arguments: reader.optional_wide_strings("argc", MAX_ARGUMENTS)?,
         })
     }
 

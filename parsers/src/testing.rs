@@ -1,8 +1,9 @@
 //! The encoder of the tests: writes what the parsers read, in both byte orders and both encodings.
 
+use crate::error::Result;
 use crate::guid::Guid;
 use crate::input::ByteOrder;
-use crate::ndr::Encoding;
+use crate::ndr::{Encoding, Reader};
 use crate::rpce::Ptype;
 
 /// The four ways in which a stub can be written.
@@ -267,4 +268,16 @@ pub(crate) fn pdu(order: ByteOrder, ptype: Ptype, flags: u8, body: impl FnOnce(&
     writer.u16(u16::try_from(16 + inner.bytes.len()).unwrap()).u16(0).u32(7);
     writer.raw(&inner.bytes);
     writer.bytes()
+}
+
+/// What a stub in little-endian NDR20 says, all of it; no shorter one says anything.
+pub(crate) fn whole<T>(bytes: &[u8], parse: impl Fn(&mut Reader<'_>) -> Result<T>) -> T {
+    for length in 0..bytes.len() {
+        let mut reader = Reader::new(&bytes[..length], ByteOrder::Little, Encoding::Ndr20, "test");
+        assert!(parse(&mut reader).is_err(), "{length} bytes");
+    }
+    let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+    let answer = parse(&mut reader).unwrap();
+    assert!(reader.rest().is_empty());
+    answer
 }

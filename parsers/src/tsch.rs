@@ -76,17 +76,9 @@ impl RunRequest {
         reader.enter("SchRpcRun request");
         let path = reader.wide_string()?;
         reader.u32()?; // cArgs
-        let mut task_arguments = Vec::new();
-        if reader.pointer()? {
-            let count = reader.count("cArgs", 4, MAX_ARGUMENTS)?;
-            let present = (0..count).map(|_| reader.pointer()).collect::<Result<Vec<_>>>()?;
-            for _ in present.into_iter().filter(|&there| there) {
-                task_arguments.push(reader.wide_string()?);
-            }
-        }
         Ok(Self {
             path,
-            task_arguments,
+            task_arguments: reader.optional_wide_strings("cArgs", MAX_ARGUMENTS)?,
             flags: reader.u32()?,
             session_id: reader.u32()?,
             user: reader.optional_wide_string()?,

@@ -127,20 +127,7 @@ impl ServerAliveReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::ByteOrder;
-    use crate::ndr::Encoding;
-    use crate::testing::{WAYS, Writer};
-
-    fn whole<T>(bytes: &[u8], parse: impl Fn(&mut Reader<'_>) -> Result<T>) -> T {
-        for length in 0..bytes.len() {
-            let mut reader = Reader::new(&bytes[..length], ByteOrder::Little, Encoding::Ndr20, "test");
-            assert!(parse(&mut reader).is_err(), "{length} bytes");
-        }
-        let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
-        let answer = parse(&mut reader).unwrap();
-        assert!(reader.rest().is_empty());
-        answer
-    }
+    use crate::testing::{WAYS, Writer, whole};
 
     #[test]
     fn a_real_client_founds_a_ping_set_and_pings_it() {

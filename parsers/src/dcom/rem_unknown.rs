@@ -228,21 +228,8 @@ impl RemReleaseReply {
 mod tests {
     use super::*;
     use crate::guid::Guid;
-    use crate::input::ByteOrder;
     use crate::names::known;
-    use crate::ndr::Encoding;
-    use crate::testing::{WAYS, Writer, standard_objref};
-
-    fn whole<T>(bytes: &[u8], parse: impl Fn(&mut Reader<'_>) -> Result<T>) -> T {
-        for length in 0..bytes.len() {
-            let mut reader = Reader::new(&bytes[..length], ByteOrder::Little, Encoding::Ndr20, "test");
-            assert!(parse(&mut reader).is_err(), "{length} bytes");
-        }
-        let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
-        let answer = parse(&mut reader).unwrap();
-        assert!(reader.rest().is_empty());
-        answer
-    }
+    use crate::testing::{WAYS, Writer, standard_objref, whole};
 
     #[test]
     fn a_real_query_names_object_interface_and_new_ipid() {

@@ -203,6 +203,17 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| read(self)).collect()
     }
 
+    /// A conformant array of such strings, each behind a pointer, itself behind a pointer that may be null. Null pointers in
+    /// it have no string.
+    pub fn optional_wide_strings(&mut self, field: &'static str, max: usize) -> Result<Vec<String>> {
+        if !self.pointer()? {
+            return Ok(Vec::new());
+        }
+        let present = self.array(field, 4, max, Self::pointer)?;
+        let there = present.into_iter().filter(|&there| there);
+        there.map(|_| self.wide_string()).collect()
+    }
+
     /// Step to the alignment of a structure that holds a pointer.
     pub fn align_pointer(&mut self) -> Result<()> {
         match self.encoding {
