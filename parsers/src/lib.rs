@@ -47,6 +47,7 @@ pub mod epm;
 pub mod error;
 pub mod guid;
 pub mod input;
+mod named;
 pub mod names;
 pub mod ndr;
 pub mod oaut;

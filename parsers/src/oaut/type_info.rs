@@ -10,6 +10,7 @@ use super::{MAX_VALUES, referents};
 use crate::dcom::{OrpcThat, OrpcThis};
 use crate::error::Result;
 use crate::guid::Guid;
+use crate::named::named;
 use crate::ndr::Reader;
 
 macro_rules! numbers {
@@ -18,14 +19,7 @@ macro_rules! numbers {
         #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(pub u32);
 
-        impl $type {
-            $($(#[$doc])* pub const $name: Self = Self($value);)*
-
-            /// The specification's name, where there is one.
-            pub const fn name(self) -> Option<&'static str> {
-                match self { $(Self::$name => Some($text),)* _ => None }
-            }
-        }
+        named! { $type { $($(#[$doc])* $name = $value $text;)* } }
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

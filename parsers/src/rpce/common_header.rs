@@ -5,51 +5,41 @@ use std::fmt;
 use super::character_set::CharacterSet;
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
+use crate::named::named;
 
 /// C706 12.6.3.1 Declarations, [MS-RPCE] 2.2.2.2 PTYPE: the kind of a PDU.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ptype(pub u8);
 
-macro_rules! ptypes {
-    ($($(#[$doc:meta])* $name:ident = $value:literal $text:literal;)*) => {
-        impl Ptype {
-            $($(#[$doc])* pub const $name: Self = Self($value);)*
-
-            /// The specification's name, where there is one.
-            pub const fn name(self) -> Option<&'static str> {
-                match self { $(Self::$name => Some($text),)* _ => None }
-            }
-        }
-    };
-}
-
-ptypes! {
-    /// A call, client to server.
-    REQUEST = 0 "request";
-    /// Its result.
-    RESPONSE = 2 "response";
-    /// Its failure.
-    FAULT = 3 "fault";
-    /// Opens an association and offers presentation contexts.
-    BIND = 11 "bind";
-    /// Answers a bind.
-    BIND_ACK = 12 "bind_ack";
-    /// Refuses a bind.
-    BIND_NAK = 13 "bind_nak";
-    /// Offers more presentation contexts.
-    ALTER_CONTEXT = 14 "alter_context";
-    /// Answers an `alter_context`.
-    ALTER_CONTEXT_RESP = 15 "alter_context_resp";
-    /// The third leg of an authentication, [MS-RPCE] 2.2.2.5.
-    AUTH3 = 16 "rpc_auth_3";
-    /// The server asks the client to close the connection.
-    SHUTDOWN = 17 "shutdown";
-    /// The client cancels a call.
-    CANCEL = 18 "co_cancel";
-    /// The client gives a call up.
-    ORPHANED = 19 "orphaned";
-    /// RPC over HTTP connection management, [MS-RPCH] 2.2.3.
-    RTS = 20 "rts";
+named! {
+    Ptype {
+        /// A call, client to server.
+        REQUEST = 0 "request";
+        /// Its result.
+        RESPONSE = 2 "response";
+        /// Its failure.
+        FAULT = 3 "fault";
+        /// Opens an association and offers presentation contexts.
+        BIND = 11 "bind";
+        /// Answers a bind.
+        BIND_ACK = 12 "bind_ack";
+        /// Refuses a bind.
+        BIND_NAK = 13 "bind_nak";
+        /// Offers more presentation contexts.
+        ALTER_CONTEXT = 14 "alter_context";
+        /// Answers an `alter_context`.
+        ALTER_CONTEXT_RESP = 15 "alter_context_resp";
+        /// The third leg of an authentication, [MS-RPCE] 2.2.2.5.
+        AUTH3 = 16 "rpc_auth_3";
+        /// The server asks the client to close the connection.
+        SHUTDOWN = 17 "shutdown";
+        /// The client cancels a call.
+        CANCEL = 18 "co_cancel";
+        /// The client gives a call up.
+        ORPHANED = 19 "orphaned";
+        /// RPC over HTTP connection management, [MS-RPCH] 2.2.3.
+        RTS = 20 "rts";
+    }
 }
 
 impl Ptype {

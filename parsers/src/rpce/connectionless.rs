@@ -5,47 +5,37 @@ use std::fmt;
 use crate::error::{ErrorKind, Result};
 use crate::guid::Guid;
 use crate::input::{ByteOrder, Input};
+use crate::named::named;
 
 /// C706 12.5.2 PDU Types of the connectionless protocol: the kind of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DgPtype(pub u8);
 
-macro_rules! ptypes {
-    ($($(#[$doc:meta])* $name:ident = $value:literal $text:literal;)*) => {
-        impl DgPtype {
-            $($(#[$doc])* pub const $name: Self = Self($value);)*
-
-            /// The specification's name, where there is one.
-            pub const fn name(self) -> Option<&'static str> {
-                match self { $(Self::$name => Some($text),)* _ => None }
-            }
-        }
-    };
-}
-
-ptypes! {
-    /// A call, client to server.
-    REQUEST = 0 "request";
-    /// The client asks how its call is doing.
-    PING = 1 "ping";
-    /// A call's result.
-    RESPONSE = 2 "response";
-    /// A call's failure while it ran.
-    FAULT = 3 "fault";
-    /// Answer to a ping: the call is being worked on.
-    WORKING = 4 "working";
-    /// Answer to a ping: there is no such call.
-    NOCALL = 5 "nocall";
-    /// The call was refused before it ran.
-    REJECT = 6 "reject";
-    /// The client has the response.
-    ACK = 7 "ack";
-    /// The client cancels a call.
-    CL_CANCEL = 8 "cl_cancel";
-    /// A fragment has arrived.
-    FACK = 9 "fack";
-    /// Answer to a cancel.
-    CANCEL_ACK = 10 "cancel_ack";
+named! {
+    DgPtype {
+        /// A call, client to server.
+        REQUEST = 0 "request";
+        /// The client asks how its call is doing.
+        PING = 1 "ping";
+        /// A call's result.
+        RESPONSE = 2 "response";
+        /// A call's failure while it ran.
+        FAULT = 3 "fault";
+        /// Answer to a ping: the call is being worked on.
+        WORKING = 4 "working";
+        /// Answer to a ping: there is no such call.
+        NOCALL = 5 "nocall";
+        /// The call was refused before it ran.
+        REJECT = 6 "reject";
+        /// The client has the response.
+        ACK = 7 "ack";
+        /// The client cancels a call.
+        CL_CANCEL = 8 "cl_cancel";
+        /// A fragment has arrived.
+        FACK = 9 "fack";
+        /// Answer to a cancel.
+        CANCEL_ACK = 10 "cancel_ack";
+    }
 }
 
 impl DgPtype {
