@@ -12,10 +12,10 @@ use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::logins::Logins;
-use super::{AuthState, BindKind, Bound, Exchange, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, RpcEvent};
+use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
-use crate::flow::{Connection, Side, Sides, StreamEvent};
+use crate::flow::{Side, Sides, StreamEvent};
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
@@ -70,22 +70,6 @@ impl Call {
     }
 }
 
-/// What a PDU is handled with.
-struct Handling<'a> {
-    connection: &'a Arc<Connection>,
-    bounds: &'a mut RpcBounds,
-    out: &'a mut dyn FnMut(RpcEvent),
-}
-
-impl Handling<'_> {
-    fn say(&mut self, body: RpcBody) {
-        (self.out)(RpcEvent {
-            connection: Arc::clone(self.connection),
-            body,
-        });
-    }
-}
-
 impl Association {
     /// One in a pipe of this name, if it is known: what the secondary address will say in full.
     pub(super) fn on_pipe(name: Option<Arc<str>>) -> Self {
@@ -96,35 +80,24 @@ impl Association {
     }
 
     /// Takes in what the stream brings.
-    pub fn push(
-        &mut self,
-        connection: &Arc<Connection>,
-        event: StreamEvent<'_>,
-        bounds: &mut RpcBounds,
-        out: &mut dyn FnMut(RpcEvent),
-    ) {
-        let mut handling = Handling {
-            connection,
-            bounds,
-            out,
-        };
+    pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         if !self.opened {
             self.opened = true;
             handling.say(RpcBody::Opened);
         }
         match event {
             StreamEvent::Data { at, side, bytes } => {
-                self.frame(side, &mut handling, |framer, out| framer.data(at, bytes, out));
-                self.give_up_old_calls(at, &mut handling);
+                self.frame(side, handling, |framer, out| framer.data(at, bytes, out));
+                self.give_up_old_calls(at, handling);
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
                 if side == Side::Client {
                     self.contexts.doubt();
                 }
-                self.frame(side, &mut handling, |framer, out| framer.gap(bytes, out));
+                self.frame(side, handling, |framer, out| framer.gap(bytes, out));
             }
-            StreamEvent::Closed => self.close(&mut handling),
+            StreamEvent::Closed => self.close(handling),
         }
     }
 

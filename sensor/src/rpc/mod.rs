@@ -226,6 +226,25 @@ impl RpcBounds {
     }
 }
 
+/// What the stream of a connection is handled with, at every level.
+pub struct Handling<'a> {
+    /// Whose stream it is.
+    pub connection: &'a Arc<Connection>,
+    /// What all share.
+    pub bounds: &'a mut RpcBounds,
+    /// Where it is told what RPC peers did.
+    pub out: &'a mut dyn FnMut(RpcEvent),
+}
+
+impl Handling<'_> {
+    fn say(&mut self, body: RpcBody) {
+        (self.out)(RpcEvent {
+            connection: Arc::clone(self.connection),
+            body,
+        });
+    }
+}
+
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RpcCounters {
@@ -256,5 +275,7 @@ pub struct RpcCounters {
     pub over_limit: u64,
 }
 
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod tests;

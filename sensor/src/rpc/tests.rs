@@ -1,13 +1,11 @@
 //! The association, fed with PDUs as they stand on the wire.
 
-use std::net::IpAddr;
-
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
 
+use super::rig::Rig;
 use super::*;
-use crate::decode::{Endpoint, VlanTags};
-use crate::flow::{Protocol, Side, Sides, StreamEvent};
+use crate::flow::{Protocol, Side, StreamEvent};
 
 const ECHO: Guid = Guid::com(0x7777);
 
@@ -87,57 +85,9 @@ impl Pdu {
     }
 }
 
-struct Rig {
-    association: Association,
-    bounds: RpcBounds,
-    connection: Arc<Connection>,
-    frame: u64,
-    events: Vec<RpcEvent>,
-}
-
 impl Rig {
-    fn new() -> Self {
-        let end = |last, port| Endpoint {
-            address: IpAddr::from([10, 0, 0, last]),
-            port,
-        };
-        let ends = Sides {
-            client: end(1, 50_000),
-            server: end(2, 135),
-        };
-        Self {
-            association: Association::default(),
-            bounds: RpcBounds::new(Limits::default(), |_, _, _| true),
-            connection: Arc::new(Connection::new(
-                ends,
-                VlanTags::default(),
-                At::default(),
-                true,
-                Protocol::Rpc,
-            )),
-            frame: 0,
-            events: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, event: StreamEvent<'_>) {
-        let Self {
-            association,
-            bounds,
-            connection,
-            events,
-            ..
-        } = self;
-        association.push(connection, event, bounds, &mut |event| events.push(event));
-    }
-
-    fn send(&mut self, side: Side, bytes: &[u8]) {
-        self.frame += 1;
-        let at = At {
-            frame: self.frame,
-            ..At::default()
-        };
-        self.push(StreamEvent::Data { at, side, bytes });
+    fn over_tcp() -> Self {
+        Self::new(Protocol::Rpc, 135)
     }
 
     fn bind(&mut self) {
@@ -185,7 +135,7 @@ fn response(exchange: &Exchange) -> Option<&Message> {
 fn a_connection_joins_an_association_group_when_both_sides_say_so() {
     // The group asked for, the group given.
     for (asked, given, joined) in [(0, 0x53f0, 0), (0x53f0, 0x53f0, 1), (0x53f0, 0x53f1, 0)] {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_tcp();
         let grouped = |mut pdu: Vec<u8>, group: u32| {
             pdu[20..24].copy_from_slice(&group.to_le_bytes());
             pdu
@@ -203,7 +153,7 @@ fn a_connection_joins_an_association_group_when_both_sides_say_so() {
 
 #[test]
 fn fragments_are_joined_over_padding_and_verifier_of_each() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     rig.send(
         Side::Client,
@@ -230,7 +180,7 @@ fn fragments_are_joined_over_padding_and_verifier_of_each() {
 
 #[test]
 fn fragments_of_several_calls_may_alternate() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     for (flags, call_id, text) in [(1, 2, "a"), (1, 3, "x"), (2, 2, "b"), (2, 3, "y")] {
         rig.send(Side::Client, &Pdu::request(flags, call_id, 0, 3).with(text).done());
@@ -247,7 +197,7 @@ fn fragments_of_several_calls_may_alternate() {
 
 #[test]
 fn a_sealed_stub_is_measured_and_not_kept() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     rig.send(
         Side::Client,
@@ -265,7 +215,7 @@ fn a_sealed_stub_is_measured_and_not_kept() {
 
 #[test]
 fn a_context_id_means_what_the_last_accepted_offer_says() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.send(Side::Client, &Pdu::offer(11, 1, 7, ECHO));
     rig.send(Side::Server, &Pdu::answer(12, 1, 2));
     rig.send(Side::Client, &Pdu::request(3, 2, 7, 3).done());
@@ -279,7 +229,7 @@ fn a_context_id_means_what_the_last_accepted_offer_says() {
 
 #[test]
 fn faults_missing_answers_and_missing_requests_are_told_apart() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
     rig.send(
@@ -308,7 +258,7 @@ fn faults_missing_answers_and_missing_requests_are_told_apart() {
 
 #[test]
 fn a_lost_fragment_leaves_a_call_without_a_stub_and_the_next_call_whole() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     let second = Pdu::request(0, 2, 0, 3).with([2; 40]).done();
     rig.send(Side::Client, &Pdu::request(1, 2, 0, 3).with([1; 40]).done());
@@ -330,7 +280,7 @@ fn a_lost_fragment_leaves_a_call_without_a_stub_and_the_next_call_whole() {
 
 #[test]
 fn of_a_request_cut_short_interface_operation_and_level_are_known() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     let request = Pdu::request(3, 2, 0, 3).with([7; 400]).verified(0, 5).done();
     rig.send(Side::Client, &request[..100]);
@@ -351,7 +301,7 @@ fn of_a_request_cut_short_interface_operation_and_level_are_known() {
 
 #[test]
 fn calls_without_an_end_are_bounded() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bounds.limits.stub = 1000;
     rig.bounds.limits.calls = 10;
     rig.bind();
@@ -368,7 +318,7 @@ fn calls_without_an_end_are_bounded() {
 
 #[test]
 fn an_unfinished_pdu_is_given_up_when_all_connections_hold_too_much() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bounds.limits.rpc_total = 100;
     rig.bind();
     let request = Pdu::request(3, 2, 0, 3).with([7; 400]).done();
@@ -383,7 +333,7 @@ fn an_unfinished_pdu_is_given_up_when_all_connections_hold_too_much() {
 
 #[test]
 fn an_old_call_is_given_up_while_the_connection_goes_on() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::over_tcp();
     rig.bind();
     rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
     let time = crate::time::Timestamp(rig.bounds.limits.answer + 1);

@@ -2,12 +2,10 @@
 //! Response), or behind the HTTP heads of version 2 ([MS-RPCH] 2.1.2.1 Client to Inbound or Outbound Proxy), whose two
 //! channels are two connections.
 
-use std::sync::Arc;
-
 use dcom_parsers::rpce;
 
-use crate::flow::{BANNER, Connection, Side, Sides, StreamEvent};
-use crate::rpc::{Association, RpcBounds, RpcEvent};
+use crate::flow::{BANNER, Side, Sides, StreamEvent};
+use crate::rpc::{Association, Handling};
 
 /// What is kept for one connection.
 #[derive(Debug, Default)]
@@ -85,13 +83,7 @@ impl Text {
 
 impl Channel {
     /// Takes in what the stream brings.
-    pub fn push(
-        &mut self,
-        connection: &Arc<Connection>,
-        event: StreamEvent<'_>,
-        bounds: &mut RpcBounds,
-        out: &mut dyn FnMut(RpcEvent),
-    ) {
+    pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         let stripped;
         let event = match event {
             StreamEvent::Data { at, side, bytes } if !matches!(self.sides[side], Text::Over) => {
@@ -114,7 +106,7 @@ impl Channel {
             // There never was a PDU.
             (None, _) => return,
         };
-        association.push(connection, event, bounds, out);
+        association.push(event, handling);
     }
 
     /// Bytes of the text are lost: what comes behind them may be anything.

@@ -6,7 +6,7 @@ mod smb;
 
 use std::sync::Arc;
 
-use super::{Association, RpcBody, RpcBounds, RpcEvent};
+use super::{Association, Handling, RpcBody, RpcBounds, RpcEvent};
 use crate::flow::{Connection, Protocol, StreamEvent};
 
 /// What is kept for a connection that carries DCE/RPC, or may.
@@ -69,11 +69,16 @@ impl Carriage {
             opened += u64::from(matches!(event.body, RpcBody::Opened));
             out(event);
         };
+        let mut handling = Handling {
+            connection,
+            bounds: &mut *bounds,
+            out: &mut out,
+        };
         match self {
             Self::Fresh => {}
-            Self::Tcp(association) => association.push(connection, event, bounds, &mut out),
-            Self::Smb(session) => session.push(connection, event, bounds, &mut out),
-            Self::Http(channel) => channel.push(connection, event, bounds, &mut out),
+            Self::Tcp(association) => association.push(event, &mut handling),
+            Self::Smb(session) => session.push(event, &mut handling),
+            Self::Http(channel) => channel.push(event, &mut handling),
         }
         bounds.carriage.connections += opened;
         if !connection.syn_seen {

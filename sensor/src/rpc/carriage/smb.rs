@@ -12,8 +12,8 @@ use dcom_parsers::smb::{FileId, Format, Message, Messages, Operation, Payload, P
 
 use super::blocks::{Blocks, Piece, Verdict};
 use crate::capture::At;
-use crate::flow::{Connection, Side, Sides, StreamEvent};
-use crate::rpc::{Association, RpcBody, RpcBounds, RpcEvent};
+use crate::flow::{Side, Sides, StreamEvent};
+use crate::rpc::{Association, Handling, RpcBody, RpcEvent};
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
@@ -56,33 +56,15 @@ struct Pipe {
     used: At,
 }
 
-/// What a message is handled with.
-struct Handling<'a> {
-    connection: &'a Arc<Connection>,
-    bounds: &'a mut RpcBounds,
-    out: &'a mut dyn FnMut(RpcEvent),
-}
-
 impl Session {
     /// Takes in what the stream brings.
-    pub fn push(
-        &mut self,
-        connection: &Arc<Connection>,
-        event: StreamEvent<'_>,
-        bounds: &mut RpcBounds,
-        out: &mut dyn FnMut(RpcEvent),
-    ) {
-        let mut handling = Handling {
-            connection,
-            bounds,
-            out,
-        };
+    pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         match event {
             StreamEvent::Data { at, side, bytes } => {
-                self.run(side, &mut handling, |blocks, out| blocks.data(at, bytes, out));
+                self.run(side, handling, |blocks, out| blocks.data(at, bytes, out));
             }
-            StreamEvent::Gap { side, bytes } => self.run(side, &mut handling, |blocks, out| blocks.gap(bytes, out)),
-            StreamEvent::Closed => self.close(&mut handling),
+            StreamEvent::Gap { side, bytes } => self.run(side, handling, |blocks, out| blocks.gap(bytes, out)),
+            StreamEvent::Closed => self.close(handling),
         }
     }
 
@@ -308,10 +290,7 @@ impl Session {
             feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
         }
         if self.opened {
-            (handling.out)(RpcEvent {
-                connection: Arc::clone(handling.connection),
-                body: RpcBody::Closed,
-            });
+            handling.say(RpcBody::Closed);
         }
     }
 }
@@ -322,21 +301,26 @@ fn feed(pipe: &mut Pipe, event: StreamEvent<'_>, opened: &mut bool, handling: &m
     let Some(association) = &mut pipe.association else {
         return;
     };
-    let out = &mut handling.out;
-    association.push(
-        handling.connection,
-        event,
-        handling.bounds,
-        &mut |event| match event.body {
-            RpcBody::Closed => {}
-            RpcBody::Opened if *opened => {}
-            RpcBody::Opened => {
-                *opened = true;
-                out(event);
-            }
-            _ => out(event),
-        },
-    );
+    let Handling {
+        connection,
+        bounds,
+        out,
+    } = handling;
+    let mut told = |event: RpcEvent| match event.body {
+        RpcBody::Closed => {}
+        RpcBody::Opened if *opened => {}
+        RpcBody::Opened => {
+            *opened = true;
+            out(event);
+        }
+        _ => out(event),
+    };
+    let mut handling = Handling {
+        connection,
+        bounds,
+        out: &mut told,
+    };
+    association.push(event, &mut handling);
 }
 
 fn begins_like_rpc(payload: &Payload<'_>) -> bool {
@@ -355,69 +339,18 @@ fn count_closed(message: &[u8], handling: &mut Handling<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
-    use crate::decode::{Endpoint, VlanTags};
     use crate::flow::Protocol;
-    use crate::limits::Limits;
-    use crate::rpc::{Reply, Stub};
+    use crate::rpc::rig::Rig;
+    use crate::rpc::{Carriage, Reply, Stub};
 
     const FILE: u8 = 7;
     const WRITE: u8 = 9;
     const READ: u8 = 8;
 
-    struct Rig {
-        session: Session,
-        bounds: RpcBounds,
-        connection: Arc<Connection>,
-        frame: u64,
-        events: Vec<RpcEvent>,
-    }
-
     impl Rig {
-        fn new() -> Self {
-            let end = |last, port| Endpoint {
-                address: IpAddr::from([10, 0, 0, last]),
-                port,
-            };
-            let ends = Sides {
-                client: end(1, 50_000),
-                server: end(2, 445),
-            };
-            Self {
-                session: Session::default(),
-                bounds: RpcBounds::new(Limits::default(), |_, _, _| true),
-                connection: Arc::new(Connection::new(
-                    ends,
-                    VlanTags::default(),
-                    At::default(),
-                    true,
-                    Protocol::Smb,
-                )),
-                frame: 0,
-                events: Vec::new(),
-            }
-        }
-
-        fn push(&mut self, event: StreamEvent<'_>) {
-            let Self {
-                session,
-                bounds,
-                connection,
-                events,
-                ..
-            } = self;
-            session.push(connection, event, bounds, &mut |event| events.push(event));
-        }
-
-        fn send(&mut self, side: Side, bytes: &[u8]) {
-            self.frame += 1;
-            let at = At {
-                frame: self.frame,
-                ..At::default()
-            };
-            self.push(StreamEvent::Data { at, side, bytes });
+        fn over_smb() -> Self {
+            Self::new(Protocol::Smb, 445)
         }
 
         /// Connects a share and opens a file on it.
@@ -513,7 +446,7 @@ mod tests {
 
     #[test]
     fn calls_in_writes_and_reads_have_the_name_of_their_pipe() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         rig.open("\\\\host\\IPC$", "svcctl");
         rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
         rig.send(Side::Client, &read(4, FILE));
@@ -525,7 +458,7 @@ mod tests {
 
     #[test]
     fn an_answer_may_come_in_several_reads() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         rig.open("\\\\host\\IPC$", "svcctl");
         let answer = pdu(2, 1, 60);
         rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
@@ -538,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_pipe_opened_before_the_capture_is_found_without_its_name() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
         rig.send(Side::Client, &read(4, FILE));
         rig.send(Side::Server, &read_done(4, &pdu(2, 1, 40)));
@@ -547,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_file_is_no_pipe_whatever_is_in_it() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         rig.open("\\\\host\\share", "capture.bin");
         rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
         rig.send(Side::Client, &write(4, FILE, &[7; 5000]));
@@ -557,7 +490,7 @@ mod tests {
 
     #[test]
     fn pipes_are_told_apart_by_their_handles() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         rig.send(Side::Client, &write(3, 1, &pdu(0, 1, 40)));
         rig.send(Side::Client, &write(4, 2, &pdu(0, 1, 40)));
         rig.send(Side::Client, &read(5, 2));
@@ -572,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_request_of_which_the_end_is_lost_is_damaged_and_the_next_one_whole() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         let first = write(3, FILE, &pdu(0, 1, 200));
         let cut = first.len() - 30;
         rig.send(Side::Client, &first[..cut]);
@@ -589,7 +522,7 @@ mod tests {
 
     #[test]
     fn encrypted_messages_are_counted_and_stepped_over() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         let mut sealed = message(WRITE, 0, 3, &[0x55; 5000]);
         sealed[4] = 0xfd;
         rig.send(Side::Client, &sealed[..1400]);
@@ -602,7 +535,7 @@ mod tests {
 
     #[test]
     fn what_one_connection_may_hold_is_bounded() {
-        let mut rig = Rig::new();
+        let mut rig = Rig::over_smb();
         for id in 0..=255 {
             rig.send(Side::Client, &read(id, id));
             rig.send(Side::Client, &write(id, id, &pdu(0, id, 40)));
@@ -613,8 +546,11 @@ mod tests {
             rig.send(Side::Server, &connected);
         }
         let limits = rig.bounds.limits;
-        assert_eq!(rig.session.shares.len(), limits.shares);
-        assert!(rig.session.pipes.len() <= limits.pipes && rig.session.asked.len() <= limits.smb_requests);
+        let Carriage::Smb(session) = &rig.carriage else {
+            panic!("not SMB");
+        };
+        assert_eq!(session.shares.len(), limits.shares);
+        assert!(session.pipes.len() <= limits.pipes && session.asked.len() <= limits.smb_requests);
         assert!(rig.bounds.carriage.over_limit > 0);
     }
 }
