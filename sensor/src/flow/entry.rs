@@ -6,7 +6,7 @@ use super::assembler::{Assembler, Piece};
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
 use super::table::{End, Entry, Key};
 use super::tracked::Tracked;
-use super::{Connection, Opener, Output, Shared, Side, Sides, StreamEvent};
+use super::{Connection, Opener, Output, Shared, Side, Sides};
 use crate::capture::At;
 use crate::decode::Segment;
 use crate::time::Timestamp;
@@ -228,8 +228,7 @@ impl<C: Default> Flow<C> {
         }
         let stream = streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
         // A first flight is short: less is held for a connection that may be anything.
-        let limits = shared.bounds.limits;
-        shared.bounds.limits.reassembly_per_side = PROBE_LIMIT;
+        let limit = std::mem::replace(&mut shared.bounds.limits.reassembly_per_side, PROBE_LIMIT);
         stream.push(
             segment.at,
             segment.sequence,
@@ -239,7 +238,7 @@ impl<C: Default> Flow<C> {
                 keep(&mut heads[end], piece);
             },
         );
-        shared.bounds.limits = limits;
+        shared.bounds.limits.reassembly_per_side = limit;
         self.decide(segment, shared, out);
     }
 
@@ -264,15 +263,7 @@ impl<C: Default> Flow<C> {
             };
             tracked.streams = probe.streams;
             for (end, head) in probe.heads.into_iter().enumerate() {
-                let side = tracked.side(end);
-                for (at, bytes) in head {
-                    let event = StreamEvent::Data {
-                        at,
-                        side,
-                        bytes: &bytes,
-                    };
-                    out(Output::Stream(&tracked.connection, &mut tracked.consumer, event));
-                }
+                tracked.deliver(end, &head, out);
             }
         } else if verdicts.contains(&Prefix::Foreign) {
             let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {

@@ -115,13 +115,14 @@ impl<C> Tracked<C> {
 
     fn release(&mut self, out: &mut impl FnMut(Output<'_, C>)) {
         let Some(doubt) = self.doubt.take() else { return };
-        let side = self.side(1 - doubt.missing);
-        for (at, bytes) in doubt.held {
-            let event = StreamEvent::Data {
-                at,
-                side,
-                bytes: &bytes,
-            };
+        self.deliver(1 - doubt.missing, &doubt.held, out);
+    }
+
+    /// Hands on what was held back of an end, in order.
+    pub(super) fn deliver(&mut self, end: End, held: &[(At, Vec<u8>)], out: &mut impl FnMut(Output<'_, C>)) {
+        let side = self.side(end);
+        for &(at, ref bytes) in held {
+            let event = StreamEvent::Data { at, side, bytes };
             out(Output::Stream(&self.connection, &mut self.consumer, event));
         }
     }
