@@ -100,3 +100,13 @@ impl<'r> Facts<'r> {
         self.wrong
     }
 }
+
+/// Fails with all that is wrong.
+pub(crate) fn none_is_wrong(wrong: &[String], checked: usize) {
+    assert!(
+        wrong.is_empty(),
+        "{} of {checked} facts:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
