@@ -38,8 +38,9 @@ use std::sync::Arc;
 
 use capture::{At, Frame};
 use catalog::Catalog;
-use dcom::{Analyst, Calls, Record, Told};
+use dcom::{Analyst, Binding, Calls, Record, Told};
 use decode::{Decoded, Decoder};
+use detect::{Detector, Found, Seen, Settings};
 use event::{Body, Event};
 use flow::{Flows, Output};
 use limits::Limits;
@@ -53,11 +54,13 @@ pub struct Sensor {
     datagrams: Datagrams,
     rpc: RpcBounds,
     analyst: Analyst,
-    catalog: Arc<Catalog>,
+    detector: Detector,
     /// What the heavy half has said about the frame at hand.
     said: Vec<Said>,
     /// What the analyst has told of it.
     told: Vec<Told>,
+    /// What the detections have found in that.
+    found: Vec<Found>,
     first: Option<At>,
     last: At,
 }
@@ -79,9 +82,10 @@ impl Sensor {
             datagrams: Datagrams::default(),
             rpc: RpcBounds::new(limits, dcom::is_read),
             analyst: Analyst::new(Arc::clone(&catalog), &limits, calls),
-            catalog,
+            detector: Detector::new(catalog, Settings::default()),
             said: Vec::new(),
             told: Vec::new(),
+            found: Vec::new(),
             first: None,
             last: At::default(),
         }
@@ -122,6 +126,8 @@ impl Sensor {
         datagrams.advance(at.time, rpc, &mut |event| said.push(Said::Rpc(event)));
         self.analyst.advance(at.time, &mut self.told);
         self.think(out);
+        self.detector.advance(at.time, &mut self.found);
+        out.extend(self.found.drain(..).map(Found::into_event));
     }
 
     /// The capture is over: everything that waits is told.
@@ -148,6 +154,7 @@ impl Sensor {
         self.think(out);
         self.analyst.finish(&mut self.told);
         self.think(out);
+        self.detector.forget();
     }
 
     /// The light half: what was heard is understood, and what was understood is judged.
@@ -162,16 +169,23 @@ impl Sensor {
             match told {
                 Told::Event(event) => out.push(event),
                 Told::Record(record) => {
-                    let alerts: Vec<_> = detect::detect(&record, &self.catalog).collect();
-                    let Record { meta, dcom, .. } = *record;
-                    let told = |body| Event {
-                        meta: meta.clone(),
-                        body,
-                    };
-                    out.push(told(Body::Dcom(Box::new(dcom))));
-                    out.extend(alerts.into_iter().map(|alert| told(Body::Alert(Box::new(alert)))));
+                    self.detector.see(&Seen::Record(&record), &mut self.found);
+                    let Record {
+                        meta, dcom, recorded, ..
+                    } = *record;
+                    if recorded {
+                        let body = Body::Dcom(Box::new(dcom));
+                        out.push(Event { meta, body });
+                    }
+                }
+                Told::Bound(binding) => {
+                    self.detector.see(&Seen::Bound(&binding), &mut self.found);
+                    let Binding { meta, dcerpc, .. } = *binding;
+                    let body = Body::Dcerpc(Box::new(dcerpc));
+                    out.push(Event { meta, body });
                 }
             }
+            out.extend(self.found.drain(..).map(Found::into_event));
         }
     }
 }

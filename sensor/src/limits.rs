@@ -53,6 +53,12 @@ pub struct Limits {
     pub connections: usize,
     /// Interfaces of objects remembered by IPID, and names of their members.
     pub interfaces: usize,
+    /// Nanoseconds after which an object that nobody calls is forgotten, where no pings of it are seen.
+    pub object_idle: i64,
+    /// The same, where pings of it were seen and ended ([MS-DCOM] 3.1.1.3: three periods of two minutes).
+    pub object_unpinged: i64,
+    /// Nanoseconds after which an object is forgotten whose last reference was released: calls may still be on their way.
+    pub object_released: i64,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -89,6 +95,9 @@ impl Default for Limits {
             follow: 30 * SECOND,
             connections: 65_536,
             interfaces: 262_144,
+            object_idle: 3600 * SECOND,
+            object_unpinged: 360 * SECOND,
+            object_released: 60 * SECOND,
             continuation: 5 * SECOND,
         }
     }

@@ -65,7 +65,7 @@ impl Found {
             mapped_ports: mappings.iter().flat_map(|record| mapped_ports(record)).collect(),
             endpoint_lookups: called("ept_lookup"),
             bytes_missing: records.counter("dcom.flow.bytes_missing"),
-            alerts: records.signatures().into_iter().map(signature).collect(),
+            alerts: records.signatures().into_iter().filter_map(signature).collect(),
             activations: records.dcom("activation").into_iter().map(Activation::of).collect(),
         }
     }
@@ -92,12 +92,14 @@ fn mapped_ports(record: &Value) -> Vec<u16> {
     ports
 }
 
-fn signature(id: u64) -> String {
-    match id {
-        1_021_301 => "remote-activation".to_owned(),
-        1_021_302 => "remote-activation-attempt".to_owned(),
-        other => other.to_string(),
-    }
+/// What is expected of activations; the table of all alerts is another test's.
+fn signature(id: u64) -> Option<String> {
+    let name = match id {
+        1_021_301 => "remote-activation",
+        1_021_302 => "remote-activation-attempt",
+        _ => return None,
+    };
+    Some(name.to_owned())
 }
 
 impl Activation {

@@ -54,6 +54,10 @@ pub struct Class {
     /// Members by name, with the numbers that clients call them by without asking.
     #[serde(default)]
     pub members: BTreeMap<String, i64>,
+    /// How its objects lead to one that runs something, each a path of members from the class on:
+    /// `Document.ActiveView.ExecuteShellCommand`. Where the class itself is sealed, it is known by these.
+    #[serde(default)]
+    pub paths: Vec<String>,
     /// There when ordinary administration activates the class too.
     pub benign: Option<Benign>,
 }
@@ -64,27 +68,105 @@ impl Class {
         let (name, _) = self.members.iter().find(|&(_, &number)| number == dispid)?;
         Some(name)
     }
+
+    /// Do objects of the class lead along `path` to these members: all of it, or its end?
+    pub(super) fn has_members(&self, path: &str, members: &str, all: bool) -> bool {
+        let mut known = path.rsplit('.');
+        for member in members.rsplit('.') {
+            let Some(name) = known.next() else { return false };
+            let number = || {
+                let digits = member.strip_prefix("[dispid 0x")?.strip_suffix(']')?;
+                i64::from_str_radix(digits, 16).ok()
+            };
+            let same = name.eq_ignore_ascii_case(member)
+                || (self.members.contains_key(name) && self.members.get(name).copied() == number());
+            if !same {
+                return false;
+            }
+        }
+        !all || known.next().is_none()
+    }
 }
 
-/// A method that runs something.
+/// An operation, of an interface that is no `IDispatch`, that runs something.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// The interface.
+    #[serde(deserialize_with = "guid")]
+    pub interface: Guid,
+    /// The operation's number in it.
+    pub opnum: u16,
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub effect: Effect,
+    /// Where the facts are from.
+    #[serde(default)]
+    pub references: Vec<String>,
+}
+
+/// What a method does to the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// It runs something.
+    #[default]
+    Execution,
+    /// It makes an account authenticate to another machine.
+    Coercion,
+    /// It creates a process through WMI.
+    #[serde(skip)]
+    Process,
+    /// It is part of a permanent WMI event subscription.
+    #[serde(skip)]
+    Subscription,
+}
+
+/// A method that runs something, or has another effect that an attacker wants.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Method {
     /// Its name.
     pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub effect: Effect,
+    /// Patterns of the object's path for which this holds, `*` for anything; without one, whatever the object.
+    #[serde(default)]
+    pub path: Vec<String>,
     /// Which argument names what is run, counted from 0 in source order.
-    pub program: usize,
+    pub program: Option<usize>,
     /// Which argument holds the parameters, when one does.
     pub parameters: Option<usize>,
+    /// What that argument has to look like, `*` for anything: without it, whatever it says.
+    pub only: Option<String>,
+    /// What the program's name is, by the argument's text, where the argument is a number.
+    #[serde(default)]
+    pub programs: BTreeMap<String, String>,
     /// Where the facts are from.
     #[serde(default)]
     pub references: Vec<String>,
 }
 
 impl Method {
+    /// Is it this method of that object, called so?
+    pub fn is_called(&self, path: Option<&str>, arguments: &[String]) -> bool {
+        let object =
+            self.path.is_empty() || path.is_some_and(|path| self.path.iter().any(|pattern| matches(pattern, path)));
+        let argument = || self.program.and_then(|index| arguments.get(index));
+        object
+            && self
+                .only
+                .as_deref()
+                .is_none_or(|only| argument().is_some_and(|text| matches(only, text)))
+    }
+
     /// The program and its parameters as the target would run them.
     pub fn command_line(&self, arguments: &[String]) -> Option<String> {
-        let program = arguments.get(self.program).filter(|program| !program.is_empty())?;
+        let given = arguments.get(self.program?).filter(|program| !program.is_empty())?;
+        let program = self.programs.get(given).unwrap_or(given);
         let parameters = self
             .parameters
             .and_then(|index| arguments.get(index))
@@ -94,6 +176,24 @@ impl Method {
             None => program.clone(),
         })
     }
+}
+
+/// Does a text fit a pattern, in which `*` stands for anything? Cases are not told apart.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.to_lowercase(), text.to_lowercase());
+    let Some((start, mut rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
+    // Between two stars the first place will do: whatever fits later fits behind it too.
+    while let Some((part, behind)) = rest.split_once('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = text.get(at + part.len()..).unwrap_or_default();
+        rest = behind;
+    }
+    text.ends_with(rest)
 }
 
 /// The ordinary use of a class.
@@ -206,6 +306,11 @@ impl fmt::Display for AttackId {
     }
 }
 
+fn guid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Guid, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Guid::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no GUID")))
+}
+
 fn clsid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clsid, D::Error> {
     let text = String::deserialize(deserializer)?;
     Guid::parse(&text)
@@ -216,6 +321,23 @@ fn clsid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clsid, D::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (pattern, text, fits) in [
+            ("MMC20.Application", "mmc20.application", true),
+            ("MMC20*", "MMC20.Application.Document", true),
+            ("*.Run", "A.B.Run", true),
+            ("*.Run", "A.B.Run.C", false),
+            ("A*B*C", "AxBxBxC", true),
+            ("A*B*C", "AxCxB", false),
+            ("A*A", "A", false),
+            ("*", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        }
+    }
 
     #[test]
     fn attack_ids_are_techniques_and_sub_techniques() {

@@ -12,7 +12,7 @@ use dcom_parsers::guid::{Clsid, Guid};
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use class::{AttackId, Benign, Category, Class, Confidence, Method};
+pub use class::{AttackId, Benign, Category, Class, Confidence, Effect, Method, Operation, matches};
 
 const BUILT_IN: [(&str, &str); 3] = [
     ("classes.toml", include_str!("classes.toml")),
@@ -24,7 +24,9 @@ const BUILT_IN: [(&str, &str); 3] = [
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     classes: BTreeMap<Clsid, Class>,
-    methods: BTreeMap<String, Method>,
+    /// By name in lower case: `IDispatch` does not tell cases apart.
+    methods: BTreeMap<String, Vec<Method>>,
+    operations: BTreeMap<(Guid, u16), Operation>,
 }
 
 impl Catalog {
@@ -65,11 +67,16 @@ impl Catalog {
             }
         }
         self.classes.extend(added);
-        self.methods.extend(
-            file.method
-                .into_iter()
-                .map(|method| (method.name.to_lowercase(), method)),
-        );
+        for method in file.method {
+            // What is said later comes first: a user's file is read after the built-in ones.
+            self.methods
+                .entry(method.name.to_lowercase())
+                .or_default()
+                .insert(0, method);
+        }
+        let operations = file.operation.into_iter();
+        self.operations
+            .extend(operations.map(|operation| ((operation.interface, operation.opnum), operation)));
         Ok(())
     }
 
@@ -78,9 +85,31 @@ impl Catalog {
         self.classes.get(&clsid)
     }
 
-    /// What is known of a method that runs something. `IDispatch` does not tell cases apart.
-    pub fn method(&self, name: &str) -> Option<&Method> {
-        self.methods.get(&name.to_lowercase())
+    /// What is known of a method that is called on the object with this path, with these arguments.
+    pub fn method(&self, name: &str, path: Option<&str>, arguments: &[String]) -> Option<&Method> {
+        let called = self.methods.get(&name.to_lowercase())?;
+        called.iter().find(|method| method.is_called(path, arguments))
+    }
+
+    /// What is known of an operation of an interface that is no `IDispatch`.
+    pub fn operation(&self, interface: Guid, opnum: u16) -> Option<&Operation> {
+        self.operations.get(&(interface, opnum))
+    }
+
+    /// The one class whose objects have such members, one of the other: what a path without its beginning tells.
+    ///
+    /// `whole` says that nothing came before the first member. A member without a name is given by its number,
+    /// `[dispid 0x4]`.
+    pub fn by_members(&self, members: &str, whole: bool) -> Option<(&Class, &str)> {
+        let fitting = |all: bool| {
+            let mut found = self.iter().flat_map(|class| {
+                let paths = class.paths.iter().map(String::as_str);
+                paths.filter_map(move |path| class.has_members(path, members, all).then_some((class, path)))
+            });
+            let first = found.next()?;
+            found.all(|(class, _)| class.clsid == first.0.clsid).then_some(first)
+        };
+        if whole { fitting(true) } else { fitting(false) }
     }
 
     /// The classes that a person means by a CLSID, a name or a `ProgID`, in whatever case.
@@ -131,6 +160,8 @@ struct File {
     class: Vec<Spanned<Class>>,
     #[serde(default)]
     method: Vec<Method>,
+    #[serde(default)]
+    operation: Vec<Operation>,
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

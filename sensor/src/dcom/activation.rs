@@ -11,12 +11,12 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
-use super::exchange::{learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result};
-use super::exporters::{Exporters, Lineage, Proof};
+use super::exchange::{addresses, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result};
+use super::exporters::{Exporters, Lineage, Pair, Told};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
-use crate::event::dcom::{ActivationRecord, Evidence, Flags, Kind, LearnedFrom, NamedGuid};
+use crate::event::dcom::{ActivationRecord, Evidence, Flags, Kind, LearnedFrom, NamedGuid, Proof};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Named};
 
@@ -201,7 +201,7 @@ fn set_reply(
     let message = response(exchange)?;
     let (answered, _) = parse_or_tell(message, encoding, odd, |reader| operation.parse_reply(reader))?;
     set_result(dcom, answered.hresult);
-    let (server, frame) = (connection.server.address, message.at.frame);
+    let (pair, frame) = (Pair::from(connection), message.at.frame);
     let lineage = lineage(dcom, connection, exchange);
     for (index, interface) in answered.interfaces.iter().enumerate() {
         let Some(objref) = interface.objref else { continue };
@@ -212,17 +212,24 @@ fn set_reply(
         } else {
             interface.iid
         };
-        exporters.learn(server, objref.ipid, iid, frame, lineage.clone());
+        let told = Told {
+            lineage: lineage.clone(),
+            reference: Some(objref),
+            ..Told::interface(objref.ipid, iid, frame)
+        };
+        exporters.learn(pair, told);
         dcom.ipids.push(objref.ipid);
     }
     let scm = answered.scm?;
     dcom.oxid = Some(scm.oxid);
     dcom.ipid_rem_unknown = Some(scm.ipid_rem_unknown);
     if let Some(lineage) = &lineage {
-        exporters.activated(server, scm.oxid, lineage);
+        exporters.activated(pair, scm.oxid, lineage);
     }
     // Shared by all objects of the process: it descends from none of them.
-    exporters.learn(server, scm.ipid_rem_unknown, Iid(known::IREM_UNKNOWN2), frame, None);
+    let rem_unknown = Iid(known::IREM_UNKNOWN2);
+    exporters.learn(pair, Told::interface(scm.ipid_rem_unknown, rem_unknown, frame));
+    exporters.has_addresses(pair.server, addresses(&scm.bindings));
     dcom.authn_hint = Some(level_name(scm.authn_hint));
     set_bindings(dcom, &scm.bindings);
     learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)
@@ -233,14 +240,14 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
     let clsid = dcom.clsid?;
     let at = exchange.request.as_ref()?.at;
     Some(Arc::new(Lineage {
-        clsid,
+        clsid: Some(clsid),
         class: dcom.class.clone(),
         path: dcom.class.clone().unwrap_or_else(|| clsid.to_string()),
-        activation: ActivationRecord {
+        activation: Some(ActivationRecord {
             flow_id: connection.flow_id,
             frame: at.frame,
             timestamp: at.time,
-        },
-        proof: Proof::Strong,
+            proof: Proof::Strong,
+        }),
     }))
 }

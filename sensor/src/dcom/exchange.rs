@@ -9,7 +9,7 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::rpce::VerificationTrailer;
-use dcom_parsers::security::{AuthLevel, AuthService};
+use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 use super::endpoints::Learned;
 use crate::anomaly::Anomaly;
@@ -97,11 +97,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         fault,
         outcome,
         auth: auth(exchange),
-        client: ClientIdentity {
-            user: exchange.claims.user.clone().filter(|user| !user.is_empty()),
-            domain: exchange.claims.domain.clone().filter(|domain| !domain.is_empty()),
-            workstation: exchange.claims.workstation.clone().filter(|name| !name.is_empty()),
-        },
+        client: client(&exchange.claims),
         server: ServerIdentity {
             netbios: exchange.claims.server_netbios.clone(),
             dns: exchange.claims.server_dns.clone(),
@@ -113,6 +109,16 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         sealed_reply_length: sealed(response(exchange)),
         because: missing_start(connection, exchange),
         ..Dcom::default()
+    }
+}
+
+/// Who logged in.
+pub(super) fn client(claims: &Claims) -> ClientIdentity {
+    let told = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    ClientIdentity {
+        user: told(&claims.user),
+        domain: told(&claims.domain),
+        workstation: told(&claims.workstation),
     }
 }
 
@@ -209,6 +215,14 @@ pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
     if dcom.server.netbios.is_none() {
         dcom.server.netbios = names().find(|name| !name.contains('.')).map(str::to_owned);
     }
+}
+
+/// The addresses that bindings give.
+pub(super) fn addresses(bindings: &DualStringArray) -> impl Iterator<Item = IpAddr> + '_ {
+    bindings
+        .string_bindings
+        .iter()
+        .filter_map(|binding| binding.host().parse().ok())
 }
 
 fn service_name(service: u16) -> Cow<'static, str> {

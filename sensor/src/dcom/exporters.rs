@@ -2,15 +2,24 @@
 //! what replies hand out.
 //!
 //! IPIDs are unique within an exporter's machine, not across machines: what one server says is kept apart from what
-//! another says.
+//! another says. A machine answers at several addresses: those that it says itself, in its string bindings, are its own.
+//! What was handed to one client is kept apart from what was handed to another, since the objects of a process that runs
+//! anyway (`ShellWindows`) are the same for all who ask.
+//!
+//! An object is forgotten some time after its last reference was released, when its pings end, or when nothing was heard of
+//! it for long.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dcom_parsers::guid::{Clsid, Iid, Ipid, Oxid};
+use dcom_parsers::dcom::{SetId, StdObjref};
+use dcom_parsers::guid::{Clsid, Iid, Ipid, Oid, Oxid};
 
-use crate::event::dcom::ActivationRecord;
+use crate::event::dcom::{ActivationRecord, Proof};
+use crate::flow::Connection;
+use crate::limits::Limits;
+use crate::time::Timestamp;
 
 /// Names remembered for one interface: an object has few members that anyone asks for by name.
 const MAX_NAMES: usize = 64;
@@ -18,32 +27,51 @@ const MAX_NAMES: usize = 64;
 const MAX_NAME: usize = 255;
 /// Bytes of the longest path that is made longer still.
 const MAX_PATH: usize = 256;
+/// Clients and servers for which one IPID is kept, activations kept for one exporter, and addresses of one machine.
+const MAX_ALIKE: usize = 16;
+/// What stands for an object that nothing was seen to hand out, at the start of a path.
+pub(super) const UNSEEN: &str = "?";
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) client: IpAddr,
+    pub(super) server: IpAddr,
+}
+
+impl From<&Connection> for Pair {
+    fn from(connection: &Connection) -> Self {
+        Self {
+            client: connection.client.address,
+            server: connection.server.address,
+        }
+    }
+}
 
 /// Where an object comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lineage {
-    /// The class that was activated.
-    pub(super) clsid: Clsid,
+    /// The class that was activated, where that was read.
+    pub(super) clsid: Option<Clsid>,
     /// Its name in the catalogue.
     pub(super) class: Option<String>,
     /// How the object was reached from there, as code would write it.
     pub(super) path: String,
-    /// The activation.
-    pub(super) activation: ActivationRecord,
-    /// What ties the object to it.
-    pub(super) proof: Proof,
-}
-
-/// What ties an object to an activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Each reference on the way was seen to be handed out.
-    Strong,
-    /// It lives in the exporter that the activation named, and so may others.
-    Weak,
+    /// The activation, where it was seen, and what ties the object to it.
+    pub(super) activation: Option<ActivationRecord>,
 }
 
 impl Lineage {
+    /// An object that nothing was seen to hand out.
+    pub(super) fn unseen() -> Self {
+        Self {
+            clsid: None,
+            class: None,
+            path: UNSEEN.to_owned(),
+            activation: None,
+        }
+    }
+
     /// The object that `member` of this one gave. Each may give the next without end: where a path is too long, it says so
     /// and grows no more.
     pub(super) fn member(&self, member: &str) -> Self {
@@ -56,6 +84,27 @@ impl Lineage {
         };
         Self { path, ..self.clone() }
     }
+
+    /// The same, less sure.
+    fn weak(&self) -> Self {
+        let weak = |activation| ActivationRecord {
+            proof: Proof::Weak,
+            ..activation
+        };
+        Self {
+            activation: self.activation.clone().map(weak),
+            ..self.clone()
+        }
+    }
+}
+
+/// Who told the name of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ToldBy {
+    /// Type information.
+    TypeInfo,
+    /// The object itself, asked for the number of the name.
+    GetIdsOfNames,
 }
 
 /// One interface of one object.
@@ -67,53 +116,144 @@ pub(super) struct Known {
     pub(super) frame: u64,
     /// Where the object comes from, when that was seen.
     pub(super) lineage: Option<Arc<Lineage>>,
-    /// Names of members that were asked for, by number.
-    names: Vec<(i64, String)>,
+    /// Of type information: the object that it is about.
+    pub(super) describes: Option<Ipid>,
+    /// Who was given it, and by whom.
+    pair: Pair,
+    /// Names of members, by number.
+    names: Vec<(i64, String, ToldBy)>,
+    /// The object, for pings.
+    oid: Option<Oid>,
+    /// References that the client holds.
+    references: u64,
+    used: Timestamp,
+    released: Option<Timestamp>,
+}
+
+/// What a reply tells of an interface.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) ipid: Ipid,
+    pub(super) iid: Iid,
+    pub(super) frame: u64,
+    pub(super) lineage: Option<Arc<Lineage>>,
+    pub(super) describes: Option<Ipid>,
+    /// The reference itself, where there is one.
+    pub(super) reference: Option<StdObjref>,
+}
+
+impl Told {
+    /// An interface of which nothing else is known.
+    pub(super) fn interface(ipid: Ipid, iid: Iid, frame: u64) -> Self {
+        Self {
+            ipid,
+            iid,
+            frame,
+            lineage: None,
+            describes: None,
+            reference: None,
+        }
+    }
+}
+
+/// An activation that named an exporter.
+#[derive(Debug)]
+struct Activated {
+    pair: Pair,
+    lineage: Arc<Lineage>,
+    at: Timestamp,
 }
 
 /// The interfaces of all servers, with the names of their members. The oldest is forgotten first.
 #[derive(Debug)]
 pub(super) struct Exporters {
-    interfaces: HashMap<(IpAddr, Ipid), Known>,
+    interfaces: HashMap<Ipid, Vec<Known>>,
     /// Names in all of them.
     names: usize,
-    order: VecDeque<(IpAddr, Ipid)>,
-    /// The last activation that named each exporter.
-    activated: HashMap<(IpAddr, Oxid), Arc<Lineage>>,
-    most: usize,
+    order: VecDeque<(Ipid, Pair)>,
+    /// The activations that named each exporter.
+    activated: HashMap<Oxid, Vec<Activated>>,
+    activated_order: VecDeque<Oxid>,
+    /// Further addresses of machines, as they say themselves.
+    addresses: HashMap<IpAddr, Vec<IpAddr>>,
+    /// The ping set of each object, and when the set was pinged.
+    pinged: HashMap<(IpAddr, Oid), SetId>,
+    sets: HashMap<(IpAddr, SetId), Timestamp>,
+    limits: Limits,
+    now: Timestamp,
     /// How many were forgotten to make room.
     forgotten: u64,
 }
 
 impl Exporters {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             interfaces: HashMap::new(),
             names: 0,
             order: VecDeque::new(),
             activated: HashMap::new(),
-            most,
+            activated_order: VecDeque::new(),
+            addresses: HashMap::new(),
+            pinged: HashMap::new(),
+            sets: HashMap::new(),
+            limits: *limits,
+            now: Timestamp::default(),
             forgotten: 0,
         }
     }
 
-    /// A reply of `server` says that `ipid` is an `iid`.
-    pub(super) fn learn(&mut self, server: IpAddr, ipid: Ipid, iid: Iid, frame: u64, lineage: Option<Arc<Lineage>>) {
+    /// Time has come this far.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// A reply tells an interface.
+    pub(super) fn learn(&mut self, pair: Pair, told: Told) {
+        let Told {
+            ipid,
+            iid,
+            frame,
+            lineage,
+            describes,
+            reference,
+        } = told;
         if ipid.0.is_null() {
             return;
         }
-        let known = self.interfaces.entry((server, ipid)).or_insert_with(|| {
-            self.order.push_back((server, ipid));
-            Known {
+        let now = self.now;
+        let alike = self.interfaces.entry(ipid).or_default();
+        if !alike.iter().any(|known| known.pair == pair) {
+            if alike.len() >= MAX_ALIKE {
+                let forgotten = alike.remove(0);
+                self.names -= forgotten.names.len();
+            }
+            self.order.push_back((ipid, pair));
+            alike.push(Known {
                 iid,
                 frame,
                 lineage: None,
+                describes,
+                pair,
                 names: Vec::new(),
-            }
-        });
-        (known.iid, known.frame) = (iid, frame);
-        // An object handed out again is the same object: where it came from first stands.
-        if known.lineage.is_none() {
+                oid: None,
+                references: 0,
+                used: now,
+                released: None,
+            });
+        }
+        let Some(known) = alike.iter_mut().find(|known| known.pair == pair) else {
+            return;
+        };
+        (known.iid, known.frame, known.used) = (iid, frame, now);
+        known.describes = describes.or(known.describes);
+        if let Some(reference) = reference {
+            known.oid = Some(reference.oid);
+            known.references = known.references.saturating_add(reference.public_refs.into());
+            known.released = None;
+        }
+        // An object handed out again is the same object: where it came from first stands, unless that was a guess.
+        let weak = |lineage: &Arc<Lineage>| !lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
+        if known.lineage.as_ref().is_none_or(weak) && lineage.is_some() {
             known.lineage = lineage;
         }
         self.make_room();
@@ -121,49 +261,167 @@ impl Exporters {
 
     /// A name takes as much room as an interface.
     fn make_room(&mut self) {
-        while self.order.len() + self.names > self.most {
-            let Some(oldest) = self.order.pop_front() else { return };
-            if let Some(known) = self.interfaces.remove(&oldest) {
+        while self.order.len() + self.names > self.limits.interfaces {
+            let Some((ipid, pair)) = self.order.pop_front() else {
+                return;
+            };
+            let Some(alike) = self.interfaces.get_mut(&ipid) else {
+                continue;
+            };
+            if let Some(index) = alike.iter().position(|known| known.pair == pair) {
+                let known = alike.remove(index);
                 self.names -= known.names.len();
+                self.forgotten += 1;
             }
-            self.forgotten += 1;
+            if alike.is_empty() {
+                self.interfaces.remove(&ipid);
+            }
         }
     }
 
     /// An activation's reply names its exporter.
-    pub(super) fn activated(&mut self, server: IpAddr, oxid: Oxid, lineage: &Arc<Lineage>) {
-        if self.activated.len() < self.most || self.activated.contains_key(&(server, oxid)) {
-            let weak = Lineage {
-                proof: Proof::Weak,
-                ..Lineage::clone(lineage)
-            };
-            self.activated.insert((server, oxid), Arc::new(weak));
+    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>) {
+        let activations = self.activated.entry(oxid).or_default();
+        if activations.is_empty() {
+            self.activated_order.push_back(oxid);
+        }
+        activations.retain(|activated| activated.pair != pair);
+        if activations.len() >= MAX_ALIKE {
+            activations.remove(0);
+        }
+        activations.push(Activated {
+            pair,
+            lineage: Arc::new(lineage.weak()),
+            at: self.now,
+        });
+        if self.activated.len() > self.limits.interfaces
+            && let Some(oldest) = self.activated_order.pop_front()
+        {
+            self.activated.remove(&oldest);
         }
     }
 
-    /// The activation that an object of this exporter may descend from.
-    pub(super) fn by_exporter(&self, server: IpAddr, oxid: Oxid) -> Option<Arc<Lineage>> {
-        self.activated.get(&(server, oxid)).cloned()
+    /// The activation that an object of this exporter may descend from: the last one by the same client.
+    pub(super) fn by_exporter(&self, pair: Pair, oxid: Oxid) -> Option<Arc<Lineage>> {
+        let fresh = |activated: &&Activated| self.now.since(activated.at) <= self.limits.object_idle;
+        let here = |activated: &&Activated| {
+            activated.pair.client == pair.client && self.is_same_machine(activated.pair.server, pair.server)
+        };
+        let activated = self.activated.get(&oxid)?.iter().rev().filter(fresh).find(here)?;
+        Some(Arc::clone(&activated.lineage))
+    }
+
+    /// The machine at `server` says that it has these addresses too.
+    pub(super) fn has_addresses(&mut self, server: IpAddr, addresses: impl Iterator<Item = IpAddr>) {
+        let known = self.addresses.len() < self.limits.interfaces || self.addresses.contains_key(&server);
+        for address in addresses.filter(|address| known && *address != server && !address.is_loopback()) {
+            let others = self.addresses.entry(server).or_default();
+            if !others.contains(&address) && others.len() < MAX_ALIKE {
+                others.push(address);
+            }
+        }
+    }
+
+    fn is_same_machine(&self, one: IpAddr, other: IpAddr) -> bool {
+        let says = |one, other| self.addresses.get(&one).is_some_and(|others| others.contains(&other));
+        one == other || says(one, other) || says(other, one)
     }
 
     /// The client was told the number of a member of `ipid`.
-    pub(super) fn name(&mut self, server: IpAddr, ipid: Ipid, dispid: i64, name: &str) {
-        let Some(known) = self.interfaces.get_mut(&(server, ipid)) else {
+    pub(super) fn name(&mut self, pair: Pair, ipid: Ipid, dispid: i64, name: &str, by: ToldBy) {
+        let alike = self.interfaces.get_mut(&ipid);
+        let Some(known) = alike.and_then(|alike| alike.iter_mut().find(|known| known.pair == pair)) else {
             return;
         };
-        if known.names.len() >= MAX_NAMES || name.len() > MAX_NAME {
+        if name.is_empty() || name.len() > MAX_NAME {
             return;
         }
-        self.names -= known.names.len();
-        known.names.retain(|(number, _)| *number != dispid);
-        known.names.push((dispid, name.to_owned()));
-        self.names += known.names.len();
+        let full = known.names.len() >= MAX_NAMES;
+        match known.names.iter_mut().find(|(number, ..)| *number == dispid) {
+            Some((_, _, told)) if *told > by => return,
+            Some(entry) => *entry = (dispid, name.to_owned(), by),
+            None if full => return,
+            None => {
+                known.names.push((dispid, name.to_owned(), by));
+                self.names += 1;
+            }
+        }
         self.make_room();
     }
 
-    /// What `ipid` is on `server`.
-    pub(super) fn find(&self, server: IpAddr, ipid: Ipid) -> Option<&Known> {
-        self.interfaces.get(&(server, ipid))
+    /// What `ipid` is on a server, for a client; where another client was given it, what it is for that one.
+    pub(super) fn find(&self, pair: Pair, ipid: Ipid) -> Option<&Known> {
+        let rank = |known: &&Known| {
+            let same_server = known.pair.server == pair.server;
+            let same_client = known.pair.client == pair.client;
+            (!same_client, !same_server)
+        };
+        self.interfaces
+            .get(&ipid)?
+            .iter()
+            .filter(|known| self.is_same_machine(known.pair.server, pair.server) && self.is_alive(known))
+            .min_by_key(rank)
+    }
+
+    /// The object was called: it is in use.
+    pub(super) fn used(&mut self, pair: Pair, ipid: Ipid) {
+        let now = self.now;
+        if let Some(known) = self.held(pair, ipid) {
+            known.used = now;
+            known.released = None;
+        }
+    }
+
+    /// The client holds more references.
+    pub(super) fn add_references(&mut self, pair: Pair, ipid: Ipid, count: u32) {
+        if let Some(known) = self.held(pair, ipid) {
+            known.references = known.references.saturating_add(count.into());
+        }
+    }
+
+    /// The client holds fewer references; with none, the object is soon forgotten.
+    pub(super) fn release(&mut self, pair: Pair, ipid: Ipid, count: u32) {
+        let now = self.now;
+        if let Some(known) = self.held(pair, ipid) {
+            known.references = known.references.saturating_sub(count.into());
+            if known.references == 0 {
+                known.released = Some(now);
+            }
+        }
+    }
+
+    /// A client keeps objects alive.
+    pub(super) fn ping(&mut self, server: IpAddr, set: SetId, added: &[Oid], deleted: &[Oid]) {
+        if self.sets.len() < self.limits.interfaces || self.sets.contains_key(&(server, set)) {
+            self.sets.insert((server, set), self.now);
+        }
+        for &oid in added {
+            if self.pinged.len() < self.limits.interfaces || self.pinged.contains_key(&(server, oid)) {
+                self.pinged.insert((server, oid), set);
+            }
+        }
+        for &oid in deleted {
+            self.pinged.remove(&(server, oid));
+        }
+    }
+
+    fn held(&mut self, pair: Pair, ipid: Ipid) -> Option<&mut Known> {
+        self.interfaces
+            .get_mut(&ipid)?
+            .iter_mut()
+            .find(|known| known.pair == pair)
+    }
+
+    fn is_alive(&self, known: &Known) -> bool {
+        if let Some(released) = known.released {
+            return self.now.since(released) <= self.limits.object_released;
+        }
+        let since = self.now.since(known.used);
+        let set = known.oid.and_then(|oid| self.pinged.get(&(known.pair.server, oid)));
+        match set.and_then(|&set| self.sets.get(&(known.pair.server, set))) {
+            Some(&pinged) => since.min(self.now.since(pinged)) <= self.limits.object_unpinged,
+            None => since <= self.limits.object_idle,
+        }
     }
 
     /// How many were forgotten to make room.
@@ -173,20 +431,24 @@ impl Exporters {
 
     /// The capture is over.
     pub(super) fn clear(&mut self) {
-        self.interfaces.clear();
-        self.names = 0;
-        self.order.clear();
-        self.activated.clear();
+        let limits = self.limits;
+        *self = Self {
+            forgotten: self.forgotten,
+            ..Self::new(&limits)
+        };
     }
 }
 
 impl Known {
     /// The member that a number stands for, as the client was told.
     pub(super) fn member(&self, dispid: i64) -> Option<&str> {
-        self.names
-            .iter()
-            .find(|(number, _)| *number == dispid)
-            .map(|(_, name)| name.as_str())
+        let named = self.names.iter().find(|(number, ..)| *number == dispid);
+        named.map(|(_, name, _)| name.as_str())
+    }
+
+    /// Was it given to this client?
+    pub(super) fn is_held_by(&self, client: IpAddr) -> bool {
+        self.pair.client == client
     }
 }
 
@@ -197,75 +459,219 @@ mod tests {
     use super::*;
 
     const DISPATCH: Iid = Iid(Guid::com(0x2_0400));
+    const SECOND: i64 = 1_000_000_000;
 
-    fn server(last: u8) -> IpAddr {
+    fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
+    }
+
+    fn pair(client: u8, server: u8) -> Pair {
+        Pair {
+            client: address(client),
+            server: address(server),
+        }
     }
 
     fn ipid(number: u32) -> Ipid {
         Ipid(Guid::com(number))
     }
 
+    fn told(number: u32, frame: u64) -> Told {
+        Told::interface(ipid(number), DISPATCH, frame)
+    }
+
+    fn reference(number: u32, oid: u64, public_refs: u32) -> StdObjref {
+        StdObjref {
+            flags: 0,
+            public_refs,
+            oxid: Oxid(1),
+            oid: Oid(oid),
+            ipid: ipid(number),
+        }
+    }
+
+    fn handed_out(number: u32, oid: u64, public_refs: u32) -> Told {
+        Told {
+            reference: Some(reference(number, oid, public_refs)),
+            ..told(number, 7)
+        }
+    }
+
+    fn lineage(path: &str) -> Arc<Lineage> {
+        Arc::new(Lineage {
+            path: path.to_owned(),
+            activation: Some(ActivationRecord::default()),
+            ..Lineage::unseen()
+        })
+    }
+
+    fn room_for(interfaces: usize) -> Exporters {
+        Exporters::new(&Limits {
+            interfaces,
+            ..Limits::default()
+        })
+    }
+
     #[test]
     fn an_ipid_is_known_on_its_server_only_and_the_oldest_is_forgotten() {
-        let mut exporters = Exporters::new(2);
-        exporters.learn(server(1), ipid(1), DISPATCH, 7, None);
-        let known = exporters.find(server(1), ipid(1)).unwrap();
+        let mut exporters = room_for(2);
+        exporters.learn(pair(9, 1), told(1, 7));
+        let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
         assert_eq!((known.iid, known.frame), (DISPATCH, 7));
-        assert_eq!(exporters.find(server(2), ipid(1)), None);
-        exporters.learn(server(1), Ipid::default(), DISPATCH, 7, None);
-        exporters.learn(server(1), ipid(2), DISPATCH, 8, None);
-        exporters.learn(server(1), ipid(3), DISPATCH, 9, None);
-        assert_eq!((exporters.find(server(1), ipid(1)), exporters.forgotten()), (None, 1));
+        assert_eq!(exporters.find(pair(9, 2), ipid(1)), None);
+        exporters.learn(pair(9, 1), Told::interface(Ipid::default(), DISPATCH, 7));
+        exporters.learn(pair(9, 1), told(2, 8));
+        exporters.learn(pair(9, 1), told(3, 9));
+        assert_eq!((exporters.find(pair(9, 1), ipid(1)), exporters.forgotten()), (None, 1));
+    }
+
+    #[test]
+    fn a_machine_is_known_at_the_addresses_that_it_says_are_its_own() {
+        let mut exporters = room_for(9);
+        exporters.learn(pair(9, 1), told(1, 7));
+        exporters.has_addresses(address(1), [address(1), address(5)].into_iter());
+        assert!(exporters.find(pair(9, 5), ipid(1)).is_some());
+        assert_eq!(exporters.find(pair(9, 6), ipid(1)), None);
+    }
+
+    #[test]
+    fn what_one_client_was_given_is_not_what_another_was_given() {
+        let mut exporters = room_for(9);
+        for (client, path) in [(8, "A"), (9, "B")] {
+            let lineage = Some(lineage(path));
+            exporters.learn(pair(client, 1), Told { lineage, ..told(1, 7) });
+        }
+        let path = |client| {
+            let known = exporters.find(pair(client, 1), ipid(1)).unwrap();
+            (
+                known.lineage.as_ref().unwrap().path.clone(),
+                known.is_held_by(address(client)),
+            )
+        };
+        assert_eq!((path(8), path(9)), (("A".to_owned(), true), ("B".to_owned(), true)));
+        assert!(!path(7).1, "somebody else's");
     }
 
     #[test]
     fn an_object_keeps_its_first_origin_and_the_names_of_its_members() {
-        let mut exporters = Exporters::new(9);
-        let lineage = |path: &str| {
-            Some(Arc::new(Lineage {
-                clsid: Clsid::default(),
-                class: None,
-                path: path.to_owned(),
-                activation: ActivationRecord::default(),
-                proof: Proof::Strong,
-            }))
-        };
-        exporters.learn(server(1), ipid(1), DISPATCH, 7, None);
-        exporters.learn(server(1), ipid(1), DISPATCH, 8, lineage("A.B"));
-        exporters.learn(server(1), ipid(1), DISPATCH, 9, lineage("A.C"));
-        exporters.name(server(1), ipid(1), 54, "Run");
-        let known = exporters.find(server(1), ipid(1)).unwrap();
+        let mut exporters = room_for(9);
+        exporters.learn(pair(9, 1), told(1, 7));
+        for (frame, path) in [(8, "A.B"), (9, "A.C")] {
+            let lineage = Some(lineage(path));
+            exporters.learn(
+                pair(9, 1),
+                Told {
+                    lineage,
+                    ..told(1, frame)
+                },
+            );
+        }
+        exporters.name(pair(9, 1), ipid(1), 54, "Run", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(1), 54, "Walk", ToldBy::TypeInfo);
+        let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
         assert_eq!(known.lineage.as_ref().unwrap().member("Run").path, "A.B.Run");
         assert_eq!((known.member(54), known.member(6)), (Some("Run"), None));
     }
 
     #[test]
+    fn an_exporter_ties_weakly_and_to_the_same_client_alone() {
+        let mut exporters = room_for(9);
+        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"));
+        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"));
+        let tied = exporters.by_exporter(pair(9, 1), Oxid(5)).unwrap();
+        assert_eq!(
+            (tied.path.as_str(), tied.activation.as_ref().unwrap().proof),
+            ("A", Proof::Weak)
+        );
+        assert_eq!(exporters.by_exporter(pair(7, 1), Oxid(5)), None);
+        exporters.advance(Timestamp(Limits::default().object_idle + 1));
+        assert_eq!(exporters.by_exporter(pair(9, 1), Oxid(5)), None, "long ago");
+    }
+
+    #[test]
     fn names_take_room_and_no_name_takes_much() {
-        let mut exporters = Exporters::new(4);
+        let mut exporters = room_for(4);
         for number in 1..=2 {
-            exporters.learn(server(1), ipid(number), DISPATCH, 7, None);
-            exporters.name(server(1), ipid(number), 1, "Run");
+            exporters.learn(pair(9, 1), told(number, 7));
+            exporters.name(pair(9, 1), ipid(number), 1, "Run", ToldBy::GetIdsOfNames);
         }
-        exporters.name(server(1), ipid(2), 1, "Run");
-        exporters.name(server(1), ipid(2), 2, &"n".repeat(MAX_NAME + 1));
+        exporters.name(pair(9, 1), ipid(2), 1, "Run", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(2), 2, &"n".repeat(MAX_NAME + 1), ToldBy::GetIdsOfNames);
         assert_eq!((exporters.names, exporters.forgotten()), (2, 0));
-        assert_eq!(exporters.find(server(1), ipid(2)).unwrap().member(2), None);
-        exporters.name(server(1), ipid(2), 3, "Quit");
+        assert_eq!(exporters.find(pair(9, 1), ipid(2)).unwrap().member(2), None);
+        exporters.name(pair(9, 1), ipid(2), 3, "Quit", ToldBy::GetIdsOfNames);
         assert_eq!((exporters.names, exporters.forgotten()), (2, 1));
-        assert_eq!(exporters.find(server(1), ipid(1)), None);
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
         exporters.clear();
         assert_eq!(exporters.names, 0);
     }
 
     #[test]
+    fn an_ipid_that_everybody_hands_out_is_bounded() {
+        let mut exporters = room_for(1000);
+        for client in 0..100 {
+            exporters.learn(pair(client, 1), told(1, 7));
+            exporters.name(pair(client, 1), ipid(1), 1, "Run", ToldBy::GetIdsOfNames);
+        }
+        assert_eq!(
+            (exporters.interfaces[&ipid(1)].len(), exporters.names),
+            (MAX_ALIKE, MAX_ALIKE)
+        );
+    }
+
+    #[test]
+    fn an_object_is_forgotten_once_released_unless_it_is_called_again() {
+        let mut exporters = room_for(9);
+        exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+        exporters.add_references(pair(9, 1), ipid(1), 2);
+        exporters.release(pair(9, 1), ipid(1), 5);
+        exporters.advance(Timestamp(SECOND * 1000));
+        assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "two references are left");
+        exporters.release(pair(9, 1), ipid(1), 2);
+        exporters.advance(Timestamp(SECOND * 1030));
+        assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "not yet");
+        exporters.used(pair(9, 1), ipid(1));
+        exporters.advance(Timestamp(SECOND * 1200));
+        assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "somebody holds it yet");
+        exporters.release(pair(9, 1), ipid(1), 1);
+        exporters.advance(Timestamp(SECOND * 1300));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn pings_keep_an_object_and_their_end_ends_it() {
+        let mut exporters = room_for(9);
+        let alive = |exporters: &Exporters| exporters.find(pair(9, 1), ipid(1)).is_some();
+        exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+        exporters.ping(address(1), SetId(6), &[Oid(4)], &[]);
+        for minute in 1..600 {
+            exporters.advance(Timestamp(SECOND * 60 * minute));
+            exporters.ping(address(1), SetId(6), &[], &[]);
+            assert!(alive(&exporters), "{minute}");
+        }
+        exporters.advance(Timestamp(SECOND * 60 * 604));
+        assert!(alive(&exporters));
+        exporters.advance(Timestamp(SECOND * 60 * 607));
+        assert!(!alive(&exporters));
+    }
+
+    #[test]
+    fn without_pings_an_object_lives_while_it_is_used() {
+        let mut exporters = room_for(9);
+        exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+        exporters.advance(Timestamp(Limits::default().object_idle));
+        exporters.used(pair(9, 1), ipid(1));
+        exporters.advance(Timestamp(2 * Limits::default().object_idle));
+        assert!(exporters.find(pair(9, 1), ipid(1)).is_some());
+        exporters.advance(Timestamp(2 * Limits::default().object_idle + 1));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
     fn a_path_without_end_stops_growing() {
         let mut lineage = Lineage {
-            clsid: Clsid::default(),
-            class: None,
             path: "A".to_owned(),
-            activation: ActivationRecord::default(),
-            proof: Proof::Strong,
+            ..Lineage::unseen()
         };
         for _ in 0..1_000 {
             lineage = lineage.member("Next");

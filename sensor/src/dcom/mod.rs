@@ -14,6 +14,9 @@ mod rpc_log;
 
 use std::sync::Arc;
 
+use dcom_parsers::guid::Guid;
+use dcom_parsers::rpce::{ContextElement, ContextResult};
+
 pub use calls::Calls;
 pub use endpoints::EndpointCounters;
 pub(crate) use interest::is_read;
@@ -23,7 +26,7 @@ use crate::capture::At;
 use crate::catalog::Catalog;
 use crate::decode::{Endpoint, Transport};
 use crate::event::anomaly::AnomalyKind;
-use crate::event::dcom::Kind;
+use crate::event::dcom::{ClientIdentity, Kind};
 use crate::event::meta::Protocol;
 use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
@@ -69,6 +72,31 @@ pub struct Record {
     pub dcom: Dcom,
     /// What was exchanged.
     pub dcerpc: Dcerpc,
+    /// Is it written to the logs, or there for detections alone?
+    pub recorded: bool,
+}
+
+/// A bind or `alter_context` and its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// What was exchanged.
+    pub dcerpc: Dcerpc,
+    /// The interfaces that were offered, each with the result that the server gave it (C706 12.6.3.1: 0 is acceptance).
+    pub interfaces: Vec<(Guid, Option<u16>)>,
+    /// Why the whole was refused, if it was.
+    pub refused: Option<String>,
+    /// Who logged in.
+    pub client: ClientIdentity,
+}
+
+/// An exchange as it was understood.
+struct Read {
+    dcom: Dcom,
+    /// What it tells of dynamic ports.
+    learned: Option<Learned>,
+    recorded: bool,
 }
 
 /// What this stage says.
@@ -80,6 +108,8 @@ pub struct Record {
 pub enum Told {
     /// A finished record: detections are made from these.
     Record(Box<Record>),
+    /// Interfaces were offered: detections look at those that were refused.
+    Bound(Box<Binding>),
     /// Anything else that is logged.
     Event(Event),
 }
@@ -91,7 +121,7 @@ impl Analyst {
             catalog,
             calls,
             endpoints: Endpoints::new(limits),
-            exporters: Exporters::new(limits.interfaces),
+            exporters: Exporters::new(limits),
             counters: DcomCounters::default(),
             inputs: Vec::new(),
         }
@@ -149,10 +179,16 @@ impl Analyst {
                     out.push(Told::Event(self.odd(connection, &anomaly)));
                 }
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
-                out.push(Told::Event(Event {
+                let interface = |(element, result): &(ContextElement, Option<ContextResult>)| {
+                    (element.abstract_syntax.uuid, result.map(|result| result.result))
+                };
+                out.push(Told::Bound(Box::new(Binding {
                     meta,
-                    body: Body::Dcerpc(Box::new(rpc_log::bound(bound))),
-                }));
+                    dcerpc: rpc_log::bound(bound),
+                    interfaces: bound.contexts.iter().map(interface).collect(),
+                    refused: bound.refused.map(rpc_log::refusal),
+                    client: exchange::client(&bound.claims),
+                })));
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly))),
@@ -185,14 +221,24 @@ impl Analyst {
         let at = request.or(reply).unwrap_or_default();
         let meta = self.meta(connection, at, request.and(reply));
         let read = self.read(connection, exchange, out);
-        let dcerpc = rpc_log::exchange(exchange, read.as_ref().map(|(dcom, _)| dcom));
-        if let Some((dcom, learned)) = read {
+        let dcerpc = rpc_log::exchange(exchange, read.as_ref().map(|read| &read.dcom));
+        if let Some(Read {
+            dcom,
+            learned,
+            recorded,
+        }) = read
+        {
             // Kept until it can be said whether the port was reached; the RPC log does not wait.
             out.push(Told::Event(Event {
                 meta: meta.clone(),
                 body: Body::Dcerpc(Box::new(dcerpc.clone())),
             }));
-            let waiting = Record { meta, dcom, dcerpc };
+            let waiting = Record {
+                meta,
+                dcom,
+                dcerpc,
+                recorded,
+            };
             let now = reply.unwrap_or(at).time;
             let client = connection.client;
             let mut there = learned.iter().flat_map(|learned| &learned.endpoints).copied();
@@ -212,23 +258,27 @@ impl Analyst {
     }
 
     /// What an exchange means in DCOM's terms, if anything, and what it tells of dynamic ports.
-    fn read(
-        &mut self,
-        connection: &Arc<Connection>,
-        exchange: &Exchange,
-        out: &mut Vec<Told>,
-    ) -> Option<(Dcom, Option<Learned>)> {
+    fn read(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) -> Option<Read> {
         let mut odd = Vec::new();
         let exporters = &mut self.exporters;
-        let answer = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
+        exporters.advance(exchange.latest());
+        let asked = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
             .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
-            .or_else(|| mapper::read(connection, exchange, &mut odd))
-            .or_else(|| {
-                let call = calls::read(connection, exchange, exporters, &self.catalog, self.calls, &mut odd);
-                call.map(|call| (call, None))
-            });
+            .or_else(|| mapper::read(connection, exchange, &mut odd));
+        let read = match asked {
+            Some((dcom, learned)) => Some(Read {
+                dcom,
+                learned,
+                recorded: true,
+            }),
+            None => calls::read(connection, exchange, exporters, &self.catalog, &mut odd).map(|(dcom, sort)| Read {
+                dcom,
+                learned: None,
+                recorded: sort == Calls::Interest || self.calls == Calls::All,
+            }),
+        };
         out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));
-        let (dcom, _) = answer.as_ref()?;
+        let Read { dcom, recorded, .. } = read.as_ref()?;
         match dcom.kind {
             Kind::Activation => {
                 self.counters.activations += 1;
@@ -236,9 +286,9 @@ impl Analyst {
             }
             Kind::OxidResolution => self.counters.oxid_resolutions += 1,
             Kind::EndpointMapping => self.counters.endpoint_mappings += 1,
-            Kind::Call => self.counters.calls += 1,
+            Kind::Call => self.counters.calls += u64::from(*recorded),
         }
-        answer
+        read
     }
 
     fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Told>) {

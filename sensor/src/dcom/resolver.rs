@@ -7,8 +7,8 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::endpoints::Learned;
-use super::exchange::{learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_status};
-use super::exporters::Exporters;
+use super::exchange::{addresses, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_status};
+use super::exporters::{Exporters, Pair, Told};
 use crate::anomaly::Anomaly;
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, LearnedFrom};
@@ -36,7 +36,9 @@ pub(super) fn read(
         RESOLVE_OXID | RESOLVE_OXID_2 if seen || is_resolution(exchange, opnum) => {
             Some(resolution(connection, exchange, opnum, exporters, odd))
         }
-        SERVER_ALIVE_2 if seen || is_server_alive(exchange) => Some((server_alive(connection, exchange, odd), None)),
+        SERVER_ALIVE_2 if seen || is_server_alive(exchange) => {
+            Some((server_alive(connection, exchange, exporters, odd), None))
+        }
         _ => None,
     }
 }
@@ -136,21 +138,25 @@ fn resolution(
         return (dcom, None);
     };
     dcom.ipid_rem_unknown = Some(reply.ipid_rem_unknown);
-    let server = connection.server.address;
+    let pair = Pair::from(connection);
+    let rem_unknown = Iid(known::IREM_UNKNOWN2);
     exporters.learn(
-        server,
-        reply.ipid_rem_unknown,
-        Iid(known::IREM_UNKNOWN2),
-        message.at.frame,
-        None,
+        pair,
+        Told::interface(reply.ipid_rem_unknown, rem_unknown, message.at.frame),
     );
+    exporters.has_addresses(pair.server, addresses(&bindings));
     dcom.authn_hint = Some(level_name(reply.authn_hint));
     set_bindings(&mut dcom, &bindings);
     let learned = learn(&mut dcom, connection, &bindings, LearnedFrom::ResolveOxid);
     (dcom, learned)
 }
 
-fn server_alive(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> Dcom {
+fn server_alive(
+    connection: &Connection,
+    exchange: &Exchange,
+    exporters: &mut Exporters,
+    odd: &mut Vec<Anomaly>,
+) -> Dcom {
     let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, SERVER_ALIVE_2);
     dcom.kind = Kind::Call;
     let Some(message) = response(exchange) else { return dcom };
@@ -158,6 +164,7 @@ fn server_alive(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anom
         dcom.evidence = Evidence::Arguments;
         set_status(&mut dcom, reply.status);
         if let Some(bindings) = reply.bindings {
+            exporters.has_addresses(connection.server.address, addresses(&bindings));
             set_bindings(&mut dcom, &bindings);
         }
     }

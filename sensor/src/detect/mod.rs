@@ -1,58 +1,222 @@
-//! Detections: one file each. Every one is described under `docs/detections`.
+//! Detections: one file each, one list here. Every one is described under `docs/detections`.
+//!
+//! A detection sees records and binds as they are told, one after the other, and the time that goes by. What it keeps in
+//! between is bounded, and nothing in it reads a clock.
 
+mod beside;
+mod enumeration;
+mod execution;
+mod fan_out;
+mod no_call;
+mod odd_activation;
+mod pairs;
+mod refused;
 mod remote_activation;
+mod settings;
+mod signature;
+#[cfg(test)]
+mod testing;
+mod weak_level;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub use settings::Settings;
+pub use signature::{SIGNATURES, Signature};
 
 use crate::catalog::Catalog;
-use crate::dcom::Record;
+use crate::dcom::{Binding, Record};
 use crate::decode::Endpoint;
 use crate::event::alert::{Action, Metadata};
-use crate::event::{Alert, Dcom};
+use crate::event::dcom::{ClientIdentity, Outcome};
+use crate::event::{Alert, Body, Dcerpc, Dcom, Event, Meta};
 use crate::severity::Severity;
+use crate::time::Timestamp;
 
-/// Everything that fires on a finished record.
-pub fn detect(record: &Record, catalog: &Catalog) -> impl Iterator<Item = Alert> {
-    remote_activation::detect(record, catalog).into_iter()
+/// What detections look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// A record, finished.
+    Record(&'a Record),
+    /// Interfaces were offered.
+    Bound(&'a Binding),
 }
 
-/// What tells one alert from another.
-struct Signature {
-    id: u32,
-    text: &'static str,
-    note: &'static str,
+/// What detections know beside what they see.
+pub struct Context<'a> {
+    /// The classes.
+    pub catalog: &'a Catalog,
+    /// How far the traffic has come.
+    pub now: Timestamp,
 }
 
+/// An alert, and when, where and between whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// What.
+    pub alert: Alert,
+}
+
+impl Found {
+    /// As an event.
+    pub fn into_event(self) -> Event {
+        Event {
+            meta: self.meta,
+            body: Body::Alert(Box::new(self.alert)),
+        }
+    }
+}
+
+/// One detection.
+trait Detection: Send {
+    /// Something was seen.
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>);
+
+    /// Time has come this far: what waits for something not to happen may be told.
+    fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        let _ = (context, found);
+    }
+
+    /// The capture is over: nothing more will come, and what waits is not told any more.
+    fn forget(&mut self) {}
+
+    /// How many sources, targets or pairs were forgotten to make room for others.
+    fn forgotten(&self) -> u64 {
+        0
+    }
+}
+
+/// All detections.
+pub struct Detector {
+    catalog: Arc<Catalog>,
+    detections: Vec<Box<dyn Detection>>,
+    now: Timestamp,
+    /// When time is told next.
+    next: Timestamp,
+}
+
+/// Nanoseconds between two times at which detections are told the time: packets come faster than anything here needs.
+const TICK: i64 = 100_000_000;
+
+impl Detector {
+    /// Knows the classes of `catalog`, and has seen nothing.
+    pub fn new(catalog: Arc<Catalog>, settings: Settings) -> Self {
+        Self {
+            catalog,
+            detections: vec![
+                Box::new(remote_activation::RemoteActivation),
+                Box::new(execution::Execution),
+                Box::new(refused::Refused::new(&settings)),
+                Box::new(odd_activation::OddActivation),
+                Box::new(no_call::NoCall::new(&settings)),
+                Box::new(beside::BesideActivation::new(&settings)),
+                Box::new(fan_out::FanOut::new(settings)),
+                Box::new(enumeration::Enumeration::new(settings)),
+                Box::new(weak_level::WeakLevel::new(&settings)),
+            ],
+            now: Timestamp::default(),
+            next: Timestamp::default(),
+        }
+    }
+
+    /// Something was seen: everything that fires.
+    pub fn see(&mut self, seen: &Seen<'_>, found: &mut Vec<Found>) {
+        let context = Context {
+            catalog: &self.catalog,
+            now: self.now,
+        };
+        for detection in &mut self.detections {
+            detection.see(seen, &context, found);
+        }
+    }
+
+    /// Time has come this far.
+    pub fn advance(&mut self, now: Timestamp, found: &mut Vec<Found>) {
+        self.now = now;
+        if now < self.next && self.next.since(now) <= TICK {
+            return;
+        }
+        self.next = Timestamp(now.0.saturating_add(TICK));
+        let context = Context {
+            catalog: &self.catalog,
+            now,
+        };
+        for detection in &mut self.detections {
+            detection.advance(&context, found);
+        }
+    }
+
+    /// How many sources, targets or pairs were forgotten to make room for others.
+    pub fn forgotten(&self) -> u64 {
+        self.detections.iter().map(|detection| detection.forgotten()).sum()
+    }
+
+    /// The capture is over.
+    pub fn forget(&mut self) {
+        for detection in &mut self.detections {
+            detection.forget();
+        }
+    }
+}
+
+/// What an alert of a record says.
 fn alert(
-    signature: &Signature,
+    signature: &'static Signature,
     severity: Severity,
     confidence: &'static str,
     message: String,
     record: &Record,
+) -> Found {
+    Found {
+        meta: record.meta.clone(),
+        alert: build(
+            signature,
+            severity,
+            confidence,
+            message,
+            Some(record.dcom.clone()),
+            Some(record.dcerpc.clone()),
+        ),
+    }
+}
+
+fn build(
+    signature: &'static Signature,
+    severity: Severity,
+    confidence: &'static str,
+    message: String,
+    dcom: Option<Dcom>,
+    dcerpc: Option<Dcerpc>,
 ) -> Alert {
+    let (tactic_id, tactic_name) = signature.tactic;
     Alert {
         action: Action::Allowed,
         gid: 1,
         signature_id: signature.id,
-        rev: 1,
+        rev: signature.rev,
         signature: signature.text.into(),
-        category: "Lateral Movement".into(),
+        category: signature.category.into(),
         severity,
         metadata: Metadata {
             confidence: vec![confidence.into()],
-            mitre_tactic_id: vec!["TA0008".into()],
-            mitre_tactic_name: vec!["Lateral_Movement".into()],
-            mitre_technique_id: vec!["T1021.003".into()],
-            mitre_technique_name: vec!["Distributed_Component_Object_Model".into()],
+            mitre_tactic_id: vec![tactic_id.into()],
+            mitre_tactic_name: vec![tactic_name.into()],
+            mitre_technique_id: signature.techniques.iter().map(|(id, _)| (*id).into()).collect(),
+            mitre_technique_name: signature.techniques.iter().map(|(_, name)| (*name).into()).collect(),
+            ..Metadata::default()
         },
         note: signature.note.into(),
         message,
-        dcom: record.dcom.clone(),
-        dcerpc: Some(record.dcerpc.clone()),
+        dcom,
+        dcerpc,
     }
 }
 
 /// As whom the client called, when that was read.
-fn as_whom(dcom: &Dcom) -> String {
-    match (&dcom.client.domain, &dcom.client.user) {
+fn as_whom(client: &ClientIdentity) -> String {
+    match (&client.domain, &client.user) {
         (Some(domain), Some(user)) => format!(" as {domain}\\{user}"),
         (None, Some(user)) => format!(" as {user}"),
         _ => String::new(),
@@ -61,4 +225,16 @@ fn as_whom(dcom: &Dcom) -> String {
 
 fn address(end: Option<Endpoint>) -> String {
     end.map_or_else(String::new, |end| end.address.to_string())
+}
+
+/// What came of a call, as the end of a sentence.
+fn result(dcom: &Dcom) -> Cow<'static, str> {
+    match (dcom.outcome, &dcom.hresult_name, dcom.hresult, &dcom.fault) {
+        (Some(Outcome::Succeeded), ..) => "it succeeded".into(),
+        (Some(Outcome::Unanswered), ..) => "no answer was seen".into(),
+        (_, _, _, Some(fault)) => format!("it failed with RPC fault {fault}").into(),
+        (_, Some(name), ..) => format!("it failed with {name}").into(),
+        (_, None, Some(hresult), _) => format!("it failed with {hresult}").into(),
+        (..) => "its answer could not be read".into(),
+    }
 }

@@ -168,7 +168,8 @@ struct Row {
 
 impl Row {
     fn of(meta: &Meta, alert: &Alert) -> Self {
-        let dcom = &alert.dcom;
+        let nothing = Dcom::default();
+        let dcom = alert.dcom.as_ref().unwrap_or(&nothing);
         Self {
             time: meta.timestamp.to_string().replace('T', " ").chars().take(19).collect(),
             severity: alert.severity,
@@ -305,6 +306,10 @@ mod tests {
     use super::*;
     use crate::event::samples;
 
+    fn dcom(alert: &mut Alert) -> &mut Dcom {
+        alert.dcom.as_mut().unwrap()
+    }
+
     fn printed(width: u16, colour: Colour, alerts: &[Alert]) -> String {
         let mut console = Console::new(width, colour);
         for alert in alerts {
@@ -373,7 +378,7 @@ mod tests {
     #[test]
     fn only_the_severity_is_coloured_and_only_when_told() {
         let mut alert = samples::alert();
-        alert.dcom.class = Some("critical".to_owned());
+        dcom(&mut alert).class = Some("critical".to_owned());
         for width in [80, 160] {
             let plain = printed(width, Colour::Never, std::slice::from_ref(&alert));
             let coloured = printed(width, Colour::Always, std::slice::from_ref(&alert));
@@ -387,8 +392,8 @@ mod tests {
     #[test]
     fn text_from_the_wire_cannot_command_the_terminal() {
         let mut alert = samples::alert();
-        alert.dcom.class = Some("\x1b[2J\u{9b}2J\u{202e}\nx".to_owned());
-        alert.dcom.client.user = Some("a\r\n\x07".repeat(500));
+        dcom(&mut alert).class = Some("\x1b[2J\u{9b}2J\u{202e}\nx".to_owned());
+        dcom(&mut alert).client.user = Some("a\r\n\x07".repeat(500));
         let table = printed(120, Colour::Never, &[alert]);
         assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{table:?}");
         assert!(!table.contains('\u{202e}'));

@@ -43,8 +43,8 @@ record! {
         note: Cow<'static, str> => apart;
         /// What happened, in a sentence.
         message: String => apart;
-        /// What was done with DCOM.
-        dcom: Dcom => group;
+        /// What was done with DCOM; of several, the last.
+        dcom: Option<Dcom> => group;
         /// The RPC exchange in which it was done.
         dcerpc: Option<Dcerpc> => group;
     }
@@ -74,6 +74,12 @@ record! {
         mitre_technique_id: Vec<Cow<'static, str>> => eve;
         /// ATT&CK techniques by name.
         mitre_technique_name: Vec<Cow<'static, str>> => eve;
+        /// How many records it rests on, where it rests on several.
+        count: Vec<String> => eve;
+        /// The targets, where there are several.
+        targets: Vec<String> => eve;
+        /// The classes, where there are several.
+        classes: Vec<String> => eve;
     }
 }
 

@@ -8,6 +8,7 @@ use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::{self, known};
 
 use super::record::{Field, Port, Value, names, record};
+use crate::catalog::Effect;
 use crate::time::Timestamp;
 
 names! {
@@ -47,6 +48,16 @@ names! {
         /// Interface and opnum only.
         #[default]
         Header => "header",
+    }
+
+    /// What ties an object to an activation.
+    #[derive(Default)]
+    pub enum Proof {
+        /// Each reference on the way was seen to be handed out, to this client.
+        #[default]
+        Strong => "strong",
+        /// It lives in the exporter that the activation named, or was handed to another client; others may, too.
+        Weak => "weak",
     }
 
     /// What told the sensor of a dynamic port.
@@ -120,6 +131,10 @@ record! {
         arguments: Vec<String> => eve, zeek;
         /// The program and its parameters as the target would run them.
         command_line: Option<String> => eve, zeek;
+        /// The script in the command line, where that hands one to PowerShell encoded.
+        decoded_command: Option<String> => eve, zeek;
+        /// What the method does to the target, when it is one that the catalogue lists.
+        effect: Option<Effect> => apart;
         /// What came back; of a call that failed, what the object says of it.
         result: Option<String> => eve, zeek;
         /// The class asked for, lower case with dashes.
@@ -283,6 +298,9 @@ record! {
         frame: u64 => eve "pcap_cnt", zeek "activation_frame";
         /// When it was asked for.
         timestamp: Timestamp => eve, zeek "activation_ts";
+        /// What ties the call to it: `strong` when each reference on the way was seen to be handed out, `weak` when the
+        /// object only lives in the same process.
+        proof: Proof => eve, zeek "activation_proof";
     }
 }
 

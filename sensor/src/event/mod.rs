@@ -75,9 +75,11 @@ impl ZeekLog {
             "dispid",
             "arguments",
             "command_line",
+            "decoded_command",
             "result",
             "activation_frame",
             "activation_ts",
+            "activation_proof",
         ],
     };
     pub(crate) const DCOM_CALL: Self = Self {

@@ -260,6 +260,7 @@ impl Association {
         }
         let contexts = self.contexts.answer(header.call_id, ack);
         let (answered, call_id) = (Some(at), header.call_id);
+        let (_, claims) = self.logins.latest();
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,
@@ -267,6 +268,7 @@ impl Association {
             call_id,
             contexts,
             refused: None,
+            claims,
         })));
     }
 
@@ -280,6 +282,7 @@ impl Association {
             .collect();
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
         let offered = offer.map(|offer| offer.at);
+        let (_, claims) = self.logins.latest();
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,
@@ -287,6 +290,7 @@ impl Association {
             call_id,
             contexts,
             refused,
+            claims,
         })));
     }
 

@@ -26,6 +26,7 @@ use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::Connection;
 use crate::limits::Limits;
+use crate::time::Timestamp;
 
 /// Something that RPC peers did.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,8 @@ pub struct Bound {
     pub contexts: Vec<(ContextElement, Option<ContextResult>)>,
     /// Why the whole was refused, if it was.
     pub refused: Option<Refusal>,
+    /// What was said in clear while logging in, up to here.
+    pub claims: Arc<Claims>,
 }
 
 /// How an offer is refused as a whole.
@@ -115,6 +118,19 @@ pub struct Exchange {
     pub secondary_address: Option<Arc<str>>,
     /// Bytes of the connection that were lost so far.
     pub bytes_missing: u64,
+}
+
+impl Exchange {
+    /// When the last of it was seen.
+    pub fn latest(&self) -> Timestamp {
+        let asked = self.request.as_ref().map(|message| message.at.time);
+        let answered = match &self.reply {
+            Reply::Response(message) => Some(message.at.time),
+            Reply::Fault { at, .. } => Some(at.time),
+            Reply::Unanswered | Reply::NotWanted => None,
+        };
+        asked.max(answered).unwrap_or_default()
+    }
 }
 
 /// What a presentation context stands for.

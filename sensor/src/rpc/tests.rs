@@ -336,7 +336,7 @@ fn an_old_call_is_given_up_while_the_connection_goes_on() {
     let mut rig = Rig::over_tcp();
     rig.bind();
     rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
-    let time = crate::time::Timestamp(rig.bounds.limits.answer + 1);
+    let time = Timestamp(rig.bounds.limits.answer + 1);
     let ping = Pdu::request(3, 3, 0, 3).done();
     rig.push(StreamEvent::Data {
         at: At {

@@ -5,9 +5,9 @@ mod outputs;
 
 use crate::program::{Outcome, dcom_sensor, pcap, replay};
 
-/// Captures with one critical alert, with one of severity high, and without any.
+/// Captures with critical alerts, with one of severity medium, and without any.
 const ABUSED: &str = "mmc20-connect.pcap";
-const HIGH: &str = "excel-dde-signed.pcap";
+const MEDIUM: &str = "mmc20-access-denied.pcap";
 const BENIGN: &str = "benign-class-signed.pcap";
 
 #[test]
@@ -36,9 +36,9 @@ fn fail_on_ends_with_1_only_when_it_is_met() {
     let quiet = replay(["-q".as_ref(), "--fail-on=high".as_ref(), pcap(ABUSED).as_os_str()]);
     assert_eq!((quiet.code, quiet.stdout.as_str()), (Some(1), ""));
     assert!(run("high", ABUSED).stdout.contains("critical"));
-    // An alert of severity high does not meet critical.
-    assert_eq!(run("high", HIGH).code, Some(1));
-    assert_eq!(run("critical", HIGH).code, Some(0));
+    // An alert of severity medium does not meet high.
+    assert_eq!(run("medium", MEDIUM).code, Some(1));
+    assert_eq!(run("high", MEDIUM).code, Some(0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use super::{ABUSED, HIGH};
+use super::{ABUSED, MEDIUM};
 use crate::program::{Scratch, dcom_sensor, files, has_extension, pcap, pcaps, replay};
 use crate::records::Records;
 
@@ -84,17 +84,17 @@ fn json_lines_are_all_that_standard_output_carries() {
 fn min_severity_is_about_what_is_shown_not_about_what_is_logged() {
     let scratch = Scratch::new();
     let logs = scratch.path("logs");
-    let excel = pcap(HIGH);
+    let denied = pcap(MEDIUM);
     let run = replay([
-        "--min-severity=critical".as_ref(),
+        "--min-severity=high".as_ref(),
         "-o".as_ref(),
         logs.as_os_str(),
-        excel.as_os_str(),
+        denied.as_os_str(),
     ]);
     assert_eq!(run.code, Some(0));
-    assert!(!run.stdout.contains("Excel.Application"), "{}", run.stdout);
+    assert!(!run.stdout.contains("MMC20.Application"), "{}", run.stdout);
     let eve = fs::read_to_string(logs.join("eve.json")).expect("eve.json is written");
-    assert_eq!(Records::parse(&eve).signatures(), [1_021_301]);
+    assert_eq!(Records::parse(&eve).signatures(), [1_021_302]);
 }
 
 #[test]

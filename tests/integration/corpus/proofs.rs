@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Real, real};
 
-/// The capture's only activation and its only alert.
-fn only(real: &Real, signature: u64) -> (&Value, &Value) {
-    assert_eq!(real.records.signatures(), [signature], "{}", real.name);
+/// The capture's only activation and its alert; `signatures` are those of all the capture's alerts.
+fn only<'a>(real: &'a Real, signatures: &[u64]) -> (&'a Value, &'a Value) {
+    assert_eq!(real.records.signatures(), signatures, "{}", real.name);
     let activations = real.records.dcom("activation");
     assert_eq!(activations.len(), 1, "{}", real.name);
     let alert = real.records.of_type("alert").next().expect("an alert");
@@ -17,7 +17,7 @@ fn only(real: &Real, signature: u64) -> (&Value, &Value) {
 #[test]
 fn mmc20_in_mid_stream_is_one_alert_that_says_what_was_not_seen() {
     let Some(real) = real("mmc20-midstream") else { return };
-    let (activation, alert) = only(real, 1_021_301);
+    let (activation, alert) = only(real, &[1_021_301, 1_021_303]);
     for record in [activation, alert] {
         assert_eq!((&record["pcap_cnt"], &record["reply_pcap_cnt"]), (&json!(1), &json!(2)));
     }
@@ -45,7 +45,7 @@ fn shellwindows_is_one_activation_and_the_re_used_context_is_a_resolution() {
     let Some(real) = real("shellwindows-empire") else {
         return;
     };
-    let (activation, _) = only(real, 1_021_301);
+    let (activation, _) = only(real, &[1_021_301, 1_021_340, 1_021_303]);
     assert_eq!(
         (&activation["pcap_cnt"], &activation["reply_pcap_cnt"]),
         (&json!(151), &json!(153))
@@ -72,7 +72,7 @@ fn excel_is_told_with_its_user_though_the_reply_is_six_seconds_late() {
     // The second connection to port 135 joins the group of the first.
     assert_eq!(real.records.counter("dcom.rpc.associations"), 3);
     assert_eq!(real.records.counter("dcom.rpc.associations_joined"), 1);
-    let (activation, _) = only(real, 1_021_301);
+    let (activation, _) = only(real, &[1_021_301, 1_021_340, 1_021_303]);
     let dcom = &activation["dcom"];
     assert_eq!(dcom["class"], "Excel.Application");
     assert_eq!(
@@ -85,10 +85,11 @@ fn excel_is_told_with_its_user_though_the_reply_is_six_seconds_late() {
 }
 
 #[test]
-fn wmi_is_recorded_and_raises_no_alert() {
+fn wmi_is_recorded_and_wakes_nobody() {
     for name in ["wmi-execmethod-empire", "wmi-process-create"] {
         let Some(real) = real(name) else { return };
-        assert!(real.records.signatures().is_empty(), "{name}");
+        // The clients of that time did not sign.
+        assert_eq!(real.records.signatures(), [1_021_340], "{name}");
         let activations = real.records.dcom("activation");
         assert_eq!(activations.len(), 1, "{name}");
         assert_eq!(
@@ -99,15 +100,65 @@ fn wmi_is_recorded_and_raises_no_alert() {
 }
 
 #[test]
-fn where_no_object_was_asked_for_there_is_neither_activation_nor_alert() {
-    for (name, mappings) in [
-        ("rpcdump-ept-lookup", 1),
-        ("svcctl-after-ept-map", 1),
-        ("excel-blocked-by-firewall", 0),
+fn where_no_object_was_asked_for_there_is_no_activation() {
+    for (name, mappings, signatures) in [
+        ("rpcdump-ept-lookup", 1, &[1_021_331][..]),
+        ("svcctl-after-ept-map", 1, &[]),
+        ("excel-blocked-by-firewall", 0, &[]),
     ] {
         let Some(real) = real(name) else { return };
-        assert!(real.records.signatures().is_empty(), "{name}");
+        assert_eq!(real.records.signatures(), signatures, "{name}");
         assert_eq!(real.records.dcom("activation").len(), 0, "{name}");
         assert_eq!(real.records.dcom("endpoint_mapping").len(), mappings, "{name}");
+    }
+}
+
+#[test]
+fn what_was_run_is_told_with_the_whole_command_line() {
+    for (name, path, method, starts, ends) in [
+        (
+            "mmc20-midstream",
+            "MMC20.Application.Document.ActiveView",
+            "ExecuteShellCommand",
+            r"c:\windows\system32\cmd.exe /c notepad.exe",
+            "notepad.exe",
+        ),
+        (
+            "shellwindows-empire",
+            "ShellWindows.Item.Document.Application",
+            "ShellExecute",
+            "cmd.exe /c %COMSPEC% /C start /b ",
+            "A",
+        ),
+        (
+            "excel-registerxll-covenant",
+            "Excel.Application",
+            "RegisterXLL",
+            r"C:\\programdata\calc.xll",
+            "calc.xll",
+        ),
+    ] {
+        let Some(real) = real(name) else { return };
+        let alert = real
+            .records
+            .of_type("alert")
+            .find(|it| it["alert"]["signature_id"] == 1_021_303);
+        let alert = alert.expect("an alert of the execution");
+        assert_eq!(alert["alert"]["severity"], 1, "{name}");
+        let dcom = &alert["dcom"];
+        assert_eq!((&dcom["object_path"], &dcom["method"]), (&json!(path), &json!(method)));
+        assert_eq!(
+            (&dcom["evidence"], &dcom["kind"]),
+            (&json!("arguments"), &json!("call"))
+        );
+        let command = dcom["command_line"].as_str().expect("a command line");
+        assert!(command.starts_with(starts) && command.ends_with(ends), "{command}");
+        // The activation that it descends from is in the same capture.
+        let activation = real.records.dcom("activation")[0];
+        assert_eq!(dcom["activation"]["pcap_cnt"], activation["pcap_cnt"], "{name}");
+        if name == "shellwindows-empire" {
+            let script = dcom["decoded_command"].as_str().expect("an encoded script is decoded");
+            assert!(script.starts_with("IF($PSVerSiONTablE"), "{script}");
+        }
     }
 }

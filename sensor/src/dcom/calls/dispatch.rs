@@ -5,15 +5,18 @@ use std::borrow::Cow;
 use dcom_parsers::dcom::OrpcThis;
 use dcom_parsers::oaut::{
     Dispid, GetIdsOfNamesReply, GetIdsOfNamesRequest, GetTypeInfoCountReply, GetTypeInfoRequest, InterfaceReply,
-    InvokeReply, InvokeRequest, Variant,
+    InvokeFlags, InvokeReply, InvokeRequest, Variant,
 };
 
-use super::{Descent, Read};
+use super::super::exporters::ToldBy;
+use super::{Descent, Read, powershell};
 
 const GET_TYPE_INFO_COUNT: u16 = 3;
 const GET_TYPE_INFO: u16 = 4;
 const GET_IDS_OF_NAMES: u16 = 5;
 const INVOKE: u16 = 6;
+/// How the path of an object begins that nothing was seen to hand out.
+const UNSEEN_ROOT: &str = "?.";
 
 /// True when the call says what was done.
 pub(super) fn read(call: &mut Read<'_>, opnum: u16) -> bool {
@@ -45,8 +48,12 @@ fn get_ids_of_names(call: &mut Read<'_>) {
         call.dcom.arguments = request.names;
     }
     if let Some(reply) = call.response(GetIdsOfNamesReply::parse) {
-        let named = reply.dispids.iter().zip(&call.dcom.arguments);
-        call.names = named.map(|(dispid, name)| (dispid.0.into(), name.clone())).collect();
+        for (dispid, name) in reply.dispids.iter().zip(call.dcom.arguments.clone()) {
+            // -1 says that there is no such member.
+            if *dispid != Dispid::UNKNOWN {
+                call.name(dispid.0.into(), name, ToldBy::GetIdsOfNames);
+            }
+        }
         let dispids: Vec<_> = reply.dispids.iter().map(|dispid| dispid.0.to_string()).collect();
         call.dcom.result = (!dispids.is_empty()).then(|| dispids.join(" "));
         call.result(reply.hresult);
@@ -57,14 +64,16 @@ fn invoke(call: &mut Read<'_>) {
     if let Some(request) = call.request(InvokeRequest::parse) {
         call.dcom.causality = Some(request.orpc_this.causality);
         call.dcom.dispid = Some(request.member.0.into());
-        call.dcom.method = Some(method(call, request.member));
         call.dcom.arguments = request
             .arguments
             .iter()
             .map(|argument| argument.value.to_text())
             .collect();
-        let runs = call.dcom.method.as_ref().and_then(|method| call.catalog.method(method));
-        call.dcom.command_line = runs.and_then(|method| method.command_line(&call.dcom.arguments));
+        let method = method(call, request.member);
+        call.member = Some(member(&method, &request));
+        call.dcom.method = Some(method);
+        conclude_class(call);
+        set_effect(call);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
         }
@@ -72,6 +81,69 @@ fn invoke(call: &mut Read<'_>) {
     if let Some(reply) = call.response(InvokeReply::parse) {
         set_invoke_reply(call, &reply);
     }
+}
+
+/// The member as code writes it: with its texts, where it is a method that takes some.
+fn member(method: &str, request: &InvokeRequest<'_>) -> String {
+    let texts: Vec<_> = request
+        .arguments
+        .iter()
+        .filter(|argument| argument.value.bstr().is_some())
+        .map(|argument| format!("\"{}\"", argument.value.to_text()))
+        .collect();
+    let assigned = request
+        .flags
+        .intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF);
+    if texts.is_empty() || assigned {
+        method.to_owned()
+    } else {
+        format!("{method}({})", texts.join(", "))
+    }
+}
+
+/// Of an object whose class nobody saw, the members may tell it.
+fn conclude_class(call: &mut Read<'_>) {
+    if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
+        return;
+    }
+    let Some(method) = call.dcom.method.clone() else { return };
+    let members = match call
+        .dcom
+        .object_path
+        .as_deref()
+        .map(|path| path.strip_prefix(UNSEEN_ROOT))
+    {
+        Some(Some(path)) => format!("{path}.{method}"),
+        Some(None) => return,
+        None => method.to_string(),
+    };
+    // Where the bind was seen, the conversation was seen from its start.
+    let whole = call.dcom.bind_seen == Some(true);
+    let Some((class, path)) = call.catalog.by_members(&members, whole) else {
+        return;
+    };
+    let named = path.rsplit('.').next().unwrap_or_default();
+    if method.starts_with('[') {
+        call.dcom.method = Some(named.to_owned().into());
+    }
+    call.dcom.class = Some(class.name.clone());
+    call.dcom
+        .because
+        .push(format!("class concluded from the members called: {path}").into());
+}
+
+/// Does the method run something?
+fn set_effect(call: &mut Read<'_>) {
+    let Some(name) = call.dcom.method.as_deref() else {
+        return;
+    };
+    let path = call.dcom.object_path.as_deref();
+    let Some(method) = call.catalog.method(name, path, &call.dcom.arguments) else {
+        return;
+    };
+    call.dcom.effect = Some(method.effect);
+    call.dcom.command_line = method.command_line(&call.dcom.arguments);
+    call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
 }
 
 fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
@@ -95,7 +167,7 @@ fn method(call: &Read<'_>, member: Dispid) -> Cow<'static, str> {
     let told = object.and_then(|object| object.member(dispid));
     let class = object
         .and_then(|object| object.lineage.as_ref())
-        .and_then(|lineage| call.catalog.class(lineage.clsid));
+        .and_then(|lineage| call.catalog.class(lineage.clsid?));
     if let Some(name) = told.or_else(|| class?.member(dispid)) {
         return name.to_owned().into();
     }

@@ -5,8 +5,24 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::{scmr, tsch, wmi};
 
-use super::{Descent, Read, is_sealed};
+use super::{Descent, Read, is_sealed, powershell};
+use crate::catalog::Effect;
 use crate::rpc::{Message, Stub};
+
+/// [MS-WMI] 3.1.4.3 `IWbemServices` Interface: opnums.
+const PUT_INSTANCE: u16 = 14;
+const PUT_INSTANCE_ASYNC: u16 = 15;
+const EXEC_METHOD: u16 = 24;
+const EXEC_METHOD_ASYNC: u16 = 25;
+
+/// Classes whose instances make a permanent event subscription, with the properties that say what it runs, the telling one
+/// first.
+const SUBSCRIPTION: [(&str, &[&str]); 4] = [
+    ("CommandLineEventConsumer", &["CommandLineTemplate", "ExecutablePath"]),
+    ("ActiveScriptEventConsumer", &["ScriptText", "ScriptFileName"]),
+    ("__EventFilter", &[]),
+    ("__FilterToConsumerBinding", &[]),
+];
 
 /// Is it one of theirs?
 pub(super) fn is_read(interface: Guid) -> bool {
@@ -38,8 +54,51 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    if interface == wmi::IWBEM_SERVICES {
+        set_effect(call, opnum);
+    }
     reply(call, interface, opnum);
     is_known || is_wmi(interface) || is_sealed(call.exchange)
+}
+
+/// What a method run through WMI starts, and what an event filter or consumer is there for.
+fn set_effect(call: &mut Read<'_>, opnum: u16) {
+    match opnum {
+        PUT_INSTANCE | PUT_INSTANCE_ASYNC => subscription(call),
+        EXEC_METHOD | EXEC_METHOD_ASYNC => method(call),
+        _ => return,
+    }
+    call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
+}
+
+fn subscription(call: &mut Read<'_>) {
+    let Some(Some(Ok(instance))) = call.request(wmi::PutRequest::parse).map(|request| request.object) else {
+        return;
+    };
+    let class = instance.class.as_deref().unwrap_or_default();
+    let Some((_, command)) = SUBSCRIPTION.iter().find(|(name, _)| name.eq_ignore_ascii_case(class)) else {
+        return;
+    };
+    let text = |name: &&str| instance.get(name)?.as_text().filter(|text| !text.is_empty());
+    call.dcom.effect = Some(Effect::Subscription);
+    call.dcom.command_line = command.iter().find_map(text).map(str::to_owned);
+}
+
+fn method(call: &mut Read<'_>) {
+    let Some(request) = call.request(wmi::ExecMethodRequest::parse) else {
+        return;
+    };
+    let method = request.method.unwrap_or_default();
+    // An object's path may begin with server and namespace.
+    let path = request.object_path.unwrap_or_default();
+    let class = path.rsplit([':', '\\', '/']).next().unwrap_or_default();
+    if class.eq_ignore_ascii_case("Win32_Process") && method.eq_ignore_ascii_case("Create") {
+        let parameters = request.in_parameters.and_then(Result::ok);
+        let command = parameters.as_ref().and_then(|it| it.get("CommandLine")?.as_text());
+        call.dcom.effect = Some(Effect::Process);
+        call.dcom.command_line = command.map(str::to_owned);
+    }
+    call.dcom.method = (!method.is_empty()).then(|| method.into());
 }
 
 fn is_wmi(interface: Guid) -> bool {

@@ -2,24 +2,22 @@
 
 mod dispatch;
 mod management;
+mod powershell;
 mod references;
 mod services;
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use dcom_parsers::dcom::{Objref, OrpcThat, StdObjref};
-use dcom_parsers::guid::{Guid, Iid, Ipid};
+use dcom_parsers::dcom::{Objref, OrpcThat, SetId, StdObjref};
+use dcom_parsers::guid::{Guid, Iid, Ipid, Oid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
 
 use super::exchange::{parse, parse_or_tell, record, response, set_result, set_status, unreadable};
-use super::exporters::{Exporters, Known, Lineage, Proof};
+use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
-use crate::event::dcom::{Evidence, Kind, Outcome};
+use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
 
@@ -57,9 +55,24 @@ struct Read<'a> {
     object: Option<&'a Known>,
     catalog: &'a Catalog,
     references: Vec<(StdObjref, Iid, Descent)>,
-    /// Names of the object's members that the answer gives numbers to.
-    names: Vec<(i64, String)>,
+    /// What the call does to what is remembered of objects.
+    effects: Vec<Effect>,
+    /// How the object that the called member gives is reached from the called one.
+    member: Option<String>,
     odd: &'a mut Vec<Anomaly>,
+}
+
+/// What a call does to what is remembered of objects.
+#[derive(Clone, Debug, PartialEq)]
+enum Effect {
+    /// A member of an object has this number and name.
+    Name(Ipid, i64, String, ToldBy),
+    /// The client holds more references.
+    AddRef(Ipid, u32),
+    /// The client holds fewer references.
+    Release(Ipid, u32),
+    /// A set of objects is kept alive, with these added and those taken out.
+    Ping(SetId, Vec<Oid>, Vec<Oid>),
 }
 
 /// Where an object that an answer hands out comes from.
@@ -116,6 +129,18 @@ impl<'a> Read<'a> {
         }
     }
 
+    /// The answer names a member: of the called object, or of the one that the called type information is about.
+    fn name(&mut self, dispid: i64, name: String, by: ToldBy) {
+        let about = self.object.and_then(|object| object.describes);
+        let object = match by {
+            ToldBy::TypeInfo => about,
+            ToldBy::GetIdsOfNames => self.dcom.ipid,
+        };
+        if let Some(object) = object {
+            self.effects.push(Effect::Name(object, dispid, name, by));
+        }
+    }
+
     fn result(&mut self, hresult: u32) {
         set_result(&mut self.dcom, hresult);
     }
@@ -133,23 +158,22 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Reads an exchange as a call, if it is one, and learns the references that it hands out. None when it is not one, or
-/// when calls of its sort are not recorded.
+/// Reads an exchange as a call, if it is one, and learns the references that it hands out. Says whether it is a call of
+/// interest.
 pub(super) fn read(
     connection: &Connection,
     exchange: &Exchange,
     exporters: &mut Exporters,
     catalog: &Catalog,
-    recorded: Calls,
     odd: &mut Vec<Anomaly>,
-) -> Option<Dcom> {
+) -> Option<(Dcom, Calls)> {
     let opnum = exchange.opnum?;
-    let server = connection.server.address;
+    let pair = Pair::from(connection);
     let ipid = exchange.object.map(Ipid);
     let (interface, because) = match exchange.interface {
         Named::Interface(interface) => (interface.uuid, None),
         Named::Refused => return None,
-        Named::Unseen => match ipid.and_then(|ipid| exporters.find(server, ipid)) {
+        Named::Unseen => match ipid.and_then(|ipid| exporters.find(pair, ipid)) {
             Some(known) => (
                 known.iid.0,
                 Some(format!("interface told by its IPID, from frame {}", known.frame)),
@@ -165,8 +189,8 @@ pub(super) fn read(
     if let (Some(because), Some(last)) = (because, dcom.because.last_mut()) {
         *last = because.into();
     }
-    let object = ipid.and_then(|ipid| exporters.find(server, ipid));
-    set_lineage(&mut dcom, object);
+    let object = ipid.and_then(|ipid| exporters.find(pair, ipid));
+    set_lineage(&mut dcom, object, pair);
     let mut read = Read {
         dcom,
         exchange,
@@ -174,7 +198,8 @@ pub(super) fn read(
         object,
         catalog,
         references: Vec::new(),
-        names: Vec::new(),
+        effects: Vec::new(),
+        member: None,
         odd,
     };
     let interesting = match sort {
@@ -182,79 +207,89 @@ pub(super) fn read(
         Sort::References => references::read(&mut read, interface, opnum),
         Sort::Management => management::read(&mut read, interface, opnum),
         Sort::Services => services::read(&mut read, interface, opnum),
-        Sort::Other => false,
+        Sort::Other => operation(&mut read, interface, opnum),
     };
     read.error_info();
-    let learned = learned(&read, server, exporters);
-    let Read { dcom, names, .. } = read;
-    for Learned {
-        ipid,
-        iid,
-        frame,
-        lineage,
-    } in learned
-    {
-        exporters.learn(server, ipid, iid, frame, lineage);
-    }
+    let learned = learned(&read, pair, exporters);
+    let Read { dcom, effects, .. } = read;
     if let Some(ipid) = ipid {
-        for (dispid, name) in &names {
-            exporters.name(server, ipid, *dispid, name);
+        exporters.used(pair, ipid);
+    }
+    for told in learned {
+        exporters.learn(pair, told);
+    }
+    for effect in effects {
+        match effect {
+            Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
+            Effect::AddRef(ipid, count) => exporters.add_references(pair, ipid, count),
+            Effect::Release(ipid, count) => exporters.release(pair, ipid, count),
+            Effect::Ping(set, added, deleted) => exporters.ping(pair.server, set, &added, &deleted),
         }
     }
-    (interesting || recorded == Calls::All).then_some(dcom)
+    Some((dcom, if interesting { Calls::Interest } else { Calls::All }))
+}
+
+/// An operation of an interface of its own. True when it is known to run something.
+fn operation(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
+    let Some(operation) = call.catalog.operation(interface, opnum) else {
+        return false;
+    };
+    call.dcom.method = Some(operation.name.clone().into());
+    call.dcom.effect = Some(operation.effect);
+    true
 }
 
 /// Where the object comes from.
-fn set_lineage(dcom: &mut Dcom, object: Option<&Known>) {
-    let Some(lineage) = object.and_then(|object| object.lineage.as_ref()) else {
+fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair) {
+    let Some((object, lineage)) = object.and_then(|object| Some((object, object.lineage.as_ref()?))) else {
         return;
     };
-    dcom.clsid = Some(lineage.clsid);
+    dcom.clsid = lineage.clsid;
     dcom.class.clone_from(&lineage.class);
     dcom.object_path = Some(lineage.path.clone());
-    dcom.activation = Some(lineage.activation.clone());
-    if lineage.proof == Proof::Weak {
+    dcom.activation.clone_from(&lineage.activation);
+    let Some(activation) = &mut dcom.activation else { return };
+    if !object.is_held_by(pair.client) {
+        activation.proof = Proof::Weak;
+        dcom.because.push("the object was handed to another client".into());
+    } else if activation.proof == Proof::Weak {
         dcom.because.push("tied to the activation by its exporter alone".into());
     }
 }
 
-/// An interface that is known from now on.
-struct Learned {
-    ipid: Ipid,
-    iid: Iid,
-    frame: u64,
-    lineage: Option<Arc<Lineage>>,
-}
-
 /// What the answer hands out, and what the call itself tells.
-fn learned(read: &Read<'_>, server: IpAddr, exporters: &Exporters) -> Vec<Learned> {
+fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
     let frame = response(read.exchange).map_or(0, |message| message.at.frame);
     let own = read.object.and_then(|object| object.lineage.as_ref());
     let lineage = |descent, oxid| {
         let seen = match descent {
             Descent::Same => own.cloned(),
-            Descent::Of(other) => exporters.find(server, other).and_then(|other| other.lineage.clone()),
-            Descent::Member => own
-                .zip(read.dcom.method.as_ref())
-                .map(|(own, method)| own.member(method).into()),
+            Descent::Of(other) => exporters.find(pair, other).and_then(|other| other.lineage.clone()),
+            // What an object gives that came from nobody knows where is still that member of it.
+            Descent::Member => read.member.as_ref().map(|member| {
+                let unseen = Lineage::unseen;
+                own.map_or_else(|| unseen().member(member), |own| own.member(member))
+                    .into()
+            }),
             Descent::Aside => return None,
         };
-        seen.or_else(|| exporters.by_exporter(server, oxid))
+        match seen {
+            Some(lineage) if lineage.activation.is_some() => Some(lineage),
+            seen => exporters.by_exporter(pair, oxid).or(seen),
+        }
     };
-    let handed_out = read.references.iter().map(|&(std, iid, descent)| Learned {
-        ipid: std.ipid,
-        iid,
-        frame,
+    let handed_out = read.references.iter().map(|&(std, iid, descent)| Told {
         lineage: lineage(descent, std.oxid),
+        describes: read.dcom.ipid.filter(|_| descent == Descent::Aside),
+        reference: Some(std),
+        ..Told::interface(std.ipid, iid, frame)
     });
     // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is.
     let called = match (read.object, read.dcom.ipid, read.exchange.interface) {
-        (None, Some(ipid), Named::Interface(interface)) => Some(Learned {
-            ipid,
-            iid: Iid(interface.uuid),
-            frame: read.exchange.request.as_ref().map_or(frame, |message| message.at.frame),
-            lineage: None,
-        }),
+        (None, Some(ipid), Named::Interface(interface)) => {
+            let frame = read.exchange.request.as_ref().map_or(frame, |message| message.at.frame);
+            Some(Told::interface(ipid, Iid(interface.uuid), frame))
+        }
         _ => None,
     };
     handed_out.chain(called).collect()

@@ -1,8 +1,8 @@
 //! Bookkeeping: which interfaces an object has, who holds it, what its type is.
 
 use dcom_parsers::dcom::{
-    OrpcThis, RemAddRefReply, RemQueryInterface2Reply, RemQueryInterfaceReply, RemQueryInterfaceRequest,
-    RemReferencesRequest, RemReleaseReply,
+    OrpcThis, RemAddRefReply, RemInterfaceRef, RemQueryInterface2Reply, RemQueryInterfaceReply,
+    RemQueryInterfaceRequest, RemReferencesRequest, RemReleaseReply,
 };
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
@@ -11,11 +11,14 @@ use dcom_parsers::oaut::{
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
 };
 
-use super::{Descent, Read};
+use super::super::exporters::ToldBy;
+use super::{Descent, Effect, Read};
 use crate::event::dcom::NamedGuid;
 
 /// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
 const CREATE_INSTANCE_OF_TYPE: u16 = 16;
+
+const REM_ADD_REF: u16 = 4;
 
 /// True when the call says what was done: only where it makes an object out of type information.
 pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
@@ -82,8 +85,17 @@ fn count_references(call: &mut Read<'_>, opnum: u16) {
             .iter()
             .map(|reference| reference.ipid.to_string())
             .collect();
+        let effect = |reference: &RemInterfaceRef| {
+            let (ipid, count) = (reference.ipid, reference.public_refs);
+            if opnum == REM_ADD_REF {
+                Effect::AddRef(ipid, count)
+            } else {
+                Effect::Release(ipid, count)
+            }
+        };
+        call.effects.extend(request.references.iter().map(effect));
     }
-    let hresult = if opnum == 4 {
+    let hresult = if opnum == REM_ADD_REF {
         call.response(RemAddRefReply::parse).map(|reply| reply.hresult)
     } else {
         call.response(RemReleaseReply::parse).map(|reply| reply.hresult)
@@ -145,6 +157,10 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
             }
             if let Some(reply) = call.response(GetNamesReply::parse) {
                 let names: Vec<_> = reply.names.iter().map(|name| name.to_text()).collect();
+                // The member's own name comes first, those of its parameters follow.
+                if let (Some(dispid), Some(name)) = (call.dcom.dispid, names.first()) {
+                    call.name(dispid, name.clone(), ToldBy::TypeInfo);
+                }
                 call.dcom.result = (!names.is_empty()).then(|| names.join(" "));
                 call.result(reply.hresult);
             }
@@ -155,6 +171,9 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
             }
             if let Some(reply) = call.response(GetDocumentationReply::parse) {
                 call.dcom.result = Some(reply.name.to_text()).filter(|name| !name.is_empty());
+                if let (Some(dispid), Some(name)) = (call.dcom.dispid, call.dcom.result.clone()) {
+                    call.name(dispid, name, ToldBy::TypeInfo);
+                }
                 call.result(reply.hresult);
             }
         }

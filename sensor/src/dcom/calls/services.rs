@@ -8,7 +8,7 @@ use dcom_parsers::epm::{
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
 
-use super::Read;
+use super::{Effect, Read};
 use crate::event::dcom::{Evidence, NamedGuid};
 
 /// Never true: these keep things going, and say nothing of what was done.
@@ -17,6 +17,7 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         (known::IOBJECT_EXPORTER, 1) => {
             if let Some(request) = call.request(SimplePingRequest::parse) {
                 call.dcom.arguments = vec![request.set_id.to_string()];
+                call.effects.push(Effect::Ping(request.set_id, Vec::new(), Vec::new()));
             }
             let status = call.response(SimplePingReply::parse).map(|reply| reply.status);
             call.status(status);
@@ -41,6 +42,10 @@ fn complex_ping(call: &mut Read<'_>) {
             .chain(added)
             .chain(deleted)
             .collect();
+        let reply = call.response(ComplexPingReply::parse);
+        // A set that is new gets its number in the answer.
+        let set = reply.as_ref().map_or(request.set_id, |reply| reply.set_id);
+        call.effects.push(Effect::Ping(set, request.added, request.deleted));
     }
     if let Some(reply) = call.response(ComplexPingReply::parse) {
         call.dcom.result = Some(reply.set_id.to_string());

@@ -1,0 +1,306 @@
+//! What goes with an activation of the same pair of hosts: a connection of the target back to the activator, files written
+//! to its administrative shares, its registry opened from afar.
+
+use std::net::IpAddr;
+
+use dcom_parsers::guid::Guid;
+use dcom_parsers::names::{self, known};
+
+use super::pairs::Remembered;
+use super::settings::is_near;
+use super::signature::{BESIDE_FILES, REVERSE_CONNECTION};
+use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
+use crate::dcom::{Binding, Record};
+use crate::event::Dcom;
+use crate::event::dcom::{Kind, Outcome};
+use crate::severity::Severity;
+use crate::time::Timestamp;
+
+type Pair = (IpAddr, IpAddr);
+
+/// The interface of [MS-RRP] 2.1.1, remote registry.
+const WINREG: Guid = Guid::new(
+    0x338c_d001,
+    0x2244,
+    0x31f1,
+    [0xaa, 0xaa, 0x90, 0x00, 0x38, 0x00, 0x10, 0x03],
+);
+
+/// An activation that is worth looking around at.
+#[derive(Debug)]
+struct Activation {
+    record: Record,
+    /// Does the catalogue list its class as an attacker's?
+    listed: bool,
+    told_reverse: bool,
+    told_beside: bool,
+}
+
+/// What else was seen of a pair.
+#[derive(Debug)]
+struct Beside {
+    at: Timestamp,
+    what: String,
+}
+
+/// Both: they wait for the same activations.
+pub(super) struct BesideActivation {
+    activations: Remembered<Pair, Activation>,
+    /// DCOM by a client, in the direction of the client.
+    dcom: Remembered<Pair, Timestamp>,
+    beside: Remembered<Pair, Beside>,
+    window: i64,
+}
+
+impl BesideActivation {
+    pub(super) fn new(settings: &Settings) -> Self {
+        // Records wait up to a window's length for the port that they name.
+        let keep = 2 * settings.pairing_window;
+        Self {
+            activations: Remembered::new(settings.remembered, keep),
+            dcom: Remembered::new(settings.remembered, keep),
+            beside: Remembered::new(settings.remembered, keep),
+            window: settings.pairing_window,
+        }
+    }
+
+    fn activated(&mut self, pair: Pair, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
+        let class = record.dcom.clsid.and_then(|clsid| context.catalog.class(clsid));
+        if class.is_some_and(|class| class.benign.is_some()) {
+            return;
+        }
+        let activation = Activation {
+            record: record.clone(),
+            listed: class.is_some(),
+            told_reverse: false,
+            told_beside: false,
+        };
+        let now = record.meta.timestamp;
+        // A class that is listed is not forgotten for one that is not.
+        let known = self.activations.entry(pair, now, || activation.clone());
+        if activation.listed || !known.listed {
+            let (reverse, beside) = (known.told_reverse, known.told_beside);
+            *known = Activation {
+                told_reverse: reverse,
+                told_beside: beside,
+                ..activation
+            };
+        }
+        self.reverse(pair, now, found);
+        self.told_beside(pair, now, found);
+    }
+
+    /// The target does DCOM with the activator.
+    fn reverse(&mut self, pair: Pair, now: Timestamp, found: &mut Vec<Found>) {
+        let Some(&mut at) = self.dcom.get(&(pair.1, pair.0), now) else {
+            return;
+        };
+        let Some(activation) = self.activations.get(&pair, now) else {
+            return;
+        };
+        let record = &activation.record;
+        // Callbacks are how many classes tell of events: only a listed class makes them worth a word.
+        let after = at.since(record.meta.timestamp) >= 0 && is_near(at, record.meta.timestamp, self.window);
+        if activation.told_reverse || !activation.listed || !after {
+            return;
+        }
+        activation.told_reverse = true;
+        let (client, server) = pair;
+        let message = format!(
+            "{server} came back to {client} by DCOM after {client} had asked it for {}{}",
+            class(&record.dcom),
+            as_whom(&record.dcom.client),
+        );
+        found.push(alert(&REVERSE_CONNECTION, Severity::Medium, "medium", message, record));
+    }
+
+    fn told_beside(&mut self, pair: Pair, now: Timestamp, found: &mut Vec<Found>) {
+        let Some(beside) = self.beside.get(&pair, now) else {
+            return;
+        };
+        let Some(activation) = self.activations.get(&pair, now) else {
+            return;
+        };
+        let record = &activation.record;
+        if activation.told_beside || !is_near(beside.at, record.meta.timestamp, self.window) {
+            return;
+        }
+        activation.told_beside = true;
+        let severity = match (activation.listed, record.dcom.outcome) {
+            (true, Some(Outcome::Succeeded)) => Severity::High,
+            (true, _) => Severity::Medium,
+            (false, _) => Severity::Low,
+        };
+        let (client, server) = pair;
+        let message = format!(
+            "{client} asked {server} for {}{}, and within {} s {}",
+            class(&record.dcom),
+            as_whom(&record.dcom.client),
+            self.window / 1_000_000_000,
+            beside.what,
+        );
+        let confidence = if activation.listed { "high" } else { "low" };
+        found.push(alert(&BESIDE_FILES, severity, confidence, message, record));
+    }
+
+    fn bound(&mut self, binding: &Binding, now: Timestamp, found: &mut Vec<Found>) {
+        let (Some(client), Some(server)) = (binding.meta.client, binding.meta.server) else {
+            return;
+        };
+        let accepted = binding.refused.is_none() && binding.interfaces.iter().any(|(uuid, _)| *uuid == WINREG);
+        if accepted {
+            let name = names::interface(WINREG).unwrap_or("the remote registry");
+            self.was_beside(
+                (client.address, server.address),
+                format!("opened its registry ({name})"),
+                now,
+                found,
+            );
+        }
+    }
+
+    fn was_beside(&mut self, pair: Pair, what: String, now: Timestamp, found: &mut Vec<Found>) {
+        *self.beside.entry(pair, now, || Beside {
+            at: now,
+            what: String::new(),
+        }) = Beside { at: now, what };
+        self.told_beside(pair, now, found);
+    }
+}
+
+impl Clone for Activation {
+    fn clone(&self) -> Self {
+        Self {
+            record: self.record.clone(),
+            ..*self
+        }
+    }
+}
+
+impl Detection for BesideActivation {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
+        let record = match seen {
+            Seen::Record(record) => *record,
+            Seen::Bound(binding) => return self.bound(binding, binding.meta.timestamp, found),
+        };
+        let (Some(client), Some(server)) = (record.meta.client, record.meta.server) else {
+            return;
+        };
+        let (pair, now) = ((client.address, server.address), record.meta.timestamp);
+        if is_dcom(&record.dcom) {
+            *self.dcom.entry(pair, now, || now) = now;
+            self.reverse((pair.1, pair.0), now, found);
+        }
+        if record.dcom.kind == Kind::Activation {
+            self.activated(pair, record, context, found);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.activations.clear();
+        self.dcom.clear();
+        self.beside.clear();
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.activations.forgotten() + self.dcom.forgotten() + self.beside.forgotten()
+    }
+}
+
+/// Something that only a client of an object does.
+fn is_dcom(dcom: &Dcom) -> bool {
+    let resolver = dcom
+        .interface
+        .as_ref()
+        .is_some_and(|it| it.uuid == known::IOBJECT_EXPORTER);
+    match dcom.kind {
+        Kind::Activation | Kind::OxidResolution => true,
+        Kind::Call => dcom.ipid.is_some() || resolver,
+        Kind::EndpointMapping => false,
+    }
+}
+
+fn class(dcom: &Dcom) -> String {
+    let unseen = || "a class that was not seen".to_owned();
+    let name = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
+    name.unwrap_or_else(unseen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Rig, activation, call};
+    use super::*;
+    use crate::event::dcom::ClientIdentity;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn rig() -> Rig<BesideActivation> {
+        Rig::new(BesideActivation::new(&Settings::default()))
+    }
+
+    fn winreg(client: u8, server: u8, at: i64) -> Binding {
+        let record = activation("").from(client).to(server).at(at);
+        Binding {
+            meta: record.meta,
+            dcerpc: record.dcerpc,
+            interfaces: vec![(WINREG, Some(0))],
+            refused: None,
+            client: ClientIdentity::default(),
+        }
+    }
+
+    fn ids(found: &[Found]) -> Vec<u32> {
+        found.iter().map(|it| it.alert.signature_id).collect()
+    }
+
+    #[test]
+    fn a_target_that_comes_back_is_told_once_in_either_order_of_telling() {
+        for order in [[0, 1], [1, 0]] {
+            let mut rig = rig();
+            let there = activation("htafile").from(9).to(1);
+            let back = activation("").from(1).to(9).at(SECOND);
+            for which in order {
+                rig.see(if which == 0 { there.clone() } else { back.clone() });
+            }
+            rig.see(back.clone().at(2 * SECOND));
+            assert_eq!(ids(&rig.found()), [REVERSE_CONNECTION.id], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_before_or_much_later_or_with_a_benign_class_is_none() {
+        let mut rig = rig();
+        rig.see(activation("").from(1).to(9));
+        rig.see(activation("htafile").from(9).to(1).at(SECOND));
+        rig.see(activation("").from(1).to(9).at(90 * SECOND));
+        rig.see(activation("WbemLevel1Login (WMI)").from(8).to(1).at(SECOND));
+        let callback = activation("").from(1).to(8).at(2 * SECOND);
+        rig.see(call(&callback, "OnDataChange"));
+        assert!(rig.found().is_empty());
+    }
+
+    #[test]
+    fn the_registry_opened_by_the_same_pair_is_told_with_the_activation() {
+        for first in [true, false] {
+            let mut rig = rig();
+            let binding = winreg(9, 1, 5 * SECOND);
+            let (now, there) = (binding.meta.timestamp, activation("MSTSWebProxy").from(9).to(1));
+            if first {
+                rig.show(&Seen::Bound(&binding), now);
+                rig.see(there.clone());
+            } else {
+                rig.see(there.clone());
+                rig.show(&Seen::Bound(&binding), now);
+            }
+            rig.see(there);
+            let found = rig.found();
+            assert_eq!(ids(&found), [BESIDE_FILES.id]);
+            assert_eq!(found[0].alert.severity, Severity::High);
+        }
+        let mut rig = rig();
+        rig.see(activation("MSTSWebProxy").from(9).to(1));
+        let other = winreg(8, 1, 5 * SECOND);
+        rig.show(&Seen::Bound(&other), other.meta.timestamp);
+        assert!(rig.found().is_empty(), "another client");
+    }
+}

@@ -1,0 +1,228 @@
+//! An object was made, and nobody called it: activation alone loads what was planted before.
+
+use std::net::IpAddr;
+
+use dcom_parsers::names::known;
+
+use super::pairs::Remembered;
+use super::signature::NO_CALL;
+use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
+use crate::catalog::Category;
+use crate::dcom::Record;
+use crate::event::Dcom;
+use crate::event::dcom::{Kind, Outcome};
+use crate::severity::Severity;
+use crate::time::Timestamp;
+
+/// An activation by its connection and frame.
+type Key = (u64, u64);
+
+/// Waits for a call on each object that was made.
+pub(super) struct NoCall {
+    waiting: Remembered<Key, Record>,
+    /// Activations whose objects were called: some are told only after that, since their records wait for the port.
+    called: Remembered<Key, ()>,
+    /// When a client last called an object of a server that could not be tied to an activation.
+    loose: Remembered<(IpAddr, IpAddr), ()>,
+}
+
+impl NoCall {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let patience = settings.no_call_patience;
+        Self {
+            waiting: Remembered::new(settings.remembered, patience),
+            called: Remembered::new(settings.remembered, 2 * patience),
+            loose: Remembered::new(settings.remembered, 2 * patience),
+        }
+    }
+
+    fn is_called(&mut self, key: Key, record: &Record, now: Timestamp) -> bool {
+        let pair = pair(record);
+        self.called.get(&key, now).is_some() || pair.is_some_and(|pair| self.loose.get(&pair, now).is_some())
+    }
+}
+
+impl Detection for NoCall {
+    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+        let Seen::Record(record) = seen else { return };
+        let Record { meta, dcom, .. } = *record;
+        let _ = found;
+        match dcom.kind {
+            Kind::Activation if dcom.outcome == Some(Outcome::Succeeded) && dcom.clsid.is_some() => {
+                let (Some(flow), Some(frame)) = (meta.flow_id, meta.frame) else {
+                    return;
+                };
+                if !self.is_called((flow, frame), record, meta.timestamp) {
+                    self.waiting.entry((flow, frame), meta.timestamp, || (*record).clone());
+                }
+            }
+            Kind::Call if is_real(dcom) => match &dcom.activation {
+                Some(activation) => {
+                    let key = (activation.flow_id, activation.frame);
+                    self.waiting.remove(&key);
+                    self.called.entry(key, meta.timestamp, || ());
+                }
+                None => {
+                    if let Some(pair) = pair(record) {
+                        self.loose.entry(pair, meta.timestamp, || ());
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        while let Some((key, record)) = self.waiting.overdue(context.now) {
+            if !self.is_called(key, &record, record.meta.timestamp) {
+                found.extend(judge(&record, context));
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.waiting.clear();
+        self.called.clear();
+        self.loose.clear();
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.waiting.forgotten() + self.called.forgotten() + self.loose.forgotten()
+    }
+}
+
+/// How much it matters that nobody called.
+fn judge(record: &Record, context: &Context<'_>) -> Option<Found> {
+    let Record { meta, dcom, .. } = record;
+    let class = context.catalog.class(dcom.clsid?);
+    if class.is_some_and(|class| class.benign.is_some()) {
+        return None;
+    }
+    let followed = dcom.endpoint.as_ref().is_some_and(|endpoint| endpoint.followed);
+    let severity = match class.map(|class| class.category) {
+        Some(Category::Trigger) => Severity::High,
+        Some(_) => Severity::Low,
+        // Of a class that nobody lists, only what was seen whole is worth a word.
+        None if followed && dcom.bytes_missing == 0 => Severity::Informational,
+        None => return None,
+    };
+    // Without a connection to the object, calls may have gone where the sensor does not look.
+    let (confidence, seen) = if followed && dcom.bytes_missing == 0 {
+        ("medium", "nothing was called on it")
+    } else {
+        ("low", "no call on it was seen")
+    };
+    let name = dcom
+        .class
+        .clone()
+        .or_else(|| dcom.clsid.map(|clsid| clsid.to_string()))?;
+    let message = format!(
+        "{} got {name} from {}{}, and {seen}: activation alone may have loaded a planted file",
+        address(meta.client),
+        address(meta.server),
+        as_whom(&dcom.client),
+    );
+    Some(alert(&NO_CALL, severity, confidence, message, record))
+}
+
+/// Is it a call of what the object is for, not one that counts references or asks for type information?
+fn is_real(dcom: &Dcom) -> bool {
+    let Some(interface) = &dcom.interface else { return false };
+    match interface.uuid {
+        known::IREM_UNKNOWN
+        | known::IREM_UNKNOWN2
+        | known::IOBJECT_EXPORTER
+        | known::MGMT
+        | known::ITYPE_INFO
+        | known::IPROVIDE_CLASS_INFO
+        | known::ICLASS_FACTORY
+        | known::ICLASS_FACTORY2 => false,
+        known::IDISPATCH => dcom.opnum >= 5,
+        _ => dcom.ipid.is_some(),
+    }
+}
+
+fn pair(record: &Record) -> Option<(IpAddr, IpAddr)> {
+    Some((record.meta.client?.address, record.meta.server?.address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Rig, activation, call};
+    use super::*;
+    use crate::event::dcom::{Interface, NamedGuid};
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn invoke(activation: &Record) -> Record {
+        on(activation, known::IDISPATCH, 6)
+    }
+
+    fn on(activation: &Record, interface: dcom_parsers::guid::Guid, opnum: u16) -> Record {
+        let mut record = call(activation, "Invoke");
+        record.dcom.opnum = opnum;
+        record.dcom.ipid = Some(dcom_parsers::guid::Ipid(known::IUNKNOWN));
+        let NamedGuid { uuid, name } = NamedGuid::of(interface);
+        record.dcom.interface = Some(Interface { uuid, name });
+        record
+    }
+
+    fn rig() -> Rig<NoCall> {
+        Rig::new(NoCall::new(&Settings::default()))
+    }
+
+    #[test]
+    fn a_planted_trigger_that_nobody_calls_is_told_after_a_while() {
+        let mut rig = rig();
+        let trigger = activation("WordPad Document").from(9).to(1);
+        rig.see(trigger.clone());
+        rig.see(on(&trigger, known::IREM_UNKNOWN2, 5));
+        rig.see(on(&trigger, known::IDISPATCH, 4));
+        rig.advance(29 * SECOND);
+        assert!(rig.found().is_empty());
+        rig.advance(31 * SECOND);
+        let found = rig.found();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].alert.signature_id, found[0].alert.severity),
+            (NO_CALL.id, Severity::High)
+        );
+        rig.advance(99 * SECOND);
+        assert!(rig.found().is_empty(), "once");
+    }
+
+    #[test]
+    fn a_call_before_or_after_the_record_is_a_call() {
+        let mut rig = rig();
+        let trigger = activation("WordPad Document").from(9).to(1);
+        rig.see(trigger.clone());
+        rig.see(invoke(&trigger));
+        let mut late = activation("ShapeCollector").from(9).to(2);
+        late.meta.frame = Some(7);
+        rig.see(invoke(&late));
+        rig.see(late);
+        let mut loose = activation("ShapeCollector").from(9).to(3);
+        loose.meta.frame = Some(8);
+        let mut untied = invoke(&loose);
+        untied.dcom.activation = None;
+        rig.see(loose);
+        rig.see(untied);
+        rig.advance(40 * SECOND);
+        assert!(rig.found().is_empty());
+    }
+
+    #[test]
+    fn benign_classes_failures_and_the_end_of_the_capture_say_nothing() {
+        let mut rig = rig();
+        rig.see(activation("WbemLevel1Login (WMI)").from(9).to(1));
+        let mut failed = activation("WordPad Document").from(9).to(1);
+        failed.meta.frame = Some(2);
+        failed.dcom.outcome = Some(Outcome::Failed);
+        rig.see(failed);
+        rig.advance(40 * SECOND);
+        rig.see(activation("WordPad Document").from(9).to(1).at(50 * SECOND));
+        rig.forget();
+        rig.advance(99 * SECOND);
+        assert!(rig.found().is_empty());
+    }
+}

@@ -1,0 +1,120 @@
+//! Activations that ask for something clients do not ask for: another session, a file or storage to load from; and objects
+//! made out of type information.
+
+use dcom_parsers::names::known;
+
+use super::signature::{CROSS_SESSION, STORAGE_ACTIVATION, TRAPPED_OBJECT};
+use super::{Context, Detection, Found, Seen, address, alert, as_whom, result};
+use crate::dcom::Record;
+use crate::event::Dcom;
+use crate::event::dcom::{Kind, Outcome};
+use crate::severity::Severity;
+
+/// [MS-OAUT] 3.7.4.12 `ITypeInfo::CreateInstance`.
+const CREATE_INSTANCE: u16 = 16;
+
+/// All three.
+pub(super) struct OddActivation;
+
+impl Detection for OddActivation {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
+        let Seen::Record(record) = seen else { return };
+        let Record { meta, dcom, .. } = *record;
+        let (who, whom, user) = (address(meta.client), address(meta.server), as_whom(&dcom.client));
+        let class = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
+        let class = class.as_deref().unwrap_or("an object");
+        let result = result(dcom);
+        match dcom.kind {
+            Kind::Activation => {
+                let listed = dcom.clsid.and_then(|clsid| context.catalog.class(clsid));
+                let is_abused =
+                    listed.is_some_and(|class| class.benign.is_none() && class.severity >= Severity::Medium);
+                if let Some(session) = dcom.session_id {
+                    let severity = severity(dcom, if is_abused { Severity::High } else { Severity::Medium });
+                    let message = format!("{who} asked {whom} for {class} in session {session}{user}: {result}");
+                    found.push(alert(&CROSS_SESSION, severity, "high", message, record));
+                }
+                if dcom.storage == Some(true) {
+                    let severity = severity(dcom, Severity::High);
+                    let message = format!(
+                        "{who} asked {whom} for {class} and to load it from a storage of its own{user}: {result}"
+                    );
+                    found.push(alert(&STORAGE_ACTIVATION, severity, "medium", message, record));
+                } else if let Some(file) = &dcom.file_name {
+                    let severity = severity(dcom, Severity::Medium);
+                    let message = format!("{who} asked {whom} for {class} and to open {file}{user}: {result}");
+                    found.push(alert(&STORAGE_ACTIVATION, severity, "medium", message, record));
+                }
+            }
+            Kind::Call
+                if dcom.opnum == CREATE_INSTANCE
+                    && dcom.interface.as_ref().is_some_and(|it| it.uuid == known::ITYPE_INFO) =>
+            {
+                let severity = severity(dcom, Severity::High);
+                let message =
+                    format!("{who} had {whom} make an object out of the type information of {class}{user}: {result}");
+                found.push(alert(&TRAPPED_OBJECT, severity, "medium", message, record));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What failed is worth less.
+fn severity(dcom: &Dcom, severity: Severity) -> Severity {
+    if dcom.outcome == Some(Outcome::Failed) {
+        severity.min(Severity::Low)
+    } else {
+        severity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Rig, activation, call};
+    use super::*;
+    use crate::event::dcom::Interface;
+
+    #[test]
+    fn each_oddity_has_its_signature_and_ordinary_activations_none() {
+        let mut rig = Rig::new(OddActivation);
+        let plain = activation("MMC20.Application").from(9).to(1);
+        let with = |change: &dyn Fn(&mut Dcom)| {
+            let mut record = plain.clone();
+            change(&mut record.dcom);
+            record
+        };
+        rig.see(plain.clone());
+        rig.see(call(&plain, "Invoke"));
+        assert!(rig.found().is_empty());
+        rig.see(with(&|dcom| dcom.session_id = Some(2)));
+        rig.see(with(&|dcom| dcom.storage = Some(true)));
+        rig.see(with(&|dcom| dcom.file_name = Some("\\\\host\\share\\x.xls".to_owned())));
+        let mut trapped = call(&plain, "CreateInstance");
+        trapped.dcom.opnum = CREATE_INSTANCE;
+        trapped.dcom.interface = Some(Interface {
+            uuid: known::ITYPE_INFO,
+            name: None,
+        });
+        rig.see(trapped);
+        rig.see(with(&|dcom| {
+            dcom.session_id = Some(2);
+            dcom.outcome = Some(Outcome::Failed);
+        }));
+        let found = rig.found();
+        let told: Vec<_> = found
+            .iter()
+            .map(|it| (it.alert.signature_id, it.alert.severity))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (CROSS_SESSION.id, Severity::High),
+                (STORAGE_ACTIVATION.id, Severity::High),
+                (STORAGE_ACTIVATION.id, Severity::Medium),
+                (TRAPPED_OBJECT.id, Severity::High),
+                (CROSS_SESSION.id, Severity::Low),
+            ]
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Hand-made records for tests of detections.
+
+use std::net::IpAddr;
+
+use super::{Context, Detection, Found, Seen};
+use crate::catalog::Catalog;
+use crate::dcom::Record;
+use crate::decode::Endpoint;
+use crate::event::dcom::{ActivationRecord, Evidence, Kind, Outcome};
+use crate::event::{Dcerpc, samples};
+use crate::time::Timestamp;
+
+/// One detection, what it is shown, and what it finds.
+pub(super) struct Rig<D> {
+    detection: D,
+    catalog: Catalog,
+    found: Vec<Found>,
+}
+
+impl<D: Detection> Rig<D> {
+    pub(super) fn new(detection: D) -> Self {
+        Self {
+            detection,
+            catalog: Catalog::built_in(),
+            found: Vec::new(),
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "a record is made where it is shown")]
+    pub(super) fn see(&mut self, record: Record) {
+        self.show(&Seen::Record(&record), record.meta.timestamp);
+    }
+
+    pub(super) fn show(&mut self, seen: &Seen<'_>, now: Timestamp) {
+        let catalog = &self.catalog;
+        self.detection.see(seen, &Context { catalog, now }, &mut self.found);
+    }
+
+    pub(super) fn advance(&mut self, now: i64) {
+        let (catalog, now) = (&self.catalog, Timestamp(now));
+        self.detection.advance(&Context { catalog, now }, &mut self.found);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.detection.forget();
+    }
+
+    /// What was found since the last time.
+    pub(super) fn found(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.found)
+    }
+}
+
+/// An activation that succeeded, of a class by its name in the catalogue, or of none.
+pub(super) fn activation(class: &str) -> Record {
+    let catalog = Catalog::built_in();
+    let class = catalog.find(class).first().copied();
+    let mut dcom = samples::dcom();
+    dcom.clsid = class.map(|class| class.clsid);
+    dcom.class = class.map(|class| class.name.clone());
+    dcom.outcome = Some(Outcome::Succeeded);
+    let mut meta = samples::meta();
+    meta.timestamp = Timestamp(0);
+    meta.flow_id = Some(1);
+    meta.frame = Some(1);
+    Record {
+        meta,
+        dcom,
+        dcerpc: Dcerpc::default(),
+        recorded: true,
+    }
+}
+
+/// A call on an object of that activation.
+pub(super) fn call(activation: &Record, operation: &str) -> Record {
+    let mut record = activation.clone();
+    record.dcom.kind = Kind::Call;
+    record.dcom.operation = operation.to_owned().into();
+    record.dcom.evidence = Evidence::Arguments;
+    record.dcom.activation = Some(ActivationRecord {
+        flow_id: activation.meta.flow_id.unwrap_or_default(),
+        frame: activation.meta.frame.unwrap_or_default(),
+        timestamp: activation.meta.timestamp,
+        ..ActivationRecord::default()
+    });
+    record
+}
+
+impl Record {
+    /// By the host with this last byte.
+    pub(super) fn from(mut self, host: u8) -> Self {
+        self.meta.client = Some(end(host, 50_000));
+        self
+    }
+
+    /// On the host with this last byte.
+    pub(super) fn to(mut self, host: u8) -> Self {
+        self.meta.server = Some(end(host, 135));
+        self
+    }
+
+    /// At this time.
+    pub(super) fn at(mut self, time: i64) -> Self {
+        self.meta.timestamp = Timestamp(time);
+        self
+    }
+}
+
+pub(super) fn end(host: u8, port: u16) -> Endpoint {
+    Endpoint {
+        address: IpAddr::from([10, 0, 0, host]),
+        port,
+    }
+}

@@ -1,0 +1,111 @@
+//! Activations that a hardened server would refuse (KB5004442, CVE-2021-26414): below packet integrity, and anonymous ones.
+
+use std::net::IpAddr;
+
+use super::pairs::Remembered;
+use super::signature::{ANONYMOUS, WEAK_LEVEL};
+use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, result};
+use crate::dcom::Record;
+use crate::event::dcom::{Kind, Outcome};
+use crate::severity::Severity;
+
+/// Levels below packet integrity, as they stand in `auth.level`.
+const WEAK: [&str; 4] = ["none", "connect", "call", "pkt"];
+
+/// Both: an anonymous activation is a weak one too, and told as the worse.
+pub(super) struct WeakLevel {
+    /// What was told of each pair.
+    told: Remembered<(IpAddr, IpAddr, bool), ()>,
+}
+
+impl WeakLevel {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            told: Remembered::new(settings.remembered, settings.quiet),
+        }
+    }
+}
+
+impl Detection for WeakLevel {
+    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+        let Seen::Record(record) = seen else { return };
+        let Record { meta, dcom, .. } = *record;
+        let (Kind::Activation, Some(client), Some(server)) = (dcom.kind, meta.client, meta.server) else {
+            return;
+        };
+        // Without the bind nobody knows the level of a call that has no verifier.
+        let Some(level) = dcom.auth.level.as_deref().filter(|level| WEAK.contains(level)) else {
+            return;
+        };
+        let anonymous = dcom.auth.service.as_deref() == Some("none");
+        let key = (client.address, server.address, anonymous);
+        if self.told.get(&key, meta.timestamp).is_some() {
+            return;
+        }
+        self.told.entry(key, meta.timestamp, || ());
+        let class = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
+        let (who, whom) = (address(meta.client), address(meta.server));
+        let class = class.unwrap_or_else(|| "a class that was not seen".to_owned());
+        let result = result(dcom);
+        let alert = if anonymous {
+            let severity = match dcom.outcome {
+                Some(Outcome::Succeeded) => Severity::Medium,
+                _ => Severity::Low,
+            };
+            let message = format!("{who} asked {whom} for {class} without logging in: {result}");
+            alert(&ANONYMOUS, severity, "high", message, record)
+        } else {
+            let message = format!(
+                "{who} asked {whom} for {class}{} at level {level}, which a hardened server refuses: {result}",
+                as_whom(&dcom.client),
+            );
+            alert(&WEAK_LEVEL, Severity::Informational, "high", message, record)
+        };
+        found.push(alert);
+    }
+
+    fn forget(&mut self) {
+        self.told.clear();
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.told.forgotten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Rig, activation};
+    use super::*;
+
+    fn at_level(service: &'static str, level: &'static str) -> Record {
+        let mut record = activation("MMC20.Application").from(9).to(1);
+        record.dcom.auth.service = Some(service.into());
+        record.dcom.auth.level = Some(level.into());
+        record
+    }
+
+    #[test]
+    fn weak_levels_are_told_once_for_a_pair_and_strong_ones_never() {
+        let mut rig = Rig::new(WeakLevel::new(&Settings::default()));
+        for level in ["connect", "pkt", "pkt_integrity", "pkt_privacy"] {
+            rig.see(at_level("ntlm", level));
+        }
+        rig.see(at_level("none", "none"));
+        let mut unseen = activation("MMC20.Application");
+        unseen.dcom.auth.level = None;
+        rig.see(unseen);
+        let found = rig.found();
+        let told: Vec<_> = found
+            .iter()
+            .map(|it| (it.alert.signature_id, it.alert.severity))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (WEAK_LEVEL.id, Severity::Informational),
+                (ANONYMOUS.id, Severity::Medium)
+            ]
+        );
+    }
+}
