@@ -156,6 +156,7 @@ impl Analyst {
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly))),
+            RpcBody::Pdu(..) => {}
         }
     }
 

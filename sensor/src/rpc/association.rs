@@ -124,6 +124,9 @@ impl Association {
         match framed {
             Framed::Pdu(at, header, bytes) => {
                 handling.bounds.counters.pdus += 1;
+                if handling.bounds.tells_pdus {
+                    handling.say(RpcBody::Pdu(at, bytes.to_vec()));
+                }
                 match Pdu::parse(bytes) {
                     Ok(pdu) => self.pdu(at, &pdu, handling),
                     Err(error) => {

@@ -47,6 +47,8 @@ pub enum RpcBody {
     Exchange(Box<Exchange>),
     /// Something odd.
     Odd(Anomaly),
+    /// A PDU as it was cut, with the frame of its last byte: said only where [`RpcBounds::tells_pdus`].
+    Pdu(At, Vec<u8>),
     /// The connection is over.
     Closed,
 }
@@ -203,6 +205,8 @@ pub type IsRead = fn(Named, u16, Option<Guid>) -> bool;
 pub struct RpcBounds {
     /// Which stubs are kept.
     pub is_read: IsRead,
+    /// Is every PDU told as well? Off unless somebody compares them; connectionless ones are not.
+    pub tells_pdus: bool,
     /// The caps.
     pub limits: Limits,
     /// Bytes of unfinished PDUs and of stubs, on all connections together.
@@ -218,6 +222,7 @@ impl RpcBounds {
     pub fn new(limits: Limits, is_read: IsRead) -> Self {
         Self {
             is_read,
+            tells_pdus: false,
             limits,
             held: 0,
             counters: RpcCounters::default(),

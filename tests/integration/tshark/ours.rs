@@ -21,9 +21,6 @@ pub(super) fn view(path: &Path) -> View {
             }
         }
     }
-    for record in records.of_type("dcerpc").filter(|record| is_in_pipe(record)) {
-        in_pipe(record, &mut view.facts);
-    }
     // Of mgmt, tshark's fields are not asked for.
     let told = records
         .of_type("dcom")
@@ -37,53 +34,6 @@ pub(super) fn view(path: &Path) -> View {
         }
     }
     view
-}
-
-/// SMB's ports, without and with `NetBIOS`.
-fn is_in_pipe(record: &Value) -> bool {
-    [445, 139].map(Value::from).contains(&record["dest_port"])
-}
-
-/// The PDUs of an exchange in a named pipe: `pdus` cuts TCP's alone.
-fn in_pipe(record: &Value, facts: &mut Facts) {
-    let dcerpc = &record["dcerpc"];
-    let mut tell = |frame: &str, kind, value: String| {
-        if let (Some(frame), false) = (record[frame].as_u64(), value.is_empty()) {
-            facts.insert((frame, kind, value));
-        }
-    };
-    let list = |key: &str| {
-        let values = elements(&dcerpc["interfaces"]).iter().map(|interface| &interface[key]);
-        let values = values.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        values.collect::<Vec<_>>().join(" ")
-    };
-    let (asked, answered) = (dcerpc["request"].as_str(), dcerpc["response"].as_str());
-    for (side, name) in [("pcap_cnt", asked), ("reply_pcap_cnt", answered)] {
-        if let Some(kind) = name.and_then(ptype) {
-            tell(side, "pdus", format!("{kind}/{}", dcerpc["call_id"]));
-        }
-    }
-    if asked == Some("REQUEST") {
-        tell("pcap_cnt", "opnums", dcerpc["req"]["opnum"].to_string());
-    } else {
-        tell("pcap_cnt", "offered", list("uuid"));
-        tell("reply_pcap_cnt", "results", list("ack_result"));
-    }
-}
-
-/// C706 12.6.4 Connection-oriented PDU types, by the names in the events.
-fn ptype(name: &str) -> Option<u8> {
-    Some(match name {
-        "REQUEST" => 0,
-        "RESPONSE" => 2,
-        "FAULT" => 3,
-        "BIND" => 11,
-        "BINDACK" => 12,
-        "BINDNAK" => 13,
-        "ALTER_CONTEXT" => 14,
-        "ALTER_CONTEXT_RESP" => 15,
-        _ => return None,
-    })
 }
 
 /// Texts in source order: only what is no number, for which of the arguments were texts, the records do not say. Of long

@@ -8,7 +8,7 @@ use super::Facts;
 use super::ours::texts;
 
 /// The fields that are asked for, in the order of the columns.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 35] = [
     "frame.number",
     "dcerpc.pkt_type",
     "dcerpc.cn_call_id",
@@ -44,8 +44,6 @@ const FIELDS: [&str; 37] = [
     "dcerpc.dg_if_id",
     "dcerpc.dg_act_id",
     "dcerpc.dg_frag_num",
-    "smb.cmd",
-    "smb2.cmd",
 ];
 
 /// Between a field's values: in no value.
@@ -158,10 +156,6 @@ fn pdus(row: &Row<'_>, tell: &mut impl FnMut(&'static str, &str)) {
     list("opnums", opnums);
     list("offered", row.all("dcerpc.cn_bind_to_uuid").collect());
     list("results", row.all("dcerpc.cn_ack_result").collect());
-    if row.has("smb.cmd") || row.has("smb2.cmd") {
-        // Of RPC in named pipes the events are compared, which say no more.
-        return;
-    }
     list("contexts", row.all("dcerpc.cn_ctx_id").collect());
     if !types.contains(&"2") && !types.contains(&"3") {
         list("object", row.all("dcerpc.obj_id").collect());
