@@ -151,7 +151,7 @@ impl Analyst {
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
                 out.push(Told::Event(Event {
                     meta,
-                    body: Body::Dcerpc(Box::new(rpc_log::bound(bound))),
+                    body: Body::Dcerpc(Box::new(rpc_log::bound(connection, bound))),
                 }));
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
@@ -186,7 +186,7 @@ impl Analyst {
         let at = request.or(reply).unwrap_or_default();
         let meta = self.meta(connection, at, request.and(reply));
         let read = self.read(connection, exchange, out);
-        let dcerpc = rpc_log::exchange(exchange, read.as_ref().map(|(dcom, _)| dcom));
+        let dcerpc = rpc_log::exchange(connection, exchange, read.as_ref().map(|(dcom, _)| dcom));
         if let Some((dcom, learned)) = read {
             // Kept until it can be said whether the port was reached; the RPC log does not wait.
             out.push(Told::Event(Event {

@@ -11,7 +11,7 @@ use dcom_parsers::security::{AuthLevel, Claims};
 use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
-use super::logins::Logins;
+use super::logins::{self, Logins};
 use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -30,6 +30,8 @@ pub struct Association {
     offers: BTreeMap<u32, Offer>,
     bind_seen: bool,
     secondary_address: Option<Arc<str>>,
+    /// Is it in a named pipe, so that the secondary address is one?
+    in_pipe: bool,
     logins: Logins,
     calls: BTreeMap<u32, Call>,
     /// Bytes of stubs in `calls`.
@@ -45,6 +47,8 @@ struct Offer {
     kind: BindKind,
     /// The association group to join, or 0.
     group: u32,
+    signs_headers: bool,
+    auth: Option<AuthState>,
 }
 
 /// A call on its way.
@@ -75,6 +79,7 @@ impl Association {
     pub(super) fn on_pipe(name: Option<Arc<str>>) -> Self {
         Self {
             secondary_address: name,
+            in_pipe: true,
             ..Self::default()
         }
     }
@@ -198,8 +203,8 @@ impl Association {
             _ => Condition::Clear,
         };
         match &pdu.body {
-            Body::Bind(bind) => self.offer(at, header, BindKind::Bind, bind, handling),
-            Body::AlterContext(bind) => self.offer(at, header, BindKind::AlterContext, bind, handling),
+            Body::Bind(bind) => self.offer(at, pdu, BindKind::Bind, bind, handling),
+            Body::AlterContext(bind) => self.offer(at, pdu, BindKind::AlterContext, bind, handling),
             Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
             Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
             Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(Refusal::Nak(nak.reason)), handling),
@@ -234,7 +239,8 @@ impl Association {
         }
     }
 
-    fn offer(&mut self, at: At, header: CommonHeader, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+    fn offer(&mut self, at: At, pdu: &Pdu<'_>, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+        let header = pdu.header;
         self.bind_seen |= kind == BindKind::Bind;
         let refused = self
             .contexts
@@ -244,6 +250,8 @@ impl Association {
             at,
             kind,
             group: bind.assoc_group_id,
+            signs_headers: header.supports_header_signing() == Some(true),
+            auth: pdu.verifier.as_ref().map(logins::state),
         };
         self.offers.insert(header.call_id, offer);
         let waiting = self.contexts.waiting();
@@ -255,6 +263,11 @@ impl Association {
             self.secondary_address = Some(ack.secondary_address.as_str().into());
         }
         let offer = self.offers.remove(&header.call_id);
+        let signs = |offer: &Offer| offer.signs_headers && header.supports_header_signing() == Some(true);
+        let signing = offer.as_ref().filter(|offer| offer.auth.is_some()).map(signs);
+        // An `alter_context` without the flag takes nothing back.
+        let header_signing = signing.filter(|&signing| signing || kind == BindKind::Bind);
+        let auth = offer.as_ref().and_then(|offer| offer.auth);
         let offered = offer.as_ref().map(|offer| offer.at);
         if kind == BindKind::Bind {
             handling.bounds.counters.associations += 1;
@@ -270,6 +283,10 @@ impl Association {
             call_id,
             contexts,
             refused: None,
+            group: Some(ack.assoc_group_id),
+            header_signing,
+            auth,
+            named_pipe: self.named_pipe(),
         })));
     }
 
@@ -282,6 +299,7 @@ impl Association {
             .map(|element| (element, None))
             .collect();
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
+        let auth = offer.as_ref().and_then(|offer| offer.auth);
         let offered = offer.map(|offer| offer.at);
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
@@ -290,7 +308,16 @@ impl Association {
             call_id,
             contexts,
             refused,
+            group: None,
+            header_signing: None,
+            auth,
+            named_pipe: self.named_pipe(),
         })));
+    }
+
+    /// The name of the pipe it is in.
+    fn named_pipe(&self) -> Option<Arc<str>> {
+        self.secondary_address.clone().filter(|_| self.in_pipe)
     }
 
     fn request(
@@ -442,6 +469,7 @@ impl Association {
             auth,
             claims,
             secondary_address: self.secondary_address.clone(),
+            named_pipe: self.named_pipe(),
             bytes_missing: self.bytes_missing,
         }
     }

@@ -60,6 +60,7 @@ impl Logins {
         let none = AuthState {
             service: AuthService::NONE,
             level: AuthLevel::NONE,
+            context: None,
         };
         let state = match (verifier, login) {
             (Some(verifier), _) => Some(state(&verifier)),
@@ -67,6 +68,7 @@ impl Logins {
             (None, Some(login)) => Some(AuthState {
                 service: login.state.service,
                 level: login.state.level.min(AuthLevel::CONNECT),
+                context: None,
             }),
             (None, None) => bind_seen.then_some(none),
         };
@@ -74,10 +76,12 @@ impl Logins {
     }
 }
 
-fn state(verifier: &SecTrailer<'_>) -> AuthState {
+/// What a verifier says of itself.
+pub(super) fn state(verifier: &SecTrailer<'_>) -> AuthState {
     AuthState {
         service: AuthService(verifier.auth_type),
         level: AuthLevel(verifier.auth_level),
+        context: Some(verifier.auth_context_id),
     }
 }
 

@@ -18,6 +18,7 @@ use dcom_parsers::rpce::{ContextElement, ContextResult, RejectReason, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 pub use association::Association;
+use carriage::VirtualConnections;
 pub use carriage::{Carriage, CarriageCounters};
 pub(crate) use datagram::recognise;
 pub use datagram::{DatagramCounters, Datagrams};
@@ -68,6 +69,15 @@ pub struct Bound {
     pub contexts: Vec<(ContextElement, Option<ContextResult>)>,
     /// Why the whole was refused, if it was.
     pub refused: Option<Refusal>,
+    /// The association group, as the server names it.
+    pub group: Option<u32>,
+    /// Do both sides sign headers too: [MS-RPCE] 2.2.2.3 PFC flags? Known where a bind with a
+    /// login was answered, and where an `alter_context` says so too.
+    pub header_signing: Option<bool>,
+    /// Who logs in with it; None when nobody does, or the offer was not seen.
+    pub auth: Option<AuthState>,
+    /// The pipe, if it is in one and its name is known.
+    pub named_pipe: Option<Arc<str>>,
 }
 
 /// How an offer is refused as a whole.
@@ -115,6 +125,8 @@ pub struct Exchange {
     pub claims: Arc<Claims>,
     /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.
     pub secondary_address: Option<Arc<str>>,
+    /// The same where that is a pipe's name.
+    pub named_pipe: Option<Arc<str>>,
     /// Bytes of the connection that were lost so far.
     pub bytes_missing: u64,
 }
@@ -195,13 +207,15 @@ pub struct AuthState {
     pub service: AuthService,
     /// What of it is protected.
     pub level: AuthLevel,
+    /// By which security context of the connection, where a verifier says so.
+    pub context: Option<u32>,
 }
 
 /// Tells whether the stub of an operation, or of its answer, will be read: by interface, opnum and object.
 pub type IsRead = fn(Named, u16, Option<Guid>) -> bool;
 
-/// What all associations share: the caps, how much is held, and what was counted.
-#[derive(Clone, Copy, Debug)]
+/// What all associations share: the caps, how much is held, what was counted, and those that stand on two connections.
+#[derive(Debug)]
 pub struct RpcBounds {
     /// Which stubs are kept.
     pub is_read: IsRead,
@@ -215,6 +229,7 @@ pub struct RpcBounds {
     pub counters: RpcCounters,
     /// What was counted of that which carries it.
     pub carriage: CarriageCounters,
+    virtual_connections: VirtualConnections,
 }
 
 impl RpcBounds {
@@ -227,6 +242,7 @@ impl RpcBounds {
             held: 0,
             counters: RpcCounters::default(),
             carriage: CarriageCounters::default(),
+            virtual_connections: VirtualConnections::default(),
         }
     }
 }

@@ -80,6 +80,18 @@ fn asked(dcom: &Value, frame: u64, facts: &mut Facts) {
     }
 }
 
+/// [MS-RPCE] 2.2.1.1.7 Security Providers: the number behind a name, as tshark prints it.
+fn number(service: &Value) -> Value {
+    let number = match text(service) {
+        "spnego" => "0x0009",
+        "ntlm" => "0x000a",
+        "schannel" => "0x000e",
+        "kerberos" => "0x0010",
+        other => other,
+    };
+    number.into()
+}
+
 fn answered(dcom: &Value, frame: u64, facts: &mut Facts) {
     let mut tell = |kind, value: &Value| {
         if let Some(value) = value.as_str() {
@@ -88,6 +100,7 @@ fn answered(dcom: &Value, frame: u64, facts: &mut Facts) {
     };
     for tower in elements(&dcom["towers"]) {
         tell("tower", &tower["uuid"]);
+        tell("annotation", &tower["annotation"]);
         if tower["protocol_sequence"] == "ncacn_ip_tcp" {
             tell("port", &tower["endpoint"]);
         }
@@ -105,6 +118,16 @@ fn answered(dcom: &Value, frame: u64, facts: &mut Facts) {
     }
     for binding in elements(&dcom["bindings"]) {
         tell("binding", binding);
+    }
+    for binding in elements(&dcom["security_bindings"]) {
+        tell("authn_service", &number(&binding["authn_service"]));
+        tell("principal", &binding["principal"]);
+    }
+    if dcom["operation"] == "Invoke"
+        // An object's IPID is one of `ipids`.
+        && let Some(texts) = texts(dcom["result"].as_str().into_iter().filter(|it| !it.starts_with("IDispatch ")))
+    {
+        tell("result", &texts.into());
     }
     if dcom["operation"] == "GetIDsOfNames"
         && let Some(dispids) = dcom["result"].as_str()

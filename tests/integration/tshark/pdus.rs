@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dcom_parsers::rpce::{Body, DgHeader, Pdu, recognise_datagram};
+use dcom_parsers::rpce::{Body, DgHeader, Pdu, RtsValue, recognise_datagram};
 use dcom_sensor::capture::{CaptureFile, Input};
 use dcom_sensor::decode::{Decoded, Decoder};
 use dcom_sensor::flow::{Flows, Output};
@@ -22,16 +22,33 @@ struct InFrame {
     offered: Vec<String>,
     results: Vec<String>,
     faults: Vec<String>,
+    groups: Vec<String>,
+    addresses: Vec<String>,
+    rejects: Vec<String>,
+    verifiers: Vec<String>,
+    commands: Vec<String>,
+    cookies: Vec<String>,
     answers: bool,
 }
 
 impl InFrame {
     fn take(&mut self, bytes: &[u8]) {
-        let Ok(Pdu { header, body, .. }) = Pdu::parse(bytes) else {
+        let Ok(pdu) = Pdu::parse(bytes) else {
             self.pdus.push("unreadable".to_owned());
             return;
         };
+        for command in pdu.rts().into_iter().flatten().flat_map(|rts| rts.commands) {
+            self.commands.push(format!("0x{:08x}", command.kind.0));
+            if let RtsValue::Cookie(cookie) = command.value {
+                self.cookies.push(cookie.to_string());
+            }
+        }
+        let Pdu { header, body, verifier } = pdu;
         self.pdus.push(format!("{}/{}", header.ptype.0, header.call_id));
+        self.verifiers.extend(verifier.map(|it| {
+            let (kind, level) = (it.auth_type, it.auth_level);
+            format!("{kind}/{level}/{}/{}", it.auth_context_id, it.auth_pad_length)
+        }));
         match body {
             Body::Request(request) => {
                 self.opnums.push(request.opnum.to_string());
@@ -48,14 +65,19 @@ impl InFrame {
                 self.faults.push(format!("0x{:08x}", fault.status));
             }
             Body::Bind(bind) | Body::AlterContext(bind) => {
+                self.groups.push(format!("0x{:08x}", bind.assoc_group_id));
                 for context in &bind.contexts {
                     self.contexts.push(context.context_id.to_string());
                     self.offered.push(context.abstract_syntax.uuid.to_string());
                 }
             }
             Body::BindAck(ack) | Body::AlterContextResp(ack) => {
+                self.groups.push(format!("0x{:08x}", ack.assoc_group_id));
+                self.addresses
+                    .extend(Some(ack.secondary_address).filter(|address| !address.is_empty()));
                 self.results.extend(ack.results.iter().map(|it| it.result.to_string()));
             }
+            Body::BindNak(nak) => self.rejects.push(nak.reason.0.to_string()),
             _ => {}
         }
     }
@@ -75,6 +97,12 @@ impl InFrame {
         list("offered", self.offered);
         list("results", self.results);
         list("faults", self.faults);
+        list("groups", self.groups);
+        list("addresses", self.addresses);
+        list("rejects", self.rejects);
+        list("verifiers", self.verifiers);
+        list("commands", self.commands);
+        list("cookies", self.cookies);
     }
 }
 
