@@ -12,7 +12,7 @@ use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::logins::{self, Logins};
-use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds};
+use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, name};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
@@ -34,7 +34,7 @@ pub struct Association {
     in_pipe: bool,
     logins: Logins,
     calls: BTreeMap<u32, Call>,
-    /// Bytes of stubs in `calls`.
+    /// Bytes of `calls`.
     kept: usize,
     bytes_missing: u64,
     anomalies: u32,
@@ -68,9 +68,12 @@ struct Call {
 }
 
 impl Call {
-    /// Bytes of stubs in it.
+    /// Bytes that it takes, about: the map leaves as much room between calls.
     fn kept(&self) -> usize {
-        self.request.kept() + self.reply.as_ref().map_or(0, Joined::kept)
+        2 * size_of::<Self>()
+            + logins::weight(&self.claims)
+            + self.request.kept()
+            + self.reply.as_ref().map_or(0, Joined::kept)
     }
 }
 
@@ -98,7 +101,7 @@ impl Association {
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
                 if side == Side::Client {
-                    self.contexts.doubt();
+                    self.on_contexts(handling.bounds, Contexts::doubt);
                 }
                 self.frame(side, handling, |framer, out| framer.gap(bytes, out));
             }
@@ -173,7 +176,15 @@ impl Association {
         }
     }
 
-    /// Bytes of stubs are kept, or let go.
+    /// Does something to the contexts, of which some may be kept or let go.
+    fn on_contexts<T>(&mut self, bounds: &mut RpcBounds, act: impl FnOnce(&mut Contexts) -> T) -> T {
+        bounds.held -= self.contexts.kept();
+        let done = act(&mut self.contexts);
+        bounds.held += self.contexts.kept();
+        done
+    }
+
+    /// Bytes of calls are kept, or let go.
     fn account(&mut self, before: usize, after: usize, bounds: &mut RpcBounds) {
         self.kept = self.kept + after - before;
         bounds.held = bounds.held + after - before;
@@ -234,17 +245,26 @@ impl Association {
     /// Takes note of who logs in. Signatures on calls say nothing.
     fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
         let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
-        if !is_call && let Err(error) = self.logins.learn(verifier) {
-            self.odd(at, "malformed_token", error.to_string(), handling);
+        if is_call {
+            return;
+        }
+        let room = handling.bounds.limits.rpc_total.saturating_sub(handling.bounds.held);
+        handling.bounds.held -= self.logins.kept();
+        let learnt = self.logins.learn(verifier, room);
+        handling.bounds.held += self.logins.kept();
+        match learnt {
+            Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
+            Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
         }
     }
 
     fn offer(&mut self, at: At, pdu: &Pdu<'_>, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
         let header = pdu.header;
         self.bind_seen |= kind == BindKind::Bind;
-        let refused = self
-            .contexts
-            .offer(header.call_id, bind, handling.bounds.limits.contexts);
+        let limits = handling.bounds.limits;
+        let room = limits.rpc_total.saturating_sub(handling.bounds.held);
+        let offer = |contexts: &mut Contexts| contexts.offer(header.call_id, bind, limits.contexts, room);
+        let refused = self.on_contexts(handling.bounds, offer);
         handling.bounds.counters.over_limit += refused;
         let offer = Offer {
             at,
@@ -260,7 +280,7 @@ impl Association {
 
     fn answer(&mut self, at: At, header: CommonHeader, kind: BindKind, ack: &BindAck, handling: &mut Handling<'_>) {
         if !ack.secondary_address.is_empty() {
-            self.secondary_address = Some(ack.secondary_address.as_str().into());
+            self.secondary_address = Some(name(&ack.secondary_address));
         }
         let offer = self.offers.remove(&header.call_id);
         let signs = |offer: &Offer| offer.signs_headers && header.supports_header_signing() == Some(true);
@@ -274,7 +294,7 @@ impl Association {
             let joined = offer.is_some_and(|offer| offer.group != 0 && offer.group == ack.assoc_group_id);
             handling.bounds.counters.joined += u64::from(joined);
         }
-        let contexts = self.contexts.answer(header.call_id, ack);
+        let contexts = self.on_contexts(handling.bounds, |contexts| contexts.answer(header.call_id, ack));
         let (answered, call_id) = (Some(at), header.call_id);
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
@@ -292,12 +312,8 @@ impl Association {
 
     fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<Refusal>, handling: &mut Handling<'_>) {
         let offer = self.offers.remove(&call_id);
-        let contexts = self
-            .contexts
-            .withdraw(call_id)
-            .into_iter()
-            .map(|element| (element, None))
-            .collect();
+        let withdrawn = self.on_contexts(handling.bounds, |contexts| contexts.withdraw(call_id));
+        let contexts = withdrawn.into_iter().map(|element| (element, None)).collect();
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
         let auth = offer.as_ref().and_then(|offer| offer.auth);
         let offered = offer.map(|offer| offer.at);
@@ -335,7 +351,8 @@ impl Association {
             self.give_up(call_id, call, handling);
         }
         if !self.calls.contains_key(&call_id) {
-            if self.calls.len() >= handling.bounds.limits.calls
+            let full = handling.bounds.held > handling.bounds.limits.rpc_total;
+            if (full || self.calls.len() >= handling.bounds.limits.calls)
                 && let Some((&oldest, _)) = self.calls.iter().min_by_key(|(_, call)| call.request.message.at.frame)
                 && let Some(call) = self.take_call(oldest, handling.bounds)
             {
@@ -343,6 +360,7 @@ impl Association {
                 self.give_up(oldest, call, handling);
             }
             let call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
+            self.account(0, call.kept(), handling.bounds);
             self.calls.insert(call_id, call);
         }
         let ended = self.join(fragment, Side::Client, handling.bounds);
@@ -537,6 +555,8 @@ impl Association {
         for side in [Side::Client, Side::Server] {
             handling.bounds.held -= std::mem::take(&mut self.framers[side]).held();
         }
+        self.on_contexts(handling.bounds, std::mem::take);
+        handling.bounds.held -= std::mem::take(&mut self.logins).kept();
         handling.say(RpcBody::Closed);
     }
 }

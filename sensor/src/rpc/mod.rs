@@ -266,6 +266,15 @@ impl Handling<'_> {
     }
 }
 
+/// So many characters of a name are kept: longer ones no pipe and no port has.
+const LONGEST_NAME: usize = 256;
+
+/// A pipe's name, or a port.
+fn name(text: &str) -> Arc<str> {
+    let end = text.char_indices().nth(LONGEST_NAME).map_or(text.len(), |(end, _)| end);
+    text[..end].into()
+}
+
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RpcCounters {
