@@ -1,7 +1,8 @@
 """Makes variants of live captures that show what networks and captures do to the same traffic.
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
-Only `with_ipv6` touches what the packets say; `connectionless` says the same in other PDUs.
+Only `with_ipv6` touches what the packets say; `connectionless` says the same in other PDUs, and
+`http_version_1` and `http_version_2` the same PDUs in other connections.
 """
 
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from connectionless import connectionless
+from over_http import http_version_1, http_version_2
 from packets import ETHERNET, RAW_IP, SYN, Packet, pcap, plain, spread
 
 EPM_PORT, OBJECT_PORT = 135, 49670
@@ -245,5 +247,24 @@ VARIANTS = [
         "oxid-resolve-ping",
         "Activation, ResolveOxid, ResolveOxid2, pings over UDP; derived like the one above",
         connectionless,
+    ),
+    Variant(
+        "mmc20-http1",
+        "mmc20-connect",
+        "The activation in RPC over HTTP version 1: port 593 and its banner, the same PDUs",
+        http_version_1,
+    ),
+    Variant(
+        "mmc20-http2",
+        "mmc20-connect",
+        "The activation in RPC over HTTP version 2: an IN and an OUT channel through a proxy, "
+        "joined by their cookie",
+        http_version_2,
+    ),
+    Variant(
+        "oxid-resolve-http2",
+        "oxid-resolve-ping",
+        "Activation, ResolveOxid, ResolveOxid2, pings, signed, through a proxy like the one above",
+        http_version_2,
     ),
 ]

@@ -11,7 +11,9 @@ from packets import SYN, TCP, UDP
 
 REQUEST, RESPONSE, FAULT = 0, 2, 3
 LAST = 0x02
-SERVER_PORTS = {135, 49670}
+PROXY_PORT = 80
+"""Answers come over another connection, whose client has the port after this one's."""
+SERVER_PORTS = {135, 593, PROXY_PORT, 49670}
 PRIVACY = 6
 DATAGRAM_LAST, DATAGRAM_FRAGMENT = 0x02, 0x04
 
@@ -94,7 +96,8 @@ def calls(packets):
             for pdu, frame in pdus(stream)
             if pdu[2] == REQUEST and pdu[3] & LAST
         ]
-        _add_replies(made, all_streams.get((target, source)))
+        heard = (source[0], source[1] + 1) if target[1] == PROXY_PORT else source
+        _add_replies(made, all_streams.get((target, heard)))
         found += made
     found += datagram_calls(packets)
     return sorted(found, key=lambda call: call.frame)

@@ -35,6 +35,8 @@ pub struct Limits {
     pub smb_requests: usize,
     /// Shares known on one SMB connection.
     pub shares: usize,
+    /// Virtual connections of RPC over HTTP whose channels are joined. Beyond it the longest idle is taken for closed.
+    pub virtual_connections: usize,
     /// Calls without an answer on one connection.
     pub calls: usize,
     /// Presentation contexts on one connection.
@@ -86,6 +88,7 @@ impl Default for Limits {
             pipes: 64,
             smb_requests: 256,
             shares: 64,
+            virtual_connections: 4096,
             calls: 256,
             contexts: 1024,
             stub: MIB,

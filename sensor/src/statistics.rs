@@ -66,6 +66,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.smb.malformed", carriage.malformed),
         ("dcom.smb.over_limit", carriage.over_limit),
         ("dcom.http.connections", carriage.http),
+        ("dcom.http.joined", carriage.joined),
         ("dcom.rpc.pdus", rpc.pdus),
         ("dcom.rpc.malformed", rpc.malformed),
         ("dcom.rpc.damaged", rpc.damaged),

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{ChildStdin, Stdio};
+use std::time::{Duration, Instant};
 
 use dcom_sensor::decode::Endpoint;
 
@@ -96,6 +97,39 @@ fn bind() -> Vec<u8> {
     )
 }
 
+/// A PDU that offers this many contexts, beginning with this id, each in as many encodings as fit.
+fn offer(kind: u8, call_id: u8, first: u16, contexts: u8, encodings: u8) -> Vec<u8> {
+    let mut body = b"\xd0\x16\xd0\x16\x00\x00\x00\x00".to_vec();
+    body.extend([contexts, 0, 0, 0]);
+    for id in 0..u16::from(contexts) {
+        body.extend(first.wrapping_add(id).to_le_bytes());
+        body.extend([encodings, 0]);
+        body.extend([0xa0; 20]);
+        for _ in 0..encodings {
+            body.extend([0x5d; 20]);
+        }
+    }
+    let mut offer = pdu(kind, 3, &body);
+    offer[12] = call_id;
+    offer
+}
+
+/// Sends the client's bytes in segments of at most this size; the sequence number that comes next.
+fn send(pipe: &mut Pipe, ends: [Endpoint; 2], mut sequence: u32, bytes: &[u8], size: usize) -> u32 {
+    for payload in bytes.chunks(size) {
+        let acknowledgement = None;
+        let sent = Sent {
+            ends,
+            sequence,
+            acknowledgement,
+            payload,
+        };
+        pipe.write(sent, Flag::None);
+        sequence += u32::try_from(payload.len()).expect("a segment");
+    }
+    sequence
+}
+
 /// Opens a connection and binds; the sequence number that comes next.
 fn open(pipe: &mut Pipe, ends: [Endpoint; 2]) -> u32 {
     let sent = |sequence, payload| Sent {
@@ -170,4 +204,114 @@ fn requests_that_never_end_are_held_within_bounds() {
     });
     // `rpc_total` is 256 MiB; 1600 were sent.
     assert!(peak < 384 * MIB, "{} MiB", peak / MIB);
+}
+
+#[test]
+fn offers_that_nobody_answers_are_held_within_bounds() {
+    let peak = peak(|pipe| {
+        for number in 0..600 {
+            let ends = ends(number);
+            let mut sequence = open(pipe, ends);
+            for call_id in 2..18 {
+                let offer = offer(14, call_id, u16::from(call_id) * 250, 240, 12);
+                sequence = send(pipe, ends, sequence, &offer, 32_768);
+            }
+        }
+    });
+    // `rpc_total` is 256 MiB; 600 were sent.
+    assert!(peak < 384 * MIB, "{} MiB", peak / MIB);
+}
+
+#[test]
+fn calls_that_nobody_answers_are_held_within_bounds() {
+    let peak = peak(|pipe| {
+        for number in 0..6_000 {
+            let ends = ends(number);
+            let sequence = open(pipe, ends);
+            let call = |id: u8| {
+                // Of an operation that nobody reads: what is told of the others is another matter.
+                let mut request = pdu(0, 1, b"\x00\x00\x10\x00\x00\x00\x00\x00\x00");
+                request[12] = id;
+                request
+            };
+            // 256 at a time: what every connection may have.
+            let calls: Vec<u8> = (0..=255).flat_map(call).collect();
+            send(pipe, ends, sequence, &calls, 32_768);
+        }
+    });
+    // A million and a half of calls, each of hundreds of bytes.
+    assert!(peak < 448 * MIB, "{} MiB", peak / MIB);
+}
+
+#[test]
+fn every_context_there_can_be_costs_little() {
+    let start = Instant::now();
+    let peak = peak(|pipe| {
+        let ends = ends(0);
+        let mut sequence = open(pipe, ends);
+        for round in 0..20_u8 {
+            for first in (0..=u16::MAX).step_by(255) {
+                let offer = offer(14, round, first, 255, 1);
+                sequence = send(pipe, ends, sequence, &offer, 32_768);
+            }
+        }
+    });
+    assert!(peak < 64 * MIB, "{} MiB", peak / MIB);
+    // A million contexts: as long as it is no square of that, nobody minds.
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
+fn fragments_of_one_byte_in_segments_of_one_byte_cost_little() {
+    let start = Instant::now();
+    let peak = peak(|pipe| {
+        let ends = ends(0);
+        let mut sequence = open(pipe, ends);
+        // By turns of 200 calls, none of which ends.
+        for part in 0..8_000_u16 {
+            let call = u8::try_from(part % 200).expect("a call");
+            let mut fragment = pdu(0, u8::from(part < 200), b"\x00\x00\x10\x00\x00\x00\x04\x00\x41");
+            fragment[12] = call;
+            sequence = send(pipe, ends, sequence, &fragment, 1);
+        }
+    });
+    assert!(peak < 64 * MIB, "{} MiB", peak / MIB);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
+fn names_as_long_as_smb_allows_are_held_within_bounds() {
+    let name = [0x61, 0].repeat(32_000);
+    // [MS-SMB2] 2.2.13 SMB2 CREATE Request.
+    let mut create = vec![57, 0];
+    create.resize(44, 0);
+    create.extend(120_u16.to_le_bytes());
+    create.extend(u16::try_from(name.len()).expect("a name's length").to_le_bytes());
+    create.resize(56, 0);
+    create.extend(&name);
+    let peak = peak(|pipe| {
+        for number in 0..60 {
+            let mut ends = ends(number);
+            ends[1].port = 445;
+            let sent = Sent {
+                ends,
+                sequence: 0,
+                acknowledgement: None,
+                payload: &[],
+            };
+            pipe.write(sent, Flag::Syn);
+            let mut sequence = 1;
+            for id in 0..=255_u8 {
+                let mut message = b"\xfeSMB\x40\0\0\0\0\0\0\0\x05\0\x01\0\0\0\0\0\0\0\0\0".to_vec();
+                message.push(id);
+                message.resize(64, 0);
+                message.extend(&create);
+                let length = u32::try_from(message.len()).expect("a message").to_be_bytes();
+                let block = [&length[..], &message].concat();
+                sequence = send(pipe, ends, sequence, &block, 32_768);
+            }
+        }
+    });
+    // 60 connections with 256 names of 32,000 characters are half a gigabyte.
+    assert!(peak < 128 * MIB, "{} MiB", peak / MIB);
 }

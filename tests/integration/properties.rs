@@ -206,6 +206,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         pipes: 1,
         smb_requests: 1,
         shares: 1,
+        virtual_connections: 1,
         calls: 1,
         contexts: 1,
         stub: 100,

@@ -149,6 +149,20 @@ impl ContextResult {
     /// Not a context but the answer to the feature item.
     pub const NEGOTIATE_ACK: u16 = 3;
 
+    /// C706 12.6.3.1 `p_provider_reason_t`: why it was refused, by the specification's name where there is one.
+    pub const fn refusal(&self) -> Option<&'static str> {
+        if !matches!(self.result, Self::USER_REJECTION | Self::PROVIDER_REJECTION) {
+            return None;
+        }
+        Some(match self.reason {
+            0 => "reason_not_specified",
+            1 => "abstract_syntax_not_supported",
+            2 => "proposed_transfer_syntaxes_not_supported",
+            3 => "local_limit_exceeded",
+            _ => return None,
+        })
+    }
+
     /// The features granted, when this is the answer to the feature item.
     pub fn features(&self) -> Option<BindTimeFeatures> {
         (self.result == Self::NEGOTIATE_ACK).then(|| BindTimeFeatures::from_bits_retain(self.reason))

@@ -20,7 +20,7 @@ use crate::event::dcom::{
 };
 use crate::event::record::Port;
 use crate::flow::Connection;
-use crate::rpc::{Exchange, Message, Named, Reply, Stub};
+use crate::rpc::{AuthState, Exchange, Message, Named, Reply, Stub};
 
 /// Reads a message's stub, if it can be read. With the encoding unknown, both are tried.
 pub(super) fn parse<'a, T>(
@@ -72,10 +72,6 @@ pub(super) fn unreadable(message: &Message, error: &ParseError) -> Anomaly {
 
 /// A record with all that any exchange tells.
 pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Dcom {
-    let sealed = |message: Option<&Message>| match message {
-        Some(message) if message.stub == Stub::Sealed => u32::try_from(message.stub_length).ok(),
-        _ => None,
-    };
     let fault = match exchange.reply {
         Reply::Fault { status, .. } => Some(fault_name(status)),
         _ => None,
@@ -96,6 +92,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         }),
         fault,
         outcome,
+        named_pipe: exchange.named_pipe.clone(),
         auth: auth(exchange),
         client: client(&exchange.claims),
         server: ServerIdentity {
@@ -122,6 +119,12 @@ pub(super) fn client(claims: &Claims) -> ClientIdentity {
     }
 }
 
+/// The length of a message's stub, where that is sealed.
+pub(super) fn sealed(message: Option<&Message>) -> Option<u32> {
+    let message = message.filter(|message| message.stub == Stub::Sealed)?;
+    u32::try_from(message.stub_length).ok()
+}
+
 /// What a reader has to know about how the record came to its interface.
 fn missing_start(connection: &Connection, exchange: &Exchange) -> Vec<Cow<'static, str>> {
     if exchange.interface != Named::Unseen {
@@ -143,21 +146,31 @@ pub(super) fn fault_name(status: u32) -> String {
     }
 }
 
-fn auth(exchange: &Exchange) -> Auth {
+/// How a call was authenticated.
+pub(super) fn auth(exchange: &Exchange) -> Auth {
     let Some(state) = exchange.auth else {
         return Auth::default();
     };
     let claims = &exchange.claims;
-    let spelled = |name: Option<&'static str>, shown: String| name.map_or(Cow::Owned(shown), Cow::Borrowed);
     Auth {
-        service: Some(spelled(state.service.name(), state.service.to_string())),
-        level: Some(spelled(state.level.name(), state.level.to_string())),
         mechanism: claims
             .mechanism
             .filter(|_| state.service == AuthService::SPNEGO)
             .map(Cow::Borrowed),
         realm: claims.realm.clone(),
         service_name: claims.service.clone(),
+        ..login(state)
+    }
+}
+
+/// By what, how far, and in which security context.
+pub(super) fn login(state: AuthState) -> Auth {
+    let spelled = |name: Option<&'static str>, shown: String| name.map_or(Cow::Owned(shown), Cow::Borrowed);
+    Auth {
+        service: Some(spelled(state.service.name(), state.service.to_string())),
+        level: Some(spelled(state.level.name(), state.level.to_string())),
+        context_id: state.context,
+        ..Auth::default()
     }
 }
 

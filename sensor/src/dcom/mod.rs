@@ -184,7 +184,7 @@ impl Analyst {
                 };
                 out.push(Told::Bound(Box::new(Binding {
                     meta,
-                    dcerpc: rpc_log::bound(bound),
+                    dcerpc: rpc_log::bound(connection, bound),
                     interfaces: bound.contexts.iter().map(interface).collect(),
                     refused: bound.refused.map(rpc_log::refusal),
                     client: exchange::client(&bound.claims),
@@ -192,6 +192,7 @@ impl Analyst {
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly))),
+            RpcBody::Pdu(..) => {}
         }
     }
 
@@ -221,7 +222,7 @@ impl Analyst {
         let at = request.or(reply).unwrap_or_default();
         let meta = self.meta(connection, at, request.and(reply));
         let read = self.read(connection, exchange, out);
-        let dcerpc = rpc_log::exchange(exchange, read.as_ref().map(|read| &read.dcom));
+        let dcerpc = rpc_log::exchange(connection, exchange, read.as_ref().map(|read| &read.dcom));
         if let Some(Read {
             dcom,
             learned,

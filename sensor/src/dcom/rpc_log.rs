@@ -4,18 +4,21 @@ use std::borrow::Cow;
 
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
-use dcom_parsers::rpce::{ContextElement, ContextResult};
+use dcom_parsers::rpce::{BindTimeFeatures, ContextElement, ContextResult};
 
-use super::exchange::fault_name;
-use crate::event::dcerpc::{DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
+use super::exchange::{auth, fault_name, login, response, sealed};
+use crate::decode::Transport;
+use crate::event::dcerpc::{Circumstances, DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
+use crate::event::dcom::Flags;
 use crate::event::{Dcerpc, Dcom};
+use crate::flow::{Connection, Protocol};
 use crate::rpc::{BindKind, Bound, Exchange, Named, Refusal, Reply};
 
 const VERSION: Cow<'static, str> = Cow::Borrowed("5.0");
 const CONNECTIONLESS: Cow<'static, str> = Cow::Borrowed("4.0");
 
 /// A bind or `alter_context` and its answer.
-pub(super) fn bound(bound: &Bound) -> Dcerpc {
+pub(super) fn bound(connection: &Connection, bound: &Bound) -> Dcerpc {
     let (offer, answer) = match bound.kind {
         BindKind::Bind => ("BIND", "BINDACK"),
         BindKind::AlterContext => ("ALTER_CONTEXT", "ALTER_CONTEXT_RESP"),
@@ -32,8 +35,58 @@ pub(super) fn bound(bound: &Bound) -> Dcerpc {
         response: Some(response.into()),
         call_id: bound.call_id,
         rpc_version: VERSION,
+        circumstances: Circumstances {
+            named_pipe: bound.named_pipe.clone(),
+            auth: bound.auth.map(login).unwrap_or_default(),
+            header_signing: bound.header_signing,
+            association_group: bound.group.map(Flags),
+            features: bound.contexts.iter().flat_map(features).collect(),
+            refusal: bound.refused.map(refusal),
+            refused_contexts: bound.contexts.iter().filter_map(refused).collect(),
+            ..carried(connection)
+        },
         ..Dcerpc::default()
     }
+}
+
+/// What carried it: the protocol sequences of C706 appendix I and [MS-RPCE] 2.1.
+fn carried(connection: &Connection) -> Circumstances {
+    let protocol_sequence = match (connection.transport, connection.protocol) {
+        (Transport::Udp, _) => "ncadg_ip_udp",
+        (Transport::Tcp, Protocol::Rpc) => "ncacn_ip_tcp",
+        (Transport::Tcp, Protocol::Smb) => "ncacn_np",
+        (Transport::Tcp, Protocol::Http) => "ncacn_http",
+    };
+    Circumstances {
+        protocol_sequence,
+        ..Circumstances::default()
+    }
+}
+
+/// The features granted by the answer to an offer, if it is one.
+fn features((_, result): &(ContextElement, Option<ContextResult>)) -> impl Iterator<Item = &'static str> + use<> {
+    let granted = result.and_then(|result| result.features()).unwrap_or_default();
+    let named = [
+        (
+            BindTimeFeatures::SECURITY_CONTEXT_MULTIPLEXING,
+            "security_context_multiplexing",
+        ),
+        (BindTimeFeatures::KEEP_CONNECTION_ON_ORPHAN, "keep_connection_on_orphan"),
+    ];
+    named
+        .into_iter()
+        .filter(move |(feature, _)| granted.contains(*feature))
+        .map(|(_, name)| name)
+}
+
+/// A context that was refused, and why.
+fn refused((element, result): &(ContextElement, Option<ContextResult>)) -> Option<String> {
+    let result = result
+        .filter(|result| [ContextResult::USER_REJECTION, ContextResult::PROVIDER_REJECTION].contains(&result.result))?;
+    let reason = result
+        .refusal()
+        .map_or_else(|| format!("reason {}", result.reason), str::to_owned);
+    Some(format!("{}: {reason}", element.context_id))
 }
 
 /// Why an offer was refused as a whole.
@@ -67,7 +120,7 @@ fn interface(uuid: Guid, version: u32) -> DcerpcInterface {
 }
 
 /// A call and its answer. `dcom` is what it was recognised as, which names the interface when no bind did.
-pub(super) fn exchange(exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
+pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
     let told = dcom
         .and_then(|dcom| dcom.interface.as_ref())
         .map(|interface| (interface.uuid, 0));
@@ -85,6 +138,7 @@ pub(super) fn exchange(exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
         procedure: procedure.map(Cow::Borrowed),
         ..interface(uuid, version)
     });
+    let answer = response(exchange);
     let response = match &exchange.reply {
         Reply::Response(_) => "RESPONSE",
         Reply::Fault { .. } => "FAULT",
@@ -122,6 +176,17 @@ pub(super) fn exchange(exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
         seqnum: exchange.activity.map(|_| exchange.call_id),
         rpc_version: exchange.activity.map_or(VERSION, |_| CONNECTIONLESS),
         zeek_row: zeek_row(exchange, named.map(|(uuid, _)| uuid), procedure),
+        circumstances: Circumstances {
+            named_pipe: exchange.named_pipe.clone(),
+            auth: auth(exchange),
+            fault: match exchange.reply {
+                Reply::Fault { status, .. } => Some(fault_name(status)),
+                _ => None,
+            },
+            sealed_stub_length: sealed(exchange.request.as_ref()),
+            sealed_reply_length: sealed(answer),
+            ..carried(connection)
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
 
+use super::dcom::{Auth, Flags};
 use super::record::{Field, Value, record};
 
 /// An interface's version, printed as `1.0`.
@@ -55,6 +56,37 @@ record! {
         rpc_version: Cow<'static, str> => eve;
         /// The row of `dce_rpc.log`: there for a reply to a request, as in Zeek.
         zeek_row: Option<ZeekRow> => group;
+        /// What stands beside it in its line of eve.json.
+        circumstances: Circumstances => apart;
+    }
+}
+
+record! {
+    /// What Suricata's `dcerpc` has no keys for: what carried the exchange, who vouches for it, and why it was refused.
+    #[derive(Default)]
+    pub struct Circumstances in "dcom" {
+        /// What it runs on: `ncacn_ip_tcp`, `ncacn_np`, `ncacn_http` or `ncadg_ip_udp`.
+        protocol_sequence: &'static str => eve;
+        /// The named pipe; where no `bind_ack` was seen, as the pipe was opened.
+        named_pipe: Option<Arc<str>> => eve;
+        /// How the caller authenticated.
+        auth: Auth => group;
+        /// Of a bind with a login: do both sides sign headers too? Of an `alter_context`, if they do.
+        header_signing: Option<bool> => eve;
+        /// Of a bind: the association group, which several connections may share.
+        association_group: Option<Flags> => eve;
+        /// Of a bind: the features that were agreed on, e.g. `security_context_multiplexing`.
+        features: Vec<&'static str> => eve;
+        /// Of a bind: why it was refused as a whole.
+        refusal: Option<String> => eve;
+        /// Of a bind: the contexts that were refused, and why, e.g. `1: proposed_transfer_syntaxes_not_supported`.
+        refused_contexts: Vec<String> => eve;
+        /// Of a call: the fault's status, when the answer was a fault.
+        fault: Option<String> => eve;
+        /// Length of the request's stub, when it was sealed.
+        sealed_stub_length: Option<u32> => eve;
+        /// Length of the reply's stub, when that was sealed.
+        sealed_reply_length: Option<u32> => eve;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::{self, known};
@@ -119,6 +120,8 @@ record! {
         opnum: u16 => eve, zeek;
         /// The interface that was called.
         interface: Option<Interface> => group;
+        /// The named pipe in which it was called; where no `bind_ack` was seen, as the pipe was opened.
+        named_pipe: Option<Arc<str>> => eve;
         /// The object that was called, as its exporter names it.
         ipid: Option<Ipid> => eve, zeek;
         /// How the object was reached, as code would write it, e.g. `MMC20.Application.Document.ActiveView`.
@@ -312,6 +315,8 @@ record! {
         service: Option<Cow<'static, str>> => eve, zeek "auth_service";
         /// `none`, `connect`, `call`, `pkt`, `pkt_integrity` or `pkt_privacy`.
         level: Option<Cow<'static, str>> => eve, zeek "auth_level";
+        /// Which security context of the connection: a connection may have several.
+        context_id: Option<u32> => eve;
         /// What SPNEGO settled on.
         mechanism: Option<Cow<'static, str>> => eve, zeek "auth_mechanism";
         /// The Kerberos realm.

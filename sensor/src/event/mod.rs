@@ -21,7 +21,7 @@ pub use stats::Stats;
 
 use alert::Notice;
 use anomaly::Weird;
-use dcerpc::ZeekRow;
+use dcerpc::{Circumstances, ZeekRow};
 use record::{Column, Record, Value, Visit, Visitor};
 
 /// One thing that happened.
@@ -154,7 +154,7 @@ impl EveType {
     };
     const DCERPC: Self = Self {
         name: "dcerpc",
-        parts: &[Meta::COLUMNS, Dcerpc::COLUMNS],
+        parts: &[Meta::COLUMNS, Dcerpc::COLUMNS, Circumstances::COLUMNS],
     };
     const ANOMALY: Self = Self {
         name: "anomaly",
@@ -219,7 +219,10 @@ impl Event {
         match &self.body {
             Body::Dcom(body) => body.visit(&mut show),
             Body::Alert(body) => body.visit(&mut show),
-            Body::Dcerpc(body) => body.visit(&mut show),
+            Body::Dcerpc(body) => {
+                body.visit(&mut show);
+                body.circumstances.visit(&mut show);
+            }
             Body::Anomaly(body) => body.visit(&mut show),
             Body::Stats(body) => body.visit(&mut show),
         }

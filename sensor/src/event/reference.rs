@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::alert::Notice;
 use super::anomaly::Weird;
-use super::dcerpc::DcerpcInterface;
+use super::dcerpc::{Circumstances, DcerpcInterface};
 use super::dcom::{NamedGuid, SecurityBinding, TowerRecord};
 use super::record::{Column, Record};
 use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
@@ -31,6 +31,7 @@ pub fn reference() -> String {
     page.record::<TowerRecord>("element of `dcom.towers`");
     page.record::<Dcerpc>("in `dcerpc` and `alert` events");
     page.record::<DcerpcInterface>("element of `dcerpc.interfaces`");
+    page.record::<Circumstances>("in `dcerpc` events, beside what stands under Dcerpc");
     page.record::<Alert>("in `alert` events, beside what stands under Dcom and Dcerpc");
     page.record::<Notice>("`alert` events in `notice.log`");
     page.record::<Anomaly>("in `anomaly` events");

@@ -7,7 +7,7 @@ use dcom_parsers::guid::{Clsid, Guid, Ipid, Oxid};
 
 use super::alert::{Action, Metadata};
 use super::anomaly::AnomalyKind;
-use super::dcerpc::{DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
+use super::dcerpc::{Circumstances, DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
 use super::dcom::{
     Auth, ClientIdentity, EndpointRecord, Evidence, Hresult, Interface, Kind, LearnedFrom, NamedGuid, Outcome,
     SecurityBinding, ServerIdentity,
@@ -158,6 +158,10 @@ pub(crate) fn dcerpc() -> Dcerpc {
             endpoint: Some("IRemoteSCMActivator".into()),
             operation: Some("RemoteCreateInstance".into()),
         }),
+        circumstances: Circumstances {
+            protocol_sequence: "ncacn_ip_tcp",
+            ..Circumstances::default()
+        },
     }
 }
 

@@ -11,8 +11,8 @@ use dcom_parsers::security::{AuthLevel, Claims};
 use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
-use super::logins::Logins;
-use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds};
+use super::logins::{self, Logins};
+use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, name};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
@@ -30,9 +30,11 @@ pub struct Association {
     offers: BTreeMap<u32, Offer>,
     bind_seen: bool,
     secondary_address: Option<Arc<str>>,
+    /// Is it in a named pipe, so that the secondary address is one?
+    in_pipe: bool,
     logins: Logins,
     calls: BTreeMap<u32, Call>,
-    /// Bytes of stubs in `calls`.
+    /// Bytes of `calls`.
     kept: usize,
     bytes_missing: u64,
     anomalies: u32,
@@ -45,6 +47,8 @@ struct Offer {
     kind: BindKind,
     /// The association group to join, or 0.
     group: u32,
+    signs_headers: bool,
+    auth: Option<AuthState>,
 }
 
 /// A call on its way.
@@ -64,9 +68,12 @@ struct Call {
 }
 
 impl Call {
-    /// Bytes of stubs in it.
+    /// Bytes that it takes, about: the map leaves as much room between calls.
     fn kept(&self) -> usize {
-        self.request.kept() + self.reply.as_ref().map_or(0, Joined::kept)
+        2 * size_of::<Self>()
+            + logins::weight(&self.claims)
+            + self.request.kept()
+            + self.reply.as_ref().map_or(0, Joined::kept)
     }
 }
 
@@ -75,6 +82,7 @@ impl Association {
     pub(super) fn on_pipe(name: Option<Arc<str>>) -> Self {
         Self {
             secondary_address: name,
+            in_pipe: true,
             ..Self::default()
         }
     }
@@ -93,7 +101,7 @@ impl Association {
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
                 if side == Side::Client {
-                    self.contexts.doubt();
+                    self.on_contexts(handling.bounds, Contexts::doubt);
                 }
                 self.frame(side, handling, |framer, out| framer.gap(bytes, out));
             }
@@ -124,6 +132,9 @@ impl Association {
         match framed {
             Framed::Pdu(at, header, bytes) => {
                 handling.bounds.counters.pdus += 1;
+                if handling.bounds.tells_pdus {
+                    handling.say(RpcBody::Pdu(at, bytes.to_vec()));
+                }
                 match Pdu::parse(bytes) {
                     Ok(pdu) => self.pdu(at, &pdu, handling),
                     Err(error) => {
@@ -165,7 +176,15 @@ impl Association {
         }
     }
 
-    /// Bytes of stubs are kept, or let go.
+    /// Does something to the contexts, of which some may be kept or let go.
+    fn on_contexts<T>(&mut self, bounds: &mut RpcBounds, act: impl FnOnce(&mut Contexts) -> T) -> T {
+        bounds.held -= self.contexts.kept();
+        let done = act(&mut self.contexts);
+        bounds.held += self.contexts.kept();
+        done
+    }
+
+    /// Bytes of calls are kept, or let go.
     fn account(&mut self, before: usize, after: usize, bounds: &mut RpcBounds) {
         self.kept = self.kept + after - before;
         bounds.held = bounds.held + after - before;
@@ -195,8 +214,8 @@ impl Association {
             _ => Condition::Clear,
         };
         match &pdu.body {
-            Body::Bind(bind) => self.offer(at, header, BindKind::Bind, bind, handling),
-            Body::AlterContext(bind) => self.offer(at, header, BindKind::AlterContext, bind, handling),
+            Body::Bind(bind) => self.offer(at, pdu, BindKind::Bind, bind, handling),
+            Body::AlterContext(bind) => self.offer(at, pdu, BindKind::AlterContext, bind, handling),
             Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
             Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
             Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(Refusal::Nak(nak.reason)), handling),
@@ -226,21 +245,33 @@ impl Association {
     /// Takes note of who logs in. Signatures on calls say nothing.
     fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
         let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
-        if !is_call && let Err(error) = self.logins.learn(verifier) {
-            self.odd(at, "malformed_token", error.to_string(), handling);
+        if is_call {
+            return;
+        }
+        let room = handling.bounds.limits.rpc_total.saturating_sub(handling.bounds.held);
+        handling.bounds.held -= self.logins.kept();
+        let learnt = self.logins.learn(verifier, room);
+        handling.bounds.held += self.logins.kept();
+        match learnt {
+            Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
+            Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
         }
     }
 
-    fn offer(&mut self, at: At, header: CommonHeader, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+    fn offer(&mut self, at: At, pdu: &Pdu<'_>, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+        let header = pdu.header;
         self.bind_seen |= kind == BindKind::Bind;
-        let refused = self
-            .contexts
-            .offer(header.call_id, bind, handling.bounds.limits.contexts);
+        let limits = handling.bounds.limits;
+        let room = limits.rpc_total.saturating_sub(handling.bounds.held);
+        let offer = |contexts: &mut Contexts| contexts.offer(header.call_id, bind, limits.contexts, room);
+        let refused = self.on_contexts(handling.bounds, offer);
         handling.bounds.counters.over_limit += refused;
         let offer = Offer {
             at,
             kind,
             group: bind.assoc_group_id,
+            signs_headers: header.supports_header_signing() == Some(true),
+            auth: pdu.verifier.as_ref().map(logins::state),
         };
         self.offers.insert(header.call_id, offer);
         let waiting = self.contexts.waiting();
@@ -249,16 +280,21 @@ impl Association {
 
     fn answer(&mut self, at: At, header: CommonHeader, kind: BindKind, ack: &BindAck, handling: &mut Handling<'_>) {
         if !ack.secondary_address.is_empty() {
-            self.secondary_address = Some(ack.secondary_address.as_str().into());
+            self.secondary_address = Some(name(&ack.secondary_address));
         }
         let offer = self.offers.remove(&header.call_id);
+        let signs = |offer: &Offer| offer.signs_headers && header.supports_header_signing() == Some(true);
+        let signing = offer.as_ref().filter(|offer| offer.auth.is_some()).map(signs);
+        // An `alter_context` without the flag takes nothing back.
+        let header_signing = signing.filter(|&signing| signing || kind == BindKind::Bind);
+        let auth = offer.as_ref().and_then(|offer| offer.auth);
         let offered = offer.as_ref().map(|offer| offer.at);
         if kind == BindKind::Bind {
             handling.bounds.counters.associations += 1;
             let joined = offer.is_some_and(|offer| offer.group != 0 && offer.group == ack.assoc_group_id);
             handling.bounds.counters.joined += u64::from(joined);
         }
-        let contexts = self.contexts.answer(header.call_id, ack);
+        let contexts = self.on_contexts(handling.bounds, |contexts| contexts.answer(header.call_id, ack));
         let (answered, call_id) = (Some(at), header.call_id);
         let (_, claims) = self.logins.latest();
         handling.say(RpcBody::Bound(Box::new(Bound {
@@ -269,18 +305,19 @@ impl Association {
             contexts,
             refused: None,
             claims,
+            group: Some(ack.assoc_group_id),
+            header_signing,
+            auth,
+            named_pipe: self.named_pipe(),
         })));
     }
 
     fn refuse(&mut self, at: Option<At>, call_id: u32, refused: Option<Refusal>, handling: &mut Handling<'_>) {
         let offer = self.offers.remove(&call_id);
-        let contexts = self
-            .contexts
-            .withdraw(call_id)
-            .into_iter()
-            .map(|element| (element, None))
-            .collect();
+        let withdrawn = self.on_contexts(handling.bounds, |contexts| contexts.withdraw(call_id));
+        let contexts = withdrawn.into_iter().map(|element| (element, None)).collect();
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
+        let auth = offer.as_ref().and_then(|offer| offer.auth);
         let offered = offer.map(|offer| offer.at);
         let (_, claims) = self.logins.latest();
         handling.say(RpcBody::Bound(Box::new(Bound {
@@ -291,7 +328,16 @@ impl Association {
             contexts,
             refused,
             claims,
+            group: None,
+            header_signing: None,
+            auth,
+            named_pipe: self.named_pipe(),
         })));
+    }
+
+    /// The name of the pipe it is in.
+    fn named_pipe(&self) -> Option<Arc<str>> {
+        self.secondary_address.clone().filter(|_| self.in_pipe)
     }
 
     fn request(
@@ -309,7 +355,8 @@ impl Association {
             self.give_up(call_id, call, handling);
         }
         if !self.calls.contains_key(&call_id) {
-            if self.calls.len() >= handling.bounds.limits.calls
+            let full = handling.bounds.held > handling.bounds.limits.rpc_total;
+            if (full || self.calls.len() >= handling.bounds.limits.calls)
                 && let Some((&oldest, _)) = self.calls.iter().min_by_key(|(_, call)| call.request.message.at.frame)
                 && let Some(call) = self.take_call(oldest, handling.bounds)
             {
@@ -317,6 +364,7 @@ impl Association {
                 self.give_up(oldest, call, handling);
             }
             let call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
+            self.account(0, call.kept(), handling.bounds);
             self.calls.insert(call_id, call);
         }
         let ended = self.join(fragment, Side::Client, handling.bounds);
@@ -443,6 +491,7 @@ impl Association {
             auth,
             claims,
             secondary_address: self.secondary_address.clone(),
+            named_pipe: self.named_pipe(),
             bytes_missing: self.bytes_missing,
         }
     }
@@ -510,6 +559,8 @@ impl Association {
         for side in [Side::Client, Side::Server] {
             handling.bounds.held -= std::mem::take(&mut self.framers[side]).held();
         }
+        self.on_contexts(handling.bounds, std::mem::take);
+        handling.bounds.held -= std::mem::take(&mut self.logins).kept();
         handling.say(RpcBody::Closed);
     }
 }

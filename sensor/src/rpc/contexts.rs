@@ -24,6 +24,17 @@ pub(super) enum Context {
 pub(super) struct Contexts {
     table: BTreeMap<u16, Context>,
     offers: BTreeMap<u32, Vec<ContextElement>>,
+    /// Bytes of both.
+    kept: usize,
+}
+
+/// Bytes that a context in the table takes, about.
+const ENTRY: usize = 2 * size_of::<(u16, Context)>();
+
+/// Bytes that an offer takes, about.
+fn weight(offer: &[ContextElement]) -> usize {
+    let syntaxes: usize = offer.iter().map(|element| element.transfer_syntaxes.len()).sum();
+    size_of_val(offer) + syntaxes * size_of::<SyntaxId>()
 }
 
 /// More offers than these at a time no client makes.
@@ -35,13 +46,21 @@ impl Contexts {
         self.table.get(&context_id).copied()
     }
 
-    /// A bind or `alter_context` was seen. At most `limit` contexts are kept; gives how many found no room.
-    pub(super) fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize) -> u64 {
+    /// Bytes that are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// A bind or `alter_context` was seen. At most `limit` contexts are kept, and they and the offer in at most `room`
+    /// bytes; gives how many found no room.
+    pub(super) fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize, room: usize) -> u64 {
         let mut refused = 0;
+        let most = self.kept.saturating_add(room);
         for element in &bind.contexts {
             let accepted = matches!(self.table.get(&element.context_id), Some(Context::Accepted(..)));
             // An accepted context keeps its meaning until the server agrees to another.
-            let room = self.table.len() < limit || self.table.contains_key(&element.context_id);
+            let known = self.table.contains_key(&element.context_id);
+            let room = known || (self.table.len() < limit && self.kept + ENTRY <= most);
             if accepted || !room {
                 refused += u64::from(!room);
                 continue;
@@ -58,18 +77,35 @@ impl Contexts {
                 let same = encodings.windows(2).all(|pair| pair[0] == pair[1]);
                 Context::Offered(element.abstract_syntax, encodings.first().copied().filter(|_| same))
             };
-            self.table.insert(element.context_id, context);
+            if self.table.insert(element.context_id, context).is_none() {
+                self.kept += ENTRY;
+            }
         }
-        if self.offers.len() >= MAX_OFFERS {
-            self.offers.pop_first();
+        self.take_offer(call_id);
+        if self.offers.len() >= MAX_OFFERS
+            && let Some((&oldest, _)) = self.offers.first_key_value()
+        {
+            self.take_offer(oldest);
         }
-        self.offers.insert(call_id, bind.contexts.clone());
+        let weight = weight(&bind.contexts);
+        if self.kept + weight <= most {
+            self.kept += weight;
+            self.offers.insert(call_id, bind.contexts.clone());
+        } else {
+            refused += 1;
+        }
         refused
+    }
+
+    fn take_offer(&mut self, call_id: u32) -> Vec<ContextElement> {
+        let offer = self.offers.remove(&call_id).unwrap_or_default();
+        self.kept -= weight(&offer);
+        offer
     }
 
     /// The answer to an offer was seen. Gives the offer with each context's answer, as far as there is one.
     pub(super) fn answer(&mut self, call_id: u32, ack: &BindAck) -> Vec<(ContextElement, Option<ContextResult>)> {
-        let offer = self.offers.remove(&call_id).unwrap_or_default();
+        let offer = self.take_offer(call_id);
         let mut results = ack.results.iter().copied();
         let answered: Vec<_> = offer.into_iter().map(|element| (element, results.next())).collect();
         for (element, result) in &answered {
@@ -94,7 +130,7 @@ impl Contexts {
 
     /// The offer was refused as a whole, or nothing will answer it any more.
     pub(super) fn withdraw(&mut self, call_id: u32) -> Vec<ContextElement> {
-        let offer = self.offers.remove(&call_id).unwrap_or_default();
+        let offer = self.take_offer(call_id);
         for element in &offer {
             if let Some(context @ Context::Offered(..)) = self.table.get_mut(&element.context_id) {
                 *context = Context::Refused;
@@ -105,7 +141,9 @@ impl Contexts {
 
     /// Bytes of the client are lost, perhaps an offer among them: what was refused may mean something else by now.
     pub(super) fn doubt(&mut self) {
+        let before = self.table.len();
         self.table.retain(|_, context| *context != Context::Refused);
+        self.kept -= (before - self.table.len()) * ENTRY;
     }
 
     /// The call ids of the offers that wait.
@@ -179,14 +217,14 @@ mod tests {
     #[test]
     fn the_id_of_the_feature_item_becomes_another_interface() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 0x1a0, NDR20), (1, 0x1a0, FEATURES)]), 100);
+        contexts.offer(1, &bind(&[(0, 0x1a0, NDR20), (1, 0x1a0, FEATURES)]), 100, usize::MAX);
         contexts.answer(1, &ack(&[(0, NDR20), (3, FEATURES)]));
         assert_eq!(
             contexts.resolve(0),
             Some(Context::Accepted(interface(0x1a0), Some(Encoding::Ndr20)))
         );
         assert_eq!(contexts.resolve(1), Some(Context::Refused));
-        contexts.offer(2, &bind(&[(1, 0x99, NDR20)]), 100);
+        contexts.offer(2, &bind(&[(1, 0x99, NDR20)]), 100, usize::MAX);
         contexts.answer(2, &ack(&[(0, NDR20)]));
         assert_eq!(
             contexts.resolve(1),
@@ -197,10 +235,10 @@ mod tests {
     #[test]
     fn a_refused_context_is_not_resolved_and_an_accepted_one_survives_a_refusal() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, NDR64)]), 100);
+        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, NDR64)]), 100, usize::MAX);
         contexts.answer(1, &ack(&[(0, NDR20), (2, NDR64)]));
         assert_eq!(contexts.resolve(1), Some(Context::Refused));
-        contexts.offer(2, &bind(&[(0, 7, NDR20)]), 100);
+        contexts.offer(2, &bind(&[(0, 7, NDR20)]), 100, usize::MAX);
         contexts.answer(2, &ack(&[(2, NDR20)]));
         assert_eq!(
             contexts.resolve(0),
@@ -211,7 +249,7 @@ mod tests {
     #[test]
     fn an_offer_without_an_answer_is_used_with_its_only_encoding() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 1, NDR64)]), 100);
+        contexts.offer(1, &bind(&[(0, 1, NDR64)]), 100, usize::MAX);
         assert_eq!(
             contexts.resolve(0),
             Some(Context::Offered(interface(1), Some(Encoding::Ndr64)))
@@ -223,7 +261,7 @@ mod tests {
     #[test]
     fn after_a_loss_a_refused_id_is_unknown_and_an_accepted_one_is_kept() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, FEATURES)]), 100);
+        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, FEATURES)]), 100, usize::MAX);
         contexts.answer(1, &ack(&[(0, NDR20), (3, FEATURES)]));
         contexts.doubt();
         assert_eq!(contexts.resolve(1), None);
@@ -234,8 +272,24 @@ mod tests {
     fn the_table_is_bounded() {
         let mut contexts = Contexts::default();
         for id in 0..500 {
-            contexts.offer(id.into(), &bind(&[(id, 1, NDR20)]), 100);
+            contexts.offer(id.into(), &bind(&[(id, 1, NDR20)]), 100, usize::MAX);
         }
         assert_eq!((contexts.table.len(), contexts.offers.len()), (100, MAX_OFFERS));
+    }
+
+    #[test]
+    fn contexts_and_offers_take_no_more_than_there_is_room_for() {
+        let mut contexts = Contexts::default();
+        let many: Vec<_> = (0..200).map(|id| (id, 1, NDR20)).collect();
+        for call_id in 0..50 {
+            let room = 10_000 - contexts.kept();
+            assert!(contexts.offer(call_id, &bind(&many), 1000, room) > 0);
+            assert!(contexts.kept() <= 10_000);
+        }
+        let table = contexts.table.len() * ENTRY;
+        contexts.waiting().into_iter().for_each(|call_id| {
+            contexts.withdraw(call_id);
+        });
+        assert_eq!(contexts.kept(), table);
     }
 }

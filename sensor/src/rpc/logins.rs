@@ -17,6 +17,24 @@ const MAX_LOGINS: usize = 16;
 pub(super) struct Logins {
     by_context: BTreeMap<u32, Login>,
     latest: u32,
+    /// Bytes of all claims.
+    kept: usize,
+}
+
+/// Bytes of what was claimed.
+pub(super) fn weight(claims: &Claims) -> usize {
+    let texts = [
+        &claims.user,
+        &claims.domain,
+        &claims.workstation,
+        &claims.server_netbios,
+        &claims.server_dns,
+        &claims.server_domain,
+        &claims.server_tree,
+        &claims.realm,
+        &claims.service,
+    ];
+    texts.into_iter().flatten().map(String::len).sum()
 }
 
 /// One security context.
@@ -27,12 +45,18 @@ struct Login {
 }
 
 impl Logins {
-    /// Takes in one leg of a login.
-    pub(super) fn learn(&mut self, verifier: &SecTrailer<'_>) -> Result<()> {
+    /// Bytes that are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Takes in one leg of a login. False when what it claims does not fit in `room` bytes.
+    pub(super) fn learn(&mut self, verifier: &SecTrailer<'_>, room: usize) -> Result<bool> {
         let state = state(verifier);
         let id = verifier.auth_context_id;
         if self.by_context.len() >= MAX_LOGINS && !self.by_context.contains_key(&id) {
-            self.by_context.pop_first();
+            let forgotten = self.by_context.pop_first();
+            self.kept -= forgotten.map_or(0, |(_, login)| weight(&login.claims));
         }
         let login = self.by_context.entry(id).or_insert_with(|| Login {
             state,
@@ -41,8 +65,13 @@ impl Logins {
         login.state = state;
         self.latest = id;
         let claims = security::read(state.service, verifier.auth_value)?;
+        if weight(&claims) > room {
+            return Ok(false);
+        }
+        self.kept -= weight(&login.claims);
         Arc::make_mut(&mut login.claims).merge(claims);
-        Ok(())
+        self.kept += weight(&login.claims);
+        Ok(true)
     }
 
     /// Who vouches for a call whose verifier is lost: whoever logged in last.
@@ -60,6 +89,7 @@ impl Logins {
         let none = AuthState {
             service: AuthService::NONE,
             level: AuthLevel::NONE,
+            context: None,
         };
         let state = match (verifier, login) {
             (Some(verifier), _) => Some(state(&verifier)),
@@ -67,6 +97,7 @@ impl Logins {
             (None, Some(login)) => Some(AuthState {
                 service: login.state.service,
                 level: login.state.level.min(AuthLevel::CONNECT),
+                context: None,
             }),
             (None, None) => bind_seen.then_some(none),
         };
@@ -74,10 +105,12 @@ impl Logins {
     }
 }
 
-fn state(verifier: &SecTrailer<'_>) -> AuthState {
+/// What a verifier says of itself.
+pub(super) fn state(verifier: &SecTrailer<'_>) -> AuthState {
     AuthState {
         service: AuthService(verifier.auth_type),
         level: AuthLevel(verifier.auth_level),
+        context: Some(verifier.auth_context_id),
     }
 }
 
@@ -100,7 +133,7 @@ mod tests {
         let mut logins = Logins::default();
         assert_eq!(logins.vouch(None, false).0, None);
         assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::NONE);
-        logins.learn(&verifier(1, 5)).unwrap();
+        logins.learn(&verifier(1, 5), 0).unwrap();
         assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::CONNECT);
         assert_eq!(
             logins.vouch(Some(verifier(2, 6)), true).0.unwrap().level,
@@ -112,7 +145,7 @@ mod tests {
     fn security_contexts_are_bounded() {
         let mut logins = Logins::default();
         for id in 0..100 {
-            logins.learn(&verifier(id, 2)).unwrap();
+            logins.learn(&verifier(id, 2), 0).unwrap();
         }
         assert_eq!(logins.by_context.len(), MAX_LOGINS);
     }

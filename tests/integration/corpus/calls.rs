@@ -223,6 +223,44 @@ fn calls_of_the_service_manager_are_those_that_were_made() {
     }
 }
 
+/// Requests by interface and opnum.
+type Requests = BTreeMap<(String, u64), u64>;
+
+#[test]
+fn every_connection_has_the_requests_that_were_made() {
+    let mut counted = 0;
+    for (real, records) in ALL.iter() {
+        for connection in elements(&real.truth["rpc_connections"]) {
+            let mut expected = Requests::new();
+            for (key, count) in connection["requests"].as_object().expect("requests by interface") {
+                let (interface, rest) = key.split_once(' ').expect("an identifier and a name");
+                let opnum = rest.split('|').nth(1).and_then(|opnum| opnum.parse().ok());
+                let key = (interface.to_owned(), opnum.expect("a number"));
+                *expected.entry(key).or_default() += count.as_u64().expect("a count");
+            }
+            let mut ours = Requests::new();
+            let here =
+                |record: &&&Value| connection["client"] == client(record) && connection["server"] == server(record);
+            for record in records.requests().iter().filter(here) {
+                let dcerpc = &record["dcerpc"];
+                let interface = text(&dcerpc["interfaces"][0]["uuid"]).to_owned();
+                let opnum = dcerpc["req"]["opnum"].as_u64().expect("a number");
+                *ours.entry((interface, opnum)).or_default() += 1;
+            }
+            counted += ours.values().sum::<u64>();
+            assert_eq!(
+                ours, expected,
+                "{}: {}: found, then expected",
+                real.name, connection["client"]
+            );
+        }
+    }
+    assert!(
+        counted > 120 || CORPUS.is_empty(),
+        "{counted} requests are too few to be all"
+    );
+}
+
 #[test]
 fn in_mid_stream_every_call_is_named_by_its_ipid() {
     let Some((_, records)) = ALL.iter().find(|(real, _)| real.name == "mmc20-midstream") else {
@@ -285,6 +323,7 @@ fn activations_tell_context_and_session_and_the_account_behind_the_object() {
                     session.clone()
                 },
             );
+            facts.is("/dcom/class_context", truth["request"]["class_ctx"].clone());
             let principals = elements(&truth["response"]["security_bindings"]).iter();
             let account = principals
                 .map(|binding| text(&binding["principal"]))

@@ -21,9 +21,6 @@ pub(super) fn view(path: &Path) -> View {
             }
         }
     }
-    for record in records.of_type("dcerpc").filter(|record| is_in_pipe(record)) {
-        in_pipe(record, &mut view.facts);
-    }
     // Of mgmt, tshark's fields are not asked for.
     let told = records
         .of_type("dcom")
@@ -37,53 +34,6 @@ pub(super) fn view(path: &Path) -> View {
         }
     }
     view
-}
-
-/// SMB's ports, without and with `NetBIOS`.
-fn is_in_pipe(record: &Value) -> bool {
-    [445, 139].map(Value::from).contains(&record["dest_port"])
-}
-
-/// The PDUs of an exchange in a named pipe: `pdus` cuts TCP's alone.
-fn in_pipe(record: &Value, facts: &mut Facts) {
-    let dcerpc = &record["dcerpc"];
-    let mut tell = |frame: &str, kind, value: String| {
-        if let (Some(frame), false) = (record[frame].as_u64(), value.is_empty()) {
-            facts.insert((frame, kind, value));
-        }
-    };
-    let list = |key: &str| {
-        let values = elements(&dcerpc["interfaces"]).iter().map(|interface| &interface[key]);
-        let values = values.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        values.collect::<Vec<_>>().join(" ")
-    };
-    let (asked, answered) = (dcerpc["request"].as_str(), dcerpc["response"].as_str());
-    for (side, name) in [("pcap_cnt", asked), ("reply_pcap_cnt", answered)] {
-        if let Some(kind) = name.and_then(ptype) {
-            tell(side, "pdus", format!("{kind}/{}", dcerpc["call_id"]));
-        }
-    }
-    if asked == Some("REQUEST") {
-        tell("pcap_cnt", "opnums", dcerpc["req"]["opnum"].to_string());
-    } else {
-        tell("pcap_cnt", "offered", list("uuid"));
-        tell("reply_pcap_cnt", "results", list("ack_result"));
-    }
-}
-
-/// C706 12.6.4 Connection-oriented PDU types, by the names in the events.
-fn ptype(name: &str) -> Option<u8> {
-    Some(match name {
-        "REQUEST" => 0,
-        "RESPONSE" => 2,
-        "FAULT" => 3,
-        "BIND" => 11,
-        "BINDACK" => 12,
-        "BINDNAK" => 13,
-        "ALTER_CONTEXT" => 14,
-        "ALTER_CONTEXT_RESP" => 15,
-        _ => return None,
-    })
 }
 
 /// Texts in source order: only what is no number, for which of the arguments were texts, the records do not say. Of long
@@ -130,6 +80,18 @@ fn asked(dcom: &Value, frame: u64, facts: &mut Facts) {
     }
 }
 
+/// [MS-RPCE] 2.2.1.1.7 Security Providers: the number behind a name, as tshark prints it.
+fn number(service: &Value) -> Value {
+    let number = match text(service) {
+        "spnego" => "0x0009",
+        "ntlm" => "0x000a",
+        "schannel" => "0x000e",
+        "kerberos" => "0x0010",
+        other => other,
+    };
+    number.into()
+}
+
 fn answered(dcom: &Value, frame: u64, facts: &mut Facts) {
     let mut tell = |kind, value: &Value| {
         if let Some(value) = value.as_str() {
@@ -138,6 +100,7 @@ fn answered(dcom: &Value, frame: u64, facts: &mut Facts) {
     };
     for tower in elements(&dcom["towers"]) {
         tell("tower", &tower["uuid"]);
+        tell("annotation", &tower["annotation"]);
         if tower["protocol_sequence"] == "ncacn_ip_tcp" {
             tell("port", &tower["endpoint"]);
         }
@@ -155,6 +118,16 @@ fn answered(dcom: &Value, frame: u64, facts: &mut Facts) {
     }
     for binding in elements(&dcom["bindings"]) {
         tell("binding", binding);
+    }
+    for binding in elements(&dcom["security_bindings"]) {
+        tell("authn_service", &number(&binding["authn_service"]));
+        tell("principal", &binding["principal"]);
+    }
+    if dcom["operation"] == "Invoke"
+        // An object's IPID is one of `ipids`.
+        && let Some(texts) = texts(dcom["result"].as_str().into_iter().filter(|it| !it.starts_with("IDispatch ")))
+    {
+        tell("result", &texts.into());
     }
     if dcom["operation"] == "GetIDsOfNames"
         && let Some(dispids) = dcom["result"].as_str()

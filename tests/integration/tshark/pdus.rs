@@ -1,37 +1,16 @@
 //! PDUs as the library reads them, below calls and events.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use dcom_parsers::rpce::{Body, DgHeader, Pdu, Prefix, recognise, recognise_datagram};
+use dcom_parsers::rpce::{Body, DgHeader, Pdu, RtsValue, recognise_datagram};
 use dcom_sensor::capture::{CaptureFile, Input};
 use dcom_sensor::decode::{Decoded, Decoder};
-use dcom_sensor::flow::{Flows, Output, Side, StreamEvent};
+use dcom_sensor::flow::{Flows, Output};
 use dcom_sensor::limits::Limits;
+use dcom_sensor::rpc::{Carriage, RpcBody, RpcBounds};
 
 use super::Facts;
-
-/// What has come of one side's next PDU.
-#[derive(Debug, Default)]
-struct Buffer {
-    bytes: Vec<u8>,
-    /// Behind a gap: where the next PDU begins is not known, but segments like to begin with one.
-    lost: bool,
-}
-
-#[derive(Debug, Default)]
-struct Sides {
-    client: Buffer,
-    server: Buffer,
-}
-
-impl Sides {
-    fn of(&mut self, side: Side) -> &mut Buffer {
-        match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
-        }
-    }
-}
 
 /// What the PDUs that end in one frame say.
 #[derive(Debug, Default)]
@@ -43,16 +22,33 @@ struct InFrame {
     offered: Vec<String>,
     results: Vec<String>,
     faults: Vec<String>,
+    groups: Vec<String>,
+    addresses: Vec<String>,
+    rejects: Vec<String>,
+    verifiers: Vec<String>,
+    commands: Vec<String>,
+    cookies: Vec<String>,
     answers: bool,
 }
 
 impl InFrame {
     fn take(&mut self, bytes: &[u8]) {
-        let Ok(Pdu { header, body, .. }) = Pdu::parse(bytes) else {
+        let Ok(pdu) = Pdu::parse(bytes) else {
             self.pdus.push("unreadable".to_owned());
             return;
         };
+        for command in pdu.rts().into_iter().flatten().flat_map(|rts| rts.commands) {
+            self.commands.push(format!("0x{:08x}", command.kind.0));
+            if let RtsValue::Cookie(cookie) = command.value {
+                self.cookies.push(cookie.to_string());
+            }
+        }
+        let Pdu { header, body, verifier } = pdu;
         self.pdus.push(format!("{}/{}", header.ptype.0, header.call_id));
+        self.verifiers.extend(verifier.map(|it| {
+            let (kind, level) = (it.auth_type, it.auth_level);
+            format!("{kind}/{level}/{}/{}", it.auth_context_id, it.auth_pad_length)
+        }));
         match body {
             Body::Request(request) => {
                 self.opnums.push(request.opnum.to_string());
@@ -69,14 +65,19 @@ impl InFrame {
                 self.faults.push(format!("0x{:08x}", fault.status));
             }
             Body::Bind(bind) | Body::AlterContext(bind) => {
+                self.groups.push(format!("0x{:08x}", bind.assoc_group_id));
                 for context in &bind.contexts {
                     self.contexts.push(context.context_id.to_string());
                     self.offered.push(context.abstract_syntax.uuid.to_string());
                 }
             }
             Body::BindAck(ack) | Body::AlterContextResp(ack) => {
+                self.groups.push(format!("0x{:08x}", ack.assoc_group_id));
+                self.addresses
+                    .extend(Some(ack.secondary_address).filter(|address| !address.is_empty()));
                 self.results.extend(ack.results.iter().map(|it| it.result.to_string()));
             }
+            Body::BindNak(nak) => self.rejects.push(nak.reason.0.to_string()),
             _ => {}
         }
     }
@@ -96,29 +97,12 @@ impl InFrame {
         list("offered", self.offered);
         list("results", self.results);
         list("faults", self.faults);
-    }
-}
-
-/// Takes bytes in, and cuts whole PDUs off the front.
-fn cut(buffer: &mut Buffer, bytes: &[u8], into: &mut InFrame) {
-    if buffer.lost {
-        buffer.bytes.clear();
-    }
-    buffer.bytes.extend_from_slice(bytes);
-    loop {
-        match recognise(&buffer.bytes) {
-            Prefix::Header(header) if buffer.bytes.len() >= usize::from(header.frag_length) => {
-                let length = usize::from(header.frag_length);
-                into.take(&buffer.bytes[..length]);
-                buffer.bytes.drain(..length);
-                buffer.lost = false;
-            }
-            Prefix::Header(_) | Prefix::TooShort => return,
-            Prefix::Foreign => {
-                buffer.lost = true;
-                return;
-            }
-        }
+        list("groups", self.groups);
+        list("addresses", self.addresses);
+        list("rejects", self.rejects);
+        list("verifiers", self.verifiers);
+        list("commands", self.commands);
+        list("cookies", self.cookies);
     }
 }
 
@@ -136,23 +120,27 @@ fn tell_datagram(header: &DgHeader, frame: u64, facts: &mut Facts) {
     facts.extend(told.into_iter().filter_map(|(kind, value)| Some((frame, kind, value?))));
 }
 
-/// All PDUs of a capture, by the frame that brings their last byte.
+/// All PDUs of a capture, by the frame that brings their last byte: of connections, of pipes and of channels over HTTP.
 pub(super) fn read(path: &Path, facts: &mut Facts) {
     let mut file = CaptureFile::open(&Input::File(path.to_owned())).expect("the capture can be read");
     let mut decoder = Decoder::default();
-    let mut flows = Flows::<Sides>::new(Limits::default());
-    let hear = |output: Output<'_, Sides>, facts: &mut Facts| match output {
-        Output::Stream(_, sides, StreamEvent::Data { at, side, bytes }) => {
-            let mut frame = InFrame::default();
-            cut(sides.of(side), bytes, &mut frame);
-            frame.tell(at.frame, facts);
-        }
-        Output::Stream(_, sides, StreamEvent::Gap { side, .. }) => sides.of(side).lost = true,
-        _ => {}
+    let mut flows = Flows::<Carriage>::new(Limits::default());
+    let mut bounds = RpcBounds::new(Limits::default(), |_, _, _| false);
+    bounds.tells_pdus = true;
+    let mut frames = BTreeMap::<u64, InFrame>::new();
+    let mut hear = |output: Output<'_, Carriage>| {
+        let Output::Stream(connection, carriage, event) = output else {
+            return;
+        };
+        carriage.push(connection, event, &mut bounds, &mut |said| {
+            if let RpcBody::Pdu(at, bytes) = said.body {
+                frames.entry(at.frame).or_default().take(&bytes);
+            }
+        });
     };
     while let Some(frame) = file.next_frame().expect("the capture can be read") {
         match decoder.push(&frame) {
-            Some(Decoded::Segment(segment)) => flows.push(&segment, &mut |output| hear(output, facts)),
+            Some(Decoded::Segment(segment)) => flows.push(&segment, &mut hear),
             Some(Decoded::Datagram(datagram)) => {
                 if let Some(header) = recognise_datagram(datagram.payload) {
                     tell_datagram(&header, frame.at.frame, facts);
@@ -161,5 +149,8 @@ pub(super) fn read(path: &Path, facts: &mut Facts) {
             None => {}
         }
     }
-    flows.finish(&mut |output| hear(output, facts));
+    flows.finish(&mut hear);
+    for (number, frame) in frames {
+        frame.tell(number, facts);
+    }
 }

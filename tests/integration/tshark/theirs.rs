@@ -8,7 +8,7 @@ use super::Facts;
 use super::ours::texts;
 
 /// The fields that are asked for, in the order of the columns.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 49] = [
     "frame.number",
     "dcerpc.pkt_type",
     "dcerpc.cn_call_id",
@@ -44,8 +44,20 @@ const FIELDS: [&str; 37] = [
     "dcerpc.dg_if_id",
     "dcerpc.dg_act_id",
     "dcerpc.dg_frag_num",
-    "smb.cmd",
-    "smb2.cmd",
+    "dcerpc.cn_assoc_group",
+    "dcerpc.cn_sec_addr",
+    "dcerpc.cn_reject_reason",
+    "dcerpc.cn_rts_command",
+    "dcerpc.cn_rts_command.cookie",
+    "dcerpc.cn_rts_command.associationgroupid",
+    "dcerpc.auth_type",
+    "dcerpc.auth_level",
+    "dcerpc.auth_ctx_id",
+    "dcerpc.auth_pad_len",
+    "dcom.dualstringarray.security_authn_svc",
+    "dcom.dualstringarray.security_princ_name",
+    "epm.annotation",
+    "dispatch.description",
 ];
 
 /// Between a field's values: in no value.
@@ -79,6 +91,8 @@ fn run(path: &Path) -> String {
         .env("WIRESHARK_CONFIG_DIR", "/nonexistent")
         .args(["-n", "-r"])
         .arg(path);
+    // Of RPC over HTTP it takes what stands behind the heads for their body.
+    command.args(["--disable-protocol", "http"]);
     command.args(["-Y", "dcerpc", "-T", "fields"]);
     command
         .args(["-E", "occurrence=a", "-E"])
@@ -158,15 +172,35 @@ fn pdus(row: &Row<'_>, tell: &mut impl FnMut(&'static str, &str)) {
     list("opnums", opnums);
     list("offered", row.all("dcerpc.cn_bind_to_uuid").collect());
     list("results", row.all("dcerpc.cn_ack_result").collect());
-    if row.has("smb.cmd") || row.has("smb2.cmd") {
-        // Of RPC in named pipes the events are compared, which say no more.
-        return;
-    }
     list("contexts", row.all("dcerpc.cn_ctx_id").collect());
     if !types.contains(&"2") && !types.contains(&"3") {
         list("object", row.all("dcerpc.obj_id").collect());
     }
     list("faults", row.all("dcerpc.cn_status").collect());
+    list("groups", row.all("dcerpc.cn_assoc_group").collect());
+    list("addresses", row.all("dcerpc.cn_sec_addr").collect());
+    list("rejects", row.all("dcerpc.cn_reject_reason").collect());
+    list("commands", row.all("dcerpc.cn_rts_command").collect());
+    // The group's stands last: [MS-RPCH] 2.2.4.5 CONN/B1 RTS PDU.
+    let cookies = row.all("dcerpc.cn_rts_command.cookie");
+    list(
+        "cookies",
+        cookies
+            .chain(row.all("dcerpc.cn_rts_command.associationgroupid"))
+            .collect(),
+    );
+    let verifiers = [
+        "dcerpc.auth_type",
+        "dcerpc.auth_level",
+        "dcerpc.auth_ctx_id",
+        "dcerpc.auth_pad_len",
+    ];
+    let mut columns = verifiers.map(|field| row.all(field));
+    let next = || columns.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>();
+    let verifiers: Vec<String> = std::iter::from_fn(next).map(|verifier| verifier.join("/")).collect();
+    if !verifiers.is_empty() {
+        tell("verifiers", &verifiers.join(" "));
+    }
 }
 
 fn datagram(row: &Row<'_>, tell: &mut impl FnMut(&'static str, &str)) {
@@ -250,6 +284,27 @@ fn answered(row: &Row<'_>, tell: &mut impl FnMut(&'static str, &str)) {
     let bindings = row.all("dcom.dualstringarray.network_addr");
     for binding in bindings.filter(|binding| resolver || binding.contains('[')) {
         tell("binding", binding);
+    }
+    // In answers of other interfaces, too, they stand in references.
+    let exporter = ["isystemactivator.opnum", "remact.opnum", "oxid.opnum"]
+        .iter()
+        .any(|field| row.has(field));
+    if exporter {
+        for service in row.all("dcom.dualstringarray.security_authn_svc") {
+            tell("authn_service", service);
+        }
+        for principal in row.all("dcom.dualstringarray.security_princ_name") {
+            tell("principal", principal);
+        }
+    }
+    for annotation in row.all("epm.annotation") {
+        tell("annotation", annotation);
+    }
+    if row.has("dispatch.opnum") {
+        let described = row.all("dispatch.description");
+        if let Some(texts) = texts(row.all("dcom.vt.bstr").chain(described)) {
+            tell("result", &texts);
+        }
     }
     // Results of the parts stand before that of the whole.
     if let Some(hresult) = row.all("dcom.hresult").last() {

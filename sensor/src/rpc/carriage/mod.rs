@@ -6,6 +6,8 @@ mod smb;
 
 use std::sync::Arc;
 
+pub(super) use http::VirtualConnections;
+
 use super::{Association, Handling, RpcBody, RpcBounds, RpcEvent};
 use crate::flow::{Connection, Protocol, StreamEvent};
 
@@ -44,6 +46,8 @@ pub struct CarriageCounters {
     pub over_limit: u64,
     /// RPC over HTTP connections.
     pub http: u64,
+    /// Of these, those that are a channel of a virtual connection which is known by its cookie.
+    pub joined: u64,
 }
 
 impl Carriage {

@@ -13,7 +13,7 @@ use dcom_parsers::smb::{FileId, Format, Message, Messages, Operation, Payload, P
 use super::blocks::{Blocks, Piece, Verdict};
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
-use crate::rpc::{Association, Handling, RpcBody, RpcEvent};
+use crate::rpc::{Association, Handling, RpcBody, RpcEvent, name as kept_name};
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
@@ -188,7 +188,7 @@ impl Session {
             Operation::Failed => drop(self.asked.remove(&request)),
             Operation::Other => {}
             _ if files => {}
-            Operation::Open(name) => self.ask(request, Asked::Open(name.into()), handling),
+            Operation::Open(name) => self.ask(request, Asked::Open(kept_name(&name)), handling),
             Operation::Opened(file) => {
                 if let Some(Asked::Open(name)) = self.asked.remove(&request) {
                     self.open(at, file, name, handling);

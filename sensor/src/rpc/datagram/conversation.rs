@@ -140,6 +140,7 @@ fn auth(header: &DgHeader, verifier: &[u8]) -> Option<AuthState> {
         return Some(AuthState {
             service: AuthService::NONE,
             level: AuthLevel::NONE,
+            context: None,
         });
     }
     let padding = usize::from(header.length.wrapping_neg() % 8);
@@ -147,6 +148,7 @@ fn auth(header: &DgHeader, verifier: &[u8]) -> Option<AuthState> {
     Some(AuthState {
         service: AuthService(header.auth_service),
         level: AuthLevel(*level),
+        context: None,
     })
 }
 
@@ -317,6 +319,7 @@ impl Conversation {
             auth: call.auth,
             claims: Arc::clone(&self.claims),
             secondary_address: None,
+            named_pipe: None,
             bytes_missing: self.bytes_missing,
         };
         handling.say(&self.connection, RpcBody::Exchange(Box::new(exchange)));
