@@ -12,6 +12,7 @@ use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::logins::Logins;
+use super::shape::Shape;
 use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -31,6 +32,7 @@ pub struct Association {
     bind_seen: bool,
     secondary_address: Option<Arc<str>>,
     logins: Logins,
+    shape: Arc<Shape>,
     calls: BTreeMap<u32, Call>,
     /// Bytes of stubs in `calls`.
     kept: usize,
@@ -125,7 +127,10 @@ impl Association {
             Framed::Pdu(at, header, bytes) => {
                 handling.bounds.counters.pdus += 1;
                 match Pdu::parse(bytes) {
-                    Ok(pdu) => self.pdu(at, &pdu, handling),
+                    Ok(pdu) => {
+                        Shape::learn(&mut self.shape, at.frame, &pdu, bytes);
+                        self.pdu(at, &pdu, handling);
+                    }
                     Err(error) => {
                         handling.bounds.counters.malformed += 1;
                         self.damaged(at, header, bytes, handling);
@@ -438,6 +443,7 @@ impl Association {
             reply,
             auth,
             claims,
+            shape: Arc::clone(&self.shape),
             secondary_address: self.secondary_address.clone(),
             bytes_missing: self.bytes_missing,
         }

@@ -316,6 +316,7 @@ impl Conversation {
             reply,
             auth: call.auth,
             claims: Arc::clone(&self.claims),
+            shape: Arc::default(),
             secondary_address: None,
             bytes_missing: self.bytes_missing,
         };
