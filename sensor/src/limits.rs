@@ -53,6 +53,10 @@ pub struct Limits {
     pub connections: usize,
     /// Interfaces of objects remembered by IPID, and names of their members.
     pub interfaces: usize,
+    /// RPC connections whose manner of writing is remembered, to tell the client's tool.
+    pub tool_connections: usize,
+    /// Nanoseconds without a call after which that may be forgotten.
+    pub tool_memory: i64,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -89,6 +93,8 @@ impl Default for Limits {
             follow: 30 * SECOND,
             connections: 65_536,
             interfaces: 262_144,
+            tool_connections: 16_384,
+            tool_memory: 3600 * SECOND,
             continuation: 5 * SECOND,
         }
     }

@@ -88,6 +88,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.endpoint_mappings", dcom.endpoint_mappings),
         ("dcom.calls", dcom.calls),
         ("dcom.interfaces_forgotten", sensor.analyst.interfaces_forgotten()),
+        ("dcom.manners_forgotten", sensor.analyst.manners_forgotten()),
         ("dcom.endpoints.expected", endpoints.expected),
         ("dcom.endpoints.realized", endpoints.realized),
         ("dcom.endpoints.over_limit", endpoints.over_limit),

@@ -39,11 +39,17 @@ fn found(events: Vec<Event>) -> Vec<Body> {
     let bodies = events.into_iter().map(|event| event.body);
     let mut bodies: Vec<Body> = bodies.filter(|body| !matches!(body, Body::Stats(_))).collect();
     for body in &mut bodies {
-        if let Body::Dcom(dcom) = body
-            && let Some(activation) = &mut dcom.activation
-        {
+        let dcom = match body {
+            Body::Dcom(dcom) => &mut **dcom,
+            Body::Alert(alert) => &mut alert.dcom,
+            _ => continue,
+        };
+        if let Some(activation) = &mut dcom.activation {
             // That there is one stays; where it stood does not.
             *activation = ActivationRecord::default();
+        }
+        for why in dcom.tool.iter_mut().flat_map(|tool| &mut tool.because) {
+            why.truncate(why.rfind(" (frame ").expect("a fact stood somewhere"));
         }
     }
     bodies
@@ -187,6 +193,8 @@ fn limits() -> impl Strategy<Value = Limits> {
         fragments: 1,
         flows: 1,
         interfaces: 2,
+        tool_connections: 1,
+        tool_memory: 1,
         doubt: 1,
         doubted: 100,
         reassembly_per_side: 64,

@@ -11,8 +11,11 @@ mod interest;
 mod mapper;
 mod resolver;
 mod rpc_log;
+mod tools;
 
 use std::sync::Arc;
+
+use dcom_parsers::guid::Ipid;
 
 pub use calls::Calls;
 pub use endpoints::EndpointCounters;
@@ -29,10 +32,11 @@ use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
 use crate::flow::{Connection, Opener};
 use crate::limits::Limits;
-use crate::rpc::{Exchange, Reply, RpcBody, RpcEvent};
+use crate::rpc::{Exchange, Named, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 use endpoints::{Endpoints, Learned};
 use exporters::Exporters;
+use tools::Watch;
 
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +59,7 @@ pub struct Analyst {
     calls: Calls,
     endpoints: Endpoints<Record>,
     exporters: Exporters,
+    watch: Watch,
     counters: DcomCounters,
     /// Names of the inputs, when there are several: frame numbers start anew in each.
     inputs: Vec<Arc<str>>,
@@ -92,6 +97,7 @@ impl Analyst {
             calls,
             endpoints: Endpoints::new(limits),
             exporters: Exporters::new(limits.interfaces),
+            watch: Watch::new(limits),
             counters: DcomCounters::default(),
             inputs: Vec::new(),
         }
@@ -110,6 +116,11 @@ impl Analyst {
     /// Interfaces forgotten because there were too many.
     pub fn interfaces_forgotten(&self) -> u64 {
         self.exporters.forgotten()
+    }
+
+    /// Connections whose manner of writing was forgotten because there were too many.
+    pub fn manners_forgotten(&self) -> u64 {
+        self.watch.forgotten()
     }
 
     /// How many dynamic ports were named, and reached.
@@ -173,6 +184,7 @@ impl Analyst {
         }
         self.endpoints.forget_connections();
         self.exporters.clear();
+        self.watch.clear();
     }
 
     fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) {
@@ -220,7 +232,7 @@ impl Analyst {
     ) -> Option<(Dcom, Option<Learned>)> {
         let mut odd = Vec::new();
         let exporters = &mut self.exporters;
-        let answer = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
+        let mut answer = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
             .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
             .or_else(|| mapper::read(connection, exchange, &mut odd))
             .or_else(|| {
@@ -228,6 +240,7 @@ impl Analyst {
                 call.map(|call| (call, None))
             });
         out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));
+        self.watch(connection, exchange, answer.as_mut().map(|(dcom, _)| dcom));
         let (dcom, _) = answer.as_ref()?;
         match dcom.kind {
             Kind::Activation => {
@@ -239,6 +252,21 @@ impl Analyst {
             Kind::Call => self.counters.calls += 1,
         }
         answer
+    }
+
+    /// Looks at how the client writes, and says which tool that is.
+    fn watch(&mut self, connection: &Connection, exchange: &Exchange, dcom: Option<&mut Dcom>) {
+        let named = match (&dcom, exchange.interface) {
+            (Some(dcom), _) => dcom.interface.as_ref().map(|interface| interface.uuid),
+            (None, Named::Interface(interface)) => Some(interface.uuid),
+            (None, Named::Refused) => return,
+            (None, Named::Unseen) => {
+                let object = exchange.object.map(Ipid);
+                let known = object.and_then(|ipid| self.exporters.find(connection.server.address, ipid));
+                known.map(|known| known.iid.0)
+            }
+        };
+        self.watch.push(self.catalog.tools(), connection, exchange, named, dcom);
     }
 
     fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Told>) {

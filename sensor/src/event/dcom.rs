@@ -184,6 +184,8 @@ record! {
         sealed_stub_length: Option<u32> => eve, zeek;
         /// Length of the reply's stub, when that was sealed.
         sealed_reply_length: Option<u32> => eve, zeek;
+        /// The tool that the client is, when its manner of writing gives it away.
+        tool: Option<ToolRecord> => group;
     }
 }
 
@@ -283,6 +285,21 @@ record! {
         frame: u64 => eve "pcap_cnt", zeek "activation_frame";
         /// When it was asked for.
         timestamp: Timestamp => eve, zeek "activation_ts";
+    }
+}
+
+record! {
+    /// A tool, told by how it writes: see docs/TOOLS.md.
+    #[derive(Default)]
+    pub struct ToolRecord in "dcom.tool" {
+        /// Its name; that of its family where several tools look the same.
+        name: String => eve, zeek "tool";
+        /// Tools like it.
+        family: String => eve;
+        /// How sure that is: `high`, `medium` or `low`.
+        confidence: Cow<'static, str> => eve, zeek "tool_confidence";
+        /// The facts that agree, each with the frame that shows it first.
+        because: Vec<String> => eve;
     }
 }
 
