@@ -61,6 +61,10 @@ pub struct Limits {
     pub object_unpinged: i64,
     /// Nanoseconds after which an object is forgotten whose last reference was released: calls may still be on their way.
     pub object_released: i64,
+    /// RPC connections whose manner of writing is remembered, to tell the client's tool.
+    pub tool_connections: usize,
+    /// Nanoseconds without a call after which that may be forgotten.
+    pub tool_memory: i64,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -101,6 +105,8 @@ impl Default for Limits {
             object_idle: 3600 * SECOND,
             object_unpinged: 360 * SECOND,
             object_released: 60 * SECOND,
+            tool_connections: 16_384,
+            tool_memory: 3600 * SECOND,
             continuation: 5 * SECOND,
         }
     }

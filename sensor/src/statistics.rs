@@ -90,6 +90,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.calls", dcom.calls),
         ("dcom.interfaces_forgotten", sensor.analyst.interfaces_forgotten()),
         ("dcom.detect.forgotten", sensor.detector.forgotten()),
+        ("dcom.manners_forgotten", sensor.analyst.manners_forgotten()),
         ("dcom.endpoints.expected", endpoints.expected),
         ("dcom.endpoints.realized", endpoints.realized),
         ("dcom.endpoints.over_limit", endpoints.over_limit),

@@ -14,5 +14,6 @@ mod program;
 mod properties;
 mod records;
 mod rig;
+mod tools;
 mod traffic;
 mod tshark;

@@ -44,9 +44,13 @@ fn found(events: Vec<Event>) -> Vec<Body> {
             Body::Alert(alert) => alert.dcom.as_mut(),
             _ => None,
         };
-        if let Some(activation) = dcom.and_then(|dcom| dcom.activation.as_mut()) {
+        let Some(dcom) = dcom else { continue };
+        if let Some(activation) = &mut dcom.activation {
             // That there is one stays; where it stood does not.
             *activation = ActivationRecord::default();
+        }
+        for why in dcom.tool.iter_mut().flat_map(|tool| &mut tool.because) {
+            why.truncate(why.rfind(" (frame ").expect("a fact stood somewhere"));
         }
     }
     bodies
@@ -194,6 +198,8 @@ fn limits() -> impl Strategy<Value = Limits> {
         object_idle: 10_000,
         object_unpinged: 10_000,
         object_released: 1_000,
+        tool_connections: 1,
+        tool_memory: 1,
         doubt: 1,
         doubted: 100,
         reassembly_per_side: 64,

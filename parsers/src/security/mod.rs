@@ -230,6 +230,20 @@ pub fn read(service: AuthService, token: &[u8]) -> Result<Claims> {
     Ok(claims)
 }
 
+/// The NTLM message that a token is, or that SPNEGO carries in it.
+pub fn ntlm(token: &[u8]) -> Option<ntlmssp::Message> {
+    if ntlmssp::Message::is_one(token) {
+        return ntlmssp::Message::parse(token).ok();
+    }
+    let inner = match spnego::Token::parse(token).ok()? {
+        spnego::Token::Init(init) => init.mech_token,
+        spnego::Token::Resp(resp) => resp.response_token,
+    }?;
+    ntlmssp::Message::is_one(inner)
+        .then(|| ntlmssp::Message::parse(inner).ok())
+        .flatten()
+}
+
 /// What a mechanism's own token says; `None` if it is neither NTLM's nor Kerberos'.
 fn mechanism(token: &[u8]) -> Result<Option<Claims>> {
     if token.is_empty() {
@@ -514,6 +528,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn an_ntlm_message_is_found_bare_and_in_spnego_and_shows_how_its_sender_writes() {
+        let authenticate = |token| match ntlm(token) {
+            Some(ntlmssp::Message::Authenticate(message)) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(authenticate(NTLM_AUTHENTICATE_IMPACKET).lm_response);
+        assert!(!authenticate(SPNEGO_AUTHENTICATE).lm_response);
+        assert!(matches!(ntlm(SPNEGO_NEGOTIATE), Some(ntlmssp::Message::Negotiate(_))));
+        assert_eq!(ntlm(KERBEROS_AP_REQ), None);
+        assert_eq!(ntlm(&[]), None);
     }
 
     #[test]

@@ -155,6 +155,9 @@ pub struct Authenticate {
     pub mic: bool,
     /// Neither user nor response (3.2.5.1.2): an anonymous login.
     pub anonymous: bool,
+    /// Is there an `LmChallengeResponse` that is not all zeroes? Beside a time in the AV pairs Windows sends none
+    /// (3.1.5.1.2).
+    pub lm_response: bool,
     /// Bytes of `NtChallengeResponse`: 24 is `NTLMv1`, more is `NTLMv2`.
     pub nt_response_length: u16,
     /// The AV pairs in `NTLMv2`'s response (2.2.2.7 `NTLMv2_CLIENT_CHALLENGE)`: the server's own, and some the client
@@ -259,6 +262,7 @@ impl Authenticate {
             version: Version::read(&mut input, flags),
             mic: av_pairs.flags.is_some_and(|bits| bits & 2 != 0),
             anonymous: user.length == 0 && nt_response.length == 0 && lm_response.length <= 1,
+            lm_response: lm_response.of(message).iter().any(|&byte| byte != 0),
             nt_response_length: nt_response.length,
             av_pairs,
         })

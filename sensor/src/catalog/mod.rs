@@ -1,9 +1,13 @@
-//! The class catalogue: what is known of the classes that are activated across networks, as data.
+//! The catalogue: what is known of the classes that are activated across networks, and of the tools that do it, as data.
 //!
-//! `classes.toml` holds what attackers use, `benign.toml` what administration uses. Both are built in; a user's file
-//! of the same form adds classes, or replaces them by CLSID. Nothing here decides what is an alert.
+//! `classes.toml` holds what attackers use, `benign.toml` what administration uses, `tools.toml` how tools write. All
+//! are built in; a user's file of the same form adds to them, or replaces entries by CLSID or name. Nothing here decides
+//! what is an alert.
 
 mod class;
+mod fact;
+mod tool;
+mod tools_page;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +17,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use class::{AttackId, Benign, Category, Class, Confidence, Effect, Method, Operation, matches};
+pub use fact::{Expected, Fact, Field, Kind, Seen};
+pub use tool::{Sightings, Told, Tool, Tools};
+pub use tools_page::tools_page;
 
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("classes.toml", include_str!("classes.toml")),
     ("benign.toml", include_str!("benign.toml")),
     ("methods.toml", include_str!("methods.toml")),
+    ("tools.toml", include_str!("tools.toml")),
 ];
 
 /// Classes by CLSID.
@@ -27,6 +35,7 @@ pub struct Catalog {
     /// By name in lower case: `IDispatch` does not tell cases apart.
     methods: BTreeMap<String, Vec<Method>>,
     operations: BTreeMap<(Guid, u16), Operation>,
+    tools: Tools,
 }
 
 impl Catalog {
@@ -66,6 +75,14 @@ impl Catalog {
                 return Err(error(span, format!("class {} is listed twice", earlier.clsid)));
             }
         }
+        let spans: Vec<_> = (file.fact.iter().map(Spanned::span))
+            .chain(file.tool.iter().map(Spanned::span))
+            .collect();
+        let facts = file.fact.into_iter().map(Spanned::into_inner).collect();
+        let tools = file.tool.into_iter().map(Spanned::into_inner).collect();
+        self.tools
+            .extend(facts, tools)
+            .map_err(|(place, cause)| error(spans.get(place).cloned(), cause))?;
         self.classes.extend(added);
         for method in file.method {
             // What is said later comes first: a user's file is read after the built-in ones.
@@ -83,6 +100,11 @@ impl Catalog {
     /// What is known of a class.
     pub fn class(&self, clsid: Clsid) -> Option<&Class> {
         self.classes.get(&clsid)
+    }
+
+    /// The tools, and the facts that tell them.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
     }
 
     /// What is known of a method that is called on the object with this path, with these arguments.
@@ -162,6 +184,10 @@ struct File {
     method: Vec<Method>,
     #[serde(default)]
     operation: Vec<Operation>,
+    #[serde(default)]
+    fact: Vec<Spanned<Fact>>,
+    #[serde(default)]
+    tool: Vec<Spanned<Tool>>,
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

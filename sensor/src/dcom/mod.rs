@@ -11,10 +11,11 @@ mod interest;
 mod mapper;
 mod resolver;
 mod rpc_log;
+mod tools;
 
 use std::sync::Arc;
 
-use dcom_parsers::guid::Guid;
+use dcom_parsers::guid::{Guid, Ipid};
 use dcom_parsers::rpce::{ContextElement, ContextResult};
 
 pub use calls::Calls;
@@ -32,10 +33,11 @@ use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
 use crate::flow::{Connection, Opener};
 use crate::limits::Limits;
-use crate::rpc::{Exchange, Reply, RpcBody, RpcEvent};
+use crate::rpc::{Exchange, Named, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 use endpoints::{Endpoints, Learned};
-use exporters::Exporters;
+use exporters::{Exporters, Pair};
+use tools::Watch;
 
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,7 @@ pub struct Analyst {
     calls: Calls,
     endpoints: Endpoints<Record>,
     exporters: Exporters,
+    watch: Watch,
     counters: DcomCounters,
     /// Names of the inputs, when there are several: frame numbers start anew in each.
     inputs: Vec<Arc<str>>,
@@ -122,6 +125,7 @@ impl Analyst {
             calls,
             endpoints: Endpoints::new(limits),
             exporters: Exporters::new(limits),
+            watch: Watch::new(limits),
             counters: DcomCounters::default(),
             inputs: Vec::new(),
         }
@@ -140,6 +144,11 @@ impl Analyst {
     /// Interfaces forgotten because there were too many.
     pub fn interfaces_forgotten(&self) -> u64 {
         self.exporters.forgotten()
+    }
+
+    /// Connections whose manner of writing was forgotten because there were too many.
+    pub fn manners_forgotten(&self) -> u64 {
+        self.watch.forgotten()
     }
 
     /// How many dynamic ports were named, and reached.
@@ -210,6 +219,7 @@ impl Analyst {
         }
         self.endpoints.forget_connections();
         self.exporters.clear();
+        self.watch.clear();
     }
 
     fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) {
@@ -266,7 +276,7 @@ impl Analyst {
         let asked = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
             .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
             .or_else(|| mapper::read(connection, exchange, &mut odd));
-        let read = match asked {
+        let mut read = match asked {
             Some((dcom, learned)) => Some(Read {
                 dcom,
                 learned,
@@ -279,6 +289,7 @@ impl Analyst {
             }),
         };
         out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));
+        self.watch(connection, exchange, read.as_mut().map(|read| &mut read.dcom));
         let Read { dcom, recorded, .. } = read.as_ref()?;
         match dcom.kind {
             Kind::Activation => {
@@ -290,6 +301,21 @@ impl Analyst {
             Kind::Call => self.counters.calls += u64::from(*recorded),
         }
         read
+    }
+
+    /// Looks at how the client writes, and says which tool that is.
+    fn watch(&mut self, connection: &Connection, exchange: &Exchange, dcom: Option<&mut Dcom>) {
+        let named = match (&dcom, exchange.interface) {
+            (Some(dcom), _) => dcom.interface.as_ref().map(|interface| interface.uuid),
+            (None, Named::Interface(interface)) => Some(interface.uuid),
+            (None, Named::Refused) => return,
+            (None, Named::Unseen) => {
+                let object = exchange.object.map(Ipid);
+                let known = object.and_then(|ipid| self.exporters.find(Pair::from(connection), ipid));
+                known.map(|known| known.iid.0)
+            }
+        };
+        self.watch.push(self.catalog.tools(), connection, exchange, named, dcom);
     }
 
     fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Told>) {

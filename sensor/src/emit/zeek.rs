@@ -320,7 +320,7 @@ mod tests {
                 "00000000-0000-0000-c000-000000000046,00020400-0000-0000-c000-000000000046\t-\t-\t-\t-\t0x00000000\tS_OK\t-\tsucceeded\t",
                 "0xbed05b18ecb13abf\t0000b400-0f20-ffff-a9a5-0b3f0f6f8b3a\t-\t-\t0156s-win16-ir[60283],172.16.66.36[60283]\t",
                 "172.16.66.36\t60283\toxid_binding\tT\tntlm\tpkt_integrity\t-\t-\t-\talice\tLAB\tWS5\t-\t-\tLAB\\\\runner\tclass\t(empty)\tF\t0\t",
-                "-\t-\t-\t-",
+                "-\t-\t-\t-\t-\t-",
                 "\n",
                 "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
                 "172.16.66.25 activated MMC20.Application on 172.16.66.36\tT1021.003\t172.16.66.25\t172.16.66.36\t135\t-\t",

@@ -202,6 +202,8 @@ record! {
         sealed_stub_length: Option<u32> => eve, zeek;
         /// Length of the reply's stub, when that was sealed.
         sealed_reply_length: Option<u32> => eve, zeek;
+        /// The tool that the client is, when its manner of writing gives it away.
+        tool: Option<ToolRecord> => group;
     }
 }
 
@@ -304,6 +306,21 @@ record! {
         /// What ties the call to it: `strong` when each reference on the way was seen to be handed out, `weak` when the
         /// object only lives in the same process.
         proof: Proof => eve, zeek "activation_proof";
+    }
+}
+
+record! {
+    /// A tool, told by how it writes: see docs/TOOLS.md.
+    #[derive(Default)]
+    pub struct ToolRecord in "dcom.tool" {
+        /// Its name; that of its family where several tools look the same.
+        name: String => eve, zeek "tool";
+        /// Tools like it.
+        family: String => eve;
+        /// How sure that is: `high`, `medium` or `low`.
+        confidence: Cow<'static, str> => eve, zeek "tool_confidence";
+        /// The facts that agree, each with the frame that shows it first.
+        because: Vec<String> => eve;
     }
 }
 

@@ -12,6 +12,7 @@ use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::logins::{self, Logins};
+use super::shape::Shape;
 use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, name};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -33,6 +34,7 @@ pub struct Association {
     /// Is it in a named pipe, so that the secondary address is one?
     in_pipe: bool,
     logins: Logins,
+    shape: Arc<Shape>,
     calls: BTreeMap<u32, Call>,
     /// Bytes of `calls`.
     kept: usize,
@@ -136,7 +138,10 @@ impl Association {
                     handling.say(RpcBody::Pdu(at, bytes.to_vec()));
                 }
                 match Pdu::parse(bytes) {
-                    Ok(pdu) => self.pdu(at, &pdu, handling),
+                    Ok(pdu) => {
+                        Shape::learn(&mut self.shape, at.frame, &pdu, bytes);
+                        self.pdu(at, &pdu, handling);
+                    }
                     Err(error) => {
                         handling.bounds.counters.malformed += 1;
                         self.damaged(at, header, bytes, handling);
@@ -490,6 +495,7 @@ impl Association {
             reply,
             auth,
             claims,
+            shape: Arc::clone(&self.shape),
             secondary_address: self.secondary_address.clone(),
             named_pipe: self.named_pipe(),
             bytes_missing: self.bytes_missing,

@@ -8,6 +8,7 @@ mod datagram;
 mod fragments;
 mod framing;
 mod logins;
+mod shape;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use carriage::VirtualConnections;
 pub use carriage::{Carriage, CarriageCounters};
 pub(crate) use datagram::recognise;
 pub use datagram::{DatagramCounters, Datagrams};
+pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -126,6 +128,8 @@ pub struct Exchange {
     pub auth: Option<AuthState>,
     /// What was said in clear while logging in.
     pub claims: Arc<Claims>,
+    /// How the client writes, beside what it says.
+    pub shape: Arc<Shape>,
     /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.
     pub secondary_address: Option<Arc<str>>,
     /// The same where that is a pipe's name.

@@ -318,6 +318,7 @@ impl Conversation {
             reply,
             auth: call.auth,
             claims: Arc::clone(&self.claims),
+            shape: Arc::default(),
             secondary_address: None,
             named_pipe: None,
             bytes_missing: self.bytes_missing,

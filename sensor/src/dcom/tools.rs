@@ -1,0 +1,441 @@
+//! Which tool a client is, by how it writes: watches each connection for the facts that the catalogue knows, and puts
+//! together what the activation's connection and the object's show.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dcom_parsers::dcom::{ActivationRequest, RemQueryInterfaceRequest};
+use dcom_parsers::guid::Guid;
+use dcom_parsers::names::known;
+use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest, Variant};
+
+use super::exchange::parse;
+use crate::catalog::{Field, Seen, Sightings, Tools};
+use crate::decode::Transport;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Kind, ToolRecord};
+use crate::flow::{Connection, Protocol};
+use crate::limits::Limits;
+use crate::rpc::{Exchange, Message, Shape};
+use crate::time::Timestamp;
+
+/// Names of members that are kept for one connection, and bytes of the longest.
+const MAX_NAMES: usize = 16;
+const MAX_NAME: usize = 64;
+/// Calls on one connection whose arguments' types are looked at.
+const MAX_CALLS: u32 = 64;
+/// Bytes of an activation that are searched for what fills it.
+const MAX_SEARCHED: usize = 4096;
+
+/// What is known of the clients' manners.
+#[derive(Debug)]
+pub(super) struct Watch {
+    connections: Remembered<u64, Watched>,
+    /// Between two machines, the connection that activated last, and when.
+    activations: Remembered<(IpAddr, IpAddr), (u64, Timestamp)>,
+}
+
+/// One connection.
+#[derive(Debug, Default)]
+struct Watched {
+    sightings: Sightings,
+    /// What was looked at last: the same again shows nothing new.
+    shape: Option<Arc<Shape>>,
+    /// Members asked for by name.
+    names: Vec<String>,
+    names_lcid: Option<u32>,
+    asked_names: bool,
+    asked_type_info: bool,
+    calls: u32,
+}
+
+impl Watch {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            connections: Remembered::new(limits.tool_connections, limits.tool_memory),
+            activations: Remembered::new(limits.tool_connections, limits.tool_memory),
+        }
+    }
+
+    /// How many connections were forgotten to make room.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.connections.forgotten
+    }
+
+    /// The capture is over.
+    pub(super) fn clear(&mut self) {
+        self.connections.clear();
+        self.activations.clear();
+    }
+
+    /// Takes in an exchange on `interface`, and says in its record, if it has one, which tool its client is.
+    pub(super) fn push(
+        &mut self,
+        tools: &Tools,
+        connection: &Connection,
+        exchange: &Exchange,
+        interface: Option<Guid>,
+        dcom: Option<&mut Dcom>,
+    ) {
+        let told_of = matches!(
+            interface,
+            Some(known::IREM_UNKNOWN | known::IREM_UNKNOWN2 | known::IDISPATCH)
+        );
+        // In pipes the choices are SMB's, and over UDP there are none.
+        let direct = connection.transport == Transport::Tcp && connection.protocol == Protocol::Rpc;
+        let Some(request) = exchange
+            .request
+            .as_ref()
+            .filter(|_| direct && (told_of || dcom.is_some()))
+        else {
+            return;
+        };
+        let flow = connection.flow_id;
+        let now = request.at.time;
+        let watched = self.connections.touch(flow, now);
+        let mut looking = Looking {
+            tools,
+            exchange,
+            request,
+            watched,
+        };
+        looking.shape();
+        looking.call(interface, dcom.as_deref());
+        let Some(dcom) = dcom else { return };
+        let between = (connection.client.address, connection.server.address);
+        if dcom.kind == Kind::Activation {
+            looking.activation(dcom);
+            *self.activations.touch(between, now) = (flow, now);
+        }
+        dcom.tool = self.tell(tools, connection, dcom);
+    }
+
+    /// What the connection shows, together with the activation's.
+    fn tell(&self, tools: &Tools, connection: &Connection, dcom: &Dcom) -> Option<ToolRecord> {
+        let own = &self.connections.get(&connection.flow_id)?.sightings;
+        let of = |flow: u64| {
+            let other = self.connections.get(&flow).filter(|_| flow != connection.flow_id)?;
+            tools.tell(&own.with(&other.sightings))
+        };
+        let together = if let Some(activation) = &dcom.activation {
+            of(activation.flow_id)
+        } else {
+            // Which activation it descends from cannot be seen: the last one between these two machines before the
+            // connection was opened, if the connection shows something of that tool by itself.
+            let between = (connection.client.address, connection.server.address);
+            let last = self.activations.get(&between);
+            let before = last.filter(|(_, at)| *at <= connection.opened.time);
+            before
+                .and_then(|(flow, _)| of(*flow))
+                .filter(|told| tools.shows(told, own))
+        };
+        let told = together.or_else(|| tools.tell(own))?;
+        Some(ToolRecord {
+            name: told.name,
+            family: told.family,
+            confidence: told.confidence.name().into(),
+            because: told.because,
+        })
+    }
+}
+
+/// One exchange, looked at.
+struct Looking<'a> {
+    tools: &'a Tools,
+    exchange: &'a Exchange,
+    request: &'a Message,
+    watched: &'a mut Watched,
+}
+
+impl Looking<'_> {
+    fn see_at(&mut self, frame: u64, field: Field, seen: Seen<'_>) {
+        self.tools.see(field, seen, frame, &mut self.watched.sightings);
+    }
+
+    fn see(&mut self, field: Field, seen: Seen<'_>) {
+        self.see_at(self.request.at.frame, field, seen);
+    }
+
+    /// Bind, verifiers and login.
+    fn shape(&mut self) {
+        let shape = &self.exchange.shape;
+        // Kept beside the connection's own, so that a change there makes another.
+        if self
+            .watched
+            .shape
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, shape))
+        {
+            return;
+        }
+        self.watched.shape = Some(Arc::clone(shape));
+        if let Some(bind) = shape.bind {
+            if let Some(fragment) = bind.value.fragment {
+                self.see_at(bind.frame, Field::BindFragment, Seen::Number(fragment.into()));
+            }
+            self.see_at(bind.frame, Field::BindNdr64, Seen::Flag(bind.value.ndr64));
+            self.see_at(bind.frame, Field::BindFeatures, Seen::Flag(bind.value.features));
+        }
+        if let Some(id) = shape.auth_context_id {
+            self.see_at(id.frame, Field::AuthContextId, Seen::Number(id.value.into()));
+        }
+        if let Some(padding) = shape.auth3_padding {
+            let text = format!("{:08x}", u32::from_be_bytes(padding.value));
+            self.see_at(padding.frame, Field::Auth3Padding, Seen::Text(&text));
+        }
+        if let Some(padding) = shape.request_padding {
+            let text = format!("{:02x}", padding.value);
+            self.see_at(padding.frame, Field::RequestPadding, Seen::Text(&text));
+        }
+        if let Some(negotiate) = shape.negotiate {
+            self.see_at(
+                negotiate.frame,
+                Field::NtlmFlags,
+                Seen::Number(negotiate.value.flags.into()),
+            );
+            if let Some(version) = negotiate.value.version {
+                self.see_at(negotiate.frame, Field::NtlmVersion, Seen::Text(&version.to_string()));
+            }
+        }
+        if let Some(response) = &shape.response {
+            let (frame, value) = (response.frame, &response.value);
+            if let Some(target) = &value.target_name {
+                self.see_at(frame, Field::NtlmTarget, Seen::Text(target));
+            }
+            self.see_at(frame, Field::NtlmWorkstation, Seen::Flag(value.workstation));
+            self.see_at(frame, Field::NtlmMic, Seen::Flag(value.mic));
+            self.see_at(frame, Field::NtlmLmResponse, Seen::Flag(value.lm_response));
+        }
+    }
+
+    /// An activation, as far as it can be read.
+    fn activation(&mut self, dcom: &Dcom) {
+        self.see(Field::ActivationOperation, Seen::Text(&dcom.operation));
+        let class_object = dcom.operation == "RemoteGetClassObject";
+        let length = match &*dcom.operation {
+            "RemoteGetClassObject" => Field::GetClassObjectStub,
+            "RemoteCreateInstance" => Field::CreateInstanceStub,
+            _ => return,
+        };
+        self.see(length, Seen::Number(self.request.stub_length));
+        let asked = parse(self.request, self.exchange.encoding, |reader| {
+            if class_object {
+                ActivationRequest::parse_get_class_object(reader)
+            } else {
+                ActivationRequest::parse_create_instance(reader)
+            }
+        });
+        let Some(Ok((asked, _))) = asked else { return };
+        let header = &asked.properties.header;
+        let properties: Vec<_> = header
+            .properties
+            .iter()
+            .map(|(id, _)| format!("{:x}", id.data1))
+            .collect();
+        self.see(Field::ActivationProperties, Seen::List(&properties));
+        let context = asked.properties.context.as_ref();
+        if let Some(context) = context {
+            self.see(Field::ActivationContext, Seen::Flag(context.client_context.is_some()));
+        }
+        self.see(
+            Field::ClassContext,
+            Seen::Number(asked.instantiation.class_context.into()),
+        );
+        if let Some(name) = &asked.server_name {
+            self.see(Field::ServerName, Seen::Text(name));
+        }
+        self.see(Field::OrpcFlags, Seen::Number(asked.orpc_this.flags.into()));
+        self.see(Field::Causality, Seen::Text(&asked.orpc_this.causality.to_string()));
+        if let Some((stub, _)) = self.request.readable() {
+            self.see(
+                Field::ActivationBytes,
+                Seen::Bytes(&stub[..stub.len().min(MAX_SEARCHED)]),
+            );
+        }
+    }
+
+    /// A call: what an object is asked for, and how its members are called.
+    fn call(&mut self, interface: Option<Guid>, dcom: Option<&Dcom>) {
+        let opnum = self.exchange.opnum;
+        match interface {
+            Some(known::IREM_UNKNOWN | known::IREM_UNKNOWN2) if opnum == Some(3) => self.query(),
+            Some(known::IDISPATCH) if opnum == Some(4) => self.watched.asked_type_info = true,
+            _ => {}
+        }
+        let dispatch = interface == Some(known::IDISPATCH);
+        match (opnum, dcom) {
+            (Some(5), Some(dcom)) if dispatch || dcom.operation == "GetIDsOfNames" => self.names(),
+            (Some(6), Some(dcom)) if dispatch || dcom.operation == "Invoke" => self.invoke(dcom),
+            (_, Some(dcom)) => self.other(dcom),
+            _ => {}
+        }
+    }
+
+    fn query(&mut self) {
+        let asked = parse(self.request, self.exchange.encoding, RemQueryInterfaceRequest::parse);
+        if let Some(Ok((asked, _))) = asked {
+            for iid in asked.iids.iter().take(MAX_NAMES) {
+                self.see(Field::InterfaceQuery, Seen::Text(&iid.to_string()));
+            }
+        }
+    }
+
+    fn names(&mut self) {
+        self.watched.asked_names = true;
+        let asked = parse(self.request, self.exchange.encoding, GetIdsOfNamesRequest::parse);
+        let Some(Ok((asked, _))) = asked else { return };
+        self.watched.names_lcid.get_or_insert(asked.lcid);
+        if self.watched.names.len() < MAX_NAMES
+            && let Some(name) = asked.names.into_iter().next().filter(|name| name.len() <= MAX_NAME)
+        {
+            self.watched.names.push(name);
+            let names = std::mem::take(&mut self.watched.names);
+            self.see(Field::Names, Seen::List(&names));
+            self.watched.names = names;
+        }
+    }
+
+    fn invoke(&mut self, dcom: &Dcom) {
+        let numbers = match (self.watched.asked_names, self.watched.asked_type_info) {
+            (true, false) => Some("names"),
+            (false, true) => Some("type_information"),
+            _ => None,
+        };
+        if let Some(numbers) = numbers {
+            self.see(Field::InvokeNumbers, Seen::Text(numbers));
+        }
+        if dcom.evidence != Evidence::Arguments {
+            return;
+        }
+        if let Some(method) = &dcom.method {
+            let call = format!("{method}({})", dcom.arguments.join(", "));
+            self.see(Field::Call, Seen::Text(&call));
+        }
+        self.other(dcom);
+        self.watched.calls += 1;
+        if self.watched.calls > MAX_CALLS {
+            return;
+        }
+        let asked = parse(self.request, self.exchange.encoding, InvokeRequest::parse);
+        let Some(Ok((asked, _))) = asked else { return };
+        if let Some(names) = self.watched.names_lcid {
+            let lcids = [names, asked.lcid].map(|lcid| format!("{lcid:#x}"));
+            self.see(Field::Lcids, Seen::List(&lcids));
+        }
+        if let Some(method) = &dcom.method {
+            let types: Vec<_> = asked
+                .arguments
+                .iter()
+                .map(|argument| type_of(&argument.value))
+                .collect();
+            self.see(Field::CallTypes, Seen::Text(&format!("{method}({})", types.join(", "))));
+        }
+    }
+
+    fn other(&mut self, dcom: &Dcom) {
+        if let Some(command_line) = &dcom.command_line {
+            self.see(Field::CommandLine, Seen::Text(command_line));
+        }
+        if dcom.operation == "NTLMLogin"
+            && let Some(namespace) = dcom.arguments.iter().find_map(|it| it.strip_prefix("namespace="))
+        {
+            self.see(Field::WmiNamespace, Seen::Text(namespace));
+        }
+    }
+}
+
+/// The type of an argument, of those that callers choose between.
+fn type_of(value: &Variant<'_>) -> &'static str {
+    match value {
+        Variant::Empty => "VT_EMPTY",
+        Variant::Null => "VT_NULL",
+        Variant::I4(_) => "VT_I4",
+        Variant::Bstr(_) => "VT_BSTR",
+        Variant::Bool(_) => "VT_BOOL",
+        Variant::Error(_) => "VT_ERROR",
+        _ => "other",
+    }
+}
+
+/// A table that is bounded in number and time, without a clock of its own: half of it is the young ones, and when those
+/// are too many or too old, the others are forgotten and these become the others.
+#[derive(Debug)]
+struct Remembered<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    since: Timestamp,
+    most: usize,
+    lifetime: i64,
+    /// How many were forgotten to make room.
+    forgotten: u64,
+}
+
+impl<K: Copy + Eq + Hash, V: Default> Remembered<K, V> {
+    fn new(most: usize, lifetime: i64) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            since: Timestamp::default(),
+            most: (most / 2).max(1),
+            lifetime,
+            forgotten: 0,
+        }
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// The value of a key, made if it is new; it is young from now on.
+    fn touch(&mut self, key: K, now: Timestamp) -> &mut V {
+        let full = self.young.len() >= self.most && !self.young.contains_key(&key);
+        if full || now.since(self.since) > self.lifetime {
+            let forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+            self.forgotten += if full { forgotten.len() as u64 } else { 0 };
+            self.since = now;
+        }
+        let Self { young, old, .. } = self;
+        young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default())
+    }
+
+    fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::new(seconds, 0)
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_what_is_used_stays() {
+        let mut table: Remembered<u32, u32> = Remembered::new(8, i64::MAX);
+        for key in 0..1000 {
+            *table.touch(0, at(1)) += 1;
+            table.touch(key, at(1));
+            assert!(table.young.len() + table.old.len() <= 8);
+        }
+        assert!(table.get(&0).is_some_and(|times| *times == 1000));
+        assert_eq!(table.get(&1), None);
+        assert!(table.forgotten > 900);
+    }
+
+    #[test]
+    fn what_is_not_used_is_forgotten_with_time() {
+        let mut table: Remembered<u32, u32> = Remembered::new(8, 10_000_000_000);
+        *table.touch(1, at(100)) = 5;
+        table.touch(2, at(111));
+        assert_eq!(table.get(&1), Some(&5), "half of the table is kept");
+        table.touch(2, at(122));
+        assert_eq!((table.get(&1), table.forgotten), (None, 0));
+        table.clear();
+        assert_eq!(table.get(&2), None);
+    }
+}
