@@ -190,7 +190,7 @@ impl CommonHeader {
     }
 
     /// Could a PDU of this kind be as long as it says, with a verifier as long as it says?
-    fn lengths_agree(self) -> bool {
+    pub(super) fn lengths_agree(self) -> bool {
         let verifier = match self.auth_length {
             0 => Some(0),
             length => length.checked_add(Self::SEC_TRAILER_LENGTH),
