@@ -9,16 +9,16 @@ use crate::guid::Guid;
 use crate::input::ByteOrder;
 use crate::ndr::Encoding;
 use crate::rpce::SyntaxId;
-use crate::testing::{Sample, Write, Writer, round_trips, round_trips_of, sample, samples, up_to, wrapped};
+use crate::testing::{Sample, WAYS, Write, Writer, round_trips, round_trips_of, sample, samples, up_to, wrapped};
 
 wrapped! { InquiryType(u32) VersionOption(u32) }
 
 samples! {
     LookupHandle { attributes, uuid }
     EptMapRequest { object = object(), map_tower, handle, max_towers }
-    EptMapReply { handle, towers, status }
+    EptMapReply { handle, towers = repeated(), status }
     Entry { object = object(), tower, annotation = annotation() }
-    EptLookupReply { handle, entries, status }
+    EptLookupReply { handle, entries = repeated(), status }
     EptLookupRequest { inquiry_type, object = object(), interface, version_option, handle, max_entries }
     EptChangeRequest { entries, replace }
     EptLookupHandleFreeRequest { handle }
@@ -125,19 +125,54 @@ fn octets(tower: &Tower) -> Vec<u8> {
     writer.bytes()
 }
 
+/// Where each tower stands first.
+fn places(towers: &[Option<&Tower>]) -> Vec<Option<usize>> {
+    let place = |tower: Option<&Tower>| {
+        towers
+            .iter()
+            .position(|&other| other == tower)
+            .filter(|_| tower.is_some())
+    };
+    towers.iter().copied().map(place).collect()
+}
+
+/// Values, some of them again.
+fn repeated<T: Sample + Clone>() -> impl Strategy<Value = Vec<T>> {
+    (sample::<Vec<T>>(), 0..3_usize).prop_map(|(values, again)| {
+        let behind = values.iter().rev().take(again).cloned();
+        values
+            .iter()
+            .cloned()
+            .chain(behind)
+            .chain(values.first().cloned())
+            .collect()
+    })
+}
+
 impl Writer {
     fn short_raw(&mut self, count: usize) -> &mut Self {
         self.u16(u16::try_from(count).unwrap())
     }
 
+    /// Each tower where it comes first; the pointers behind it lead there.
+    fn towers_once(&mut self, towers: &[Option<&Tower>], places: &[Option<usize>]) -> &mut Self {
+        let first = places
+            .iter()
+            .enumerate()
+            .filter(|(index, place)| **place == Some(*index));
+        self.each(first.filter_map(|(index, _)| towers[index]))
+    }
+
     fn entries(&mut self, entries: &[Entry]) -> &mut Self {
-        for entry in entries {
+        let towers: Vec<_> = entries.iter().map(|entry| entry.tower.as_ref()).collect();
+        let places = places(&towers);
+        for (entry, place) in entries.iter().zip(&places) {
             self.align_pointer().guid(entry.object.unwrap_or_default());
-            self.pointer_if(entry.tower.is_some());
+            self.wide(place.map_or(0, |place| 0x0002_0000 + place));
             let text = [entry.annotation.as_bytes(), &[0]].concat();
             self.wide(0).wide(text.len()).raw(&text);
         }
-        self.each(entries.iter().filter_map(|entry| entry.tower.as_ref()))
+        self.towers_once(&towers, &places)
     }
 }
 
@@ -181,8 +216,12 @@ impl Write for EptMapReply {
             .wide(count + 1)
             .wide(0)
             .wide(count);
-        writer.pointers(self.towers.len());
-        writer.each(&self.towers).put(&self.status);
+        let towers: Vec<_> = self.towers.iter().map(Some).collect();
+        let places = places(&towers);
+        for place in &places {
+            writer.wide(place.map_or(0, |place| 0x0002_0000 + place));
+        }
+        writer.towers_once(&towers, &places).put(&self.status);
     }
 }
 
@@ -335,4 +374,40 @@ fn every_operation_of_remote_management_is_read_as_it_was_written() {
     round_trips(StopServerListeningReply::parse);
     round_trips(InqPrincNameRequest::parse);
     round_trips(InqPrincNameReply::parse);
+}
+
+#[test]
+fn towers_that_share_an_identifier_and_are_all_sent_are_all_read() {
+    let tower = |port| Tower {
+        tcp_port: Some(port),
+        ..Tower::default()
+    };
+    for (order, encoding) in WAYS {
+        let mut writer = Writer::new(order, encoding);
+        writer.put(&LookupHandle::default()).ndr_u32(3).wide(3).wide(0).wide(3);
+        writer.wide(7).wide(7).wide(8);
+        writer.put(&tower(1)).put(&tower(2)).put(&tower(3)).ndr_u32(0);
+        let read = EptMapReply::parse(&mut writer.reader()).unwrap();
+        assert_eq!(read.towers, [tower(1), tower(2), tower(3)]);
+    }
+}
+
+#[test]
+fn a_tower_that_many_pointers_share_is_not_copied_without_end() {
+    let pipe = Tower {
+        named_pipe: Some("x".repeat(1500)),
+        ..Tower::default()
+    };
+    let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
+    writer
+        .put(&LookupHandle::default())
+        .ndr_u32(4096)
+        .wide(4096)
+        .wide(0)
+        .wide(4096);
+    for _ in 0..4096 {
+        writer.wide(7);
+    }
+    writer.put(&pipe).ndr_u32(0);
+    assert!(EptMapReply::parse(&mut writer.reader()).is_err());
 }
