@@ -348,24 +348,19 @@ macro_rules! flags {
     )*};
 }
 
-/// Structures: any value of each field, or what the strategy behind it gives.
+/// Structures of up to twelve fields: any value of each, or what the strategy behind it gives.
 macro_rules! samples {
     ($($type:ty { $($field:ident $(= $strategy:expr)?),* $(,)? })*) => {$(
         impl $crate::testing::Sample for $type {
             fn sample() -> proptest::strategy::BoxedStrategy<Self> {
                 use proptest::strategy::Strategy as _;
                 type Made = $type;
-                samples!(@each $($field $(= $strategy)?,)*)
-                    .prop_map(|samples!(@names $($field)*)| Made { $($field),* })
-                    .boxed()
+                ($(samples!(@field $($strategy)?),)*).prop_map(|($($field,)*)| Made { $($field),* }).boxed()
             }
         }
     )*};
-    (@each) => { proptest::strategy::Just(()) };
-    (@each $field:ident = $strategy:expr, $($rest:tt)*) => { ($strategy, samples!(@each $($rest)*)) };
-    (@each $field:ident, $($rest:tt)*) => { ($crate::testing::sample(), samples!(@each $($rest)*)) };
-    (@names) => { () };
-    (@names $field:ident $($rest:ident)*) => { ($field, samples!(@names $($rest)*)) };
+    (@field) => { $crate::testing::sample() };
+    (@field $strategy:expr) => { $strategy };
 }
 
 /// What writes each structure: an expression of the structure and of the writer.
