@@ -118,7 +118,7 @@ impl OpenServiceRequest {
     }
 }
 
-/// What `RCreateServiceW` and `RChangeServiceConfigW` say of a service.
+/// What [MS-SCMR] 3.1.4.12 `RCreateServiceW` and 3.1.4.11 `RChangeServiceConfigW` say of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// The name shown to people.

@@ -63,7 +63,7 @@ impl ActivationRequest {
     }
 }
 
-/// What came back for one interface asked for.
+/// What came back for one interface asked for: an element of the arrays in [MS-DCOM] 2.2.22.2.9 `PropsOutInfo`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceResult {
     /// The interface.
@@ -74,7 +74,8 @@ pub struct InterfaceResult {
     pub objref: Option<StdObjref>,
 }
 
-/// The reply to either request.
+/// The reply of [MS-DCOM] 3.1.2.5.2.3.2 `IRemoteSCMActivator::RemoteGetClassObject` and of 3.1.2.5.2.3.3
+/// `IRemoteSCMActivator::RemoteCreateInstance`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActivationReply {
     /// The return value.

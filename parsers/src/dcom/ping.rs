@@ -34,7 +34,7 @@ impl SimplePingRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-DCOM] 3.1.2.5.1.2 `IObjectExporter::SimplePing` (Opnum 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SimplePingReply {
     /// 0, or why not.
@@ -86,7 +86,7 @@ fn oids(reader: &mut Reader<'_>) -> Result<Vec<Oid>> {
     reader.array("OIDs", 8, MAX_INTERFACES, |reader| reader.u64().map(Oid))
 }
 
-/// The reply to it.
+/// The reply of [MS-DCOM] 3.1.2.5.1.3 `IObjectExporter::ComplexPing` (Opnum 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ComplexPingReply {
     /// The set, with the name it has now.

@@ -65,7 +65,7 @@ pub struct RemQiResult {
     pub std: StdObjref,
 }
 
-/// The reply to `RemQueryInterface`.
+/// The reply of [MS-DCOM] 3.1.1.5.6.1.1 `IRemUnknown::RemQueryInterface` (Opnum 3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemQueryInterfaceReply {
     /// What the server sends along.
@@ -99,7 +99,7 @@ impl RemQueryInterfaceReply {
     }
 }
 
-/// What came of one interface asked for through `RemQueryInterface2`.
+/// What came of one interface asked for through [MS-DCOM] 3.1.1.5.7.1.1 `IRemUnknown2::RemQueryInterface2`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemQi2Result {
     /// Its HRESULT.
@@ -108,7 +108,7 @@ pub struct RemQi2Result {
     pub objref: Option<ObjrefOutline>,
 }
 
-/// The reply to `RemQueryInterface2`.
+/// The reply of [MS-DCOM] 3.1.1.5.7.1.1 `IRemUnknown2::RemQueryInterface2` (Opnum 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemQueryInterface2Reply {
     /// What the server sends along.
@@ -179,7 +179,7 @@ impl RemReferencesRequest {
     }
 }
 
-/// The reply to `RemAddRef`.
+/// The reply of [MS-DCOM] 3.1.1.5.6.1.2 `IRemUnknown::RemAddRef` (Opnum 4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemAddRefReply {
     /// What the server sends along.
@@ -203,7 +203,7 @@ impl RemAddRefReply {
     }
 }
 
-/// The reply to `RemRelease`.
+/// The reply of [MS-DCOM] 3.1.1.5.6.1.3 `IRemUnknown::RemRelease` (Opnum 5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemReleaseReply {
     /// What the server sends along.

@@ -58,7 +58,7 @@ impl InqStatsRequest {
     }
 }
 
-/// The reply to it.
+/// C706 appendix Q, [MS-RPCE] 2.2.1.3.3 `rpc_mgmt_inq_stats` Method (Opnum 1): the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InqStatsReply {
     /// Calls received, calls sent, packets received, packets sent; more when the server has more.
@@ -134,7 +134,7 @@ impl InqPrincNameRequest {
     }
 }
 
-/// The reply to it.
+/// C706 appendix Q, [MS-RPCE] 2.2.1.3.4 `rpc_mgmt_inq_princ_name` Method (Opnum 4): the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InqPrincNameReply {
     /// The account or service principal that the server runs as.

@@ -138,7 +138,7 @@ impl EptLookupHandleFreeRequest {
     }
 }
 
-/// The reply to it.
+/// C706 appendix O, `ept_lookup_handle_free` (Opnum 4): the reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EptLookupHandleFreeReply {
     /// The handle, null when it is freed.

@@ -158,7 +158,7 @@ impl GetIdsOfNamesRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.1.4.3 `IDispatch::GetIDsOfNames` (Opnum 5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetIdsOfNamesReply {
     /// One for each name; [`Dispid::UNKNOWN`] for a name that is not known.

@@ -26,7 +26,7 @@ impl EnumNextRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.3.4.1 `IEnumVARIANT::Next` (Opnum 3).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnumNextReply<'a> {
     /// The elements; of a collection of objects, references to them.

@@ -32,7 +32,7 @@ pub struct InvokeRequest<'a> {
     pub broken: Option<ParseError>,
 }
 
-/// One argument of a call.
+/// One argument of a call: an element of `rgvarg` in [MS-OAUT] 2.2.33 DISPPARAMS.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Argument<'a> {
     /// The parameter it is for, when the caller names it; [`Dispid::PROPERTY_PUT`] is the value assigned.
@@ -120,7 +120,7 @@ impl<'a> WireArguments<'a> {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.1.4.4 `IDispatch::Invoke` (Opnum 6).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InvokeReply<'a> {
     /// `pVarResult`.

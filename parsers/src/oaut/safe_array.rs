@@ -41,7 +41,7 @@ pub struct SafeArrayBound {
     pub lower: i32,
 }
 
-/// The elements of an array.
+/// The elements of an array: [MS-OAUT] 2.2.30.9 SAFEARRAYUNION.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements<'a> {
     /// Plain numbers, as they were sent.

@@ -176,7 +176,7 @@ impl GetFuncDescRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.7.4.3 `ITypeInfo::GetFuncDesc` (Opnum 5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetFuncDescReply {
     /// The method.
@@ -280,7 +280,7 @@ impl GetNamesRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.7.4.5 `ITypeInfo::GetNames` (Opnum 7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetNamesReply<'a> {
     /// The member's name, and behind it those of its parameters.
@@ -331,7 +331,7 @@ impl GetDocumentationRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.7.4.8 `ITypeInfo::GetDocumentation` (Opnum 12).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GetDocumentationReply<'a> {
     /// The name of the member, or of the type.

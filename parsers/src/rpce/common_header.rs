@@ -123,7 +123,7 @@ pub struct CommonHeader {
     pub call_id: u32,
 }
 
-/// What the first bytes of a stream say about it.
+/// What the first bytes of a stream say about it: C706 12.6.3.1 Common header fields, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
     /// They are a connection-oriented DCE/RPC header.
