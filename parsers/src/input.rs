@@ -169,6 +169,8 @@ impl<'a> Input<'a> {
 
     /// Run one of nom's `complete` combinators that reads exactly `need` bytes.
     fn run<T>(&mut self, need: usize, mut read: impl Parser<&'a [u8], Output = T, Error = NomError<'a>>) -> Result<T> {
+        #[cfg(test)]
+        READS.set(READS.get().wrapping_add(1));
         match read.parse(self.bytes) {
             Ok((rest, value)) => {
                 self.offset = self.offset.saturating_add(self.bytes.len().saturating_sub(rest.len()));
@@ -181,6 +183,17 @@ impl<'a> Input<'a> {
             })),
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often this thread has read something: the measure of work in tests.
+#[cfg(test)]
+pub(crate) fn reads() -> usize {
+    READS.get()
 }
 
 #[cfg(test)]

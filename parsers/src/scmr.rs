@@ -118,7 +118,7 @@ impl OpenServiceRequest {
     }
 }
 
-/// What `RCreateServiceW` and `RChangeServiceConfigW` say of a service.
+/// What [MS-SCMR] 3.1.4.12 `RCreateServiceW` and 3.1.4.11 `RChangeServiceConfigW` say of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// The name shown to people.
@@ -298,6 +298,7 @@ mod tests {
     use crate::input::ByteOrder;
     use crate::names;
     use crate::ndr::Encoding;
+    use crate::testing::{Writer, round_trips, sample, samples, wrapped, writes};
 
     const STUBS: [(u16, &[u8]); 5] = [
         (11, include_bytes!("../corpus/scmr/change-service-config-request.bin")),
@@ -355,6 +356,64 @@ mod tests {
         assert_eq!(value(2, "database_name").as_deref(), Some("ServicesActive"));
         assert_eq!(value(3, "service_name").as_deref(), Some("update"));
         assert_eq!(value(4, "arguments").as_deref(), Some("one two words"));
+    }
+
+    wrapped! { StartType(u32) }
+
+    samples! {
+        Handle { attributes, uuid }
+        OpenScManagerRequest { machine_name, database_name, desired_access }
+        OpenServiceRequest { manager, service_name, desired_access }
+        ServiceConfig { display_name, service_type, start_type, binary_path_name, service_start_name }
+        CreateServiceRequest {
+            manager, service_name, desired_access,
+            config = (sample(), sample()).prop_map(|(path, config)| ServiceConfig {
+                binary_path_name: Some(path),
+                ..config
+            })
+        }
+        ChangeServiceConfigRequest { service, config }
+        StartServiceRequest { service, service_arguments }
+    }
+
+    impl Writer {
+        /// A load order group, a tag and dependencies, and behind them the name.
+        fn start_name(&mut self, name: Option<&String>) -> &mut Self {
+            self.optional(Some(&"group".to_owned())).pointer().ndr_u32(7);
+            self.pointer().wide(3).raw(b"a\0\0").ndr_u32(3).optional(name)
+        }
+    }
+
+    writes! {
+        Handle: |it, w| w.put(&it.attributes).put(&it.uuid);
+        OpenScManagerRequest: |it, w| {
+            w.optional(it.machine_name.as_ref()).optional(it.database_name.as_ref()).put(&it.desired_access)
+        };
+        OpenServiceRequest: |it, w| w.put(&it.manager).put(&it.service_name).put(&it.desired_access);
+        CreateServiceRequest: |it, w| {
+            let config = &it.config;
+            w.put(&it.manager).put(&it.service_name).optional(config.display_name.as_ref()).put(&it.desired_access);
+            w.put(&config.service_type).put(&config.start_type).ndr_u32(1).each(&config.binary_path_name);
+            w.start_name(config.service_start_name.as_ref())
+        };
+        ChangeServiceConfigRequest: |it, w| {
+            let config = &it.config;
+            w.put(&it.service).put(&config.service_type).put(&config.start_type).ndr_u32(1);
+            w.optional(config.binary_path_name.as_ref()).start_name(config.service_start_name.as_ref());
+            w.pointer().wide(5).raw(b"sesam").ndr_u32(5).optional(config.display_name.as_ref())
+        };
+        StartServiceRequest: |it, w| {
+            w.put(&it.service).long_count(it.service_arguments.len()).optional_strings(&it.service_arguments)
+        };
+    }
+
+    #[test]
+    fn every_request_is_read_as_it_was_written() {
+        round_trips(OpenScManagerRequest::parse);
+        round_trips(OpenServiceRequest::parse);
+        round_trips(CreateServiceRequest::parse);
+        round_trips(ChangeServiceConfigRequest::parse);
+        round_trips(StartServiceRequest::parse);
     }
 
     proptest! {

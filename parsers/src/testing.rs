@@ -1,10 +1,15 @@
-//! The encoder of the tests: writes what the parsers read, in both byte orders and both encodings.
+//! The encoder of the tests: writes what the parsers read, in both byte orders and both encodings; and the property that
+//! what was written is read.
+
+use std::fmt::Debug;
+
+use proptest::prelude::*;
 
 use crate::error::Result;
-use crate::guid::Guid;
+use crate::guid::{Causality, Clsid, Guid, Iid, Ipid, Oid, Oxid};
 use crate::input::ByteOrder;
 use crate::ndr::{Encoding, Reader};
-use crate::rpce::Ptype;
+use crate::rpce::{Ptype, SyntaxId};
 
 /// The four ways in which a stub can be written.
 pub(crate) const WAYS: [(ByteOrder, Encoding); 4] = [
@@ -61,6 +66,89 @@ impl Writer {
         self.bytes.clone()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes over what stands at `at`: a length that was not known when its place was written.
+    pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Reads what is written, as it was written.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.bytes, self.order, self.encoding, "test")
+    }
+
+    pub(crate) fn order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Writes a part that is little-endian whatever the rest is.
+    pub(crate) fn little_endian(&mut self, write: impl FnOnce(&mut Self)) -> &mut Self {
+        let order = std::mem::replace(&mut self.order, ByteOrder::Little);
+        write(self);
+        self.order = order;
+        self
+    }
+
+    pub(crate) fn put(&mut self, value: &impl Write) -> &mut Self {
+        value.write(self);
+        self
+    }
+
+    /// One value after the other, without a count.
+    pub(crate) fn each<'v, T: Write + 'v>(&mut self, values: impl IntoIterator<Item = &'v T>) -> &mut Self {
+        for value in values {
+            value.write(self);
+        }
+        self
+    }
+
+    /// A conformant array: its count, and the elements.
+    pub(crate) fn array<T: Write>(&mut self, values: &[T]) -> &mut Self {
+        self.wide(values.len()).each(values)
+    }
+
+    /// A pointer that may be null.
+    pub(crate) fn pointer_if(&mut self, there: bool) -> &mut Self {
+        if there { self.pointer() } else { self.null() }
+    }
+
+    /// A pointer that may be null, and what it points to right behind it.
+    pub(crate) fn optional(&mut self, value: Option<&impl Write>) -> &mut Self {
+        self.pointer_if(value.is_some()).each(value)
+    }
+
+    /// An array behind a pointer, which is null when the array is empty.
+    pub(crate) fn optional_array<T: Write>(&mut self, values: &[T]) -> &mut Self {
+        if values.is_empty() {
+            self.null()
+        } else {
+            self.pointer().array(values)
+        }
+    }
+
+    /// Strings behind pointers in an array behind a pointer, which is null when there are none.
+    pub(crate) fn optional_strings(&mut self, values: &[String]) -> &mut Self {
+        if values.is_empty() {
+            return self.null();
+        }
+        self.pointer().wide(values.len());
+        self.pointers(values.len());
+        self.each(values)
+    }
+
+    /// A count in 16 bits.
+    pub(crate) fn short_count(&mut self, count: usize) -> &mut Self {
+        self.ndr_u16(u16::try_from(count).unwrap())
+    }
+
+    /// A count in 32 bits.
+    pub(crate) fn long_count(&mut self, count: usize) -> &mut Self {
+        self.ndr_u32(u32::try_from(count).unwrap())
+    }
+
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.bytes.extend(bytes);
         self
@@ -78,6 +166,14 @@ impl Writer {
     pub(crate) fn align(&mut self, alignment: usize) -> &mut Self {
         self.bytes.resize(self.bytes.len().next_multiple_of(alignment), 0xaa);
         self
+    }
+
+    /// To an alignment that NDR64 asks for and NDR20 does not.
+    pub(crate) fn align_ndr64(&mut self, alignment: usize) -> &mut Self {
+        match self.encoding {
+            Encoding::Ndr20 => self,
+            Encoding::Ndr64 => self.align(alignment),
+        }
     }
 
     /// To the alignment of a structure that holds a pointer.
@@ -100,6 +196,14 @@ impl Writer {
     pub(crate) fn pointer(&mut self) -> &mut Self {
         let referent = 0x0002_0000 + self.bytes.len();
         self.wide(referent)
+    }
+
+    /// So many pointers that point.
+    pub(crate) fn pointers(&mut self, count: usize) -> &mut Self {
+        for _ in 0..count {
+            self.pointer();
+        }
+        self
     }
 
     /// A pointer that does not.
@@ -151,6 +255,208 @@ impl Writer {
     pub(crate) fn orpc_that(&mut self) -> &mut Self {
         self.align_pointer().u32(0).null()
     }
+}
+
+/// What can be written: the mirror of the parser, which reads the same fields in the same places.
+pub(crate) trait Write {
+    fn write(&self, writer: &mut Writer);
+}
+
+/// What a parser can give: any value of the type whose fields agree with each other.
+pub(crate) trait Sample: Debug + Sized + 'static {
+    fn sample() -> BoxedStrategy<Self>;
+}
+
+/// [`Sample::sample`] of whatever type is wanted.
+pub(crate) fn sample<T: Sample>() -> BoxedStrategy<T> {
+    T::sample()
+}
+
+/// So many at most.
+pub(crate) fn up_to<T: Sample>(most: usize) -> BoxedStrategy<Vec<T>> {
+    prop::collection::vec(T::sample(), 0..=most).boxed()
+}
+
+/// Bytes that outlive the test, as structures that borrow want them: a few kilobytes for each test.
+pub(crate) fn lasting(bytes: Vec<u8>) -> &'static [u8] {
+    bytes.leak()
+}
+
+macro_rules! plain {
+    ($($type:ty: $write:ident;)*) => {$(
+        impl Sample for $type {
+            fn sample() -> BoxedStrategy<Self> {
+                any::<Self>().boxed()
+            }
+        }
+
+        impl Write for $type {
+            fn write(&self, writer: &mut Writer) {
+                writer.$write(*self);
+            }
+        }
+    )*};
+}
+
+plain! { u8: u8; u16: ndr_u16; u32: ndr_u32; u64: ndr_u64; }
+
+macro_rules! sampled {
+    ($($type:ty)*) => {$(
+        impl Sample for $type {
+            fn sample() -> BoxedStrategy<Self> {
+                any::<Self>().boxed()
+            }
+        }
+    )*};
+}
+
+sampled! { bool i8 i16 i32 i64 u128 [u8; 4] [u8; 8] }
+
+/// Newtypes: sampled and written as what is in them.
+macro_rules! wrapped {
+    ($($type:ident($inner:ty))*) => {$(
+        impl $crate::testing::Sample for $type {
+            fn sample() -> proptest::strategy::BoxedStrategy<Self> {
+                use proptest::strategy::Strategy as _;
+                <$inner as $crate::testing::Sample>::sample().prop_map(Self).boxed()
+            }
+        }
+
+        impl $crate::testing::Write for $type {
+            fn write(&self, writer: &mut $crate::testing::Writer) {
+                writer.put(&self.0);
+            }
+        }
+    )*};
+}
+
+/// Flags: sampled and written as the bits they are.
+macro_rules! flags {
+    ($($type:ident($inner:ty))*) => {$(
+        impl $crate::testing::Sample for $type {
+            fn sample() -> proptest::strategy::BoxedStrategy<Self> {
+                use proptest::strategy::Strategy as _;
+                <$inner as $crate::testing::Sample>::sample().prop_map(Self::from_bits_retain).boxed()
+            }
+        }
+
+        impl $crate::testing::Write for $type {
+            fn write(&self, writer: &mut $crate::testing::Writer) {
+                writer.put(&self.bits());
+            }
+        }
+    )*};
+}
+
+/// Structures of up to twelve fields: any value of each, or what the strategy behind it gives.
+macro_rules! samples {
+    ($($type:ty { $($field:ident $(= $strategy:expr)?),* $(,)? })*) => {$(
+        impl $crate::testing::Sample for $type {
+            fn sample() -> proptest::strategy::BoxedStrategy<Self> {
+                use proptest::strategy::Strategy as _;
+                type Made = $type;
+                ($(samples!(@field $($strategy)?),)*).prop_map(|($($field,)*)| Made { $($field),* }).boxed()
+            }
+        }
+    )*};
+    (@field) => { $crate::testing::sample() };
+    (@field $strategy:expr) => { $strategy };
+}
+
+/// What writes each structure: an expression of the structure and of the writer.
+macro_rules! writes {
+    ($($type:ty: |$this:ident, $writer:ident| $body:expr;)*) => {$(
+        impl $crate::testing::Write for $type {
+            fn write(&self, $writer: &mut $crate::testing::Writer) {
+                let $this = self;
+                let _ = $body;
+            }
+        }
+    )*};
+}
+
+pub(crate) use {flags, samples, wrapped, writes};
+
+wrapped! { Causality(Guid) Clsid(Guid) Iid(Guid) Ipid(Guid) Oid(u64) Oxid(u64) }
+
+samples! {
+    Guid { data1, data2, data3, data4 }
+    SyntaxId { uuid, version }
+}
+
+impl Write for Guid {
+    fn write(&self, writer: &mut Writer) {
+        writer.ndr_guid(*self);
+    }
+}
+
+/// Of any characters but the one that ends it.
+impl Sample for String {
+    fn sample() -> BoxedStrategy<Self> {
+        "[^\0]{0,12}".boxed()
+    }
+}
+
+impl Write for String {
+    fn write(&self, writer: &mut Writer) {
+        writer.wide_string(self);
+    }
+}
+
+impl Sample for &'static [u8] {
+    fn sample() -> BoxedStrategy<Self> {
+        up_to(40).prop_map(lasting).boxed()
+    }
+}
+
+impl<T: Sample> Sample for Option<T> {
+    fn sample() -> BoxedStrategy<Self> {
+        prop::option::of(T::sample()).boxed()
+    }
+}
+
+impl<T: Sample> Sample for Vec<T> {
+    fn sample() -> BoxedStrategy<Self> {
+        up_to(4)
+    }
+}
+
+impl<A: Sample, B: Sample> Sample for (A, B) {
+    fn sample() -> BoxedStrategy<Self> {
+        (A::sample(), B::sample()).boxed()
+    }
+}
+
+/// Holds that `parse` reads every value as it is written, in each of the four ways, to the last byte.
+pub(crate) fn round_trips<T: Sample + Write + PartialEq>(parse: impl Fn(&mut Reader<'static>) -> Result<T>) {
+    round_trips_of(T::sample(), parse);
+}
+
+/// The same for those values that `strategy` gives.
+pub(crate) fn round_trips_of<T: Debug + Write + PartialEq>(
+    strategy: impl Strategy<Value = T>,
+    parse: impl Fn(&mut Reader<'static>) -> Result<T>,
+) {
+    proptest!(ProptestConfig::with_cases(96), |(value in strategy)| {
+        for (order, encoding) in WAYS {
+            let mut writer = Writer::new(order, encoding);
+            let bytes = lasting(writer.put(&value).bytes());
+            let mut reader = Reader::new(bytes, order, encoding, "test");
+            let read = parse(&mut reader);
+            prop_assert_eq!(read.as_ref(), Ok(&value), "{:?} {:?}", order, encoding);
+            prop_assert!(reader.rest().is_empty(), "{:?} {:?}", order, encoding);
+        }
+    });
+}
+
+/// Holds that `parse` reads every value as it is written, where the structure is always little-endian.
+pub(crate) fn little_endian_round_trips<T: Sample + Write + PartialEq>(parse: impl Fn(&'static [u8]) -> Result<T>) {
+    proptest!(ProptestConfig::with_cases(256), |(value in T::sample())| {
+        let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
+        let bytes = lasting(writer.put(&value).bytes());
+        let read = parse(bytes);
+        prop_assert_eq!(read.as_ref(), Ok(&value));
+    });
 }
 
 fn dual_string_units(strings: &[(u16, &str)], security: &[(u16, &str)]) -> (Vec<u16>, u16) {
@@ -225,37 +531,6 @@ pub(crate) fn type_serialization_1(order: ByteOrder, write: impl FnOnce(&mut Wri
         .u32(0)
         .raw(&inner.bytes);
     writer.bytes()
-}
-
-/// [MS-DCOM] 2.2.22 Activation Properties BLOB in its `OBJREF_CUSTOM`.
-pub(crate) fn activation_blob(order: ByteOrder, iid: Guid, clsid: Guid, properties: &[(Guid, Vec<u8>)]) -> Vec<u8> {
-    let sizes: Vec<u32> = properties
-        .iter()
-        .map(|(_, bytes)| u32::try_from(bytes.len()).unwrap())
-        .collect();
-    let header = |total: u32, length: u32| {
-        type_serialization_1(order, |writer| {
-            writer.u32(total).u32(length).u32(0).u32(2);
-            writer.u32(u32::try_from(properties.len()).unwrap()).guid(Guid::NULL);
-            writer.pointer().pointer().null();
-            writer.wide(properties.len());
-            for (id, _) in properties {
-                writer.guid(*id);
-            }
-            writer.wide(properties.len());
-            for size in &sizes {
-                writer.u32(*size);
-            }
-        })
-    };
-    let length = u32::try_from(header(0, 0).len()).unwrap();
-    let total = length + sizes.iter().sum::<u32>();
-    let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
-    writer.u32(total).u32(0).raw(&header(total, length));
-    for (_, bytes) in properties {
-        writer.raw(bytes);
-    }
-    custom_objref(iid, clsid, &writer.bytes())
 }
 
 /// A connection-oriented PDU: header with the lengths put in, body, and a verifier when there is one.

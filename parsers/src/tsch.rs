@@ -114,6 +114,7 @@ mod tests {
     use crate::input::ByteOrder;
     use crate::names;
     use crate::ndr::Encoding;
+    use crate::testing::{round_trips, samples, writes};
 
     const REGISTER: &[u8] = include_bytes!("../corpus/tsch/register-task-request.bin");
     const RUN: &[u8] = include_bytes!("../corpus/tsch/run-request.bin");
@@ -146,27 +147,25 @@ mod tests {
         assert!(request_arguments(0, &mut reader(RUN)).is_none());
     }
 
-    #[test]
-    fn arguments_of_a_task_run_are_read() {
-        let string = |text: &str| {
-            let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
-            let count = u8::try_from(units.len()).unwrap();
-            let mut bytes = vec![count, 0, 0, 0, 0, 0, 0, 0, count, 0, 0, 0];
-            bytes.extend(units.into_iter().flat_map(u16::to_le_bytes));
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
+    samples! {
+        RegisterTaskRequest { path, xml, flags, sddl, logon_type }
+        RunRequest { path, task_arguments, flags, session_id, user }
+    }
+
+    writes! {
+        RegisterTaskRequest: |it, w| {
+            w.optional(it.path.as_ref()).put(&it.xml).put(&it.flags).optional(it.sddl.as_ref()).put(&it.logon_type)
         };
-        let mut bytes = string("t");
-        bytes.extend([2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-        bytes.extend(string("one"));
-        bytes.extend([4, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0]);
-        bytes.extend(string("bob"));
-        let request = RunRequest::parse(&mut reader(&bytes)).unwrap();
-        assert_eq!(request.task_arguments, ["one"]);
-        assert_eq!(
-            (request.flags, request.session_id, request.user.as_deref()),
-            (4, 7, Some("bob"))
-        );
+        RunRequest: |it, w| {
+            w.put(&it.path).long_count(it.task_arguments.len()).optional_strings(&it.task_arguments);
+            w.put(&it.flags).put(&it.session_id).optional(it.user.as_ref())
+        };
+    }
+
+    #[test]
+    fn every_request_is_read_as_it_was_written() {
+        round_trips(RegisterTaskRequest::parse);
+        round_trips(RunRequest::parse);
     }
 
     proptest! {

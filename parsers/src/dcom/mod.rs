@@ -13,6 +13,8 @@ mod properties;
 mod rem_unknown;
 mod remote_activation;
 mod reply_properties;
+#[cfg(test)]
+mod round_trips;
 
 pub use activation::{ActivationReply, ActivationRequest, InterfaceResult};
 pub use blob::CustomHeader;

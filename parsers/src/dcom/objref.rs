@@ -66,7 +66,7 @@ pub struct Objref<'a> {
     pub reference: Reference<'a>,
 }
 
-/// The four forms of a reference, by `flags`.
+/// The four forms of [MS-DCOM] 2.2.18 OBJREF, by `flags`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
     /// [MS-DCOM] 2.2.18.4 `OBJREF_STANDARD`.
@@ -208,7 +208,7 @@ impl<'a> Objref<'a> {
     }
 }
 
-/// An OBJREF without the bytes it carries, to be kept longer than they are.
+/// An OBJREF ([MS-DCOM] 2.2.18 OBJREF) without the bytes it carries, to be kept longer than they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjrefOutline {
     /// The interface referred to.

@@ -31,7 +31,8 @@ impl ResolveOxidRequest {
     }
 }
 
-/// The reply to either request.
+/// The reply of [MS-DCOM] 3.1.2.5.1.1 `IObjectExporter::ResolveOxid` and of 3.1.2.5.1.5
+/// `IObjectExporter::ResolveOxid2`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolveOxidReply {
     /// Where the exporter listens; None when it is not known.

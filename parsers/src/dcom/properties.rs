@@ -189,7 +189,7 @@ impl ScmRequestInfo {
     }
 }
 
-/// A context in the OBJREF that carries it.
+/// A context ([MS-DCOM] 2.2.20 Context) in the OBJREF that carries it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MarshaledContext {
     /// The OBJREF: its IID and its unmarshaler.

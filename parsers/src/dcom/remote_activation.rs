@@ -70,7 +70,7 @@ impl RemoteActivationRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-DCOM] 3.1.2.5.2.3.1 `IActivation::RemoteActivation` (Opnum 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteActivationReply {
     /// `phr`: what became of the activation.

@@ -58,7 +58,7 @@ impl InqStatsRequest {
     }
 }
 
-/// The reply to it.
+/// C706 appendix Q, [MS-RPCE] 2.2.1.3.3 `rpc_mgmt_inq_stats` Method (Opnum 1): the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InqStatsReply {
     /// Calls received, calls sent, packets received, packets sent; more when the server has more.
@@ -134,7 +134,7 @@ impl InqPrincNameRequest {
     }
 }
 
-/// The reply to it.
+/// C706 appendix Q, [MS-RPCE] 2.2.1.3.4 `rpc_mgmt_inq_princ_name` Method (Opnum 4): the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InqPrincNameReply {
     /// The account or service principal that the server runs as.
@@ -157,10 +157,8 @@ impl InqPrincNameReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guid::Guid;
     use crate::input::ByteOrder;
     use crate::ndr::Encoding;
-    use crate::testing::{WAYS, Writer};
 
     #[test]
     fn a_real_server_lists_its_interfaces() {
@@ -172,62 +170,6 @@ mod tests {
         for length in 0..bytes.len() {
             let mut reader = Reader::new(&bytes[..length], ByteOrder::Little, Encoding::Ndr20, "test");
             assert!(InqIfIdsReply::parse(&mut reader).is_err(), "{length} bytes");
-        }
-    }
-
-    #[test]
-    fn every_reply_reads_the_same_in_every_way() {
-        for (order, encoding) in WAYS {
-            let read = |write: &dyn Fn(&mut Writer)| {
-                let mut writer = Writer::new(order, encoding);
-                write(&mut writer);
-                writer.bytes()
-            };
-            let bytes = read(&|writer| {
-                writer
-                    .pointer()
-                    .wide(3)
-                    .align_pointer()
-                    .u32(3)
-                    .pointer()
-                    .null()
-                    .pointer();
-                for number in 1..=2 {
-                    writer.ndr_guid(Guid::com(number)).ndr_u16(1).ndr_u16(0);
-                }
-                writer.ndr_u32(0);
-            });
-            let reply = InqIfIdsReply::parse(&mut Reader::new(&bytes, order, encoding, "test")).unwrap();
-            assert_eq!(reply.interfaces.len(), 2);
-            assert_eq!(reply.interfaces[1].uuid, Guid::com(2));
-            let bytes = read(&|writer| {
-                writer
-                    .ndr_u32(4)
-                    .wide(4)
-                    .ndr_u32(1)
-                    .ndr_u32(2)
-                    .ndr_u32(3)
-                    .ndr_u32(4)
-                    .ndr_u32(0);
-            });
-            let reply = InqStatsReply::parse(&mut Reader::new(&bytes, order, encoding, "test")).unwrap();
-            assert_eq!(reply.statistics, [1, 2, 3, 4]);
-            let bytes = read(&|writer| {
-                writer.string("host/server").ndr_u32(0);
-            });
-            let reply = InqPrincNameReply::parse(&mut Reader::new(&bytes, order, encoding, "test")).unwrap();
-            assert_eq!((reply.name.as_str(), reply.status), ("host/server", 0));
-            let bytes = read(&|writer| {
-                writer.ndr_u32(10).ndr_u32(4096);
-            });
-            let mut reader = Reader::new(&bytes, order, encoding, "test");
-            let request = InqPrincNameRequest::parse(&mut reader).unwrap();
-            assert_eq!((request.authn_service, request.name_size), (10, 4096));
-            let listening = IsServerListeningReply::parse(&mut Reader::new(&bytes, order, encoding, "test")).unwrap();
-            assert_eq!((listening.status, listening.listening), (10, 4096));
-            let mut reader = Reader::new(&bytes, order, encoding, "test");
-            assert_eq!(InqStatsRequest::parse(&mut reader).unwrap().count, 10);
-            assert_eq!(StopServerListeningReply::parse(&mut reader).unwrap().status, 4096);
         }
     }
 }

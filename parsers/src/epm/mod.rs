@@ -3,6 +3,8 @@
 mod mgmt;
 mod operations;
 mod rare;
+#[cfg(test)]
+mod round_trips;
 mod tower;
 
 pub use mgmt::{

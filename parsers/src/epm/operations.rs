@@ -1,7 +1,9 @@
 //! `ept_map` and `ept_lookup`: what clients ask the mapper all day.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::tower::{Tower, object};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::guid::Guid;
 use crate::ndr::Reader;
 
@@ -82,15 +84,11 @@ impl EptMapReply {
         reader.enter("ept_map reply");
         let handle = LookupHandle::parse(reader)?;
         reader.u32()?; // num_towers
-        let present = array(reader, Reader::pointer)?;
-        let towers = present
-            .into_iter()
-            .filter(|&there| there)
-            .map(|_| tower(reader))
-            .collect::<Result<_>>()?;
+        let referents = array(reader, Reader::referent)?;
+        let towers = towers(reader, &referents)?;
         Ok(Self {
             handle,
-            towers,
+            towers: towers.into_iter().flatten().collect(),
             status: reader.u32()?,
         })
     }
@@ -137,7 +135,7 @@ impl EptLookupReply {
 /// An [`Entry`] whose tower is still to come.
 pub(super) struct EntryHead {
     object: Option<Guid>,
-    has_tower: bool,
+    tower: u64,
     annotation: String,
 }
 
@@ -149,7 +147,7 @@ impl EntryHead {
         reader.align_pointer()?;
         Ok(Self {
             object: object(reader.guid()?),
-            has_tower: reader.pointer()?,
+            tower: reader.referent()?,
             annotation: annotation(reader)?,
         })
     }
@@ -166,17 +164,72 @@ fn annotation(reader: &mut Reader<'_>) -> Result<String> {
 
 /// Reads the towers that `heads` point to, which stand behind them all.
 pub(super) fn with_towers(reader: &mut Reader<'_>, heads: Vec<EntryHead>) -> Result<Vec<Entry>> {
-    heads
-        .into_iter()
-        .map(|head| {
-            let tower = if head.has_tower { Some(tower(reader)?) } else { None };
-            Ok(Entry {
-                object: head.object,
-                tower,
-                annotation: head.annotation,
-            })
+    let referents: Vec<u64> = heads.iter().map(|head| head.tower).collect();
+    let each = heads.into_iter().zip(towers(reader, &referents)?);
+    Ok(each
+        .map(|(head, tower)| Entry {
+            object: head.object,
+            tower,
+            annotation: head.annotation,
         })
-        .collect()
+        .collect())
+}
+
+/// Reads what full pointers lead to (C706 14.3.12.1 Embedded Full Pointers): an identifier that came before stands for
+/// the same tower, which is not sent again. Some servers give several towers one identifier and send them all, which is
+/// told by a tower too many behind those.
+fn towers(reader: &mut Reader<'_>, referents: &[u64]) -> Result<Vec<Option<Tower>>> {
+    let distinct: BTreeSet<_> = referents.iter().filter(|&&id| id != 0).collect();
+    if distinct.len() < referents.iter().filter(|&&id| id != 0).count() {
+        let mut shared = *reader;
+        let read = read_towers(&mut shared, referents, true);
+        if read.is_ok() && !stands_there(shared) {
+            *reader = shared;
+            return read;
+        }
+    }
+    read_towers(reader, referents, false)
+}
+
+fn read_towers(reader: &mut Reader<'_>, referents: &[u64], shared: bool) -> Result<Vec<Option<Tower>>> {
+    let mut known = BTreeMap::new();
+    let mut all: Vec<Option<Tower>> = Vec::new();
+    // Copies, too, are paid for by what was sent.
+    let mut room = reader.rest().len().saturating_add(referents.len().saturating_mul(64));
+    for &id in referents {
+        let earlier = known
+            .get(&id)
+            .filter(|_| shared)
+            .and_then(|&at| all.get::<usize>(at)?.clone());
+        all.push(match earlier {
+            _ if id == 0 => None,
+            Some(tower) => {
+                let Some(left) = room.checked_sub(tower.text_length()) else {
+                    return Err(reader.input().error(ErrorKind::Limit {
+                        field: "tower",
+                        max: room,
+                    }));
+                };
+                room = left;
+                Some(tower)
+            }
+            None => {
+                known.insert(id, all.len());
+                Some(tower(reader)?)
+            }
+        });
+    }
+    Ok(all)
+}
+
+/// Does a whole tower come next?
+fn stands_there(mut reader: Reader<'_>) -> bool {
+    let mut read = || {
+        let count = reader.count("tower_octet_string", 1, MAX_TOWER)?;
+        let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        Tower::parse(reader.bytes(count)?).map(|tower| count == length && tower != Tower::default())
+    };
+    read().unwrap_or(false)
 }
 
 /// A conformant varying array: maximum count, offset, actual count, elements.

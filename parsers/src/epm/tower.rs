@@ -91,6 +91,16 @@ impl Tower {
         Ok(())
     }
 
+    /// Bytes of text in it.
+    pub(super) fn text_length(&self) -> usize {
+        let texts = [&self.named_pipe, &self.local_port, &self.netbios];
+        texts
+            .into_iter()
+            .flatten()
+            .map(String::len)
+            .fold(0, usize::saturating_add)
+    }
+
     /// The protocol sequence that the floors stand for, as string bindings write it.
     pub fn protocol_sequence(&self) -> Option<&'static str> {
         if self.tcp_port.is_some() {

@@ -15,7 +15,8 @@ use crate::rpce::SyntaxId;
 /// that no string is longer than the bytes it is read from.
 const MAX_STRING: usize = 1 << 24;
 
-/// Which of the two encodings a stub is in.
+/// Which of the two encodings a stub is in: C706 chapter 14 Transfer Syntax NDR, or [MS-RPCE] 2.2.5 64-Bit Network Data
+/// Representation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// C706 chapter 14: 32-bit pointers and counts.
@@ -133,6 +134,12 @@ impl<'a> Reader<'a> {
     /// right here for a parameter, behind the construct for a member.)
     pub fn pointer(&mut self) -> Result<bool> {
         Ok(self.wide()? != 0)
+    }
+
+    /// An embedded full pointer: the identifier of its referent, and 0 when there is none. Two pointers with one identifier
+    /// lead to one referent, which is sent once (C706 14.3.12.1 Embedded Full Pointers).
+    pub fn referent(&mut self) -> Result<u64> {
+        self.wide()
     }
 
     /// A conformance, offset or actual count, refused beyond `max` elements or beyond what the rest could hold with

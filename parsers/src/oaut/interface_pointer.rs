@@ -17,6 +17,11 @@ pub struct InterfacePointer<'a> {
 }
 
 impl<'a> InterfacePointer<'a> {
+    #[cfg(test)]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
     /// Reads the pointer and right behind it what it points to; None when it is null.
     pub fn parse(reader: &mut Reader<'a>) -> Result<Option<Self>> {
         if !reader.pointer()? {
@@ -112,30 +117,16 @@ mod tests {
     use crate::guid::Guid;
     use crate::input::ByteOrder;
     use crate::ndr::Encoding;
-    use crate::oaut::encoder::{Encoder, every_way};
 
     #[test]
-    fn an_object_that_answers_a_call_gives_its_reference() {
+    fn a_real_reference_shows_as_its_ipid() {
         let stub = include_bytes!("../../corpus/oaut/invoke-get-document-reply.bin");
         let start = stub.windows(4).position(|bytes| bytes == b"MEOW").unwrap();
         let length = usize::from(stub[start - 4]);
         let objref = &stub[start..start + length];
-        every_way(|order, encoding| {
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.pointer();
-            encoder.count(length);
-            encoder.u32(u32::try_from(length).unwrap());
-            encoder.raw(objref);
-            encoder.u32(0);
-            let mut reader = encoder.reader();
-            let reply = InterfaceReply::parse(&mut reader).unwrap();
-            let pointer = reply.interface.unwrap();
-            assert_eq!(pointer.bytes(), objref, "{order:?} {encoding:?}");
-            assert_eq!(pointer.objref().unwrap().iid, Iid(Guid::com(0x0002_0400)));
-            assert_eq!(pointer.to_string(), "2888eccd-01f8-0000-382f-78a3a6aa8160");
-            assert_eq!((reply.hresult, reader.rest().len()), (0, 0));
-        });
+        let pointer = InterfacePointer::new(objref);
+        assert_eq!(pointer.objref().unwrap().iid, Iid(Guid::com(0x0002_0400)));
+        assert_eq!(pointer.to_string(), "2888eccd-01f8-0000-382f-78a3a6aa8160");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 mod bstr;
 mod dispatch;
-#[cfg(test)]
-mod encoder;
 mod enumeration;
 mod interface_pointer;
 mod invoke;
+#[cfg(test)]
+mod round_trips;
 mod safe_array;
 mod text;
 mod type_desc;
@@ -70,8 +70,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::guid::Guid;
     use crate::input::ByteOrder;
     use crate::ndr::Encoding;
+    use crate::testing::Writer;
 
     /// Every parser there is, on the same bytes; what could be read.
     fn parse_all(bytes: &[u8], order: ByteOrder, encoding: Encoding) -> usize {
@@ -131,10 +133,9 @@ mod tests {
             request in any::<bool>(),
         ) {
             let encoding = if wide { Encoding::Ndr64 } else { Encoding::Ndr20 };
-            let mut encoder = encoder::Encoder::new(ByteOrder::Little, encoding);
-            if request { encoder.orpc_this() } else { encoder.orpc_that() }
-            encoder.raw(&tail);
-            parse_all(&encoder.into_bytes(), ByteOrder::Little, encoding);
+            let mut writer = Writer::new(ByteOrder::Little, encoding);
+            if request { writer.orpc_this(Guid::com(1)) } else { writer.orpc_that() };
+            parse_all(&writer.raw(&tail).bytes(), ByteOrder::Little, encoding);
         }
     }
 }

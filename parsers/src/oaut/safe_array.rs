@@ -41,7 +41,7 @@ pub struct SafeArrayBound {
     pub lower: i32,
 }
 
-/// The elements of an array.
+/// The elements of an array: [MS-OAUT] 2.2.30.9 SAFEARRAYUNION.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements<'a> {
     /// Plain numbers, as they were sent.
@@ -181,17 +181,16 @@ fn elements<'a>(reader: &mut Reader<'a>, kind: u32, said: [VarType; 2], depth: u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oaut::encoder::{Encoder, every_way, utf16};
+    use crate::oaut::round_trips::{every_way, utf16};
+    use crate::testing::Writer;
 
     fn round_trip(array: &SafeArray<'_>, text: &str) {
         let variant = Variant::Array(Some(Box::new(array.clone())));
         for variant in [variant.clone(), Variant::ByRef(Box::new(variant))] {
             every_way(|order, encoding| {
-                let mut encoder = Encoder::new(order, encoding);
-                encoder.variant_pointer(&variant);
-                encoder.variant(&variant);
-                encoder.u32(7);
-                let mut reader = encoder.reader();
+                let mut writer = Writer::new(order, encoding);
+                writer.pointer().put(&variant).ndr_u32(7);
+                let mut reader = writer.reader();
                 let read = Variant::parse(&mut reader).unwrap();
                 assert_eq!(read, variant, "{order:?} {encoding:?}");
                 assert_eq!((read.to_text().as_str(), reader.u32()), (text, Ok(7)));
@@ -243,15 +242,15 @@ mod tests {
 
     #[test]
     fn a_type_of_another_width_than_the_elements_is_not_believed() {
-        let mut encoder = Encoder::new(ByteOrder::Little, Encoding::Ndr20);
         let elements = Elements::Scalars {
             var_type: VarType::UI1,
             bytes: &[1, 2],
         };
         let variant = Variant::Array(Some(Box::new(array(elements))));
-        encoder.variant_pointer(&variant);
-        encoder.variant(&variant);
-        let mut bytes = encoder.into_bytes();
+        let mut bytes = Writer::new(ByteOrder::Little, Encoding::Ndr20)
+            .pointer()
+            .put(&variant)
+            .bytes();
         // Both say VT_R8: the variant's type and the one in cLocks.
         bytes[16] = 5;
         bytes[50] = 5;
@@ -263,10 +262,10 @@ mod tests {
     fn counts_of_four_milliards_cost_nothing() {
         let values = Elements::Values(vec![Variant::Bstr(Bstr::default())]);
         let variant = Variant::Array(Some(Box::new(array(values))));
-        let mut encoder = Encoder::new(ByteOrder::Little, Encoding::Ndr20);
-        encoder.variant_pointer(&variant);
-        encoder.variant(&variant);
-        let bytes = encoder.into_bytes();
+        let bytes = Writer::new(ByteOrder::Little, Encoding::Ndr20)
+            .pointer()
+            .put(&variant)
+            .bytes();
         for at in (0..bytes.len()).step_by(4) {
             let mut bytes = bytes.clone();
             bytes[at..at + 4].fill(0xff);

@@ -176,7 +176,7 @@ impl GetFuncDescRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.7.4.3 `ITypeInfo::GetFuncDesc` (Opnum 5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetFuncDescReply {
     /// The method.
@@ -280,7 +280,7 @@ impl GetNamesRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.7.4.5 `ITypeInfo::GetNames` (Opnum 7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetNamesReply<'a> {
     /// The member's name, and behind it those of its parameters.
@@ -331,7 +331,7 @@ impl GetDocumentationRequest {
     }
 }
 
-/// The reply to it.
+/// The reply of [MS-OAUT] 3.7.4.8 `ITypeInfo::GetDocumentation` (Opnum 12).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GetDocumentationReply<'a> {
     /// The name of the member, or of the type.
@@ -370,203 +370,15 @@ mod tests {
     use super::*;
     use crate::input::ByteOrder;
     use crate::ndr::Encoding;
-    use crate::oaut::encoder::{Encoder, every_way, utf16};
-    use crate::oaut::{CreateInstanceRequest, GetTypeInfoCountReply, GetTypeInfoRequest, InterfaceReply, Variant};
-
-    /// A TYPEDESC without its referent.
-    fn type_desc(encoder: &mut Encoder, var_type: VarType) {
-        encoder.align(4);
-        encoder.align_ndr64(8);
-        encoder.u16(var_type.0);
-        encoder.align_ndr64(8);
-        match var_type {
-            VarType::PTR | VarType::SAFEARRAY | VarType::CARRAY => encoder.pointer(),
-            VarType::USERDEFINED => encoder.u32(0x1234),
-            _ => {}
-        }
-        encoder.u16(var_type.0);
-        encoder.align_ndr64(8);
-    }
-
-    fn elem_desc(encoder: &mut Encoder, var_type: VarType, default: u32) {
-        type_desc(encoder, var_type);
-        encoder.wide(default);
-        encoder.u16(1);
-        encoder.align_ndr64(8);
-    }
-
-    #[test]
-    fn the_attributes_of_a_class_give_its_clsid() {
-        let clsid = Guid::parse("49b2791a-b1ae-4c90-9b8e-e860ba07f889").unwrap();
-        every_way(|order, encoding| {
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.pointer();
-            encoder.u32(clsid.data1);
-            encoder.u16(clsid.data2);
-            encoder.u16(clsid.data3);
-            encoder.raw(&clsid.data4);
-            for it in [0, 0, u32::MAX, u32::MAX] {
-                encoder.u32(it);
-            }
-            encoder.wide(0);
-            encoder.u32(8);
-            encoder.u32(5);
-            for it in [0, 0, 2, 0, 8, 2, 1, 0] {
-                encoder.u16(it);
-            }
-            type_desc(&mut encoder, VarType::EMPTY);
-            encoder.u32(0);
-            encoder.u16(0);
-            encoder.align_ndr64(8);
-            encoder.u32(0);
-            encoder.u32(0);
-            let mut reader = encoder.reader();
-            let reply = GetTypeAttrReply::parse(&mut reader).unwrap();
-            let attributes = reply.attributes.unwrap();
-            assert_eq!(
-                (attributes.guid, attributes.kind),
-                (clsid, TypeKind::COCLASS),
-                "{order:?} {encoding:?}"
-            );
-            assert_eq!((attributes.interfaces, attributes.version), (2, (1, 0)));
-            assert_eq!((reply.hresult, reader.rest().len()), (0, 0));
-        });
-    }
-
-    #[test]
-    fn a_method_is_described_behind_types_of_types() {
-        every_way(|order, encoding| {
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.pointer();
-            encoder.u32(54);
-            encoder.wide(0);
-            encoder.pointer();
-            for it in [4, 1, 4] {
-                encoder.u32(it);
-            }
-            for it in [3, 0, 0, 0] {
-                encoder.u16(it);
-            }
-            elem_desc(&mut encoder, VarType::VOID, 0);
-            encoder.u16(0);
-            encoder.align_ndr64(8);
-            encoder.count(3);
-            elem_desc(&mut encoder, VarType::BSTR, 0);
-            elem_desc(&mut encoder, VarType::PTR, 0);
-            elem_desc(&mut encoder, VarType::CARRAY, 1);
-            type_desc(&mut encoder, VarType::PTR);
-            type_desc(&mut encoder, VarType::USERDEFINED);
-            encoder.count(1);
-            type_desc(&mut encoder, VarType::UI1);
-            encoder.u16(1);
-            encoder.u32(8);
-            encoder.u32(0);
-            encoder.align_ndr64(8);
-            encoder.u32(24);
-            encoder.pointer();
-            encoder.variant(&Variant::I4(1));
-            encoder.u32(0);
-            encoder.u32(0x8002_802b);
-            let mut reader = encoder.reader();
-            let reply = GetFuncDescReply::parse(&mut reader).unwrap();
-            let function = reply.function.unwrap();
-            assert_eq!(
-                (function.member, function.kind),
-                (Dispid(54), InvokeKind::FUNC),
-                "{order:?} {encoding:?}"
-            );
-            assert_eq!(function.parameters, [VarType::BSTR, VarType::PTR, VarType::CARRAY]);
-            assert_eq!(
-                (function.result, reply.hresult, reader.rest().len()),
-                (VarType::VOID, 0x8002_802b, 0)
-            );
-        });
-    }
-
-    #[test]
-    fn names_and_documentation_are_read_every_way() {
-        let (name, parameter) = (utf16("ExecuteShellCommand"), utf16("Command"));
-        every_way(|order, encoding| {
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.count(10);
-            encoder.count(0);
-            encoder.count(2);
-            encoder.pointer();
-            encoder.pointer();
-            encoder.bstr(Bstr::new(&name));
-            encoder.bstr(Bstr::new(&parameter));
-            encoder.u32(2);
-            encoder.u32(0);
-            let reply = GetNamesReply::parse(&mut encoder.reader()).map(|it| it.names);
-            assert_eq!(
-                reply,
-                Ok(vec![Bstr::new(&name), Bstr::new(&parameter)]),
-                "{order:?} {encoding:?}"
-            );
-
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.pointer();
-            encoder.bstr(Bstr::new(&name));
-            encoder.wide(0);
-            encoder.u32(3);
-            encoder.pointer();
-            encoder.bstr(Bstr::default());
-            encoder.u32(0);
-            let mut reader = encoder.reader();
-            let reply = GetDocumentationReply::parse(&mut reader).unwrap();
-            assert_eq!(
-                (reply.name.to_text().as_str(), reply.help_context),
-                ("ExecuteShellCommand", 3)
-            );
-            assert!(reply.description.is_null() && reply.help_file.is_null() && reader.rest().is_empty());
-        });
-    }
-
-    #[test]
-    fn small_requests_and_replies_are_read() {
-        every_way(|order, encoding| {
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_this();
-            encoder.u32(0x0002_0400);
-            encoder.u32(7);
-            encoder.raw(&[0xc0, 0, 0, 0, 0, 0, 0, 0x46]);
-            let created = CreateInstanceRequest::parse(&mut encoder.reader()).unwrap();
-            assert_eq!(created.iid.0.data1, 0x0002_0400);
-            let member = GetNamesRequest::parse(&mut encoder.reader()).unwrap();
-            assert_eq!((member.member, member.max_names), (Dispid(0x0002_0400), 7));
-            let member = GetDocumentationRequest::parse(&mut encoder.reader()).unwrap();
-            assert_eq!((member.member, member.wanted), (Dispid(0x0002_0400), 7));
-            let info = GetTypeInfoRequest::parse(&mut encoder.reader()).unwrap();
-            assert_eq!((info.index, info.lcid), (0x0002_0400, 7));
-            let function = GetFuncDescRequest::parse(&mut encoder.reader()).unwrap();
-            assert_eq!(function.index, 0x0002_0400);
-
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.u32(0);
-            encoder.u32(0x8000_4002);
-            let count = GetTypeInfoCountReply::parse(&mut encoder.reader()).unwrap();
-            assert_eq!((count.count, count.hresult), (0, 0x8000_4002));
-            let mut encoder = Encoder::new(order, encoding);
-            encoder.orpc_that();
-            encoder.wide(0);
-            encoder.u32(0x8000_4002);
-            let none = InterfaceReply::parse(&mut encoder.reader()).unwrap();
-            assert_eq!((none.interface, none.hresult), (None, 0x8000_4002));
-        });
-    }
+    use crate::testing::Writer;
 
     #[test]
     fn a_chain_of_pointers_ends() {
-        let mut encoder = Encoder::new(ByteOrder::Little, Encoding::Ndr20);
+        let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
         for _ in 0..64 {
-            type_desc(&mut encoder, VarType::PTR);
+            writer.type_desc(VarType::PTR);
         }
-        let mut reader = encoder.reader();
+        let mut reader = writer.reader();
         let desc = TypeDesc::parse(&mut reader).unwrap();
         assert!(desc.skip_referents(&mut reader).is_err());
     }

@@ -123,7 +123,7 @@ pub struct CommonHeader {
     pub call_id: u32,
 }
 
-/// What the first bytes of a stream say about it.
+/// What the first bytes of a stream say about it: C706 12.6.3.1 Common header fields, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
     /// They are a connection-oriented DCE/RPC header.
@@ -190,7 +190,7 @@ impl CommonHeader {
     }
 
     /// Could a PDU of this kind be as long as it says, with a verifier as long as it says?
-    fn lengths_agree(self) -> bool {
+    pub(super) fn lengths_agree(self) -> bool {
         let verifier = match self.auth_length {
             0 => Some(0),
             length => length.checked_add(Self::SEC_TRAILER_LENGTH),

@@ -7,6 +7,8 @@ mod character_set;
 mod common_header;
 mod connectionless;
 mod pdu;
+#[cfg(test)]
+mod round_trips;
 mod rts;
 mod verification;
 

@@ -8,7 +8,7 @@ use super::rts::Rts;
 use crate::error::Result;
 use crate::input::Input;
 
-/// What a PDU says, by kind.
+/// What a PDU says, by kind: C706 12.6.4 Connection-oriented PDU definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// `bind`.

@@ -56,7 +56,7 @@ impl RtsCommandType {
     }
 }
 
-/// What a command carries.
+/// What a command carries: [MS-RPCH] 2.2.3.5 RTS Commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RtsValue {
     /// Nothing.
@@ -80,7 +80,7 @@ pub enum RtsValue {
     Padding(u32),
 }
 
-/// One of the commands in an RTS PDU.
+/// [MS-RPCH] 2.2.3.5 RTS Commands: one of those in an RTS PDU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtsCommand {
     /// Its kind.

@@ -73,7 +73,7 @@ pub struct TgtReq {
     pub realm: Option<String>,
 }
 
-/// A message between a Kerberos client and a service.
+/// A message between a Kerberos client and a service: RFC 4120 section 5.5 Client/Server (CS) Message Specifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The client's ticket.

@@ -17,6 +17,8 @@ mod der;
 pub mod kerberos;
 pub mod netlogon;
 pub mod ntlmssp;
+#[cfg(test)]
+mod round_trips;
 pub mod spnego;
 
 /// The most bytes of one name on the wire that are kept: a token can hold 64 KiB, and what is kept lives as long as its
@@ -260,8 +262,11 @@ fn mechanism(token: &[u8]) -> Result<Option<Claims>> {
 impl From<netlogon::NlAuthMessage> for Claims {
     fn from(message: netlogon::NlAuthMessage) -> Self {
         Self {
-            domain: message.netbios_domain,
-            workstation: message.netbios_computer,
+            domain: message.netbios_domain.or(message.dns_domain),
+            workstation: message
+                .netbios_computer
+                .or(message.netbios_computer_utf8)
+                .or(message.dns_host),
             ..Self::default()
         }
     }

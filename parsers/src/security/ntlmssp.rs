@@ -165,7 +165,7 @@ pub struct Authenticate {
     pub av_pairs: AvPairs,
 }
 
-/// One message.
+/// [MS-NLMP] 2.2.1 NTLM Messages: one of the three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The first.

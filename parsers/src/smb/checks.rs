@@ -1,7 +1,7 @@
 //! What must hold of SMB for any bytes at all.
 
 use super::{Block, Format, Message, Messages, Operation, Payload, Start, recognise};
-use crate::checks::placed;
+use crate::checks::{measured, placed};
 
 /// Checks a message, with or without the block that it comes in.
 ///
@@ -36,6 +36,7 @@ const HEAD: usize = 188;
 
 /// The commands of a message, and those of its first part.
 fn messages(bytes: &[u8]) {
+    measured(bytes.len(), || Messages::new(bytes).count());
     let mut chain = Messages::new(bytes);
     let mut whole = Vec::new();
     for message in chain.by_ref() {

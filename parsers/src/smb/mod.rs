@@ -13,8 +13,8 @@ pub use session::{Block, Format, Start, recognise};
 
 use crate::error::Result;
 
-/// Ties a request and its response together: SMB2's `MessageId`, or SMB1's PID and MID (its UID and TID may be assigned
-/// by the very response).
+/// Ties a request and its response together: `MessageId` of [MS-SMB2] 2.2.1 SMB2 Packet Header, or PID and MID of
+/// [MS-CIFS] 2.2.3.1 The SMB Header (UID and TID may be assigned by the very response).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
@@ -22,7 +22,7 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(pub u128);
 
-/// Who sends a message, by its own flag.
+/// Who sends a message, by its own flag: [MS-SMB2] 2.2.1 SMB2 Packet Header, [MS-CIFS] 2.2.3.1 The SMB Header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     /// It is a request.
@@ -31,7 +31,7 @@ pub enum Sender {
     Server,
 }
 
-/// One command of a message.
+/// One command of a message: [MS-SMB2] 2.2 Message Syntax, [MS-CIFS] 2.2.4 SMB Commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Ties request and response together.
@@ -44,7 +44,7 @@ pub struct Message<'a> {
     pub operation: Operation<'a>,
 }
 
-/// What a command says, as far as pipes go.
+/// What a command ([MS-SMB2] 2.2 Message Syntax, [MS-CIFS] 2.2.4 SMB Commands) says, as far as pipes go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation<'a> {
     /// A share is asked for, by its path.
@@ -77,7 +77,7 @@ pub enum Operation<'a> {
     Other,
 }
 
-/// Is there more to come for the same request?
+/// Is there more to come for the same request? [MS-CIFS] 2.2.4.33 `SMB_COM_TRANSACTION` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Yes.
@@ -106,7 +106,8 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The commands of a message in clear, one after another: compounded in SMB2, chained by `AndX` in SMB1.
+/// The commands of a message in clear, one after another: [MS-SMB2] 3.2.4.1.4 Sending Compounded Requests, [MS-CIFS]
+/// 2.2.3.4 Batched Messages ("`AndX`" Messages).
 #[derive(Clone, Debug)]
 pub struct Messages<'a>(Cursor<'a>);
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
-/// The identifier that a message starts with.
+/// The identifier that a message starts with: [MS-SMB2] 2.2.1 SMB2 Packet Header, [MS-CIFS] 2.2.3.1 The SMB Header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// [MS-CIFS] 2.2.3.1 The SMB Header.
@@ -57,7 +57,7 @@ impl Block {
     }
 }
 
-/// What stands where a block has to start.
+/// What stands where a block has to start: RFC 1002 section 4.3.1 General Format of Session Packets, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// A block.

@@ -85,21 +85,13 @@ pub(super) fn encoded_string(input: &mut Input<'_>, budget: &mut Budget) -> Resu
     let bytes = input.take(length)?;
     input.skip(width)?;
     Ok(if wide {
-        utf16(bytes, ByteOrder::Little)
+        let units = bytes.as_chunks::<2>().0.iter().map(|&pair| u16::from_le_bytes(pair));
+        char::decode_utf16(units)
+            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect()
     } else {
         bytes.iter().map(|&byte| char::from(byte)).collect()
     })
-}
-
-/// 16-bit characters in `order`.
-pub(super) fn utf16(bytes: &[u8], order: ByteOrder) -> String {
-    let units = bytes.as_chunks::<2>().0.iter().map(|&pair| match order {
-        ByteOrder::Big => u16::from_be_bytes(pair),
-        ByteOrder::Little => u16::from_le_bytes(pair),
-    });
-    char::decode_utf16(units)
-        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
 }
 
 #[cfg(test)]

@@ -71,8 +71,9 @@ impl NtlmLoginRequest {
     }
 }
 
-/// A reply that hands over one interface: `NTLMLogin`, `ExecQuery`, `ExecNotificationQuery`, `CreateClassEnum`,
-/// `CreateInstanceEnum`; `OpenNamespace` by a parser of its own.
+/// A reply that hands over one interface: [MS-WMI] 3.1.4.1.4 `NTLMLogin`, 3.1.4.3.18 `ExecQuery`, 3.1.4.3.20
+/// `ExecNotificationQuery`, 3.1.4.3.10 `CreateClassEnum`, 3.1.4.3.16 `CreateInstanceEnum`; 3.1.4.3.1 `OpenNamespace` by a
+/// parser of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceReply<'a> {
     /// The bytes of an OBJREF.

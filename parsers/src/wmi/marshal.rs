@@ -1,11 +1,11 @@
 //! Parameters that are more than numbers: BSTRs, strings, and references to objects.
 
-use super::heap::utf16;
 use super::wmio::Object;
 use crate::dcom::{Objref, Reference};
 use crate::error::Result;
 use crate::guid::{Clsid, Guid};
 use crate::ndr::Reader;
+use crate::oaut::Bstr;
 
 /// `CLSID_WbemClassObject` ([MS-WMI] 2.2.4 `IWbemClassObject` Interface): unmarshals an object that travels by value.
 pub const CLSID_WBEM_CLASS_OBJECT: Clsid = Clsid(Guid::new(
@@ -14,30 +14,13 @@ pub const CLSID_WBEM_CLASS_OBJECT: Clsid = Clsid(Guid::new(
     0x11d0,
     [0x89, 0x1f, 0x00, 0xaa, 0x00, 0x4b, 0x2e, 0x24],
 ));
-/// The longest BSTR read, in characters, and the longest reference, in bytes: far beyond what is sent, and never beyond what is
-/// there.
-const MAX_BSTR: usize = 1 << 22;
+/// The longest reference read, in bytes: far beyond what is sent, and never beyond what is there.
 const MAX_REFERENCE: usize = 1 << 24;
 
-/// [MS-OAUT] 2.2.23 BSTR as a parameter: a pointer to a `FLAGGED_WORD_BLOB`. What a null BSTR has no characters of is None.
+/// [MS-OAUT] 2.2.23 BSTR as a parameter, as text. A null BSTR is None.
 pub(super) fn bstr(reader: &mut Reader<'_>) -> Result<Option<String>> {
-    if !reader.pointer()? {
-        return Ok(None);
-    }
-    reader.maximum_count()?;
-    let bytes = reader.u32()?;
-    reader.align(4)?;
-    let count = reader.u32()?;
-    let length = usize::try_from(count)
-        .unwrap_or(usize::MAX)
-        .min(MAX_BSTR)
-        .saturating_mul(2);
-    let order = reader.input().order();
-    let text = utf16(reader.bytes(length)?, order);
-    if bytes == u32::MAX {
-        return Ok(None);
-    }
-    Ok(Some(text.trim_end_matches('\0').to_owned()))
+    let text = Bstr::parse(reader)?;
+    Ok((!text.is_null()).then(|| text.to_string().trim_end_matches('\0').to_owned()))
 }
 
 /// [MS-DCOM] 2.2.14 `MInterfacePointer` behind its pointer: the bytes of an OBJREF.
@@ -74,21 +57,13 @@ mod tests {
     use crate::ndr::Encoding;
 
     #[test]
-    fn a_bstr_reads_in_both_encodings_and_byte_orders() {
-        let little = [
-            7, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, b'h', 0, b'i', 0, 9, 0, 0, 0,
+    fn a_bstr_is_little_endian_whatever_the_label_says() {
+        let bytes = [
+            0, 0, 0, 7, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, b'h', 0, b'i', 0, 0, 0, 0, 9,
         ];
-        let mut reader = Reader::new(&little, ByteOrder::Little, Encoding::Ndr20, "test");
+        let mut reader = Reader::new(&bytes, ByteOrder::Big, Encoding::Ndr20, "test");
         assert_eq!(bstr(&mut reader).unwrap().as_deref(), Some("hi"));
         assert_eq!(reader.u32(), Ok(9));
-        let big = [0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, b'h', 0, b'i'];
-        let mut reader = Reader::new(&big, ByteOrder::Big, Encoding::Ndr20, "test");
-        assert_eq!(bstr(&mut reader).unwrap().as_deref(), Some("hi"));
-        let wide = [
-            7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, b'h', 0, b'i', 0,
-        ];
-        let mut reader = Reader::new(&wide, ByteOrder::Little, Encoding::Ndr64, "test");
-        assert_eq!(bstr(&mut reader).unwrap().as_deref(), Some("hi"));
     }
 
     #[test]

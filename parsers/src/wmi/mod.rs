@@ -3,6 +3,8 @@
 mod heap;
 mod login;
 mod marshal;
+#[cfg(test)]
+mod round_trips;
 mod services;
 mod value;
 mod wmio;

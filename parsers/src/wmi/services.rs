@@ -23,7 +23,7 @@ pub struct NameRequest {
     pub flags: u32,
 }
 
-/// What a [`NameRequest`] names.
+/// What a [`NameRequest`] ([MS-WMI] 3.1.4.3 `IWbemServices` Interface) names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
     /// A namespace below the current one.
@@ -194,7 +194,7 @@ impl ExecMethodRequest {
     }
 }
 
-/// A reply that brings an object: those of `GetObject` and `ExecMethod`.
+/// A reply that brings an object: those of [MS-WMI] 3.1.4.3.4 `GetObject` and 3.1.4.3.22 `ExecMethod`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObjectReply {
     /// `ppObject`, or `ppOutParams`: an instance of `__PARAMETERS` with the results and `ReturnValue` as properties.

@@ -43,7 +43,7 @@ bitflags! {
     }
 }
 
-/// A CIM class or instance.
+/// A CIM class or instance: [MS-WMIO] 2.2.5 `ObjectBlock`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object {
     /// Which of the two, and with what.
@@ -62,7 +62,7 @@ pub struct Object {
     pub methods: Vec<String>,
 }
 
-/// One property of an object.
+/// One property of an object: [MS-WMIO] 2.2.23 `PropertyLookup` with its value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Property {
     /// Its name.
