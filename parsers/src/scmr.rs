@@ -19,6 +19,32 @@ const MAX_ARGUMENTS: usize = 1024;
 /// Dependencies and passwords are stepped over up to this many bytes.
 const MAX_BLOB: usize = 65_536;
 
+/// How the strings of a call are written: each operation has a twin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Characters {
+    /// UTF-16: the operation's name ends in W.
+    Wide,
+    /// Bytes, in the client's code page: it ends in A.
+    Narrow,
+}
+
+impl Characters {
+    fn string(self, reader: &mut Reader<'_>) -> Result<String> {
+        match self {
+            Self::Wide => reader.wide_string(),
+            Self::Narrow => reader.string(),
+        }
+    }
+
+    fn optional_string(self, reader: &mut Reader<'_>) -> Result<Option<String>> {
+        if reader.pointer()? {
+            self.string(reader).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
 /// [MS-SCMR] 2.2.4 `SC_RPC_HANDLE`: the server's name for an open service or service manager.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Handle {
@@ -69,10 +95,19 @@ pub struct OpenScManagerRequest {
 impl OpenScManagerRequest {
     /// Reads the request stub.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
-        reader.enter("ROpenSCManagerW request");
+        Self::parse_in(reader, Characters::Wide)
+    }
+
+    /// Reads the request stub of [MS-SCMR] 3.1.4.26 `ROpenSCManagerA` (Opnum 27).
+    pub fn parse_narrow(reader: &mut Reader<'_>) -> Result<Self> {
+        Self::parse_in(reader, Characters::Narrow)
+    }
+
+    fn parse_in(reader: &mut Reader<'_>, characters: Characters) -> Result<Self> {
+        reader.enter("ROpenSCManager request");
         Ok(Self {
-            machine_name: reader.optional_wide_string()?,
-            database_name: reader.optional_wide_string()?,
+            machine_name: characters.optional_string(reader)?,
+            database_name: characters.optional_string(reader)?,
             desired_access: reader.u32()?,
         })
     }
@@ -101,10 +136,19 @@ pub struct OpenServiceRequest {
 impl OpenServiceRequest {
     /// Reads the request stub.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
-        reader.enter("ROpenServiceW request");
+        Self::parse_in(reader, Characters::Wide)
+    }
+
+    /// Reads the request stub of [MS-SCMR] 3.1.4.27 `ROpenServiceA` (Opnum 28).
+    pub fn parse_narrow(reader: &mut Reader<'_>) -> Result<Self> {
+        Self::parse_in(reader, Characters::Narrow)
+    }
+
+    fn parse_in(reader: &mut Reader<'_>, characters: Characters) -> Result<Self> {
+        reader.enter("ROpenService request");
         Ok(Self {
             manager: Handle::parse(reader)?,
-            service_name: reader.wide_string()?,
+            service_name: characters.string(reader)?,
             desired_access: reader.u32()?,
         })
     }
@@ -160,15 +204,25 @@ pub struct CreateServiceRequest {
 impl CreateServiceRequest {
     /// Reads the request stub.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
-        reader.enter("RCreateServiceW request");
+        Self::parse_in(reader, Characters::Wide)
+    }
+
+    /// Reads the request stub of [MS-SCMR] 3.1.4.23 `RCreateServiceA` (Opnum 24), and of 3.1.4.41 `RCreateServiceWOW64A`
+    /// (Opnum 44).
+    pub fn parse_narrow(reader: &mut Reader<'_>) -> Result<Self> {
+        Self::parse_in(reader, Characters::Narrow)
+    }
+
+    fn parse_in(reader: &mut Reader<'_>, characters: Characters) -> Result<Self> {
+        reader.enter("RCreateService request");
         let manager = Handle::parse(reader)?;
-        let service_name = reader.wide_string()?;
-        let display_name = reader.optional_wide_string()?;
+        let service_name = characters.string(reader)?;
+        let display_name = characters.optional_string(reader)?;
         let desired_access = reader.u32()?;
         let service_type = reader.u32()?;
         let start_type = StartType(reader.u32()?);
         reader.u32()?; // dwErrorControl
-        let binary_path_name = Some(reader.wide_string()?);
+        let binary_path_name = Some(characters.string(reader)?);
         Ok(Self {
             manager,
             service_name,
@@ -178,7 +232,7 @@ impl CreateServiceRequest {
                 service_type,
                 start_type,
                 binary_path_name,
-                service_start_name: start_name(reader)?,
+                service_start_name: start_name(reader, characters)?,
             },
         })
     }
@@ -205,19 +259,28 @@ pub struct ChangeServiceConfigRequest {
 impl ChangeServiceConfigRequest {
     /// Reads the request stub.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self> {
-        reader.enter("RChangeServiceConfigW request");
+        Self::parse_in(reader, Characters::Wide)
+    }
+
+    /// Reads the request stub of [MS-SCMR] 3.1.4.22 `RChangeServiceConfigA` (Opnum 23).
+    pub fn parse_narrow(reader: &mut Reader<'_>) -> Result<Self> {
+        Self::parse_in(reader, Characters::Narrow)
+    }
+
+    fn parse_in(reader: &mut Reader<'_>, characters: Characters) -> Result<Self> {
+        reader.enter("RChangeServiceConfig request");
         let service = Handle::parse(reader)?;
         let service_type = reader.u32()?;
         let start_type = StartType(reader.u32()?);
         reader.u32()?; // dwErrorControl
-        let binary_path_name = reader.optional_wide_string()?;
-        let service_start_name = start_name(reader)?;
+        let binary_path_name = characters.optional_string(reader)?;
+        let service_start_name = start_name(reader, characters)?;
         skip_bytes(reader)?; // lpPassword
         reader.u32()?; // dwPwSize
         Ok(Self {
             service,
             config: ServiceConfig {
-                display_name: reader.optional_wide_string()?,
+                display_name: characters.optional_string(reader)?,
                 service_type,
                 start_type,
                 binary_path_name,
@@ -266,20 +329,24 @@ pub fn request_arguments(opnum: u16, reader: &mut Reader<'_>) -> Option<Result<V
         12 | 45 => CreateServiceRequest::parse(reader).map(|request| request.arguments()),
         15 => OpenScManagerRequest::parse(reader).map(|request| request.arguments()),
         16 => OpenServiceRequest::parse(reader).map(|request| request.arguments()),
+        23 => ChangeServiceConfigRequest::parse_narrow(reader).map(|request| request.arguments()),
+        24 | 44 => CreateServiceRequest::parse_narrow(reader).map(|request| request.arguments()),
+        27 => OpenScManagerRequest::parse_narrow(reader).map(|request| request.arguments()),
+        28 => OpenServiceRequest::parse_narrow(reader).map(|request| request.arguments()),
         19 => StartServiceRequest::parse(reader).map(|request| request.arguments()),
         _ => return None,
     })
 }
 
 /// Steps over `lpLoadOrderGroup` … `dwDependSize` and reads `lpServiceStartName`, which both configurations have in a row.
-fn start_name(reader: &mut Reader<'_>) -> Result<Option<String>> {
-    reader.optional_wide_string()?; // lpLoadOrderGroup
+fn start_name(reader: &mut Reader<'_>, characters: Characters) -> Result<Option<String>> {
+    characters.optional_string(reader)?; // lpLoadOrderGroup
     if reader.pointer()? {
         reader.u32()?; // lpdwTagId
     }
     skip_bytes(reader)?; // lpDependencies
     reader.u32()?; // dwDependSize
-    reader.optional_wide_string()
+    characters.optional_string(reader)
 }
 
 fn skip_bytes(reader: &mut Reader<'_>) -> Result<()> {
@@ -356,6 +423,79 @@ mod tests {
         assert_eq!(value(2, "database_name").as_deref(), Some("ServicesActive"));
         assert_eq!(value(3, "service_name").as_deref(), Some("update"));
         assert_eq!(value(4, "arguments").as_deref(), Some("one two words"));
+    }
+
+    /// A narrow string: counts, bytes, a zero.
+    fn narrow(text: &str) -> Vec<u8> {
+        let count = u32::try_from(text.len() + 1).unwrap().to_le_bytes();
+        let mut bytes = [&count[..], &[0; 4], &count, text.as_bytes(), &[0]].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn narrow_twins_are_read() {
+        let handle = [7; 20];
+        let pointer = 0x0002_0000_u32.to_le_bytes();
+        let number = |number: u32| number.to_le_bytes();
+        let opened = [&handle[..], &narrow("update"), &number(0xf_01ff)].concat();
+        let created = [
+            &handle[..],
+            &narrow("update"),
+            &pointer,
+            &narrow("Update Service"),
+            &number(0xf_01ff),
+            &number(0x10),
+            &number(3),
+            &number(0),
+            &narrow("cmd.exe /c whoami"),
+            &[0; 12], // no load order group, no tag, no dependencies
+            &number(0),
+            &pointer,
+            &narrow("LocalSystem"),
+        ]
+        .concat();
+        let manager = [&pointer[..], &narrow("SRV"), &[0; 4], &number(1)].concat();
+        let changed = [
+            &handle[..],
+            &number(0x10),
+            &number(4),
+            &number(0),
+            &pointer,
+            &narrow("new.exe"),
+            &[0; 12],
+            &number(0),
+            &[0; 4], // no start name
+            &[0; 4], // no password
+            &number(0),
+            &pointer,
+            &narrow("New"),
+        ]
+        .concat();
+        let row = |opnum, bytes: &[u8]| {
+            let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+            let row = request_arguments(opnum, &mut reader).unwrap().unwrap();
+            assert!(reader.rest().is_empty(), "{opnum}");
+            let each: Vec<_> = row.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            each.join(" | ")
+        };
+        let created_row = "service_name=update | desired_access=0xf01ff | display_name=Update Service | \
+                           service_type=0x10 | start_type=demand | binary_path_name=cmd.exe /c whoami | \
+                           service_start_name=LocalSystem";
+        assert_eq!(row(24, &created), created_row);
+        assert_eq!(row(44, &created), created_row);
+        assert_eq!(row(27, &manager), "machine_name=SRV | desired_access=0x1");
+        assert_eq!(row(28, &opened), "service_name=update | desired_access=0xf01ff");
+        let changed_row = "display_name=New | service_type=0x10 | start_type=disabled | binary_path_name=new.exe";
+        assert_eq!(row(23, &changed), changed_row);
+        for bytes in [&opened, &created, &manager, &changed] {
+            for opnum in [23, 24, 27, 28] {
+                for end in 0..bytes.len() {
+                    let mut reader = Reader::new(&bytes[..end], ByteOrder::Little, Encoding::Ndr64, "test");
+                    let _ = request_arguments(opnum, &mut reader).unwrap();
+                }
+            }
+        }
     }
 
     wrapped! { StartType(u32) }

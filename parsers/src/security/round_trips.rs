@@ -128,6 +128,8 @@ fn authenticate() -> impl Strategy<Value = Authenticate> {
                 user,
                 workstation,
                 version,
+                // The writer leaves the LM response empty.
+                lm_response: false,
                 mic: pairs.flags.is_some_and(|bits| bits & 2 != 0),
                 nt_response_length: u16::try_from(length).unwrap(),
                 av_pairs: pairs,
