@@ -24,6 +24,7 @@ pub mod cli;
 pub mod dcom;
 pub mod decode;
 pub mod detect;
+pub mod document;
 pub mod emit;
 pub mod event;
 pub mod flow;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::capture::{CaptureError, CaptureFile, Frame, Input, expand};
-use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain};
+use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
 use crate::emit::{Emitters, eve};
@@ -133,16 +133,10 @@ impl Outlet {
             .as_ref()
             .map(|folder| Emitters::create(folder, &options.logs))
             .transpose()?;
-        let (_, width) = console::Term::stdout().size();
-        let width = if console::Term::stdout().is_term() {
-            width
-        } else {
-            WIDTH_WITHOUT_TERMINAL
-        };
         Ok(Self {
             emitters,
             lines: options.json.then(|| BufWriter::new(io::stdout())),
-            console: Console::new(width, options.colour()),
+            console: Console::new(output_width(), options.colour()),
             least: options.min_severity,
             summary: Summary::default(),
             buffer: Vec::new(),
@@ -197,9 +191,6 @@ impl Outlet {
         Ok(options.fail_on.is_some_and(|least| self.summary.has_alert(least)))
     }
 }
-
-/// How wide a table is when nobody can say.
-const WIDTH_WITHOUT_TERMINAL: u16 = 160;
 
 fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: Instant) -> Summary {
     let (first, last) = sensor.span();

@@ -3,16 +3,19 @@
 //! `classes.toml` holds what attackers use, `benign.toml` what administration uses. Both are built in; a user's file
 //! of the same form adds classes, or replaces them by CLSID. Nothing here decides what is an alert.
 
+mod check;
 mod class;
+mod show;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use dcom_parsers::guid::{Clsid, Guid};
-use serde::Deserialize;
-use toml::Spanned;
 
+use crate::document::{Gravity, Problems};
+
+pub use check::check;
 pub use class::{AttackId, Benign, Category, Class, Confidence, Method};
+pub use show::{Known, list, show};
 
 const BUILT_IN: [(&str, &str); 3] = [
     ("classes.toml", include_str!("classes.toml")),
@@ -46,30 +49,14 @@ impl Catalog {
     /// Adds the classes of a file; a class that is there already is replaced as a whole. On an error nothing changes.
     ///
     /// `path` only tells the user which file an error is in.
-    pub fn extend_from_toml(&mut self, path: &str, text: &str) -> Result<(), CatalogError> {
-        let error = |span: Option<std::ops::Range<usize>>, cause: String| CatalogError {
-            path: path.to_owned(),
-            line: span.map(|span| line_of(text, span.start)),
-            cause,
-        };
-        let file: File = toml::from_str(text).map_err(|e| error(e.span(), e.message().to_owned()))?;
-        let mut added = BTreeMap::new();
-        for entry in file.class {
-            let span = Some(entry.span());
-            let class = entry.into_inner();
-            if class.name.trim().is_empty() {
-                return Err(error(span, format!("class {} has no name", class.clsid)));
-            }
-            if let Some(earlier) = added.insert(class.clsid, class) {
-                return Err(error(span, format!("class {} is listed twice", earlier.clsid)));
-            }
+    pub fn extend_from_toml(&mut self, path: &str, text: &str) -> Result<(), Problems> {
+        let (read, mut problems) = check::read(path, text, self);
+        if problems.are_grave() {
+            problems.list.retain(|problem| problem.gravity == Gravity::Error);
+            return Err(problems);
         }
-        self.classes.extend(added);
-        self.methods.extend(
-            file.method
-                .into_iter()
-                .map(|method| (method.name.to_lowercase(), method)),
-        );
+        self.classes.extend(read.classes);
+        self.methods.extend(read.methods);
         Ok(())
     }
 
@@ -95,46 +82,34 @@ impl Catalog {
             .collect()
     }
 
+    /// The classes that a person may mean: those with the name, else those whose names or CLSID begin so, else those
+    /// in whose names it stands.
+    pub fn search(&self, words: &str) -> Vec<&Class> {
+        let exact = self.find(words);
+        let wanted = words.trim().trim_matches(['{', '}']).to_lowercase();
+        if !exact.is_empty() || wanted.is_empty() {
+            return exact;
+        }
+        let matching = |fits: &dyn Fn(&str) -> bool| -> Vec<&Class> {
+            let called = |name: &String| fits(&name.to_lowercase());
+            self.iter()
+                .filter(|class| {
+                    called(&class.name) || class.prog_ids.iter().any(called) || fits(&class.clsid.to_string())
+                })
+                .collect()
+        };
+        let beginning = matching(&|name| name.starts_with(&wanted));
+        if beginning.is_empty() {
+            matching(&|name| name.contains(&wanted))
+        } else {
+            beginning
+        }
+    }
+
     /// All classes, in the order of their CLSIDs.
     pub fn iter(&self) -> impl Iterator<Item = &Class> {
         self.classes.values()
     }
-}
-
-/// Why a file of classes could not be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatalogError {
-    /// The file, as the caller named it.
-    pub path: String,
-    /// The line, from 1, where the cause has one: that of the key, for a value over several lines.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub cause: String,
-}
-
-impl fmt::Display for CatalogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, line, cause } = self;
-        match line {
-            Some(line) => write!(f, "{path}: line {line}: {cause}"),
-            None => write!(f, "{path}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for CatalogError {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    class: Vec<Spanned<Class>>,
-    #[serde(default)]
-    method: Vec<Method>,
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
@@ -273,6 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_name_finds_what_begins_so_then_what_holds_it() {
+        let catalog = Catalog::built_in();
+        let names = |words| -> Vec<&str> { catalog.search(words).iter().map(|class| class.name.as_str()).collect() };
+        assert_eq!(names("mmc20"), ["MMC20.Application"]);
+        assert_eq!(names("{49B2791A-b1ae"), ["MMC20.Application"]);
+        let shell = names("shell");
+        assert!(
+            shell.contains(&"ShellWindows") && shell.contains(&"ShellBrowserWindow"),
+            "{shell:?}"
+        );
+        assert!(
+            shell.iter().all(|name| name.to_lowercase().starts_with("shell")),
+            "{shell:?}"
+        );
+        assert_eq!(names("browserwindow"), ["ShellBrowserWindow"]);
+        assert_eq!(names("ShellWindows"), ["ShellWindows"], "a whole name means no other");
+        assert!(names("  ").is_empty() && names("no such class").is_empty());
+    }
+
+    #[test]
     fn users_file_adds_and_replaces() {
         let mut catalog = Catalog::built_in();
         let before = catalog.iter().count();
@@ -311,24 +306,22 @@ mod tests {
             (format!("{head}severity = \"low\"\ncolour = \"red\"\n"), 6, "colour"),
             (
                 format!("{head}severity = \"low\"\nattack_ids = [\n  \"T1047\",\n  \"T47\",\n]\n"),
-                6,
+                8,
                 "T47",
             ),
-            ("# ours\n\n[[class]]\nclsid = \"49b2791a\"\n".to_owned(), 4, "no CLSID"),
+            (second.replace(MMC20, "49b2791a"), 2, "no CLSID"),
             (head, 1, "severity"),
             ("[[class]]\nname = \n".to_owned(), 2, ""),
             ("[[klass]]\n".to_owned(), 1, "klass"),
-            (format!("{second}\n{second}"), 7, "twice"),
-            (second.replace("\"x\"", "\" \""), 1, "no name"),
+            (format!("{second}\n{second}"), 8, "twice"),
+            (second.replace("\"x\"", "\" \""), 3, "no name"),
         ] {
             let mut catalog = Catalog::built_in();
             let error = catalog.extend_from_toml("ours.toml", &text).unwrap_err();
-            assert_eq!(error.line, Some(line), "{text}{error}");
-            assert!(error.cause.contains(cause), "{error}");
-            assert!(
-                error.to_string().starts_with(&format!("ours.toml: line {line}: ")),
-                "{error}"
-            );
+            let first = &error.list[0];
+            assert_eq!(first.line, Some(line), "{text}{error}");
+            assert!(first.cause.contains(cause), "{error}");
+            assert!(error.to_string().starts_with(&format!("ours.toml:{line}: ")), "{error}");
             assert_eq!(catalog.class(clsid(MMC20)).unwrap().name, "MMC20.Application");
         }
     }

@@ -1,5 +1,6 @@
 //! The command line: what goes to which stream, and how a run ends.
 
+mod catalog;
 mod inputs;
 mod outputs;
 
