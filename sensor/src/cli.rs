@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
 mod catalog;
+pub(crate) mod settings;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -10,7 +11,6 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::catalog::Catalog;
 use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
@@ -75,16 +75,12 @@ Examples:
 Exit status: 0 ran, 1 --fail-on was met, 2 some input or setting could not be used, 130 interrupted.")]
 pub(crate) struct Replay {
     /// Captures: files, folders, patterns, or - for standard input.
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required_unless_present = "print_config", value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
 
     /// Write logs to this folder; it is made if missing. Without it, only print.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
-
-    /// Which logs to write.
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "eve,zeek", value_parser = log_formats())]
-    pub(crate) logs: Vec<Format>,
 
     /// Print events as EVE lines in place of the table.
     #[arg(long)]
@@ -93,9 +89,6 @@ pub(crate) struct Replay {
     /// Which object calls are recorded.
     #[arg(long, value_name = "WHICH", default_value = "interest", value_enum)]
     pub(crate) calls: WhichCalls,
-
-    #[command(flatten)]
-    catalog: catalog::Files,
 
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
@@ -120,6 +113,9 @@ pub(crate) struct Replay {
     /// Colour the table.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+
+    #[command(flatten)]
+    pub(crate) settings: settings::Settings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,11 +152,6 @@ fn log_formats() -> impl TypedValueParser<Value = Format> {
 }
 
 impl Replay {
-    /// The classes to know.
-    pub(crate) fn catalog(&self) -> Result<Catalog> {
-        catalog::catalog_of(self.catalog.catalog.iter().map(PathBuf::as_path))
-    }
-
     /// Is there someone to show progress to?
     pub(crate) fn shows_progress(&self) -> bool {
         !self.no_progress && !self.quiet && io::stderr().is_terminal()

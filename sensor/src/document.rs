@@ -147,6 +147,12 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Reads a section, `[name]`. None when the file has none, or what it has is no table.
+    pub(crate) fn section<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.root.get_ref().get(name)?.clone();
+        self.read(&value)
+    }
+
     /// Reads the sections `[[name]]`, with where each stands.
     pub(crate) fn sections<T: DeserializeOwned>(&mut self, name: &str) -> Vec<Entry<'t, T>> {
         let Some(value) = self.root.get_ref().get(name).cloned() else {

@@ -18,9 +18,11 @@
 //! Between `capture` and `emit` nothing does I/O and nothing reads a clock: the only time is the frame's.
 
 pub mod anomaly;
+pub mod baseline;
 pub mod capture;
 pub mod catalog;
 pub mod cli;
+pub mod config;
 pub mod dcom;
 pub mod decode;
 pub mod detect;
@@ -29,6 +31,7 @@ pub mod emit;
 pub mod event;
 pub mod flow;
 pub mod limits;
+pub mod policy;
 mod replay;
 pub mod rpc;
 pub mod severity;
@@ -37,6 +40,7 @@ pub mod time;
 
 use std::sync::Arc;
 
+use baseline::Baseline;
 use capture::{At, Frame};
 use catalog::Catalog;
 use dcom::{Analyst, Calls, Record, Told};
@@ -44,6 +48,7 @@ use decode::{Decoded, Decoder};
 use event::{Body, Event};
 use flow::{Flows, Output};
 use limits::Limits;
+use policy::{Policy, Verdict};
 use rpc::{Carriage, Datagrams, RpcBounds, RpcEvent};
 
 /// The whole pipeline: frames in, events out.
@@ -55,6 +60,8 @@ pub struct Sensor {
     rpc: RpcBounds,
     analyst: Analyst,
     catalog: Arc<Catalog>,
+    policy: Policy,
+    baseline: Option<Baseline>,
     /// What the heavy half has said about the frame at hand.
     said: Vec<Said>,
     /// What the analyst has told of it.
@@ -81,6 +88,8 @@ impl Sensor {
             rpc: RpcBounds::new(limits, dcom::is_read),
             analyst: Analyst::new(Arc::clone(&catalog), &limits, calls),
             catalog,
+            policy: Policy::default(),
+            baseline: None,
             said: Vec::new(),
             told: Vec::new(),
             first: None,
@@ -93,6 +102,26 @@ impl Sensor {
         self.analyst.name_inputs(names);
     }
 
+    /// Which alerts are told is for this policy to say.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// The policy, and what it kept back so far.
+    pub fn policy(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+
+    /// Activations are compared with this baseline, and added to it.
+    pub fn set_baseline(&mut self, baseline: Baseline) {
+        self.baseline = Some(baseline);
+    }
+
+    /// The baseline, as it is by now.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
     /// Takes a frame in.
     pub fn push(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
         let at = frame.at;
@@ -101,7 +130,10 @@ impl Sensor {
             // Another input, of another time: what was on its way in the last one will not come.
             self.settle(out);
         }
-        self.first.get_or_insert(at);
+        if self.first.is_none() {
+            self.first = Some(at);
+            self.policy.advance(at.time);
+        }
         self.last = at;
         let Self {
             flows,
@@ -163,7 +195,11 @@ impl Sensor {
             match told {
                 Told::Event(event) => out.push(event),
                 Told::Record(record) => {
-                    let alerts: Vec<_> = detect::detect(&record, &self.catalog).collect();
+                    let mut alerts: Vec<_> = detect::detect(&record, &self.catalog).collect();
+                    if let Some(baseline) = &mut self.baseline {
+                        baseline.meet(&record.meta, &record.dcom);
+                    }
+                    alerts.retain(|alert| self.policy.judge(&record.meta, alert) == Verdict::Pass);
                     let Record { meta, dcom, .. } = *record;
                     let told = |body| Event {
                         meta: meta.clone(),

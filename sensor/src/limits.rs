@@ -53,6 +53,12 @@ pub struct Limits {
     pub connections: usize,
     /// Interfaces of objects remembered by IPID, and names of their members.
     pub interfaces: usize,
+    /// Bytes of what tells alerts apart that were raised last, so that none is told twice.
+    pub alerts: usize,
+    /// Counts that thresholds of alerts keep at a time. Beyond it the oldest is forgotten.
+    pub thresholds: usize,
+    /// Activations that a baseline holds. Beyond it the longest unseen is forgotten.
+    pub baseline: usize,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -89,6 +95,9 @@ impl Default for Limits {
             follow: 30 * SECOND,
             connections: 65_536,
             interfaces: 262_144,
+            alerts: 4 * MIB,
+            thresholds: 16_384,
+            baseline: 262_144,
             continuation: 5 * SECOND,
         }
     }

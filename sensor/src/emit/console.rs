@@ -40,6 +40,8 @@ pub struct Console {
     colour: Colour,
     rows: Vec<Row>,
     more: u64,
+    /// What stands between the table and the summary.
+    below: String,
 }
 
 impl Console {
@@ -50,7 +52,13 @@ impl Console {
             colour,
             rows: Vec::new(),
             more: 0,
+            below: String::new(),
         }
+    }
+
+    /// Adds lines below the table.
+    pub fn add(&mut self, lines: String) {
+        self.below = lines;
     }
 
     /// Adds an alert.
@@ -77,6 +85,9 @@ impl Console {
                 )?;
             }
             writeln!(out)?;
+        }
+        if !self.below.is_empty() {
+            writeln!(out, "{}", self.below)?;
         }
         writeln!(out, "{summary}")
     }

@@ -3,6 +3,7 @@
 mod catalog;
 mod inputs;
 mod outputs;
+mod settings;
 
 use crate::program::{Outcome, dcom_sensor, pcap, replay};
 
