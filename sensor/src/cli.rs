@@ -1,15 +1,18 @@
 //! The command line: what can be typed, and what it means.
 
-use std::io::{IsTerminal, Write};
+mod catalog;
+pub(crate) mod settings;
+
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::catalog::Catalog;
 use crate::dcom::Calls;
+use crate::document::Problems;
 use crate::emit::Format;
 use crate::emit::console::Colour;
 use crate::replay;
@@ -24,9 +27,15 @@ pub const UNUSABLE: u8 = 2;
 /// Interrupted by Ctrl-C; the logs are complete up to there.
 pub const INTERRUPTED: u8 = 130;
 
+/// How wide a table is when nobody can say.
+const WIDTH_WITHOUT_TERMINAL: u16 = 160;
+
+/// What is typed to run it.
+const NAME: &str = "dcom-sensor";
+
 /// Sees DCOM lateral movement (ATT&CK T1021.003) on the wire.
 #[derive(Debug, Parser)]
-#[command(name = "dcom-sensor", version, about, max_term_width = 100)]
+#[command(name = NAME, version, about, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +45,21 @@ pub struct Arguments {
 enum Command {
     /// Read captures: pcap and pcapng, plain, .gz or .zst.
     Replay(Replay),
+    /// Look at the catalogue of classes, or check a file that adds to it.
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+    /// Print what makes a shell complete the options.
+    #[command(after_help = "\
+Examples:
+  dcom-sensor completions bash > /etc/bash_completion.d/dcom-sensor
+  dcom-sensor completions fish > ~/.config/fish/completions/dcom-sensor.fish")]
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page: all commands and options.
+    #[command(after_help = "Example: dcom-sensor man | man -l -")]
+    Man,
 }
 
 /// Options of `replay`.
@@ -51,16 +75,12 @@ Examples:
 Exit status: 0 ran, 1 --fail-on was met, 2 some input or setting could not be used, 130 interrupted.")]
 pub(crate) struct Replay {
     /// Captures: files, folders, patterns, or - for standard input.
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required_unless_present = "print_config", value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
 
     /// Write logs to this folder; it is made if missing. Without it, only print.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
-
-    /// Which logs to write.
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "eve,zeek", value_parser = formats())]
-    pub(crate) logs: Vec<Format>,
 
     /// Print events as EVE lines in place of the table.
     #[arg(long)]
@@ -69,10 +89,6 @@ pub(crate) struct Replay {
     /// Which object calls are recorded.
     #[arg(long, value_name = "WHICH", default_value = "interest", value_enum)]
     pub(crate) calls: WhichCalls,
-
-    /// Add classes to the built-in catalogue, or replace them (TOML).
-    #[arg(long, value_name = "FILE")]
-    catalog: Vec<PathBuf>,
 
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
@@ -97,6 +113,9 @@ pub(crate) struct Replay {
     /// Colour the table.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+
+    #[command(flatten)]
+    pub(crate) settings: settings::Settings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -128,25 +147,14 @@ fn severities() -> impl TypedValueParser<Value = Severity> {
     PossibleValuesParser::new(Severity::ALL.map(Severity::name)).try_map(|name| name.parse::<Severity>())
 }
 
-fn formats() -> impl TypedValueParser<Value = Format> {
+fn log_formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
 }
 
 impl Replay {
-    /// The classes to know.
-    pub(crate) fn catalog(&self) -> Result<Catalog> {
-        let mut catalog = Catalog::built_in();
-        for path in &self.catalog {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
-            catalog.extend_from_toml(&name, &text)?;
-        }
-        Ok(catalog)
-    }
-
     /// Is there someone to show progress to?
     pub(crate) fn shows_progress(&self) -> bool {
-        !self.no_progress && !self.quiet && std::io::stderr().is_terminal()
+        !self.no_progress && !self.quiet && io::stderr().is_terminal()
     }
 
     /// Colour for standard output.
@@ -155,7 +163,7 @@ impl Replay {
             When::Always => true,
             When::Never => false,
             When::Auto => {
-                std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         };
         if wanted { Colour::Always } else { Colour::Never }
@@ -164,14 +172,67 @@ impl Replay {
 
 /// Does what was asked, and says how it went.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let Command::Replay(replay) = &arguments.command;
-    match replay::run(replay) {
+    let done = match &arguments.command {
+        Command::Replay(replay) => replay::run(replay),
+        Command::Catalog(command) => catalog::run(command),
+        Command::Completions { shell } => completions(*shell),
+        Command::Man => manual(),
+    };
+    match done {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(RAN),
         Err(error) => {
-            complain(&format!("{error:#}"), None);
+            match error.downcast_ref::<Problems>() {
+                // Each names its file and line, as editors know it.
+                Some(problems) => tell(&problems.to_string()),
+                None => complain(&format!("{error:#}"), None),
+            }
             ExitCode::from(UNUSABLE)
         }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut text);
+    io::stdout().lock().write_all(&text)?;
+    Ok(RAN)
+}
+
+/// One page: the program's, then that of each command without the head that all share.
+fn manual() -> Result<u8> {
+    let mut page = Vec::new();
+    let mut command = Arguments::command();
+    command.build();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    commands_manual(&command, &mut page)?;
+    io::stdout().lock().write_all(&page)?;
+    Ok(RAN)
+}
+
+fn commands_manual(parent: &clap::Command, page: &mut Vec<u8>) -> Result<()> {
+    for command in parent.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+        writeln!(page, ".SH \"{}\"", name.to_uppercase())?;
+        let man = clap_mangen::Man::new(command.clone());
+        let mut part = Vec::new();
+        man.render_description_section(&mut part)?;
+        man.render_synopsis_section(&mut part)?;
+        man.render_options_section(&mut part)?;
+        // Sections of a command are subsections of the page.
+        page.extend_from_slice(String::from_utf8(part)?.replace(".SH ", ".SS ").as_bytes());
+        commands_manual(command, page)?;
+    }
+    Ok(())
+}
+
+/// How wide what is printed may be.
+pub(crate) fn output_width() -> u16 {
+    let terminal = console::Term::stdout();
+    if terminal.is_term() {
+        terminal.size().1
+    } else {
+        WIDTH_WITHOUT_TERMINAL
     }
 }
 
@@ -179,14 +240,20 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let kind = error
         .chain()
-        .find_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .map(std::io::Error::kind);
-    kind == Some(std::io::ErrorKind::BrokenPipe)
+        .find_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
+
+/// Lines on standard error, as they are.
+fn tell(lines: &str) {
+    // With standard error closed there is nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "{lines}");
 }
 
 /// One line on standard error, and what to do about it.
 pub(crate) fn complain(message: &str, hint: Option<&str>) {
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     // With standard error closed there is nobody to tell.
     let _ = writeln!(stderr, "dcom-sensor: {message}");
     if let Some(hint) = hint {

@@ -18,16 +18,20 @@
 //! Between `capture` and `emit` nothing does I/O and nothing reads a clock: the only time is the frame's.
 
 pub mod anomaly;
+pub mod baseline;
 pub mod capture;
 pub mod catalog;
 pub mod cli;
+pub mod config;
 pub mod dcom;
 pub mod decode;
 pub mod detect;
+pub mod document;
 pub mod emit;
 pub mod event;
 pub mod flow;
 pub mod limits;
+pub mod policy;
 mod replay;
 pub mod rpc;
 pub mod severity;
@@ -36,6 +40,7 @@ pub mod time;
 
 use std::sync::Arc;
 
+use baseline::Baseline;
 use capture::{At, Frame};
 use catalog::Catalog;
 use dcom::{Analyst, Binding, Calls, Record, Told};
@@ -44,6 +49,7 @@ use detect::{Detector, Found, Seen, Settings};
 use event::{Body, Event};
 use flow::{Flows, Output};
 use limits::Limits;
+use policy::{Policy, Verdict};
 use rpc::{Carriage, Datagrams, RpcBounds, RpcEvent};
 
 /// The whole pipeline: frames in, events out.
@@ -55,6 +61,9 @@ pub struct Sensor {
     rpc: RpcBounds,
     analyst: Analyst,
     detector: Detector,
+    catalog: Arc<Catalog>,
+    policy: Policy,
+    baseline: Option<Baseline>,
     /// What the heavy half has said about the frame at hand.
     said: Vec<Said>,
     /// What the analyst has told of it.
@@ -82,7 +91,10 @@ impl Sensor {
             datagrams: Datagrams::default(),
             rpc: RpcBounds::new(limits, dcom::is_read),
             analyst: Analyst::new(Arc::clone(&catalog), &limits, calls),
-            detector: Detector::new(catalog, Settings::default()),
+            detector: Detector::new(Arc::clone(&catalog), &Settings::default()),
+            catalog,
+            policy: Policy::default(),
+            baseline: None,
             said: Vec::new(),
             told: Vec::new(),
             found: Vec::new(),
@@ -96,6 +108,31 @@ impl Sensor {
         self.analyst.name_inputs(names);
     }
 
+    /// The detections look as far and as long as these say. Before the first frame.
+    pub fn set_detection(&mut self, settings: &Settings) {
+        self.detector = Detector::new(Arc::clone(&self.catalog), settings);
+    }
+
+    /// Which alerts are told is for this policy to say.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// The policy, and what it kept back so far.
+    pub fn policy(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+
+    /// Activations are compared with this baseline, and added to it.
+    pub fn set_baseline(&mut self, baseline: Baseline) {
+        self.baseline = Some(baseline);
+    }
+
+    /// The baseline, as it is by now.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
     /// Takes a frame in.
     pub fn push(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
         let at = frame.at;
@@ -104,7 +141,10 @@ impl Sensor {
             // Another input, of another time: what was on its way in the last one will not come.
             self.settle(out);
         }
-        self.first.get_or_insert(at);
+        if self.first.is_none() {
+            self.first = Some(at);
+            self.policy.advance(at.time);
+        }
         self.last = at;
         let Self {
             flows,
@@ -127,7 +167,7 @@ impl Sensor {
         self.analyst.advance(at.time, &mut self.told);
         self.think(out);
         self.detector.advance(at.time, &mut self.found);
-        out.extend(self.found.drain(..).map(Found::into_event));
+        tell(&mut self.found, &mut self.policy, out);
     }
 
     /// The capture is over: everything that waits is told.
@@ -170,6 +210,11 @@ impl Sensor {
                 Told::Event(event) => out.push(event),
                 Told::Record(record) => {
                     self.detector.see(&Seen::Record(&record), &mut self.found);
+                    if let Some(baseline) = &mut self.baseline
+                        && baseline.meet(&record.meta, &record.dcom)
+                    {
+                        self.found.push(detect::first_activation(&record, &self.catalog));
+                    }
                     let Record {
                         meta, dcom, recorded, ..
                     } = *record;
@@ -185,9 +230,17 @@ impl Sensor {
                     out.push(Event { meta, body });
                 }
             }
-            out.extend(self.found.drain(..).map(Found::into_event));
+            tell(&mut self.found, &mut self.policy, out);
         }
     }
+}
+
+/// Tells what was found, as far as the policy says so.
+fn tell(found: &mut Vec<Found>, policy: &mut Policy, out: &mut Vec<Event>) {
+    let told = found
+        .drain(..)
+        .filter(|found| policy.judge(&found.meta, &found.alert) == Verdict::Pass);
+    out.extend(told.map(Found::into_event));
 }
 
 /// Hands what a stream brings to what it carries, and what that says to the analyst.

@@ -65,6 +65,14 @@ pub struct Limits {
     pub tool_connections: usize,
     /// Nanoseconds without a call after which that may be forgotten.
     pub tool_memory: i64,
+    /// Bytes of what tells alerts apart that were raised last, so that none is told twice.
+    pub alerts: usize,
+    /// Counts that thresholds of alerts keep at a time. Beyond it the oldest is forgotten.
+    pub thresholds: usize,
+    /// Sources, targets or pairs of them that each detection remembers. Beyond it the oldest is forgotten.
+    pub remembered: usize,
+    /// Activations that a baseline holds. Beyond it the longest unseen is forgotten.
+    pub baseline: usize,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -107,6 +115,10 @@ impl Default for Limits {
             object_released: 60 * SECOND,
             tool_connections: 16_384,
             tool_memory: 3600 * SECOND,
+            alerts: 4 * MIB,
+            thresholds: 16_384,
+            remembered: 16_384,
+            baseline: 262_144,
             continuation: 5 * SECOND,
         }
     }

@@ -9,13 +9,15 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::capture::{CaptureError, CaptureFile, Frame, Input, expand};
-use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain};
+use crate::cli::settings;
+use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
-use crate::emit::{Emitters, eve};
+use crate::emit::{Emitters, Format, eve};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::limits::Limits;
+use crate::policy;
 use crate::{Sensor, statistics};
 
 /// The progress bar moves once in so many frames.
@@ -23,12 +25,19 @@ const FRAMES_PER_TICK: u64 = 4096;
 
 pub(crate) fn run(options: &Replay) -> Result<u8> {
     let started = Instant::now();
-    let mut sensor = Sensor::new(options.catalog()?, Limits::default(), options.calls.into());
+    let config = options.settings.config()?;
+    if options.settings.print_config {
+        settings::print(&config)?;
+        return Ok(RAN);
+    }
+    let limits = Limits::default();
+    let mut sensor = Sensor::new(settings::catalog(&config)?, limits, options.calls.into());
+    settings::equip(&mut sensor, &config, &limits)?;
     let (inputs, errors) = expand(&options.inputs);
     if inputs.len() > 1 {
         sensor.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
-    let mut output = Outlet::new(options)?;
+    let mut output = Outlet::new(options, &config.output.logs)?;
     let progress = Progress::new(options, &inputs);
     let mut failures = Failures {
         count: 0,
@@ -54,10 +63,12 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     }
     sensor.finish(&mut events);
     output.take(&mut events)?;
+    progress.news(&mut sensor);
     progress.done();
+    settings::keep(&sensor, &config)?;
     let failed = failures.count;
     output.summary = summary(&sensor, &output.summary, failed, started);
-    let found = output.finish(options, &sensor)?;
+    let found = output.finish(options, &mut sensor)?;
     Ok(if interrupted.load(Ordering::Relaxed) {
         INTERRUPTED
     } else if failed > 0 {
@@ -105,6 +116,7 @@ fn read(
         at.input = number;
         sensor.push(&Frame { at, ..frame }, events);
         if !events.is_empty() {
+            progress.news(sensor);
             output.take(events)?;
         }
         frames += 1;
@@ -127,22 +139,16 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn new(options: &Replay) -> Result<Self> {
+    fn new(options: &Replay, logs: &[Format]) -> Result<Self> {
         let emitters = options
             .log_dir
             .as_ref()
-            .map(|folder| Emitters::create(folder, &options.logs))
+            .map(|folder| Emitters::create(folder, logs))
             .transpose()?;
-        let (_, width) = console::Term::stdout().size();
-        let width = if console::Term::stdout().is_term() {
-            width
-        } else {
-            WIDTH_WITHOUT_TERMINAL
-        };
         Ok(Self {
             emitters,
             lines: options.json.then(|| BufWriter::new(io::stdout())),
-            console: Console::new(width, options.colour()),
+            console: Console::new(output_width(), options.colour()),
             least: options.min_severity,
             summary: Summary::default(),
             buffer: Vec::new(),
@@ -173,13 +179,21 @@ impl Outlet {
     }
 
     /// Ends logs and prints results. True when `--fail-on` was met.
-    fn finish(mut self, options: &Replay, sensor: &Sensor) -> Result<bool> {
+    fn finish(mut self, options: &Replay, sensor: &mut Sensor) -> Result<bool> {
         let (first, last) = sensor.span();
         if let Some(emitters) = self.emitters.take() {
             emitters.finish(first, last)?;
         }
         if let Some(lines) = &mut self.lines {
             lines.flush()?;
+        }
+        if options.settings.show_suppressed {
+            let listed = policy::report(sensor.policy(), output_width());
+            if self.lines.is_some() || options.quiet {
+                write!(io::stderr().lock(), "{listed}")?;
+            } else {
+                self.console.add(listed);
+            }
         }
         if !options.quiet {
             if self.lines.is_none() {
@@ -198,9 +212,6 @@ impl Outlet {
     }
 }
 
-/// How wide a table is when nobody can say.
-const WIDTH_WITHOUT_TERMINAL: u16 = 160;
-
 fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: Instant) -> Summary {
     let (first, last) = sensor.span();
     let (decode, flow) = (sensor.decoder.counters(), sensor.flows.counters());
@@ -214,6 +225,7 @@ fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: I
         rpc_connections: sensor.rpc.carriage.connections,
         conversations: sensor.datagrams.counters().conversations,
         activations: sensor.analyst.counters().activations,
+        suppressed: sensor.policy.counters().suppressed,
         bytes_missing: sensor.flows.assembler_counters().missing,
         endpoints_expected: endpoints.expected,
         endpoints_realized: endpoints.realized,
@@ -280,6 +292,13 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
+        }
+    }
+
+    /// Says what the user has to know of the settings.
+    fn news(&self, sensor: &mut Sensor) {
+        for message in sensor.policy().take_news() {
+            self.aside(|| complain(&message, Some("give it a later date, or take it out")));
         }
     }
 

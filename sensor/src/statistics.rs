@@ -1,6 +1,7 @@
 //! What was counted, gathered from every stage.
 
 use crate::Sensor;
+use crate::baseline::Baseline;
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
 
@@ -28,6 +29,8 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let carriage = &sensor.rpc.carriage;
     let dcom = sensor.analyst.counters();
     let endpoints = sensor.analyst.endpoint_counters();
+    let policy = sensor.policy.counters();
+    let baseline = sensor.baseline.as_ref().map(Baseline::counters).unwrap_or_default();
     let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
     vec![
         ("uptime", uptime),
@@ -94,5 +97,13 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.endpoints.expected", endpoints.expected),
         ("dcom.endpoints.realized", endpoints.realized),
         ("dcom.endpoints.over_limit", endpoints.over_limit),
+        ("dcom.alerts_suppressed", policy.suppressed),
+        ("dcom.suppressed.allowed", policy.allowed),
+        ("dcom.suppressed.by_suppress", policy.by_suppress),
+        ("dcom.suppressed.by_threshold", policy.by_threshold),
+        ("dcom.suppressed.duplicates", policy.duplicates),
+        ("dcom.suppressed.thresholds_forgotten", policy.thresholds_forgotten),
+        ("dcom.baseline.new", baseline.new),
+        ("dcom.baseline.forgotten", baseline.forgotten),
     ]
 }

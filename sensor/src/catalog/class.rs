@@ -5,16 +5,16 @@ use std::fmt;
 
 use dcom_parsers::guid::{Clsid, Guid};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::severity::Severity;
 
 /// What is known of a COM class.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// Names the class on the wire.
-    #[serde(deserialize_with = "clsid")]
+    #[serde(deserialize_with = "clsid", serialize_with = "shown")]
     pub clsid: Clsid,
     /// The one name shown: the `ProgID` without its version if there is a well-known one, else a short title.
     pub name: String,
@@ -108,7 +108,7 @@ pub struct Operation {
 }
 
 /// What a method does to the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// It runs something.
@@ -124,8 +124,20 @@ pub enum Effect {
     Subscription,
 }
 
+impl Effect {
+    /// What it means, in a word or two.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Execution => "runs something",
+            Self::Coercion => "coerces",
+            Self::Process => "creates a process",
+            Self::Subscription => "subscribes",
+        }
+    }
+}
+
 /// A method that runs something, or has another effect that an attacker wants.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Method {
     /// Its name.
@@ -136,6 +148,9 @@ pub struct Method {
     /// Patterns of the object's path for which this holds, `*` for anything; without one, whatever the object.
     #[serde(default)]
     pub path: Vec<String>,
+    /// What its arguments are called, in source order.
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// Which argument names what is run, counted from 0 in source order.
     pub program: Option<usize>,
     /// Which argument holds the parameters, when one does.
@@ -197,7 +212,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// The ordinary use of a class.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Benign {
     /// Products and consoles that activate it.
@@ -208,7 +223,7 @@ pub struct Benign {
 }
 
 /// The part that a class plays in an attack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// Plays none: administration uses it.
@@ -243,10 +258,24 @@ impl Category {
             Self::Trigger => "trigger",
         }
     }
+
+    /// What that means.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Administration => "administration uses it",
+            Self::Artefact => "a tool's own mistake",
+            Self::Coercion => "makes an account authenticate to the attacker",
+            Self::Context => "helps to read host logs",
+            Self::Execution => "its members run code",
+            Self::Pivot => "redirected in the registry, so that another class loads it",
+            Self::Probe => "cannot work remotely, so an attempt tells",
+            Self::Trigger => "activation alone loads a planted file",
+        }
+    }
 }
 
 /// How well an entry is supported by its sources.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// One source, or a name that is not established.
@@ -270,8 +299,8 @@ impl Confidence {
 }
 
 /// An ATT&CK technique, `T1047`, or one of its sub-techniques, `T1021.003`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AttackId(String);
 
 impl AttackId {
@@ -293,10 +322,20 @@ impl TryFrom<String> for AttackId {
                 None => digits(number, 4),
             });
         if well_formed {
-            Ok(Self(text))
-        } else {
-            Err(format!("`{text}` is no ATT&CK id, such as T1047 or T1021.003"))
+            return Ok(Self(text));
         }
+        let hint = if text.starts_with("TA") {
+            "that is a tactic; name the technique, such as T1047 or T1021.003"
+        } else {
+            "a technique is written T1047, a sub-technique T1021.003"
+        };
+        Err(format!("`{text}` is no ATT&CK id\n{hint}"))
+    }
+}
+
+impl From<AttackId> for String {
+    fn from(id: AttackId) -> Self {
+        id.0
     }
 }
 
@@ -313,9 +352,34 @@ fn guid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Guid, D::Error> {
 
 fn clsid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clsid, D::Error> {
     let text = String::deserialize(deserializer)?;
-    Guid::parse(&text)
-        .map(Clsid)
-        .ok_or_else(|| D::Error::custom(format!("`{text}` is no CLSID")))
+    let parsed = Guid::parse(text.trim()).map(Clsid);
+    parsed.ok_or_else(|| D::Error::custom(format!("`{text}` is no CLSID\n{}", clsid_hint(&text))))
+}
+
+/// What a text was probably meant to be that is no CLSID.
+fn clsid_hint(text: &str) -> String {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let foreign = text
+        .chars()
+        .any(|c| !c.is_ascii_hexdigit() && !matches!(c, '{' | '}' | '(' | ')' | '-' | ' ' | ':'));
+    match digits.len() {
+        32 if !foreign => {
+            let groups = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+            let groups = groups.map(|(from, to)| digits.get(from..to).unwrap_or_default().to_lowercase());
+            format!("write `{}`", groups.join("-"))
+        }
+        _ if text.contains('.') && foreign => {
+            "that looks like a ProgID, which belongs into `prog_ids`; `dcom-sensor catalog show` tells the CLSIDs it knows"
+                .to_owned()
+        }
+        _ => "32 hexadecimal digits in groups of 8, 4, 4, 4 and 12, with dashes between them; braces may be there"
+            .to_owned(),
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn shown<S: serde::Serializer>(clsid: &Clsid, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(clsid)
 }
 
 #[cfg(test)]
@@ -357,6 +421,25 @@ mod tests {
             "T10é1",
         ] {
             assert!(AttackId::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_clsid_gets_a_hint_that_helps() {
+        for (text, hint) in [
+            (
+                "49B2791AB1AE4C909B8EE860BA07F889",
+                "write `49b2791a-b1ae-4c90-9b8e-e860ba07f889`",
+            ),
+            (
+                "(49b2791a:b1ae:4c90:9b8e:e860ba07f889)",
+                "write `49b2791a-b1ae-4c90-9b8e-e860ba07f889`",
+            ),
+            ("MMC20.Application", "ProgID"),
+            ("49b2791a", "32 hexadecimal digits"),
+            ("", "32 hexadecimal digits"),
+        ] {
+            assert!(clsid_hint(text).contains(hint), "{text:?}: {}", clsid_hint(text));
         }
     }
 }

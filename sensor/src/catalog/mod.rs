@@ -4,22 +4,25 @@
 //! are built in; a user's file of the same form adds to them, or replaces entries by CLSID or name. Nothing here decides
 //! what is an alert.
 
+mod check;
 mod class;
 mod fact;
+mod show;
 mod tool;
 mod tools_page;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use dcom_parsers::guid::{Clsid, Guid};
-use serde::Deserialize;
-use toml::Spanned;
 
+use crate::document::{Gravity, Problems};
 pub use class::{AttackId, Benign, Category, Class, Confidence, Effect, Method, Operation, matches};
 pub use fact::{Expected, Fact, Field, Kind, Seen};
 pub use tool::{Sightings, Told, Tool, Tools};
 pub use tools_page::tools_page;
+
+pub use check::check;
+pub use show::{Known, list, show};
 
 const BUILT_IN: [(&str, &str); 4] = [
     ("classes.toml", include_str!("classes.toml")),
@@ -57,43 +60,24 @@ impl Catalog {
     /// Adds the classes of a file; a class that is there already is replaced as a whole. On an error nothing changes.
     ///
     /// `path` only tells the user which file an error is in.
-    pub fn extend_from_toml(&mut self, path: &str, text: &str) -> Result<(), CatalogError> {
-        let error = |span: Option<std::ops::Range<usize>>, cause: String| CatalogError {
-            path: path.to_owned(),
-            line: span.map(|span| line_of(text, span.start)),
-            cause,
-        };
-        let file: File = toml::from_str(text).map_err(|e| error(e.span(), e.message().to_owned()))?;
-        let mut added = BTreeMap::new();
-        for entry in file.class {
-            let span = Some(entry.span());
-            let class = entry.into_inner();
-            if class.name.trim().is_empty() {
-                return Err(error(span, format!("class {} has no name", class.clsid)));
-            }
-            if let Some(earlier) = added.insert(class.clsid, class) {
-                return Err(error(span, format!("class {} is listed twice", earlier.clsid)));
-            }
+    pub fn extend_from_toml(&mut self, path: &str, text: &str) -> Result<(), Problems> {
+        let (read, mut problems) = check::read(path, text, self);
+        if problems.are_grave() {
+            problems.list.retain(|problem| problem.gravity == Gravity::Error);
+            return Err(problems);
         }
-        let spans: Vec<_> = (file.fact.iter().map(Spanned::span))
-            .chain(file.tool.iter().map(Spanned::span))
-            .collect();
-        let facts = file.fact.into_iter().map(Spanned::into_inner).collect();
-        let tools = file.tool.into_iter().map(Spanned::into_inner).collect();
-        self.tools
-            .extend(facts, tools)
-            .map_err(|(place, cause)| error(spans.get(place).cloned(), cause))?;
-        self.classes.extend(added);
-        for method in file.method {
+        self.classes.extend(read.classes);
+        for method in read.methods {
             // What is said later comes first: a user's file is read after the built-in ones.
             self.methods
                 .entry(method.name.to_lowercase())
                 .or_default()
                 .insert(0, method);
         }
-        let operations = file.operation.into_iter();
+        let operations = read.operations.into_iter();
         self.operations
             .extend(operations.map(|operation| ((operation.interface, operation.opnum), operation)));
+        self.tools = read.tools;
         Ok(())
     }
 
@@ -111,6 +95,17 @@ impl Catalog {
     pub fn method(&self, name: &str, path: Option<&str>, arguments: &[String]) -> Option<&Method> {
         let called = self.methods.get(&name.to_lowercase())?;
         called.iter().find(|method| method.is_called(path, arguments))
+    }
+
+    /// All that is known of methods of this name.
+    pub fn methods(&self, name: &str) -> &[Method] {
+        self.methods.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The methods that are for objects of a class and no others.
+    pub fn own_methods(&self, class: &str) -> impl Iterator<Item = &Method> {
+        let own = move |method: &&Method| method.path.iter().any(|pattern| pattern.starts_with(class));
+        self.methods.values().flatten().filter(own)
     }
 
     /// What is known of an operation of an interface that is no `IDispatch`.
@@ -146,52 +141,34 @@ impl Catalog {
             .collect()
     }
 
+    /// The classes that a person may mean: those with the name, else those whose names or CLSID begin so, else those
+    /// in whose names it stands.
+    pub fn search(&self, words: &str) -> Vec<&Class> {
+        let exact = self.find(words);
+        let wanted = words.trim().trim_matches(['{', '}']).to_lowercase();
+        if !exact.is_empty() || wanted.is_empty() {
+            return exact;
+        }
+        let matching = |fits: &dyn Fn(&str) -> bool| -> Vec<&Class> {
+            let called = |name: &String| fits(&name.to_lowercase());
+            self.iter()
+                .filter(|class| {
+                    called(&class.name) || class.prog_ids.iter().any(called) || fits(&class.clsid.to_string())
+                })
+                .collect()
+        };
+        let beginning = matching(&|name| name.starts_with(&wanted));
+        if beginning.is_empty() {
+            matching(&|name| name.contains(&wanted))
+        } else {
+            beginning
+        }
+    }
+
     /// All classes, in the order of their CLSIDs.
     pub fn iter(&self) -> impl Iterator<Item = &Class> {
         self.classes.values()
     }
-}
-
-/// Why a file of classes could not be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatalogError {
-    /// The file, as the caller named it.
-    pub path: String,
-    /// The line, from 1, where the cause has one: that of the key, for a value over several lines.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub cause: String,
-}
-
-impl fmt::Display for CatalogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, line, cause } = self;
-        match line {
-            Some(line) => write!(f, "{path}: line {line}: {cause}"),
-            None => write!(f, "{path}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for CatalogError {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    class: Vec<Spanned<Class>>,
-    #[serde(default)]
-    method: Vec<Method>,
-    #[serde(default)]
-    operation: Vec<Operation>,
-    #[serde(default)]
-    fact: Vec<Spanned<Fact>>,
-    #[serde(default)]
-    tool: Vec<Spanned<Tool>>,
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
@@ -330,6 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_name_finds_what_begins_so_then_what_holds_it() {
+        let catalog = Catalog::built_in();
+        let names = |words| -> Vec<&str> { catalog.search(words).iter().map(|class| class.name.as_str()).collect() };
+        assert_eq!(names("mmc20"), ["MMC20.Application"]);
+        assert_eq!(names("{49B2791A-b1ae"), ["MMC20.Application"]);
+        let shell = names("shell");
+        assert!(
+            shell.contains(&"ShellWindows") && shell.contains(&"ShellBrowserWindow"),
+            "{shell:?}"
+        );
+        assert!(
+            shell.iter().all(|name| name.to_lowercase().starts_with("shell")),
+            "{shell:?}"
+        );
+        assert_eq!(names("browserwindow"), ["ShellBrowserWindow"]);
+        assert_eq!(names("ShellWindows"), ["ShellWindows"], "a whole name means no other");
+        assert!(names("  ").is_empty() && names("no such class").is_empty());
+    }
+
+    #[test]
     fn users_file_adds_and_replaces() {
         let mut catalog = Catalog::built_in();
         let before = catalog.iter().count();
@@ -368,24 +365,22 @@ mod tests {
             (format!("{head}severity = \"low\"\ncolour = \"red\"\n"), 6, "colour"),
             (
                 format!("{head}severity = \"low\"\nattack_ids = [\n  \"T1047\",\n  \"T47\",\n]\n"),
-                6,
+                8,
                 "T47",
             ),
-            ("# ours\n\n[[class]]\nclsid = \"49b2791a\"\n".to_owned(), 4, "no CLSID"),
+            (second.replace(MMC20, "49b2791a"), 2, "no CLSID"),
             (head, 1, "severity"),
             ("[[class]]\nname = \n".to_owned(), 2, ""),
             ("[[klass]]\n".to_owned(), 1, "klass"),
-            (format!("{second}\n{second}"), 7, "twice"),
-            (second.replace("\"x\"", "\" \""), 1, "no name"),
+            (format!("{second}\n{second}"), 8, "twice"),
+            (second.replace("\"x\"", "\" \""), 3, "no name"),
         ] {
             let mut catalog = Catalog::built_in();
             let error = catalog.extend_from_toml("ours.toml", &text).unwrap_err();
-            assert_eq!(error.line, Some(line), "{text}{error}");
-            assert!(error.cause.contains(cause), "{error}");
-            assert!(
-                error.to_string().starts_with(&format!("ours.toml: line {line}: ")),
-                "{error}"
-            );
+            let first = &error.list[0];
+            assert_eq!(first.line, Some(line), "{text}{error}");
+            assert!(first.cause.contains(cause), "{error}");
+            assert!(error.to_string().starts_with(&format!("ours.toml:{line}: ")), "{error}");
             assert_eq!(catalog.class(clsid(MMC20)).unwrap().name, "MMC20.Application");
         }
     }

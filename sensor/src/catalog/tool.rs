@@ -463,22 +463,22 @@ mod tests {
         let tool =
             |least, facts| format!("{fact}[[tool]]\nname = 'n'\nfamily = 'f'\nfacts = {facts}\nleast = {least}\n");
         for (text, line, cause) in [
-            (fact.replace("'T'", "1"), 1, "compares a text"),
+            (fact.replace("'T'", "1"), 2, "compares a text"),
             (fact.replace("server_name", "colour"), 4, "colour"),
-            (tool(1, "['x']"), 7, "one fact alone names no tool"),
-            (tool(2, "['x', 'y']"), 7, "no fact `y`"),
-            (tool(2, "['x']"), 7, "of 1 kinds"),
-            (tool(1, "['x']") + "refines = 'no such'\n", 7, "no tool `no such`"),
+            (tool(1, "['x']"), 8, "one fact alone names no tool"),
+            (tool(2, "['x', 'y']"), 8, "no fact `y`"),
+            (tool(2, "['x']"), 8, "of 1 kinds"),
+            (tool(1, "['x']") + "refines = 'no such'\n", 8, "no tool `no such`"),
             (
                 tool(1, "['x']") + "refines = 'NetExec mmcexec'\n",
-                7,
+                8,
                 "no tool `NetExec mmcexec`",
             ),
         ] {
             let mut catalog = Catalog::built_in();
             let error = catalog.extend_from_toml("ours.toml", &text).unwrap_err();
-            assert_eq!(error.line, Some(line), "{text}{error}");
-            assert!(error.cause.contains(cause), "{error}");
+            assert_eq!(error.list[0].line, Some(line), "{text}{error}");
+            assert!(error.list[0].cause.contains(cause), "{error}");
             assert_eq!(
                 catalog.tools().iter().count(),
                 Catalog::built_in().tools().iter().count()

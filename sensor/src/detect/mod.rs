@@ -7,6 +7,7 @@ mod beside;
 mod enumeration;
 mod execution;
 mod fan_out;
+mod first_activation;
 mod no_call;
 mod odd_activation;
 mod pairs;
@@ -21,6 +22,7 @@ mod weak_level;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub(crate) use first_activation::first_activation;
 pub use settings::Settings;
 pub use signature::{SIGNATURES, Signature};
 
@@ -102,19 +104,19 @@ const TICK: i64 = 100_000_000;
 
 impl Detector {
     /// Knows the classes of `catalog`, and has seen nothing.
-    pub fn new(catalog: Arc<Catalog>, settings: Settings) -> Self {
+    pub fn new(catalog: Arc<Catalog>, settings: &Settings) -> Self {
         Self {
             catalog,
             detections: vec![
                 Box::new(remote_activation::RemoteActivation),
                 Box::new(execution::Execution),
-                Box::new(refused::Refused::new(&settings)),
+                Box::new(refused::Refused::new(settings)),
                 Box::new(odd_activation::OddActivation),
-                Box::new(no_call::NoCall::new(&settings)),
-                Box::new(beside::BesideActivation::new(&settings)),
-                Box::new(fan_out::FanOut::new(settings)),
-                Box::new(enumeration::Enumeration::new(settings)),
-                Box::new(weak_level::WeakLevel::new(&settings)),
+                Box::new(no_call::NoCall::new(settings)),
+                Box::new(beside::BesideActivation::new(settings)),
+                Box::new(fan_out::FanOut::new(*settings)),
+                Box::new(enumeration::Enumeration::new(*settings)),
+                Box::new(weak_level::WeakLevel::new(settings)),
             ],
             now: Timestamp::default(),
             next: Timestamp::default(),

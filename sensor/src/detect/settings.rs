@@ -1,8 +1,8 @@
 //! How far and how long the detections look.
 
+use crate::config::DetectSettings;
+use crate::limits::Limits;
 use crate::time::Timestamp;
-
-const SECOND: i64 = 1_000_000_000;
 
 /// Windows and counts of the detections that look at several records. Times are in nanoseconds of the traffic's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +33,25 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        Self::from(&DetectSettings::default())
+    }
+}
+
+impl From<&DetectSettings> for Settings {
+    fn from(set: &DetectSettings) -> Self {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         Self {
-            fanout_targets: 5,
-            fanout_window: 300 * SECOND,
-            scan_classes: 5,
-            scan_window: 60 * SECOND,
-            sweep_targets: 10,
-            sweep_window: 60 * SECOND,
-            lookup_towers: 5,
-            no_call_patience: 30 * SECOND,
-            pairing_window: 60 * SECOND,
-            quiet: 3600 * SECOND,
-            remembered: 16_384,
+            fanout_targets: count(set.fanout_targets),
+            fanout_window: set.fanout_window.nanoseconds(),
+            scan_classes: count(set.scan_classes),
+            scan_window: set.scan_window.nanoseconds(),
+            sweep_targets: count(set.sweep_targets),
+            sweep_window: set.sweep_window.nanoseconds(),
+            lookup_towers: count(set.lookup_towers),
+            no_call_patience: set.no_call_patience.nanoseconds(),
+            pairing_window: set.pairing_window.nanoseconds(),
+            quiet: set.quiet.nanoseconds(),
+            remembered: Limits::default().remembered,
         }
     }
 }

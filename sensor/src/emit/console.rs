@@ -40,6 +40,8 @@ pub struct Console {
     colour: Colour,
     rows: Vec<Row>,
     more: u64,
+    /// What stands between the table and the summary.
+    below: String,
 }
 
 impl Console {
@@ -50,7 +52,13 @@ impl Console {
             colour,
             rows: Vec::new(),
             more: 0,
+            below: String::new(),
         }
+    }
+
+    /// Adds lines below the table.
+    pub fn add(&mut self, lines: String) {
+        self.below = lines;
     }
 
     /// Adds an alert.
@@ -77,6 +85,9 @@ impl Console {
                 )?;
             }
             writeln!(out)?;
+        }
+        if !self.below.is_empty() {
+            writeln!(out, "{}", self.below)?;
         }
         writeln!(out, "{summary}")
     }
@@ -168,15 +179,14 @@ struct Row {
 
 impl Row {
     fn of(meta: &Meta, alert: &Alert) -> Self {
-        let nothing = Dcom::default();
-        let dcom = alert.dcom.as_ref().unwrap_or(&nothing);
+        let dcom = alert.about();
         Self {
             time: meta.timestamp.to_string().replace('T', " ").chars().take(19).collect(),
             severity: alert.severity,
             source: end(meta.client),
             target: end(meta.server),
             class: printable(&class(dcom)).into_owned(),
-            what: printable(&what(dcom)).into_owned(),
+            what: printable(&told(alert)).into_owned(),
             who: printable(&who(dcom)).into_owned(),
             evidence: printable(&evidence(dcom)).into_owned(),
         }
@@ -209,6 +219,29 @@ fn class(dcom: &Dcom) -> String {
         (Some(class), _) => shortened(class),
         (None, Some(clsid)) => clsid.to_string(),
         (None, None) => "?".to_owned(),
+    }
+}
+
+/// What was done; where the alert is of more than that, it is named first.
+fn told(alert: &Alert) -> String {
+    const BY_THEMSELVES: [&str; 4] = [
+        "DCOM::Remote_Activation",
+        "DCOM::Remote_Activation_Attempt",
+        "DCOM::Execution",
+        "DCOM::Execution_Attempt",
+    ];
+    let Some(dcom) = &alert.dcom else {
+        return shortened(&alert.message);
+    };
+    // Of several records the last says little.
+    if !alert.metadata.count.is_empty() {
+        return shortened(&alert.message);
+    }
+    let note = alert.note.strip_prefix("DCOM::").unwrap_or(&alert.note);
+    if BY_THEMSELVES.contains(&&*alert.note) {
+        what(dcom)
+    } else {
+        format!("{}: {}", note.replace('_', " ").to_lowercase(), what(dcom))
     }
 }
 
@@ -258,6 +291,9 @@ fn who(dcom: &Dcom) -> String {
     };
     if let Some(runs_as) = &dcom.server.runs_as {
         let _ = write!(text, " → {}", shortened(runs_as));
+    }
+    if let Some(tool) = &dcom.tool {
+        let _ = write!(text, ", by {}", shortened(&tool.name));
     }
     text
 }

@@ -12,6 +12,8 @@ use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Event;
 use crate::time::Timestamp;
 
@@ -19,7 +21,8 @@ use crate::time::Timestamp;
 const BUFFER: usize = 128 << 10;
 
 /// A form of log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// `eve.json`, as Suricata writes it.
     Eve,

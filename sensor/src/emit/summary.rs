@@ -27,6 +27,8 @@ pub struct Summary {
     pub activations: u64,
     /// Alerts by severity, in the order of [`Severity::ALL`].
     pub alerts: [u64; Severity::ALL.len()],
+    /// Alerts that allow-lists, suppressions and thresholds kept back.
+    pub suppressed: u64,
     /// Bytes that RPC connections carried and the capture lacks.
     pub bytes_missing: u64,
     /// Dynamic ports that replies named.
@@ -76,6 +78,9 @@ impl fmt::Display for Summary {
             .collect();
         if !found.is_empty() {
             write!(f, " ({})", found.join(", "))?;
+        }
+        if self.suppressed > 0 {
+            write!(f, ", {} suppressed", counted(self.suppressed, "alert", "alerts"))?;
         }
         if self.endpoints_expected > 0 {
             let expected = counted(self.endpoints_expected, "dynamic port", "dynamic ports");
@@ -150,12 +155,13 @@ mod tests {
         summary.count_alert(Severity::High);
         summary.count_alert(Severity::Critical);
         summary.count_alert(Severity::High);
+        summary.suppressed = 2;
         summary.endpoints_expected = 1;
         summary.endpoints_realized = 1;
         summary.bytes_missing = 1;
         summary.unreadable_inputs = 2;
         assert!(summary.to_string().ends_with(
-            "3 alerts (1 critical, 2 high), 1 of 1 dynamic port followed, 1 byte missing, 2 inputs unreadable"
+            "3 alerts (1 critical, 2 high), 2 alerts suppressed, 1 of 1 dynamic port followed, 1 byte missing, 2 inputs unreadable"
         ));
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::dcerpc::Dcerpc;
 use super::dcom::Dcom;
@@ -170,6 +170,14 @@ impl From<&Severity> for SeverityColumns {
             number: severity.number(),
             name: vec![severity.name()],
         }
+    }
+}
+
+impl Alert {
+    /// What was done with DCOM; empty where the alert is of something else.
+    pub fn about(&self) -> &Dcom {
+        static NOTHING: LazyLock<Dcom> = LazyLock::new(Dcom::default);
+        self.dcom.as_ref().unwrap_or(&NOTHING)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line: what goes to which stream, and how a run ends.
 
+mod catalog;
 mod inputs;
 mod outputs;
+mod settings;
 
 use crate::program::{Outcome, dcom_sensor, pcap, replay};
 

@@ -1,0 +1,112 @@
+//! What is set by options and by a file: the option wins.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::catalog::{Files, catalog_of};
+use super::{complain, log_formats};
+use crate::Sensor;
+use crate::baseline::Baseline;
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::emit::Format;
+use crate::limits::Limits;
+use crate::policy::Policy;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Settings {
+    /// Read settings from this file (TOML); options go before it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print the settings in force, each with its meaning and default, and do nothing else.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    #[command(flatten)]
+    catalog: Files,
+
+    /// Learn who activates what where, and keep it in this file; a file that is not there yet is made.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// Which logs to write [default: eve,zeek].
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', value_parser = log_formats())]
+    logs: Vec<Format>,
+
+    /// List after the table which alerts were suppressed, and by which entry of the settings.
+    #[arg(long)]
+    pub(crate) show_suppressed: bool,
+}
+
+impl Settings {
+    /// What is in force.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => {
+                let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                Config::read(path, &text)?
+            }
+            None => Config::default(),
+        };
+        config.catalog.files.extend(self.catalog.catalog.iter().cloned());
+        if let Some(baseline) = &self.baseline {
+            config.baseline.file.clone_from(baseline);
+        }
+        if !self.logs.is_empty() {
+            config.output.logs.clone_from(&self.logs);
+        }
+        Ok(config)
+    }
+}
+
+/// Prints the settings in force.
+pub(crate) fn print(config: &Config) -> Result<()> {
+    io::stdout().lock().write_all(config.print().as_bytes())?;
+    Ok(())
+}
+
+/// The classes to know.
+pub(crate) fn catalog(config: &Config) -> Result<Catalog> {
+    catalog_of(config.catalog.files.iter().map(PathBuf::as_path))
+}
+
+/// Hands the sensor its policy and its baseline.
+pub(crate) fn equip(sensor: &mut Sensor, config: &Config, limits: &Limits) -> Result<()> {
+    sensor.set_detection(&(&config.detect).into());
+    let Config {
+        allow,
+        suppress,
+        threshold,
+        ..
+    } = config.clone();
+    sensor.set_policy(Policy::new(allow, suppress, threshold, limits));
+    if let Some(path) = config.baseline_file() {
+        let baseline = match Baseline::load(&path, limits.baseline) {
+            Ok(baseline) => baseline,
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+                anyhow::bail!("{error}{hint}");
+            }
+        };
+        if baseline.is_learning() {
+            let path = path.display();
+            let message = format!("{path} is not there yet: learning, nothing is told as new in this run");
+            complain(&message, None);
+        }
+        sensor.set_baseline(baseline);
+    }
+    Ok(())
+}
+
+/// Keeps what the baseline has learned.
+pub(crate) fn keep(sensor: &Sensor, config: &Config) -> Result<()> {
+    if let (Some(path), Some(baseline)) = (config.baseline_file(), sensor.baseline()) {
+        baseline.save(&path)?;
+    }
+    Ok(())
+}

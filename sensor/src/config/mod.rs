@@ -1,0 +1,381 @@
+//! The settings, as a TOML file spells them.
+
+mod settings;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use settings::{BaselineSettings, CatalogSettings, DetectSettings, Key, OutputSettings, Seconds};
+
+use crate::document::{Document, Gravity, Problems};
+use crate::policy::{Allow, Suppress, Threshold};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[detect]`
+    pub detect: DetectSettings,
+    /// `[catalog]`
+    pub catalog: CatalogSettings,
+    /// `[baseline]`
+    pub baseline: BaselineSettings,
+    /// `[output]`
+    pub output: OutputSettings,
+    /// `[[allow]]`
+    pub allow: Vec<Allow>,
+    /// `[[threshold]]`
+    pub threshold: Vec<Threshold>,
+    /// `[[suppress]]`
+    pub suppress: Vec<Suppress>,
+}
+
+const SECTIONS: [&str; 7] = [
+    "detect",
+    "catalog",
+    "baseline",
+    "output",
+    "allow",
+    "threshold",
+    "suppress",
+];
+
+impl Config {
+    /// Reads a file. `path` tells the user which file a problem is in, and where paths in it begin.
+    pub fn read(path: &Path, text: &str) -> Result<Self, Problems> {
+        let mut document = Document::parse(&path.display().to_string(), text);
+        document.only(&SECTIONS);
+        let mut config = Self {
+            detect: document.section("detect").unwrap_or_default(),
+            catalog: document.section("catalog").unwrap_or_default(),
+            baseline: document.section("baseline").unwrap_or_default(),
+            output: document.section("output").unwrap_or_default(),
+            allow: allow(&mut document),
+            threshold: threshold(&mut document),
+            suppress: suppress(&mut document),
+        };
+        let problems = document.finish();
+        if problems.are_grave() {
+            return Err(problems);
+        }
+        config.resolve(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    /// Paths in a file begin where the file is.
+    fn resolve(&mut self, folder: &Path) {
+        let files = self.catalog.files.iter_mut();
+        let paths = files.chain([&mut self.baseline.file, &mut self.output.log_dir]);
+        for path in paths.filter(|path| !path.as_os_str().is_empty()) {
+            *path = folder.join(&path);
+        }
+    }
+
+    /// The file that says the same, with what each key means and its default.
+    pub fn print(&self) -> String {
+        let default = Self::default();
+        let mut text = "# The settings in force. Each key is told with its meaning and its default.\n".to_owned();
+        section(
+            &mut text,
+            "detect",
+            DetectSettings::KEYS,
+            [&self.detect, &default.detect],
+        );
+        section(
+            &mut text,
+            "catalog",
+            CatalogSettings::KEYS,
+            [&self.catalog, &default.catalog],
+        );
+        section(
+            &mut text,
+            "baseline",
+            BaselineSettings::KEYS,
+            [&self.baseline, &default.baseline],
+        );
+        section(
+            &mut text,
+            "output",
+            OutputSettings::KEYS,
+            [&self.output, &default.output],
+        );
+        entries(&mut text, "allow", ABOUT_ALLOW, &self.allow);
+        entries(&mut text, "threshold", ABOUT_THRESHOLD, &self.threshold);
+        entries(&mut text, "suppress", ABOUT_SUPPRESS, &self.suppress);
+        text
+    }
+
+    /// Where the baseline is kept, if there is to be one.
+    pub fn baseline_file(&self) -> Option<PathBuf> {
+        let file = &self.baseline.file;
+        (!file.as_os_str().is_empty()).then(|| file.clone())
+    }
+}
+
+fn allow(document: &mut Document<'_>) -> Vec<Allow> {
+    let mut all = Vec::new();
+    for entry in document.sections::<Allow>("allow") {
+        let line = document.line(entry.place());
+        if entry.read.is_boundless() {
+            let cause = "the entry allows everything".to_owned();
+            let hint = format!("name at least one of {}", Allow::CONDITIONS.join(", "));
+            document.problem(Gravity::Error, entry.place(), cause, Some(hint));
+        }
+        all.push(entry.read.in_line(line));
+    }
+    all
+}
+
+fn threshold(document: &mut Document<'_>) -> Vec<Threshold> {
+    let mut all: Vec<Threshold> = Vec::new();
+    for entry in document.sections::<Threshold>("threshold") {
+        let line = document.line(entry.place());
+        for (key, number) in [("count", entry.read.count), ("seconds", entry.read.seconds)] {
+            if number == 0 {
+                let cause = format!("`{key}` is 0, and a threshold of that never ends");
+                let hint = Some("write 1 or more".to_owned());
+                document.problem(Gravity::Error, entry.place_of(key), cause, hint);
+            }
+        }
+        let same = |other: &&Threshold| (other.gen_id, other.sig_id) == (entry.read.gen_id, entry.read.sig_id);
+        if let Some(earlier) = all.iter().find(same) {
+            let (id, earlier) = (earlier.sig_id, earlier.line());
+            let cause = format!("signature {id} has a threshold already, in line {earlier}");
+            let hint = Some("make one of the two".to_owned());
+            document.problem(Gravity::Error, entry.place(), cause, hint);
+        }
+        all.push(entry.read.in_line(line));
+    }
+    all
+}
+
+fn suppress(document: &mut Document<'_>) -> Vec<Suppress> {
+    let mut all = Vec::new();
+    for entry in document.sections::<Suppress>("suppress") {
+        let line = document.line(entry.place());
+        if entry.read.is_incomplete() {
+            let cause = "`track` and `ip` go together".to_owned();
+            let hint = "leave both out to suppress the signature whoever it is about".to_owned();
+            document.problem(Gravity::Error, entry.place(), cause, Some(hint));
+        }
+        if entry.read.is_boundless() {
+            let cause = "the entry suppresses everything".to_owned();
+            let hint = "name a `sig_id`, or `track` and `ip`".to_owned();
+            document.problem(Gravity::Error, entry.place(), cause, Some(hint));
+        }
+        all.push(entry.read.in_line(line));
+    }
+    all
+}
+
+const ABOUT_ALLOW: &str = "\
+# Alerts that are not told, since what they are about is known: [[allow]]
+#   comment        why; shown beside what the entry suppressed
+#   expires        the first day, or moment, on which the entry no longer holds: 2027-01-31, 2027-01-31T12:00:00Z
+#   source, target addresses, ranges (10.0.0.0/8) or host names
+#   class          names or CLSIDs
+#   user           user, or DOMAIN\\user
+#   tool, method, command_line
+#   sig_id         numbers of signatures
+#   days, hours    when, in UTC by the traffic's clock: [\"sat\", \"sun\"], \"22:00-06:00\"
+# Each key takes one value or a list. All keys of an entry must fit, of a list one value. In names and command lines
+# * stands for anything and ? for one character; case does not matter.";
+
+const ABOUT_THRESHOLD: &str = "\
+# How often a signature may be told, in Suricata's words: [[threshold]]
+#   sig_id, gen_id the signature; without sig_id every one that has no threshold of its own
+#   type           limit: the first `count` in `seconds`; threshold: each `count`th; both: once, at the `count`th
+#   track          by_src, by_dst, by_both or by_rule
+#   count, seconds";
+
+const ABOUT_SUPPRESS: &str = "\
+# Signatures that are not told at all, or not of some hosts, in Suricata's words: [[suppress]]
+#   sig_id, gen_id the signature; without sig_id every one
+#   track, ip      by_src, by_dst or by_either, and an address, a range, or a list of them";
+
+fn section<S: Serialize>(text: &mut String, name: &str, keys: &[Key], now_and_default: [&S; 2]) {
+    let _ = writeln!(text, "\n[{name}]");
+    let [Ok(now), Ok(default)] = now_and_default.map(toml::Table::try_from) else {
+        unreachable!("sections are tables of plain values");
+    };
+    for key in keys {
+        for line in key.doc {
+            let _ = writeln!(text, "#{line}");
+        }
+        let value = |table: &toml::Table| table.get(key.name).map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(text, "# Default: {}", value(&default));
+        let _ = writeln!(text, "{} = {}", key.name, value(&now));
+    }
+}
+
+fn entries<S: Serialize>(text: &mut String, name: &str, about: &str, entries: &[S]) {
+    let _ = writeln!(text, "\n{about}");
+    if entries.is_empty() {
+        let _ = writeln!(text, "# Default: none.");
+    }
+    for entry in entries {
+        let _ = writeln!(text, "[[{name}]]");
+        let Ok(table) = toml::Table::try_from(entry) else {
+            unreachable!("an entry is a table of plain values");
+        };
+        for (key, value) in table {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        Config::read(Path::new("etc/s.toml"), text).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_changes_nothing() {
+        let config = read("").unwrap();
+        assert_eq!(config.detect, DetectSettings::default());
+        assert_eq!(
+            (config.detect.fanout_targets, config.detect.fanout_window),
+            (5, Seconds(300))
+        );
+        assert_eq!(config.detect.no_call_patience.nanoseconds(), 30_000_000_000);
+        assert_eq!(config.baseline_file(), None);
+    }
+
+    const FULL: &str = "\
+[detect]
+fanout_targets = 7
+scan_window = 90
+[catalog]
+files = [\"ours.toml\"]
+[baseline]
+file = \"/var/lib/s/baseline\"
+[output]
+logs = [\"eve\"]
+[[allow]]
+comment = \"Tests \\\"of\\\" ours\"
+expires = 2027-01-31
+source = [\"10.0.0.0/8\", \"::1\", \"admin-*\"]
+target = \"sccm.corp.example\"
+class = \"{49B2791A-b1ae-4c90-9b8e-e860ba07f889}\"
+user = 'CORP\\svc-*'
+tool = \"impacket\"
+method = [\"Execute*\"]
+command_line = \"*notepad*\"
+sig_id = 1021301
+days = [\"mon\", \"sun\"]
+hours = \"22:00-06:30\"
+[[threshold]]
+sig_id = 1021302
+type = \"limit\"
+track = \"by_src\"
+count = 1
+seconds = 60
+[[suppress]]
+sig_id = 1021301
+track = \"by_dst\"
+ip = [\"10.0.0.0/8\"]
+";
+
+    #[test]
+    fn what_is_printed_says_the_same_when_it_is_read_again() {
+        for text in ["", FULL] {
+            let config = read(text).unwrap();
+            let printed = config.print();
+            let again = Config::read(Path::new("s.toml"), &printed).unwrap_or_else(|e| panic!("{e}\n{printed}"));
+            assert_eq!(again.print(), printed);
+            assert_eq!(again.detect, config.detect);
+            assert_eq!(again.allow.len(), config.allow.len());
+        }
+        let printed = read(FULL).unwrap().print();
+        for line in [
+            "# Default: 5\nfanout_targets = 7",
+            "# Default: 60\nscan_window = 90",
+            "files = [\"etc/ours.toml\"]",
+            "file = \"/var/lib/s/baseline\"",
+            "logs = [\"eve\"]",
+        ] {
+            assert!(printed.contains(line), "{line}: {printed}");
+        }
+    }
+
+    #[test]
+    fn the_examples_can_be_used_once_they_are_no_comments() {
+        let text = include_str!("../../../docs/allow-list.example.toml");
+        assert!(read(text).unwrap().allow.is_empty(), "an example is in force");
+        // What explains them has two signs.
+        let lines = text
+            .lines()
+            .map(|line| line.strip_prefix('#').unwrap_or(line).trim_start());
+        let config = read(&lines.collect::<Vec<_>>().join("\n")).unwrap_or_else(|problems| panic!("{problems}"));
+        let told = |word: &str| config.allow.iter().any(|entry| entry.comment.contains(word));
+        for word in ["SCCM", "Ansible", "monitoring", "Excel", "OPC"] {
+            assert!(told(word), "{word}");
+        }
+        assert!(config.allow.iter().all(|entry| entry.expires.is_some()));
+        assert!(!config.threshold.is_empty() && !config.suppress.is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_line() {
+        let text = "\
+[detect]
+fanout_target = 5
+scan_window = \"1m\"
+[outptu]
+[[allow]]
+comment = \"all\"
+[[allow]]
+source = \"10.0.0.0/33\"
+hours = \"22-6\"
+days = [\"monday\", \"fridya\"]
+expires = \"next year\"
+[[threshold]]
+type = \"limits\"
+track = \"by_scr\"
+count = 0
+seconds = 60
+[[threshold]]
+type = \"limit\"
+track = \"by_src\"
+count = 0
+seconds = 60
+[[suppress]]
+track = \"by_src\"
+[[suppress]]
+";
+        assert_eq!(
+            read(text).unwrap_err(),
+            "\
+etc/s.toml:2: unknown key `fanout_target`
+hint: did you mean `fanout_targets`?
+etc/s.toml:3: string \"1m\" where a whole number from 0 is expected
+etc/s.toml:4: unknown section `outptu`
+hint: did you mean `output`?
+etc/s.toml:5: the entry allows everything
+hint: name at least one of source, target, class, user, tool, method, command_line, sig_id, days, hours
+etc/s.toml:7: `comment` is missing
+etc/s.toml:8: `10.0.0.0/33` is no range of addresses
+hint: such as 10.0.0.0/8 or 2001:db8::/32
+etc/s.toml:9: `22-6` is no time of day
+hint: such as 22:00-06:00, in UTC
+etc/s.toml:10: unknown value `fridya`
+hint: did you mean `friday`?
+etc/s.toml:11: `next year` is no date
+hint: such as 2027-01-31 or 2027-01-31T12:00:00Z
+etc/s.toml:13: unknown value `limits`
+hint: did you mean `limit`?
+etc/s.toml:14: unknown value `by_scr`
+hint: did you mean `by_src`?
+etc/s.toml:20: `count` is 0, and a threshold of that never ends
+hint: write 1 or more
+etc/s.toml:22: `track` and `ip` go together
+hint: leave both out to suppress the signature whoever it is about
+etc/s.toml:24: the entry suppresses everything
+hint: name a `sig_id`, or `track` and `ip`"
+        );
+    }
+}

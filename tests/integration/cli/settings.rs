@@ -1,0 +1,234 @@
+//! Settings: what a file says of alerts, and what a baseline has learned.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{ABUSED, BENIGN};
+use crate::program::{Outcome, Scratch, files, pcap, replay};
+use crate::records::Records;
+
+/// Runs with a file of these settings.
+fn with(settings: &str, arguments: &[&str], capture: &Path) -> Outcome {
+    let scratch = Scratch::new();
+    let file = scratch.write("settings.toml", settings);
+    let mut all = vec!["--config".as_ref(), file.as_os_str()];
+    all.extend(arguments.iter().map(AsRef::<OsStr>::as_ref));
+    all.push(capture.as_os_str());
+    replay(all)
+}
+
+/// How many alerts of the signature there are.
+fn alerts(run: &Outcome, signature_id: u32) -> usize {
+    let records = Records::parse(&run.stdout);
+    let of_it = |record: &&Value| record["alert"]["signature_id"] == signature_id;
+    records.all().filter(of_it).count()
+}
+
+/// What was counted under `dcom`.
+fn counted(run: &Outcome) -> Value {
+    let records = Records::parse(&run.stdout);
+    records.all().last().expect("a last record")["stats"]["dcom"].clone()
+}
+
+/// The capture so many times in one, each copy so many seconds later than the one before.
+fn repeated(name: &str, times: u32, seconds: u32) -> Vec<u8> {
+    const HEAD: usize = 24;
+    let bytes = fs::read(pcap(name)).expect("a sample can be read");
+    let (head, packets) = bytes.split_at(HEAD);
+    let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+    assert_eq!(number(&head[..4]), 0xa1b2_c3d4, "the sample is little-endian");
+    let mut all = head.to_vec();
+    for copy in 0..times {
+        let mut rest = packets;
+        while !rest.is_empty() {
+            let length = 16 + number(&rest[8..12]) as usize;
+            let (packet, after) = rest.split_at(length);
+            all.extend((number(&packet[..4]) + copy * seconds).to_le_bytes());
+            all.extend(&packet[4..]);
+            rest = after;
+        }
+    }
+    all
+}
+
+#[test]
+fn an_allow_entry_silences_what_it_is_about_and_is_counted_and_listed() {
+    let entry = "[[allow]]\ncomment = \"our own console\"\nexpires = 2099-01-01\nsig_id = 1021301\n";
+    for condition in [
+        "source = \"192.0.2.20\"",
+        "target = \"192.0.2.0/24\"",
+        "target = \"dcomsrv01\"",
+        "class = \"mmc20.*\"",
+        "user = 'lab\\alice'",
+        "days = \"sunday\"\nhours = \"09:00-10:00\"",
+    ] {
+        let run = with(&format!("{entry}{condition}\n"), &["--json"], &pcap(ABUSED));
+        assert_eq!(alerts(&run, 1_021_301), 0, "{condition}");
+        let counted = counted(&run);
+        assert_eq!(counted["alerts_suppressed"], 1, "{condition}: {counted}");
+        assert_eq!(counted["suppressed"]["allowed"], 1, "{condition}: {counted}");
+        assert!(
+            run.stderr.contains(", 1 alert suppressed"),
+            "{condition}: {}",
+            run.stderr
+        );
+    }
+    let settings = format!("{entry}class = \"MMC20*\"\n");
+    let listed = with(&settings, &["--show-suppressed"], &pcap(ABUSED));
+    for part in [
+        "[[allow]] line 1",
+        "our own console",
+        "192.0.2.20",
+        "1 alert suppressed",
+    ] {
+        assert!(listed.stdout.contains(part), "{part}: {}", listed.stdout);
+    }
+    let other = with(
+        &format!("{entry}class = \"ShellWindows\"\n"),
+        &["--json"],
+        &pcap(ABUSED),
+    );
+    assert_eq!(alerts(&other, 1_021_301), 1);
+    assert_eq!(counted(&other)["alerts_suppressed"], 0);
+}
+
+#[test]
+fn an_expired_entry_silences_nothing_and_says_so_once() {
+    // The capture is of 2026-11-22: what counts is its time, not today's.
+    for (expires, allows) in [("2026-11-22", false), ("2026-11-23", true)] {
+        let settings = format!("[[allow]]\ncomment = \"old habit\"\nexpires = {expires}\nclass = \"MMC20*\"\n");
+        let run = with(&settings, &["--json", "--fail-on=critical"], &pcap(ABUSED));
+        assert_eq!(run.code, Some(i32::from(!allows)), "{expires}");
+        let told = run.stderr.matches("[[allow]] in line 1 expired on 2026-11-22").count();
+        assert_eq!(told, usize::from(!allows), "{}", run.stderr);
+        assert_eq!(run.stderr.contains("old habit"), !allows, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn thresholds_and_suppressions_are_suricatas() {
+    let scratch = Scratch::new();
+    let capture = scratch.write("four.pcap", repeated(ABUSED, 4, 20));
+    let told = |settings: &str| {
+        let run = with(settings, &["--json"], &capture);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        alerts(&run, 1_021_301)
+    };
+    assert_eq!(told(""), 4);
+    let threshold = |kind: &str, count: u32, seconds: u32| {
+        told(&format!(
+            "[[threshold]]\ngen_id = 1\nsig_id = 1021301\ntype = \"{kind}\"\ntrack = \"by_src\"\n\
+             count = {count}\nseconds = {seconds}\n"
+        ))
+    };
+    assert_eq!(threshold("limit", 1, 300), 1);
+    assert_eq!(threshold("limit", 3, 300), 3);
+    assert_eq!(threshold("limit", 1, 30), 2);
+    assert_eq!(threshold("threshold", 2, 300), 2);
+    assert_eq!(threshold("both", 3, 300), 1);
+    let suppressed = |track: &str| {
+        told(&format!(
+            "[[suppress]]\nsig_id = 1021301\ntrack = \"{track}\"\nip = \"192.0.2.20\"\n"
+        ))
+    };
+    assert_eq!(suppressed("by_src"), 0);
+    assert_eq!(suppressed("by_dst"), 4);
+}
+
+#[test]
+fn settings_that_cannot_be_used_end_with_2_and_name_every_line() {
+    let run = with("[detect]\nfanout_target = 1\n[[alow]]\n", &[], &pcap(ABUSED));
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+    for part in [
+        "settings.toml:2: unknown key `fanout_target`\nhint: did you mean `fanout_targets`?\n",
+        "settings.toml:3: unknown section `alow`\nhint: did you mean `allow`?\n",
+    ] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    let missing = replay(["--config", "no-such-file.toml", "x.pcap"]);
+    assert_eq!(missing.code, Some(2));
+    assert!(
+        missing.stderr.starts_with("dcom-sensor: no-such-file.toml: "),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn the_settings_in_force_are_printed_and_options_go_before_the_file() {
+    let scratch = Scratch::new();
+    let file = scratch.write("s.toml", "[detect]\nfanout_targets = 9\n[output]\nlogs = [\"zeek\"]\n");
+    let print = |arguments: &[&str]| {
+        let head = ["--print-config", "--config", file.to_str().expect("a path")];
+        let run = replay(head.iter().chain(arguments));
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+        run.stdout
+    };
+    let printed = print(&[]);
+    assert!(printed.contains("# Default: 5\nfanout_targets = 9\n"), "{printed}");
+    assert!(printed.contains("logs = [\"zeek\"]\n"), "{printed}");
+    assert!(print(&["--logs", "eve"]).contains("logs = [\"eve\"]\n"));
+    // What was printed is a file that says the same.
+    let again = scratch.write("again.toml", &printed);
+    let run = replay(["--print-config".as_ref(), "--config".as_ref(), again.as_os_str()]);
+    assert_eq!(run.stdout, printed);
+    // The file's logs are those that are written.
+    let logs = scratch.path("logs");
+    let run = replay([
+        "--config".as_ref(),
+        file.as_os_str(),
+        "-o".as_ref(),
+        logs.as_os_str(),
+        pcap(ABUSED).as_os_str(),
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(logs.join("dcom.log").is_file() && !logs.join("eve.json").exists());
+}
+
+#[test]
+fn a_baseline_is_learned_kept_and_never_overwritten_when_it_is_damaged() {
+    let scratch = Scratch::new();
+    let file = scratch.path("baseline");
+    let run = |capture: &str| {
+        let capture = pcap(capture);
+        replay([
+            "--baseline".as_ref(),
+            file.as_os_str(),
+            "--json".as_ref(),
+            capture.as_os_str(),
+        ])
+    };
+    let new = |outcome: &Outcome| counted(outcome)["baseline"]["new"].clone();
+    let learning = run(BENIGN);
+    assert_eq!(learning.code, Some(0));
+    assert!(
+        learning.stderr.contains("is not there yet: learning"),
+        "{}",
+        learning.stderr
+    );
+    let kept = fs::read_to_string(&file).expect("the baseline was kept");
+    assert!(kept.starts_with("# dcom-sensor baseline 1, activations: 1\n"), "{kept}");
+    let knowing = run(BENIGN);
+    assert!(!knowing.stderr.contains("learning"), "{}", knowing.stderr);
+    assert_eq!(new(&knowing), 0);
+    assert_eq!(new(&run(ABUSED)), 1);
+    assert_eq!(new(&run(ABUSED)), 0);
+    // Nothing is left beside it.
+    assert_eq!(files(file.parent().expect("a folder")).len(), 1);
+
+    let rubbish = "# dcom-sensor baseline 1, activations: 1\nrubbish\n";
+    fs::write(&file, rubbish).expect("a scratch file can be written");
+    let damaged = run(BENIGN);
+    assert_eq!((damaged.code, damaged.stdout.as_str()), (Some(2), ""));
+    assert!(
+        damaged
+            .stderr
+            .contains("baseline:2: 1 fields where 6 are expected\nhint: "),
+        "{}",
+        damaged.stderr
+    );
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), rubbish);
+}
