@@ -23,8 +23,8 @@ const CAPTURES: [&str; 3] = [
 ];
 
 /// All that a sensor says of packets that follow one another by a microsecond.
-pub(crate) fn sense(limits: Limits, link_type: LinkType, packets: &[Vec<u8>]) -> Vec<Event> {
-    let mut sensor = Sensor::new(Catalog::built_in(), limits, Calls::All);
+pub(crate) fn sense(limits: &Limits, link_type: LinkType, packets: &[Vec<u8>]) -> Vec<Event> {
+    let mut sensor = Sensor::new(Catalog::built_in(), *limits, Calls::All);
     let mut events = Vec::new();
     for (number, bytes) in (1..).zip(packets) {
         let time = Timestamp(1_600_000_000_000_000_000 + i64::try_from(number).expect("few packets") * 1_000);
@@ -61,7 +61,7 @@ fn found_in(name: &str) -> Vec<Body> {
     let frames = frames(name);
     let link_type = frames.first().expect("a sample has frames").0;
     let packets: Vec<Vec<u8>> = frames.into_iter().map(|(_, bytes, _)| bytes).collect();
-    let found = found(sense(Limits::default(), link_type, &packets));
+    let found = found(sense(&Limits::default(), link_type, &packets));
     let activated = |body: &&Body| matches!(body, Body::Alert(alert) if alert.signature_id == 1_021_301);
     let alerts = found.iter().filter(activated).count();
     assert_eq!(alerts, if name.starts_with("two") { 2 } else { 1 }, "{name}");
@@ -74,7 +74,7 @@ fn streams_that_come_byte_by_byte_say_the_same() {
         let conversation = Conversation::of(name);
         for length in [1, 2, 3, 7] {
             let packets = conversation.travel(&Journey::smooth(length));
-            let found = found(sense(Limits::default(), RAW_IP, &packets));
+            let found = found(sense(&Limits::default(), RAW_IP, &packets));
             assert_eq!(found, found_in(name), "{name} in segments of {length}");
         }
     }
@@ -88,7 +88,7 @@ fn two_packets_that_change_places_hide_no_activation() {
         for first in 0..packets.len() - 1 {
             let mut packets = packets.clone();
             packets.swap(first, first + 1);
-            let swapped = found(sense(Limits::default(), RAW_IP, &packets));
+            let swapped = found(sense(&Limits::default(), RAW_IP, &packets));
             assert_eq!(classes(&swapped), whole, "{name}: packets {first} and {}", first + 1);
         }
     }
@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn streams_say_the_same_however_they_are_cut_reordered_and_repeated(name in select(&CAPTURES[..]), journey in journey()) {
         let packets = Conversation::of(name).travel(&journey);
-        prop_assert_eq!(found(sense(Limits::default(), RAW_IP, &packets)), found_in(name));
+        prop_assert_eq!(found(sense(&Limits::default(), RAW_IP, &packets)), found_in(name));
     }
 
     #[test]
@@ -140,7 +140,7 @@ proptest! {
                 *at.get_mut(payload) = value;
             }
         }
-        within_reason(&sense(limits, RAW_IP, &packets), packets.len())?;
+        within_reason(&sense(&limits, RAW_IP, &packets), packets.len())?;
     }
 
     #[test]
@@ -156,7 +156,7 @@ proptest! {
                 packets.remove(index.index(packets.len()));
             }
         }
-        let events = sense(limits, RAW_IP, &packets);
+        let events = sense(&limits, RAW_IP, &packets);
         within_reason(&events, packets.len())?;
         let all = classes(&found_in(name));
         let left = classes(&found(events));
@@ -183,7 +183,7 @@ proptest! {
             turns: pdus.into_iter().map(|(side, bytes)| Turn { connection: 0, side, bytes }).collect(),
         };
         let packets = conversation.travel(&Journey::smooth(1_400));
-        within_reason(&sense(limits, RAW_IP, &packets), packets.len())?;
+        within_reason(&sense(&limits, RAW_IP, &packets), packets.len())?;
     }
 }
 
