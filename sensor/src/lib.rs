@@ -155,7 +155,15 @@ impl Sensor {
     }
 
     /// The light half: what was heard is understood, and what was understood is judged.
+    #[inline]
     fn think(&mut self, out: &mut Vec<Event>) {
+        // Of most packets nothing is said.
+        if !(self.said.is_empty() && self.told.is_empty()) {
+            self.understand(out);
+        }
+    }
+
+    fn understand(&mut self, out: &mut Vec<Event>) {
         for said in self.said.drain(..) {
             match said {
                 Said::Heard(ends, opener) => self.analyst.heard(ends, opener, &mut self.told),
