@@ -5,13 +5,14 @@ Only `with_ipv6` touches what the packets say; `connectionless` says the same in
 `http_version_1` and `http_version_2` the same PDUs in other connections.
 """
 
+import ipaddress
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from connectionless import connectionless
 from over_http import http_version_1, http_version_2
-from packets import ETHERNET, RAW_IP, SYN, Packet, pcap, plain, spread
+from packets import ETHERNET, RAW_IP, SYN, UDP, Packet, checksum, pcap, plain, spread
 
 EPM_PORT, OBJECT_PORT = 135, 49670
 RESPONSE, BIND_ACK = 2, 12
@@ -23,6 +24,9 @@ ADDRESSES = {"192.0.2.10": "fd00::1:10", "192.0.2.20": "fd00::1:20"}
 SERVICE_TAG = bytes.fromhex("88a80064")
 CUSTOMER_TAG = bytes.fromhex("81000014")
 NANOSECONDS = 9
+GRE = 47
+TUNNEL = "198.51.100.1", "198.51.100.2"
+FRAGMENT = 256
 
 
 @dataclass
@@ -148,6 +152,87 @@ def qinq(packets):
     return pcap((packet.time_us, packet.ethernet(tags)) for packet in packets)
 
 
+def vxlan(packets):
+    """Every frame in VXLAN between two hosts of an overlay, network 5001."""
+    header = struct.pack(">II", 0x08 << 24, 5001 << 8)
+    return _in_ipv4(packets, UDP, lambda inner: _udp(49_152, 4789, header + inner))
+
+
+def erspan(packets):
+    """Every frame as a switch mirrors it over IP: ERSPAN type II in GRE, session 7."""
+    def wrapped(inner, number):
+        gre = struct.pack(">HHI", 0x1000, 0x88BE, number)
+        return gre + struct.pack(">HHI", 0x1000, 7, 0) + inner
+
+    numbers = iter(range(len(packets)))
+    return _in_ipv4(packets, GRE, lambda inner: wrapped(inner, next(numbers)))
+
+
+def _udp(source, target, payload):
+    return struct.pack(">HHHH", source, target, 8 + len(payload), 0) + payload
+
+
+def _in_ipv4(packets, protocol, wrap):
+    frames = []
+    for number, packet in enumerate(packets):
+        payload = wrap(packet.ethernet())
+        head = struct.pack(">BBHHHBB", 0x45, 0, 20 + len(payload), number, 0, 64, protocol)
+        ends = b"".join(ipaddress.ip_address(end).packed for end in TUNNEL)
+        outer = head + checksum(head + ends) + ends + payload
+        frames.append((packet.time_us, bytes(12) + b"\x08\0" + outer))
+    return pcap(frames)
+
+
+def twice(packets):
+    """Each packet, and the same once more."""
+    return [copy for packet in packets for copy in (packet, packet)]
+
+
+def in_two_vlans(packets):
+    """The first of each pair in VLAN 10, the second behind a router in VLAN 20: one hop less, other MACs."""
+    frames = []
+    for number, packet in enumerate(packets):
+        frame = bytearray(packet.ethernet(bytes.fromhex("81000014" if number % 2 else "8100000a")))
+        if number % 2:
+            frame[:12] = bytes.fromhex("020000000501020000000502")
+            frame[26] -= 1
+            frame[28:30] = b"\0\0"
+            frame[28:30] = checksum(bytes(frame[18:38]))
+        frames.append((packet.time_us + 15 * (number % 2), bytes(frame)))
+    return pcap(frames)
+
+
+def with_fragments(packets):
+    """Before each packet as many empty ones as it has IP fragments beside the last one sent."""
+    return [
+        part
+        for packet in packets
+        for part in [packet.part(0, 0)] * (len(_fragments(packet)) - 1) + [packet]
+    ]
+
+
+def in_ip_fragments(packets):
+    """Each packet in IP fragments of at most 256 bytes, the last one first."""
+    frames = []
+    for index, packet in enumerate(packets):
+        if index + 1 == len(packets) or packets[index + 1].ident != packet.ident:
+            frames += [(packet.time_us, part) for part in _fragments(packet)]
+    return pcap(frames)
+
+
+def _fragments(packet):
+    frame = packet.ethernet()
+    link, head, payload = frame[:14], frame[14:34], frame[34:]
+    parts = []
+    for start in range(0, len(payload), FRAGMENT):
+        part = payload[start : start + FRAGMENT]
+        more = 0x2000 if start + FRAGMENT < len(payload) else 0
+        fields = struct.pack(">HHH", 20 + len(part), packet.ident, more | start // 8)
+        cut = head[:2] + fields + head[8:10] + b"\0\0" + head[12:]
+        parts.append(link + cut[:10] + checksum(cut) + cut[12:] + part)
+    return parts[::-1]
+
+
 def offloaded(packets):
     """Big-endian pcap taken on the client: what it sends has IP length 0 and no checksums yet."""
     client = next(packet.source for packet in packets if packet.flags & SYN)[0]
@@ -266,5 +351,27 @@ VARIANTS = [
         "oxid-resolve-ping",
         "Activation, ResolveOxid, ResolveOxid2, pings, signed, through a proxy like the one above",
         http_version_2,
+    ),
+    Variant("mmc20-vxlan", "mmc20-signed", "In VXLAN, network 5001", unchanged, vxlan),
+    Variant(
+        "mmc20-erspan",
+        "mmc20-connect",
+        "As a switch mirrors it over IP: ERSPAN type II in GRE",
+        unchanged,
+        erspan,
+    ),
+    Variant(
+        "mmc20-mirrored-twice",
+        "mmc20-connect",
+        "Both sides of a router mirrored: each packet in VLAN 10 and in VLAN 20",
+        twice,
+        in_two_vlans,
+    ),
+    Variant(
+        "mmc20-ip-fragments",
+        "mmc20-signed",
+        "IP fragments of at most 256 bytes, the last one first",
+        with_fragments,
+        in_ip_fragments,
     ),
 ]

@@ -40,6 +40,7 @@ pub mod time;
 
 use std::sync::Arc;
 
+use anomaly::Anomaly;
 use baseline::Baseline;
 use capture::{At, Frame};
 use catalog::Catalog;
@@ -47,7 +48,7 @@ use dcom::{Analyst, Binding, Calls, Record, Told};
 use decode::{Decoded, Decoder};
 use detect::{Detector, Found, Seen, Settings};
 use event::{Body, Event};
-use flow::{Flows, Output};
+use flow::{Connection, Flows, Output};
 use limits::Limits;
 use policy::{Policy, Verdict};
 use rpc::{Carriage, Datagrams, RpcBounds, RpcEvent};
@@ -78,6 +79,7 @@ pub struct Sensor {
 enum Said {
     Heard([decode::Endpoint; 2], flow::Opener),
     Rpc(RpcEvent),
+    Odd(Arc<Connection>, Anomaly),
 }
 
 impl Sensor {
@@ -86,7 +88,7 @@ impl Sensor {
         let catalog = Arc::new(catalog);
         Self {
             limits,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(limits),
             flows: Flows::new(limits),
             datagrams: Datagrams::default(),
             rpc: RpcBounds::new(limits, dcom::is_read),
@@ -147,20 +149,22 @@ impl Sensor {
         }
         self.last = at;
         let Self {
+            decoder,
             flows,
             datagrams,
             rpc,
             said,
             ..
         } = self;
-        match self.decoder.push(frame) {
+        // By reference: a segment is large, and there is one for each packet.
+        match &decoder.push(frame) {
             None => return,
-            Some(Decoded::Segment(segment)) => flows.push(&segment, &mut |output| hear(output, rpc, said)),
+            Some(Decoded::Segment(segment)) => flows.push(segment, &mut |output| hear(output, rpc, said)),
             Some(Decoded::Datagram(datagram)) => {
-                let Some(header) = rpc::recognise(&datagram) else {
+                let Some(header) = rpc::recognise(datagram) else {
                     return;
                 };
-                datagrams.push(&datagram, header, rpc, &mut |event| said.push(Said::Rpc(event)));
+                datagrams.push(datagram, header, rpc, &mut |event| said.push(Said::Rpc(event)));
             }
         }
         datagrams.advance(at.time, rpc, &mut |event| said.push(Said::Rpc(event)));
@@ -198,11 +202,20 @@ impl Sensor {
     }
 
     /// The light half: what was heard is understood, and what was understood is judged.
+    #[inline]
     fn think(&mut self, out: &mut Vec<Event>) {
+        // Of most packets nothing is said.
+        if !(self.said.is_empty() && self.told.is_empty()) {
+            self.understand(out);
+        }
+    }
+
+    fn understand(&mut self, out: &mut Vec<Event>) {
         for said in self.said.drain(..) {
             match said {
                 Said::Heard(ends, opener) => self.analyst.heard(ends, opener, &mut self.told),
                 Said::Rpc(event) => self.analyst.push(&event, &mut self.told),
+                Said::Odd(connection, anomaly) => self.analyst.odd_stream(&connection, &anomaly, &mut self.told),
             }
         }
         for told in self.told.drain(..) {
@@ -247,6 +260,7 @@ fn tell(found: &mut Vec<Found>, policy: &mut Policy, out: &mut Vec<Event>) {
 fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, said: &mut Vec<Said>) {
     match output {
         Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
+        Output::Odd(connection, anomaly) => said.push(Said::Odd(Arc::clone(connection), anomaly)),
         Output::Stream(connection, carriage, event) => {
             carriage.push(connection, event, bounds, &mut |event| {
                 said.push(Said::Rpc(event));

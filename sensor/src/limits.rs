@@ -3,21 +3,45 @@
 /// How much the sensor is willing to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// TCP connections known at a time, of whatever protocol. Beyond it the longest idle of a few is forgotten.
+    /// Tunnels, label stacks and the like around one packet: what is wrapped more often is not read.
+    pub encapsulations: usize,
+    /// Bytes of IP fragments, with what keeping them takes, whose packets are not whole. Beyond it the oldest packet is let go.
+    pub fragments_total: usize,
+    /// Packets of which fragments are held. Beyond it, too, the oldest is let go.
+    pub fragmented_packets: usize,
+    /// Nanoseconds that a packet may take to become whole.
+    pub fragment_wait: i64,
+    /// TCP connections known at a time, of whatever protocol. Beyond it the least worth of a few is forgotten: half-open
+    /// before foreign before just opened ones, the longest idle first; one that is followed only if there is nothing else.
     pub flows: usize,
     /// Bytes held back on one side of a connection because earlier ones are missing.
     pub reassembly_per_side: usize,
     /// Bytes held back on all connections together.
     pub reassembly_total: usize,
+    /// Bytes already read that are remembered on one side of a connection, to be compared with what is sent again.
+    pub remembered_per_side: usize,
+    /// The same on all connections together. Beyond it less is remembered, and what is sent again counts as unchecked.
+    pub remembered_total: usize,
+    /// Nanoseconds within which a packet that comes again unchanged is a copy that the mirror made.
+    pub copy: i64,
+    /// Segments with a wrong checksum that are put aside, on one side of a connection whose checksums are right otherwise.
+    pub suspects: usize,
     /// How far ahead of what is expected a segment may lie, in bytes, to belong to the same stream.
     pub window: u32,
     /// Nanoseconds that an acknowledgement of bytes never seen is doubted: mirror ports swap packets of the two directions.
     pub doubt: i64,
     /// Bytes of the acknowledging side that are held back meanwhile.
     pub doubted: usize,
-    /// Nanoseconds that a closed connection is still listened to: late and reordered segments.
+    /// Nanoseconds of silence after which a closed connection is let go: until then late and reordered segments belong to it.
     pub linger: i64,
-    /// Connections followed at a time because they carry DCE/RPC, or SMB or HTTP in which it may be. Beyond it a new one is taken for a foreign one.
+    /// Nanoseconds of silence after which a connection is over of which no more than a handshake was seen.
+    pub idle_unanswered: i64,
+    /// The same for one that carries something else than DCE/RPC, or has not said yet what; not less.
+    pub idle_foreign: i64,
+    /// The same for one that is followed.
+    pub idle_followed: i64,
+    /// Connections followed at a time because they carry DCE/RPC, or SMB or HTTP in which it may be. Beyond it one that is long idle is
+    /// let go.
     pub rpc_connections: usize,
     /// Pairs of UDP ends followed that exchange DCE/RPC. Beyond it the longest idle is let go.
     pub conversations: usize,
@@ -84,13 +108,24 @@ const SECOND: i64 = 1_000_000_000;
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            encapsulations: 16,
+            fragments_total: 16 * MIB,
+            fragmented_packets: 4096,
+            fragment_wait: 30 * SECOND,
             flows: 1 << 20,
             reassembly_per_side: MIB,
             reassembly_total: 64 * MIB,
+            remembered_per_side: 16 << 10,
+            remembered_total: 32 * MIB,
+            copy: SECOND / 10,
+            suspects: 8,
             window: 16 << 20,
             doubt: SECOND / 20,
             doubted: 64 << 10,
             linger: 5 * SECOND,
+            idle_unanswered: 60 * SECOND,
+            idle_foreign: 600 * SECOND,
+            idle_followed: 3 * 3600 * SECOND,
             rpc_connections: 131_072,
             conversations: 16_384,
             conversation_calls: 65_536,

@@ -2,6 +2,7 @@
 
 use crate::Sensor;
 use crate::baseline::Baseline;
+use crate::decode::Carrier;
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
 
@@ -22,6 +23,7 @@ pub(crate) fn event(sensor: &Sensor) -> Event {
 /// Every counter by its dotted name: Suricata's where it has one, else under `dcom`.
 pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let decode = sensor.decoder.counters();
+    let fragments = sensor.decoder.fragment_counters();
     let flow = sensor.flows.counters();
     let assembler = sensor.flows.assembler_counters();
     let rpc = &sensor.rpc.counters;
@@ -32,13 +34,25 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let policy = sensor.policy.counters();
     let baseline = sensor.baseline.as_ref().map(Baseline::counters).unwrap_or_default();
     let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
-    vec![
+    let carriers = |own: bool| {
+        let all = Carrier::ALL
+            .iter()
+            .filter(move |(_, name)| name.starts_with("dcom.") == own);
+        all.map(|&(carrier, name)| (name, decode.carriers.count(carrier)))
+    };
+    let mut counters = vec![
         ("uptime", uptime),
         ("decoder.pkts", decode.frames),
         ("decoder.bytes", decode.bytes),
         ("decoder.invalid", decode.malformed),
         ("decoder.tcp", decode.segments),
         ("decoder.udp", decode.datagrams),
+        ("decoder.too_many_layers", decode.too_deep),
+    ];
+    counters.extend(carriers(false));
+    counters.extend([
+        ("defrag.ipv4.fragments", fragments.ipv4),
+        ("defrag.ipv6.fragments", fragments.ipv6),
         ("flow.tcp", flow.connections),
         ("tcp.sessions", flow.connections),
         ("tcp.midstream_pickups", carriage.midstream),
@@ -46,20 +60,35 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("tcp.overlap", assembler.retransmitted),
         ("tcp.overlap_diff_data", assembler.conflicting),
         ("tcp.reassembly_gap", assembler.gaps),
+    ]);
+    counters.extend(carriers(true));
+    counters.extend([
         ("dcom.decode.not_ip", decode.not_ip),
         ("dcom.decode.not_tcp_or_udp", decode.not_tcp_or_udp),
-        ("dcom.decode.fragments", decode.fragments),
+        ("dcom.decode.encrypted", decode.encrypted),
+        ("dcom.decode.fragments", fragments.ipv4 + fragments.ipv6),
         ("dcom.decode.unknown_link_type", decode.unknown_link_type),
         ("dcom.decode.zero_total_length", decode.zero_total_length),
         ("dcom.decode.bad_ipv4_checksum", decode.bad_ipv4_checksum),
         ("dcom.decode.bad_tcp_checksum", decode.bad_tcp_checksum),
         ("dcom.decode.bad_udp_checksum", decode.bad_udp_checksum),
         ("dcom.decode.cut_by_snap_length", decode.cut_by_snap_length),
+        ("dcom.fragments.joined", fragments.joined),
+        ("dcom.fragments.overlapping", fragments.overlapping),
+        ("dcom.fragments.differing", fragments.differing),
+        ("dcom.fragments.incomplete", fragments.incomplete),
+        ("dcom.fragments.over_limit", fragments.over_limit),
         ("dcom.flow.rpc_connections", carriage.connections),
+        ("dcom.flow.copies", flow.copies),
+        ("dcom.flow.idle", flow.idle),
         ("dcom.flow.evicted", flow.evicted),
+        ("dcom.flow.evicted_followed", flow.evicted_followed),
         ("dcom.flow.rpc_over_limit", flow.rpc_over_limit),
         ("dcom.flow.out_of_order", assembler.out_of_order),
         ("dcom.flow.out_of_window", assembler.out_of_window),
+        ("dcom.flow.overlap_unchecked", assembler.unchecked),
+        ("dcom.flow.suspects", flow.suspects),
+        ("dcom.flow.stray_resets", flow.stray_resets),
         ("dcom.flow.over_limit", assembler.over_limit),
         ("dcom.flow.bytes_missing", assembler.missing),
         ("dcom.smb.connections", carriage.smb),
@@ -105,5 +134,6 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.suppressed.thresholds_forgotten", policy.thresholds_forgotten),
         ("dcom.baseline.new", baseline.new),
         ("dcom.baseline.forgotten", baseline.forgotten),
-    ]
+    ]);
+    counters
 }

@@ -77,7 +77,11 @@ fn what_an_object_says_of_its_failure_is_the_result() {
     let question = question.expect("the sample asks for a name");
     let answer = refusal(&conversation.turns[question].bytes[12..16]);
     conversation.turns[question + 1].bytes = answer;
-    let events = sense(&Limits::default(), RAW_IP, &conversation.travel(&Journey::smooth(1_400)));
+    let events = sense(
+        &Limits::default(),
+        RAW_IP,
+        &conversation.travel(&Journey::smooth(1_400)),
+    );
     let failed: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.body {
@@ -102,7 +106,11 @@ fn over_http(said_first: &[(Side, &str)]) -> Vec<Body> {
         bytes: text.as_bytes().to_vec(),
     });
     conversation.turns.splice(0..0, first);
-    let events = sense(&Limits::default(), RAW_IP, &conversation.travel(&Journey::smooth(1_400)));
+    let events = sense(
+        &Limits::default(),
+        RAW_IP,
+        &conversation.travel(&Journey::smooth(1_400)),
+    );
     events.into_iter().map(|event| event.body).collect()
 }
 

@@ -4,8 +4,10 @@ mod altered;
 mod calls;
 mod cli;
 mod corpus;
+mod evasion;
 mod events_doc;
 mod expect;
+mod feeds;
 mod golden;
 // It asks /proc.
 #[cfg(target_os = "linux")]

@@ -23,13 +23,22 @@ struct Pipe {
 
 impl Pipe {
     fn write(&mut self, sent: Sent<'_>, flag: Flag) {
-        let packet = sent.packet(flag);
+        self.write_packet(&sent.packet(flag));
+    }
+
+    fn write_bent(&mut self, sent: Sent<'_>, bend: impl FnOnce(&mut [u8])) {
+        let mut packet = sent.packet(Flag::None);
+        bend(&mut packet);
+        self.write_packet(&packet);
+    }
+
+    fn write_packet(&mut self, packet: &[u8]) {
         self.packets += 1;
         let length = u32::try_from(packet.len()).expect("packets are short");
         // Seconds, microseconds, length as captured and on the wire.
         let header = [1_600_000_000, self.packets % 1_000_000, length, length].map(u32::to_le_bytes);
         self.stdin.write_all(header.as_flattened()).expect("the program reads");
-        self.stdin.write_all(&packet).expect("the program reads");
+        self.stdin.write_all(packet).expect("the program reads");
     }
 }
 
@@ -314,4 +323,49 @@ fn names_as_long_as_smb_allows_are_held_within_bounds() {
     });
     // 60 connections with 256 names of 32,000 characters are half a gigabyte.
     assert!(peak < 128 * MIB, "{} MiB", peak / MIB);
+}
+
+/// A connection of its own for each number.
+fn foreign(number: u32) -> [Endpoint; 2] {
+    let [_, a, b, c] = number.to_be_bytes();
+    let end = |address: [u8; 4], port| Endpoint {
+        address: IpAddr::V4(Ipv4Addr::from(address)),
+        port,
+    };
+    [end([10, a, b, c], 40_000), end([192, 0, 2, 9], 443)]
+}
+
+#[test]
+fn a_million_foreign_connections_fit_in_256_mib() {
+    let peak = peak(|pipe| {
+        for number in 0..1 << 20 {
+            let sent = Sent {
+                ends: foreign(number),
+                sequence: 1,
+                acknowledgement: Some(1),
+                payload: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            };
+            pipe.write(sent, Flag::None);
+        }
+    });
+    assert!(peak < 256 * MIB, "{} MiB", peak / MIB);
+}
+
+#[test]
+fn floods_of_fragments_that_never_meet_are_held_within_bounds() {
+    let payload = vec![0; 1_400];
+    let peak = peak(|pipe| {
+        for number in 0..200_000_u32 {
+            let sent = Sent {
+                ends: foreign(number),
+                sequence: 1,
+                acknowledgement: None,
+                payload: &payload,
+            };
+            // Set "more fragments", and an offset for every other one.
+            pipe.write_bent(sent, |packet| packet[6] |= 0x20 | u8::from(number % 2 == 0));
+        }
+    });
+    // `fragments_total` is 16 MiB; 280 were sent.
+    assert!(peak < 64 * MIB, "{} MiB", peak / MIB);
 }

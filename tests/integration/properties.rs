@@ -35,7 +35,7 @@ pub(crate) fn sense(limits: &Limits, link_type: LinkType, packets: &[Vec<u8>]) -
 }
 
 /// What was found: everything but counters, and without the frames it stood in.
-fn found(events: Vec<Event>) -> Vec<Body> {
+pub(crate) fn found(events: Vec<Event>) -> Vec<Body> {
     let bodies = events.into_iter().map(|event| event.body);
     let mut bodies: Vec<Body> = bodies.filter(|body| !matches!(body, Body::Stats(_))).collect();
     for body in &mut bodies {
@@ -57,7 +57,7 @@ fn found(events: Vec<Event>) -> Vec<Body> {
 }
 
 /// What is found in a sample as it was captured.
-fn found_in(name: &str) -> Vec<Body> {
+pub(crate) fn found_in(name: &str) -> Vec<Body> {
     let frames = frames(name);
     let link_type = frames.first().expect("a sample has frames").0;
     let packets: Vec<Vec<u8>> = frames.into_iter().map(|(_, bytes, _)| bytes).collect();
@@ -192,6 +192,17 @@ fn limits() -> impl Strategy<Value = Limits> {
     let least = Limits {
         conversations: 1,
         conversation_calls: 1,
+        encapsulations: 1,
+        fragments_total: 100,
+        fragmented_packets: 1,
+        fragment_wait: 1,
+        remembered_per_side: 10,
+        remembered_total: 15,
+        copy: 1,
+        suspects: 1,
+        idle_unanswered: 10_000,
+        idle_foreign: 10_000,
+        idle_followed: 10_000,
         fragments: 1,
         flows: 1,
         interfaces: 2,

@@ -141,7 +141,9 @@ pub(super) fn read(
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
 ) -> Option<(Dcom, Option<Learned>)> {
-    let opnum = exchange.opnum?;
+    let Some(opnum) = exchange.opnum else {
+        return answer_alone(connection, exchange, exporters);
+    };
     let is_called = |interface| {
         Operation::ALL
             .into_iter()
@@ -173,6 +175,36 @@ pub(super) fn read(
         set_request(&mut dcom, asked, catalog);
     }
     let learned = set_reply(&mut dcom, connection, exchange, operation, encoding, exporters, odd);
+    Some((dcom, learned))
+}
+
+/// An answer whose request was not seen, as where only one direction is. No bind names its interface then; it is an
+/// activation's if it holds the properties of one, with an OXID and where to find it.
+fn answer_alone(
+    connection: &Connection,
+    exchange: &Exchange,
+    exporters: &mut Exporters,
+) -> Option<(Dcom, Option<Learned>)> {
+    let (reply, encoding) = parse(response(exchange)?, None, ActivationReply::parse)?.ok()?;
+    reply.scm.as_ref()?;
+    // Which of the two operations it answers does not show.
+    let operation = Operation::RemoteCreateInstance;
+    let mut dcom = record(connection, exchange, operation.interface(), operation.opnum());
+    dcom.kind = Kind::Activation;
+    (dcom.operation, dcom.opnum) = ("unknown".into(), None);
+    dcom.evidence = Evidence::Inferred;
+    dcom.because
+        .push("the answer holds an activation's properties; its request was not seen".into());
+    let mut odd = Vec::new();
+    let learned = set_reply(
+        &mut dcom,
+        connection,
+        exchange,
+        operation,
+        Some(encoding),
+        exporters,
+        &mut odd,
+    );
     Some((dcom, learned))
 }
 

@@ -85,7 +85,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
     let operation = named(names::operation(interface, opnum)).unwrap_or_else(|| format!("unknown-{opnum}").into());
     Dcom {
         operation,
-        opnum,
+        opnum: Some(opnum),
         interface: Some(Interface {
             uuid: interface,
             name: named(names::interface(interface)),

@@ -99,7 +99,7 @@ fn finish(connection: &Connection, mut dcom: Dcom, entries: &[Entry]) -> (Dcom, 
     dcom.kind = Kind::EndpointMapping;
     dcom.towers = entries.iter().map(tower_record).collect();
     // A listing of everything leads nowhere in particular; an answer to a question for one interface does.
-    if dcom.opnum != EPT_MAP {
+    if dcom.opnum != Some(EPT_MAP) {
         return (dcom, None);
     }
     let towers = || entries.iter().filter_map(|entry| entry.tower.as_ref());

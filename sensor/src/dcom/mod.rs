@@ -28,7 +28,7 @@ use crate::catalog::Catalog;
 use crate::decode::{Endpoint, Transport};
 use crate::event::anomaly::AnomalyKind;
 use crate::event::dcom::{ClientIdentity, Kind};
-use crate::event::meta::Protocol;
+use crate::event::meta::{Protocol, TunnelRecord};
 use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
 use crate::flow::{Connection, Opener};
@@ -185,7 +185,7 @@ impl Analyst {
                         name: "bind_refused",
                         detail,
                     };
-                    out.push(Told::Event(self.odd(connection, &anomaly)));
+                    out.push(Told::Event(self.odd(connection, &anomaly, AnomalyKind::Applayer)));
                 }
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
                 let interface = |(element, result): &(ContextElement, Option<ContextResult>)| {
@@ -200,7 +200,7 @@ impl Analyst {
                 })));
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
-            RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly))),
+            RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
             RpcBody::Pdu(..) => {}
         }
     }
@@ -288,7 +288,10 @@ impl Analyst {
                 recorded: sort == Calls::Interest || self.calls == Calls::All,
             }),
         };
-        out.extend(odd.iter().map(|anomaly| Told::Event(self.odd(connection, anomaly))));
+        out.extend(
+            odd.iter()
+                .map(|anomaly| Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
+        );
         self.watch(connection, exchange, read.as_mut().map(|read| &mut read.dcom));
         let Read { dcom, recorded, .. } = read.as_ref()?;
         match dcom.kind {
@@ -328,12 +331,18 @@ impl Analyst {
         }
     }
 
-    fn odd(&self, connection: &Arc<Connection>, anomaly: &Anomaly) -> Event {
+    /// Something odd below RPC, on a connection that carries it or may.
+    pub fn odd_stream(&self, connection: &Arc<Connection>, anomaly: &Anomaly, out: &mut Vec<Told>) {
+        out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Stream)));
+    }
+
+    fn odd(&self, connection: &Arc<Connection>, anomaly: &Anomaly, kind: AnomalyKind) -> Event {
+        let in_rpc = kind == AnomalyKind::Applayer;
         let body = event::Anomaly {
-            app_proto: Some("dcerpc"),
-            kind: AnomalyKind::Applayer,
+            app_proto: in_rpc.then_some("dcerpc"),
+            kind,
             event: anomaly.name.into(),
-            layer: Some("proto_parser"),
+            layer: in_rpc.then_some("proto_parser"),
             detail: Some(anomaly.detail.clone()),
             count: None,
         };
@@ -352,6 +361,7 @@ impl Analyst {
             pcap_filename: self.inputs.get(at.input as usize).cloned(),
             uid: Some(Arc::clone(&connection.uid)),
             vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
+            tunnel: connection.tunnel.map(TunnelRecord::from),
             client: Some(connection.client),
             server: Some(connection.server),
             proto: Some(match connection.transport {

@@ -1,72 +1,369 @@
 //! Link-layer headers: what stands before the IP header.
 
-use super::{Unread, VlanTags};
+use super::carrier::{Carrier, Taken};
+use super::{DecodeCounters, Unread};
 use crate::capture::LinkType;
 
-const ETHERNET: LinkType = LinkType(1);
-const NULL: LinkType = LinkType(0);
-const LOOP: LinkType = LinkType(108);
-const LINUX_SLL: LinkType = LinkType(113);
-const LINUX_SLL2: LinkType = LinkType(276);
-/// Raw IP has its official number, those that two BSDs wrote to files, and one for each version.
-const RAW_IP: [LinkType; 5] = [LinkType(101), LinkType(12), LinkType(14), LinkType(228), LinkType(229)];
+/// Numbers of link types, as in <https://www.tcpdump.org/linktypes.html>.
+mod number {
+    pub(super) const NULL: u16 = 0;
+    pub(super) const ETHERNET: u16 = 1;
+    pub(super) const PPP: u16 = 9;
+    pub(super) const PPP_HDLC: u16 = 50;
+    pub(super) const PPP_ETHER: u16 = 51;
+    /// Raw IP has its official number, those that two BSDs wrote to files, and one for each version.
+    pub(super) const RAW: u16 = 101;
+    pub(super) const RAW_BSD: u16 = 12;
+    pub(super) const RAW_OPENBSD: u16 = 14;
+    pub(super) const IPV4: u16 = 228;
+    pub(super) const IPV6: u16 = 229;
+    pub(super) const C_HDLC: u16 = 104;
+    pub(super) const IEEE802_11: u16 = 105;
+    pub(super) const LOOP: u16 = 108;
+    pub(super) const LINUX_SLL: u16 = 113;
+    pub(super) const IEEE802_11_RADIOTAP: u16 = 127;
+    pub(super) const PPI: u16 = 192;
+    pub(super) const PPP_WITH_DIR: u16 = 204;
+    pub(super) const NFLOG: u16 = 239;
+    pub(super) const NETANALYZER: u16 = 240;
+    pub(super) const LINUX_SLL2: u16 = 276;
+}
 
 /// The address families of IPv4 and IPv6 on the systems that write NULL and LOOP.
 const ADDRESS_FAMILIES: [u32; 5] = [2, 10, 24, 28, 30];
 
-/// Takes the link-layer header off: the VLAN tags, and bytes that begin with an IP header.
+/// Values of `EtherType`.
+mod ether_type {
+    pub(super) const IPV4: u16 = 0x0800;
+    pub(super) const IPV6: u16 = 0x86dd;
+    /// 802.1Q, 802.1ad, and what switches used for the outer tag before that.
+    pub(super) const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+    pub(super) const TRANSPARENT_ETHERNET: u16 = 0x6558;
+    pub(super) const MPLS: [u16; 2] = [0x8847, 0x8848];
+    pub(super) const PPPOE_SESSION: u16 = 0x8864;
+    pub(super) const PPP: u16 = 0x880b;
+    pub(super) const NSH: u16 = 0x894f;
+    pub(super) const MACSEC: u16 = 0x88e5;
+}
+
+/// What bytes begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Ethernet,
+    /// What this `EtherType` announces.
+    Announced(u16),
+    Ip,
+    Ppp,
+    Pppoe,
+    Mpls,
+    Nsh,
+    Wireless,
+}
+
+/// Takes the headers of a frame off, down to an IP header.
 #[inline]
-pub(super) fn link(link_type: LinkType, bytes: &[u8]) -> Result<(VlanTags, &[u8]), Unread> {
-    match link_type {
-        ETHERNET => ether_type(bytes, 12),
-        LINUX_SLL => ether_type(bytes, 14),
-        LINUX_SLL2 => {
-            // The protocol comes first here and the payload after twenty bytes.
-            let (header, payload) = bytes.split_at_checked(20).ok_or(Unread::Malformed)?;
-            tags([header[0], header[1]], payload)
-        }
-        NULL | LOOP => {
+pub(super) fn frame<'a>(
+    link_type: LinkType,
+    bytes: &'a [u8],
+    taken: &mut Taken,
+    counters: &mut DecodeCounters,
+) -> Result<&'a [u8], Unread> {
+    if let (number::ETHERNET, Some([0x08, 0x00])) = (link_type.0, bytes.get(12..14)) {
+        return Ok(&bytes[14..]);
+    }
+    let (content, bytes) = link(link_type, bytes)?;
+    down(content, bytes, taken, counters)
+}
+
+fn link(link_type: LinkType, bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    match link_type.0 {
+        number::ETHERNET => Ok((Content::Ethernet, bytes)),
+        number::RAW | number::RAW_BSD | number::RAW_OPENBSD | number::IPV4 | number::IPV6 => Ok((Content::Ip, bytes)),
+        number::LINUX_SLL => announced(bytes, 14),
+        // The protocol comes first here and the payload after twenty bytes.
+        number::LINUX_SLL2 => Ok((Content::Announced(u16_at(bytes, 0)?), after(bytes, 20)?)),
+        number::NULL | number::LOOP => {
             let (family, payload) = bytes.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
             // LOOP is in network order, NULL in that of the machine that captured: both are tried for both.
             let known = [u32::from_le_bytes(*family), u32::from_be_bytes(*family)];
             if known.iter().any(|family| ADDRESS_FAMILIES.contains(family)) {
-                Ok((VlanTags::default(), payload))
+                Ok((Content::Ip, payload))
             } else {
                 Err(Unread::NotIp)
             }
         }
-        _ if RAW_IP.contains(&link_type) => Ok((VlanTags::default(), bytes)),
+        number::PPP | number::PPP_HDLC => hdlc(bytes),
+        number::PPP_WITH_DIR => hdlc(after(bytes, 1)?),
+        number::C_HDLC => announced(bytes, 2),
+        number::PPP_ETHER => Ok((Content::Pppoe, bytes)),
+        number::IEEE802_11 => Ok((Content::Wireless, bytes)),
+        number::IEEE802_11_RADIOTAP => {
+            let length = u16::from_le_bytes(array(bytes, 2)?);
+            Ok((Content::Wireless, after(bytes, length.into())?))
+        }
+        number::PPI => {
+            let length = u16::from_le_bytes(array(bytes, 2)?);
+            let inner = u16::try_from(u32::from_le_bytes(array(bytes, 4)?)).map_err(|_| Unread::LinkType)?;
+            // One in another would be a way to go round in circles.
+            match inner {
+                number::PPI => Err(Unread::Malformed),
+                inner => link(LinkType(inner), after(bytes, length.into())?),
+            }
+        }
+        number::NFLOG => netfilter(bytes),
+        number::NETANALYZER => Ok((Content::Ethernet, after(bytes, 4)?)),
         _ => Err(Unread::LinkType),
     }
 }
 
+/// PPP in HDLC-like framing (RFC 1662), or Cisco's framing, which is told by its address.
+fn hdlc(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    match bytes.first() {
+        Some(0x0f | 0x8f) => announced(bytes, 2),
+        _ => Ok((Content::Ppp, bytes)),
+    }
+}
+
+/// Netfilter's log: items of length, type and value; of these one is the packet.
+fn netfilter(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    const PAYLOAD: u16 = 9;
+    let mut rest = after(bytes, 4)?;
+    while !rest.is_empty() {
+        // In the order of the machine that captured: nearly always little-endian.
+        let length = usize::from(u16::from_le_bytes(array(rest, 0)?));
+        if u16::from_le_bytes(array(rest, 2)?) == PAYLOAD {
+            return Ok((
+                Content::Ip,
+                rest.get(4..length.min(rest.len())).ok_or(Unread::Malformed)?,
+            ));
+        }
+        rest = after(rest, length.max(4).next_multiple_of(4))?;
+    }
+    Err(Unread::NotIp)
+}
+
+/// Takes headers off until an IP header comes.
 #[inline]
-fn ether_type(bytes: &[u8], at: usize) -> Result<(VlanTags, &[u8]), Unread> {
-    let (ether_type, payload) = bytes
-        .get(at..)
-        .and_then(<[u8]>::split_first_chunk)
-        .ok_or(Unread::Malformed)?;
-    tags(*ether_type, payload)
+pub(super) fn down<'a>(
+    mut content: Content,
+    mut bytes: &'a [u8],
+    taken: &mut Taken,
+    counters: &mut DecodeCounters,
+) -> Result<&'a [u8], Unread> {
+    loop {
+        (content, bytes) = match content {
+            Content::Ip | Content::Announced(ether_type::IPV4 | ether_type::IPV6) => return Ok(bytes),
+            Content::Ethernet => announced(bytes, 12)?,
+            Content::Announced(ether_type) => what_is_announced(ether_type, bytes, taken, counters)?,
+            Content::Ppp => ppp(bytes)?,
+            Content::Pppoe => {
+                taken.off(Carrier::Pppoe, counters)?;
+                // RFC 2516 4 Payloads: version and type, code, session, length.
+                match bytes.get(1) {
+                    Some(0) => (Content::Ppp, after(bytes, 6)?),
+                    _ => return Err(Unread::NotIp),
+                }
+            }
+            Content::Mpls => {
+                taken.off(Carrier::Mpls, counters)?;
+                mpls(bytes)?
+            }
+            Content::Nsh => {
+                taken.off(Carrier::Nsh, counters)?;
+                nsh(bytes)?
+            }
+            Content::Wireless => wireless(bytes)?,
+        }
+    }
+}
+
+fn what_is_announced<'a>(
+    ether_type: u16,
+    bytes: &'a [u8],
+    taken: &mut Taken,
+    counters: &mut DecodeCounters,
+) -> Result<(Content, &'a [u8]), Unread> {
+    match ether_type {
+        tag if ether_type::TAGS.contains(&tag) => tags(bytes, taken, counters),
+        ether_type::TRANSPARENT_ETHERNET => Ok((Content::Ethernet, bytes)),
+        label if ether_type::MPLS.contains(&label) => Ok((Content::Mpls, bytes)),
+        ether_type::PPPOE_SESSION => Ok((Content::Pppoe, bytes)),
+        ether_type::PPP => Ok((Content::Ppp, bytes)),
+        ether_type::NSH => Ok((Content::Nsh, bytes)),
+        ether_type::MACSEC => Err(Unread::Encrypted),
+        // A length in place of a type: 802.3 with LLC.
+        0..0x0600 => llc(bytes),
+        _ => Err(Unread::NotIp),
+    }
 }
 
 /// Goes over any number of tags; of more than two, the outer two are kept.
-#[inline]
-fn tags(mut ether_type: [u8; 2], mut payload: &[u8]) -> Result<(VlanTags, &[u8]), Unread> {
-    let mut vlan = VlanTags::default();
+fn tags<'a>(
+    mut payload: &'a [u8],
+    taken: &mut Taken,
+    counters: &mut DecodeCounters,
+) -> Result<(Content, &'a [u8]), Unread> {
+    let mut count = 0_u32;
     loop {
-        match u16::from_be_bytes(ether_type) {
-            0x0800 | 0x86dd => return Ok((vlan, payload)),
-            // 802.1Q, 802.1ad, and what switches used for the outer tag before that.
-            0x8100 | 0x88a8 | 0x9100 => {
-                let (tag, rest) = payload.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
-                if let Some(id) = vlan.ids.get_mut(usize::from(vlan.count)) {
-                    *id = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
-                    vlan.count += 1;
-                }
-                ether_type = [tag[2], tag[3]];
-                payload = rest;
-            }
-            _ => return Err(Unread::NotIp),
+        let (tag, rest) = payload.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
+        let vlan = &mut taken.vlan;
+        if let Some(id) = vlan.ids.get_mut(usize::from(vlan.count)) {
+            *id = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+            vlan.count += 1;
+        }
+        (count, payload) = (count + 1, rest);
+        let ether_type = u16::from_be_bytes([tag[2], tag[3]]);
+        if !ether_type::TAGS.contains(&ether_type) {
+            counters
+                .carriers
+                .add(if count > 1 { Carrier::Qinq } else { Carrier::Vlan });
+            return Ok((Content::Announced(ether_type), payload));
         }
     }
+}
+
+/// 802.2 LLC with a SNAP header (RFC 1042 Header Format); anything else is not IP.
+fn llc(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    match bytes.get(..6) {
+        Some([0xaa, 0xaa, 0x03, 0, 0, 0]) => announced(bytes, 6),
+        Some(_) => Err(Unread::NotIp),
+        None => Err(Unread::Malformed),
+    }
+}
+
+/// RFC 1661 2 PPP Encapsulation, behind address and control (RFC 1662 3.1 Frame Format) where they are not left out.
+fn ppp(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    let bytes = bytes.strip_prefix(&[0xff, 0x03]).unwrap_or(bytes);
+    // 6.5 Protocol-Field-Compression: numbers below 256 may take one byte; it is odd, and no longer one begins so.
+    let (protocol, payload) = match *bytes {
+        [first, ref rest @ ..] if first & 1 == 1 => (u16::from(first), rest),
+        [first, second, ref rest @ ..] => (u16::from_be_bytes([first, second]), rest),
+        _ => return Err(Unread::Malformed),
+    };
+    match protocol {
+        0x0021 | 0x0057 => Ok((Content::Ip, payload)),
+        0x0281 | 0x0283 => Ok((Content::Mpls, payload)),
+        0x0053 | 0x0055 => Err(Unread::Encrypted),
+        _ => Err(Unread::NotIp),
+    }
+}
+
+/// RFC 3032 2.1 Encoding the Label Stack. What stands below it is not named, so it is told by its look: IP, or Ethernet
+/// (RFC 4448 4.6 The Control Word) with that word or without.
+fn mpls(mut bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    loop {
+        let (label, rest) = bytes.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
+        bytes = rest;
+        if label[2] & 1 == 1 {
+            break;
+        }
+    }
+    let ethernet = |bytes: &[u8]| u16_at(bytes, 12).is_ok_and(is_known);
+    match bytes.first().map(|first| first >> 4) {
+        Some(4 | 6) if begins_with_ip(bytes) => Ok((Content::Ip, bytes)),
+        _ if ethernet(bytes) => Ok((Content::Ethernet, bytes)),
+        Some(0) if bytes.get(4..).is_some_and(ethernet) => Ok((Content::Ethernet, &bytes[4..])),
+        Some(4 | 6) => Ok((Content::Ip, bytes)),
+        Some(_) => Err(Unread::NotIp),
+        None => Err(Unread::Malformed),
+    }
+}
+
+/// Is this `EtherType` one that leads on, or one that is common?
+fn is_known(ether_type: u16) -> bool {
+    matches!(
+        ether_type,
+        ether_type::IPV4 | ether_type::IPV6 | ether_type::PPPOE_SESSION | 0x0806
+    ) || ether_type::TAGS.contains(&ether_type)
+        || ether_type::MPLS.contains(&ether_type)
+}
+
+/// The first byte of a MAC address may look like that of an IP header: more of it has to.
+fn begins_with_ip(bytes: &[u8]) -> bool {
+    match bytes {
+        [version, _, high, low, ..] if version >> 4 == 4 => {
+            let total = usize::from(u16::from_be_bytes([*high, *low]));
+            let header = usize::from(version & 0xf) * 4;
+            header >= 20
+                && bytes.len() >= header
+                && (total == 0 || total >= header)
+                && (super::transport::fold(super::transport::sum(&bytes[..header])) == 0xffff || total == bytes.len())
+        }
+        [version, _, _, _, high, low, next, ..] if version >> 4 == 6 => {
+            let payload = usize::from(u16::from_be_bytes([*high, *low]));
+            payload + 40 <= bytes.len() + 4_096
+                && matches!(next, 0 | 4 | 6 | 17 | 41 | 43 | 44 | 47 | 50 | 51 | 58 | 60)
+        }
+        _ => false,
+    }
+}
+
+/// RFC 8300 2.2 NSH Base Header.
+fn nsh(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    let words = u16_at(bytes, 0)? & 0x3f;
+    let content = match bytes.get(3) {
+        Some(1 | 2) => Content::Ip,
+        Some(3) => Content::Ethernet,
+        Some(4) => Content::Nsh,
+        Some(5) => Content::Mpls,
+        Some(_) => return Err(Unread::NotIp),
+        None => return Err(Unread::Malformed),
+    };
+    if words < 2 {
+        return Err(Unread::Malformed);
+    }
+    Ok((content, after(bytes, usize::from(words) * 4)?))
+}
+
+/// IEEE 802.11 9.2 MAC frame formats: data frames that are not protected. Of an aggregate the first is read.
+fn wireless(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    let &[control, flags, ..] = bytes else {
+        return Err(Unread::Malformed);
+    };
+    let (is_data, has_none, has_qos) = (control & 0x0c == 0x08, control & 0x40 != 0, control & 0x80 != 0);
+    if !is_data || has_none {
+        return Err(Unread::NotIp);
+    }
+    if flags & 0x40 != 0 {
+        return Err(Unread::Encrypted);
+    }
+    let mut length = 24;
+    if flags & 0x03 == 0x03 {
+        length += 6;
+    }
+    let mut aggregate = false;
+    if has_qos {
+        aggregate = bytes.get(length).is_some_and(|qos| qos & 0x80 != 0);
+        length += 2;
+        if flags & 0x80 != 0 {
+            length += 4;
+        }
+    }
+    if aggregate {
+        // Destination, source and length of the first subframe.
+        length += 14;
+    }
+    llc(after(bytes, length)?)
+}
+
+/// What the `EtherType` at an offset announces stands behind it.
+#[inline]
+fn announced(bytes: &[u8], at: usize) -> Result<(Content, &[u8]), Unread> {
+    Ok((Content::Announced(u16_at(bytes, at)?), after(bytes, at + 2)?))
+}
+
+#[inline]
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Unread> {
+    array(bytes, at).map(u16::from_be_bytes)
+}
+
+#[inline]
+pub(super) fn after(bytes: &[u8], length: usize) -> Result<&[u8], Unread> {
+    bytes.get(length..).ok_or(Unread::Malformed)
+}
+
+#[inline]
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Unread> {
+    let found = bytes.get(at..).and_then(<[u8]>::first_chunk);
+    found.copied().ok_or(Unread::Malformed)
 }

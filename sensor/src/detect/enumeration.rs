@@ -109,10 +109,10 @@ impl Detection for Enumeration {
             .interface
             .as_ref()
             .is_some_and(|it| it.uuid == known::IOBJECT_EXPORTER);
-        if is_resolver && SERVER_ALIVE.contains(&dcom.opnum) {
+        if is_resolver && dcom.opnum.is_some_and(|opnum| SERVER_ALIVE.contains(&opnum)) {
             self.server_alive(record, client.address, server.address, found);
         } else if dcom.kind == Kind::EndpointMapping
-            && dcom.opnum == EPT_LOOKUP
+            && dcom.opnum == Some(EPT_LOOKUP)
             && dcom.outcome != Some(Outcome::Failed)
         {
             self.lookup(record, client.address, server.address, found);
@@ -138,7 +138,7 @@ mod tests {
     fn server_alive() -> Record {
         let mut record = activation("");
         record.dcom.kind = Kind::Call;
-        record.dcom.opnum = 5;
+        record.dcom.opnum = Some(5);
         record.dcom.interface = Some(Interface {
             uuid: known::IOBJECT_EXPORTER,
             name: None,
@@ -149,7 +149,7 @@ mod tests {
     fn lookup(towers: usize) -> Record {
         let mut record = activation("");
         record.dcom.kind = Kind::EndpointMapping;
-        record.dcom.opnum = EPT_LOOKUP;
+        record.dcom.opnum = Some(EPT_LOOKUP);
         record.dcom.towers = vec![TowerRecord::default(); towers];
         record
     }

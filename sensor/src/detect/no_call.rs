@@ -137,7 +137,7 @@ fn is_real(dcom: &Dcom) -> bool {
         | known::IPROVIDE_CLASS_INFO
         | known::ICLASS_FACTORY
         | known::ICLASS_FACTORY2 => false,
-        known::IDISPATCH => dcom.opnum >= 5,
+        known::IDISPATCH => dcom.opnum.is_some_and(|opnum| opnum >= 5),
         _ => dcom.ipid.is_some(),
     }
 }
@@ -160,7 +160,7 @@ mod tests {
 
     fn on(activation: &Record, interface: dcom_parsers::guid::Guid, opnum: u16) -> Record {
         let mut record = call(activation, "Invoke");
-        record.dcom.opnum = opnum;
+        record.dcom.opnum = Some(opnum);
         record.dcom.ipid = Some(dcom_parsers::guid::Ipid(known::IUNKNOWN));
         let NamedGuid { uuid, name } = NamedGuid::of(interface);
         record.dcom.interface = Some(Interface { uuid, name });

@@ -47,7 +47,7 @@ impl Detection for OddActivation {
                 }
             }
             Kind::Call
-                if dcom.opnum == CREATE_INSTANCE
+                if dcom.opnum == Some(CREATE_INSTANCE)
                     && dcom.interface.as_ref().is_some_and(|it| it.uuid == known::ITYPE_INFO) =>
             {
                 let severity = severity(dcom, Severity::High);
@@ -91,7 +91,7 @@ mod tests {
         rig.see(with(&|dcom| dcom.storage = Some(true)));
         rig.see(with(&|dcom| dcom.file_name = Some("\\\\host\\share\\x.xls".to_owned())));
         let mut trapped = call(&plain, "CreateInstance");
-        trapped.dcom.opnum = CREATE_INSTANCE;
+        trapped.dcom.opnum = Some(CREATE_INSTANCE);
         trapped.dcom.interface = Some(Interface {
             uuid: known::ITYPE_INFO,
             name: None,

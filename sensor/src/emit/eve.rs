@@ -241,7 +241,7 @@ mod tests {
             text(&event),
             concat!(
                 r#"{"timestamp":"1970-01-01T00:00:00.000000+0000","event_type":"dcom","dcom":{"kind":"call","operation":"","#,
-                r#""opnum":0,"evidence":"header","bytes_missing":0}}"#,
+                r#""evidence":"header","bytes_missing":0}}"#,
                 "\n",
             )
         );

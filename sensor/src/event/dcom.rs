@@ -116,8 +116,8 @@ record! {
         kind: Kind => eve, zeek;
         /// The operation's name, e.g. `RemoteGetClassObject`.
         operation: Cow<'static, str> => eve, zeek;
-        /// The operation's number in its interface.
-        opnum: u16 => eve, zeek;
+        /// The operation's number in its interface; unset when only the answer was seen.
+        opnum: Option<u16> => eve, zeek;
         /// The interface that was called.
         interface: Option<Interface> => group;
         /// The named pipe in which it was called; where no `bind_ack` was seen, as the pipe was opened.

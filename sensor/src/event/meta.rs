@@ -1,10 +1,11 @@
 //! What every event has: when, where in the input, between whom.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::record::{EventType, Interval, Port, names, record};
-use crate::decode::Endpoint;
+use crate::decode::{Endpoint, Tunnel};
 use crate::time::Timestamp;
 
 names! {
@@ -37,6 +38,8 @@ record! {
         uid: Option<Arc<str>> => zeek;
         /// VLAN tags, outermost first.
         vlan: Vec<u16> => eve;
+        /// What the packets were wrapped in, as the first of the connection showed it.
+        tunnel: Option<TunnelRecord> => group;
         /// Who opened the connection, or would have.
         client: Option<Endpoint> => group(Source);
         /// Who answers.
@@ -49,6 +52,46 @@ record! {
         reply_frame: Option<u64> => eve "reply_pcap_cnt";
         /// From the request's last byte to the reply's: milliseconds here, seconds in Zeek's logs.
         rtt: Option<Interval> => eve "rtt_ms", zeek "rtt";
+    }
+}
+
+record! {
+    /// The outermost tunnel around the packets: GRE, VXLAN, IP in IP and the like, but for tags and labels below IP.
+    pub struct TunnelRecord in "tunnel" {
+        /// Who sent the outer packets, in the direction of the first packet.
+        source: IpAddr => eve "src_ip";
+        /// The port they came from, where they carry UDP.
+        source_port: Option<Port> => eve "src_port";
+        /// Who got them.
+        destination: IpAddr => eve "dest_ip";
+        /// The port they went to.
+        destination_port: Option<Port> => eve "dest_port";
+        /// What they carry, in Suricata's words: `GRE`, `UDP`, `IP-ENCAP`.
+        proto: Cow<'static, str> => eve;
+        /// How many IP headers were taken off.
+        depth: u8 => eve;
+    }
+}
+
+impl From<Tunnel> for TunnelRecord {
+    fn from(tunnel: Tunnel) -> Self {
+        let port = |which: usize| tunnel.ports.map(|ports| Port(ports[which]));
+        Self {
+            source: tunnel.source,
+            source_port: port(0),
+            destination: tunnel.destination,
+            destination_port: port(1),
+            // The names that Suricata has for them.
+            proto: match tunnel.protocol {
+                4 => "IP-ENCAP".into(),
+                17 => "UDP".into(),
+                41 => "IPv6".into(),
+                47 => "GRE".into(),
+                97 => "ETHERIP".into(),
+                other => format!("{other:03}").into(),
+            },
+            depth: tunnel.depth,
+        }
     }
 }
 

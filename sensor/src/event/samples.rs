@@ -76,7 +76,7 @@ pub(crate) fn dcom() -> Dcom {
     Dcom {
         kind: Kind::Activation,
         operation: Cow::Borrowed("RemoteCreateInstance"),
-        opnum: 4,
+        opnum: Some(4),
         interface: Some(Interface {
             uuid: Guid::com(0x1a0),
             name: Some("IRemoteSCMActivator".into()),

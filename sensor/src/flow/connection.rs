@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 
 use super::{Protocol, Sides};
 use crate::capture::At;
-use crate::decode::{Endpoint, Transport, VlanTags};
+use crate::decode::{Endpoint, Transport, Tunnel, VlanTags};
 
 /// A connection that carries DCE/RPC, or SMB or HTTP in which it may be found; over UDP, two ends between which calls go
 /// one way.
@@ -23,6 +23,8 @@ pub struct Connection {
     pub server: Endpoint,
     /// Its VLAN tags when it was recognised.
     pub vlan: VlanTags,
+    /// The tunnel it came in, then.
+    pub tunnel: Option<Tunnel>,
     /// Its first frame.
     pub opened: At,
     /// Was its beginning seen? If not, it was picked up in mid-stream.
@@ -37,22 +39,25 @@ pub struct Connection {
     pub community_id: Arc<str>,
 }
 
+/// What its first packet was wrapped in.
+type Wrapped = (VlanTags, Option<Tunnel>);
+
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 impl Connection {
-    pub(crate) fn new(ends: Sides<Endpoint>, vlan: VlanTags, opened: At, syn_seen: bool, protocol: Protocol) -> Self {
-        Self::over(Transport::Tcp, ends, vlan, opened, (syn_seen, protocol))
+    pub(crate) fn new(ends: Sides<Endpoint>, wrapped: Wrapped, opened: At, syn_seen: bool, protocol: Protocol) -> Self {
+        Self::over(Transport::Tcp, ends, wrapped, opened, (syn_seen, protocol))
     }
 
     /// Over UDP, which has no beginning of its own: it begins with the first datagram seen.
-    pub(crate) fn datagrams(ends: Sides<Endpoint>, vlan: VlanTags, opened: At) -> Self {
-        Self::over(Transport::Udp, ends, vlan, opened, (true, Protocol::Rpc))
+    pub(crate) fn datagrams(ends: Sides<Endpoint>, wrapped: Wrapped, opened: At) -> Self {
+        Self::over(Transport::Udp, ends, wrapped, opened, (true, Protocol::Rpc))
     }
 
     fn over(
         transport: Transport,
         ends: Sides<Endpoint>,
-        vlan: VlanTags,
+        (vlan, tunnel): Wrapped,
         opened: At,
         (syn_seen, protocol): (bool, Protocol),
     ) -> Self {
@@ -65,6 +70,7 @@ impl Connection {
             client,
             server,
             vlan,
+            tunnel,
             opened,
             syn_seen,
             protocol,
@@ -166,7 +172,7 @@ mod tests {
             server: end("10.0.0.2", 135),
         };
         let at = |frame| At { frame, ..At::default() };
-        let name = |frame| Connection::new(ends, VlanTags::default(), at(frame), true, Protocol::Rpc);
+        let name = |frame| Connection::new(ends, Wrapped::default(), at(frame), true, Protocol::Rpc);
         assert_eq!((name(1).uid, name(1).flow_id), (name(1).uid, name(1).flow_id));
         assert_ne!(name(1).uid, name(2).uid);
         assert_eq!(name(1).uid.len(), 17);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::assembler::{Assembler, Piece};
+use super::copies::Copies;
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
-use super::table::{End, Entry, Key};
+use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
 use super::{Connection, Opener, Output, Shared, Side, Sides};
 use crate::capture::At;
-use crate::decode::Segment;
+use crate::decode::{Segment, Sum};
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
 /// Entry in the table: at most 128 bytes, which a test holds it to.
@@ -18,7 +20,13 @@ pub(super) struct Flow<C> {
     pub(super) last: Timestamp,
     /// Next sequence number of each end, once its SYN was seen.
     next: [Option<u32>; 2],
+    /// A SYN was seen in the middle: the sequence number after it. Believed when the other end acknowledges it.
+    reopening: Option<u32>,
     opener: Option<u8>,
+    /// Which ends sent anything.
+    spoke: [bool; 2],
+    /// Which ends sent something with a right checksum.
+    sound: [bool; 2],
     heard: bool,
     pub(super) closing: bool,
     state: State<C>,
@@ -48,6 +56,15 @@ impl<C> Entry for Flow<C> {
     fn last(&self) -> Timestamp {
         self.last
     }
+    fn worth(&self) -> Worth {
+        match self.state {
+            State::Tracked(_) => Worth::All,
+            State::Fresh if !self.heard => Worth::Nothing,
+            _ if self.closing => Worth::Nothing,
+            State::Foreign => Worth::Little,
+            State::Fresh | State::Probing(_) => Worth::Some,
+        }
+    }
 }
 
 /// While probing, more than this is not held back on one side: a first flight, out of order.
@@ -61,11 +78,63 @@ impl<C: Default> Flow<C> {
             opened: at,
             last: at.time,
             next: [None; 2],
+            reopening: None,
             opener: None,
+            spoke: [false; 2],
+            sound: [false; 2],
             heard: false,
             closing: false,
             state,
         }
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        matches!(self.state, State::Tracked(_))
+    }
+
+    /// Was it silent for too long? Never of one that is followed.
+    #[inline]
+    pub(super) fn is_over(&self, now: Timestamp, limits: &Limits) -> bool {
+        let silent = now.since(self.last);
+        silent > limits.idle_unanswered && silent > self.patience(limits)
+    }
+
+    fn patience(&self, limits: &Limits) -> i64 {
+        match self.state {
+            State::Fresh => limits.idle_unanswered,
+            State::Probing(_) | State::Foreign => limits.idle_foreign,
+            State::Tracked(_) => i64::MAX,
+        }
+    }
+
+    /// When it is over, if it is followed and nothing more comes.
+    pub(super) fn due(&self, limits: &Limits) -> Timestamp {
+        Timestamp(self.last.0.saturating_add(limits.idle_followed))
+    }
+
+    /// Takes its place among those that are followed, when it has become one.
+    pub(super) fn schedule(&mut self, slot: u32, shared: &mut Shared) {
+        if let State::Tracked(tracked) = &self.state
+            && tracked.due.is_none()
+        {
+            let due = self.due(&shared.bounds.limits);
+            self.reschedule(slot, due, shared);
+        }
+    }
+
+    pub(super) fn reschedule(&mut self, slot: u32, due: Timestamp, shared: &mut Shared) {
+        if let State::Tracked(tracked) = &mut self.state {
+            tracked.due = Some((due, slot));
+            shared.due.insert((due, slot));
+            shared.next_due = shared.next_due.min(due);
+        }
+    }
+
+    /// Takes note of who is there, and whose checksums are right.
+    #[inline]
+    pub(super) fn heed(&mut self, segment: &Segment<'_>, end: End) {
+        self.spoke[end] = true;
+        self.sound[end] |= segment.marks.sum == Sum::Right;
     }
 
     /// SYN and SYN-ACK: who opens, and where each stream starts.
@@ -81,13 +150,15 @@ impl<C: Default> Flow<C> {
         }
         let start = segment.sequence.wrapping_add(1);
         let opening = segment.acknowledgement.is_none();
-        if opening && self.next[end] == Some(start) {
-            return; // sent again
+        if self.next[end] == Some(start) && (opening || !matches!(self.state, State::Fresh)) {
+            return; // sent again, or seen twice
         }
-        if let State::Tracked(tracked) = &mut self.state {
-            let believed = tracked.reopening.is_some() && segment.acknowledgement == tracked.reopening;
-            if opening && !self.closing {
-                tracked.reopening = Some(start);
+        if matches!(self.state, State::Tracked(_) | State::Probing(_)) {
+            // Where only one direction is seen, there is nobody to acknowledge it.
+            let alone = !self.spoke[1 - end];
+            let believed = alone || (self.reopening.is_some() && segment.acknowledgement == self.reopening);
+            if opening && !self.closing && !alone {
+                self.reopening = Some(start);
                 return;
             }
             if !opening && !believed {
@@ -99,6 +170,8 @@ impl<C: Default> Flow<C> {
         if !matches!(self.state, State::Fresh) || (opening && self.next[end].is_some()) {
             let new = Self {
                 last: self.last,
+                spoke: self.spoke,
+                sound: self.sound,
                 ..Self::new(self.key, segment.at)
             };
             std::mem::replace(self, new).end(shared, out);
@@ -183,23 +256,21 @@ impl<C: Default> Flow<C> {
         out: &mut impl FnMut(Output<'_, C>),
     ) {
         match &mut self.state {
-            State::Tracked(tracked) => tracked.push(segment, end, shared, out),
+            State::Tracked(tracked) => tracked.receive(segment, end, self.sound[end], shared, out),
             State::Foreign => {
                 if let Prefix::Known(protocol, sender) = recognise(segment.payload) {
                     // What both ends sent before is past: their streams start here.
                     self.next = [None; 2];
-                    if self.promote(segment, end, protocol, sender, shared) {
-                        self.payload(segment, end, shared, out);
-                    }
+                    self.promote(segment, end, protocol, sender, shared);
+                    self.payload(segment, end, shared, out);
                 }
             }
             State::Fresh => {
                 let distance = self.next[end].map_or(0, |next| segment.sequence.wrapping_sub(next));
                 match recognise(segment.payload) {
                     Prefix::Known(protocol, sender) if distance == 0 => {
-                        if self.promote(segment, end, protocol, sender, shared) {
-                            self.payload(segment, end, shared, out);
-                        }
+                        self.promote(segment, end, protocol, sender, shared);
+                        self.payload(segment, end, shared, out);
                     }
                     Prefix::Foreign if distance == 0 => self.state = State::Foreign,
                     // Late first bytes, or too few: hold what comes until they tell.
@@ -254,12 +325,12 @@ impl<C: Default> Flow<C> {
             _ => None,
         });
         if let Some((end, protocol, sender)) = known {
-            let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {
+            let State::Probing(probe) = std::mem::replace(&mut self.state, State::Foreign) else {
                 return;
             };
             self.promote(segment, end, protocol, sender, shared);
             let State::Tracked(tracked) = &mut self.state else {
-                return probe.release(shared);
+                return;
             };
             tracked.streams = probe.streams;
             for (end, head) in probe.heads.into_iter().enumerate() {
@@ -273,7 +344,7 @@ impl<C: Default> Flow<C> {
         }
     }
 
-    /// This is a connection to follow, as bytes sent by `end` show. False when there is no room for one more.
+    /// This is a connection to follow, as bytes sent by `end` show.
     fn promote(
         &mut self,
         segment: &Segment<'_>,
@@ -281,7 +352,7 @@ impl<C: Default> Flow<C> {
         protocol: Protocol,
         sender: Option<Side>,
         shared: &mut Shared,
-    ) -> bool {
+    ) {
         let client = match (self.opener, sender) {
             (Some(opener), _) => usize::from(opener),
             (None, Some(Side::Client)) => end,
@@ -289,11 +360,6 @@ impl<C: Default> Flow<C> {
             // Either may have sent it: the server is more likely to have the lesser port.
             (None, None) => usize::from(self.key.ends[0].port < self.key.ends[1].port),
         };
-        if shared.tracked >= shared.bounds.limits.rpc_connections {
-            shared.counters.rpc_over_limit += 1;
-            self.state = State::Foreign;
-            return false;
-        }
         shared.tracked += 1;
         shared.counters.followed += 1;
         let ends = Sides {
@@ -302,7 +368,7 @@ impl<C: Default> Flow<C> {
         };
         let connection = Arc::new(Connection::new(
             ends,
-            segment.vlan,
+            (segment.vlan, segment.tunnel.copied()),
             self.opened,
             self.opener.is_some(),
             protocol,
@@ -316,23 +382,36 @@ impl<C: Default> Flow<C> {
             client,
             streams: starts.map(|start| start.map(Assembler::new)),
             fins: [None; 2],
-            reopening: None,
             doubt: None,
+            due: None,
+            copies: Copies::default(),
+            suspects: Default::default(),
+            anomalies: 0,
             consumer: C::default(),
         }));
-        true
     }
 
     /// Takes note of FIN and RST. True when the connection has just become one to be let go of.
-    pub(super) fn close(&mut self, segment: &Segment<'_>, end: End) -> bool {
+    pub(super) fn close(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) -> bool {
         let mut over = segment.rst;
+        if segment.rst
+            && let State::Tracked(tracked) = &mut self.state
+        {
+            over = tracked.is_reset(segment, end, shared, out);
+        }
         if segment.fin {
             let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
             let stop = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);
             match &mut self.state {
                 State::Tracked(tracked) => {
                     tracked.fins[end] = Some(stop);
-                    over |= tracked.fins[1 - end].is_some();
+                    over |= tracked.fins[1 - end].is_some() || !self.spoke[1 - end];
                 }
                 _ => over = true,
             }

@@ -5,13 +5,15 @@
 
 mod assembler;
 mod connection;
+mod copies;
 mod entry;
+mod past;
 mod recognise;
 mod side;
 mod table;
 mod tracked;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use assembler::{Assembler, AssemblerCounters, Bounds, Piece};
@@ -20,6 +22,7 @@ pub(crate) use recognise::BANNER;
 pub use recognise::Protocol;
 pub use side::{Side, Sides};
 
+use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::decode::{Endpoint, Segment};
 use crate::limits::Limits;
@@ -64,6 +67,8 @@ pub enum Output<'a, C> {
     },
     /// Something on a connection that carries DCE/RPC or may, with what the next stage keeps for it.
     Stream(&'a Arc<Connection>, &'a mut C, StreamEvent<'a>),
+    /// Something odd about the segments of one of these.
+    Odd(&'a Arc<Connection>, Anomaly),
 }
 
 /// Is it known who opened a connection?
@@ -82,10 +87,20 @@ pub struct FlowCounters {
     pub connections: u64,
     /// Those recognised as DCE/RPC, or as what may carry it.
     pub followed: u64,
-    /// Those not followed because there were too many.
+    /// Of these, those let go because there were too many.
     pub rpc_over_limit: u64,
     /// Connections forgotten because there were too many.
     pub evicted: u64,
+    /// Of these, those that were followed.
+    pub evicted_followed: u64,
+    /// Connections that were silent for too long.
+    pub idle: u64,
+    /// Segments of followed connections that a mirror delivered twice.
+    pub copies: u64,
+    /// Segments put aside because their checksum is wrong on a connection where it is right otherwise.
+    pub suspects: u64,
+    /// RST segments passed over because they do not fit the stream.
+    pub stray_resets: u64,
 }
 
 /// All connections. `C` is what the next stage keeps for each that carries DCE/RPC.
@@ -96,10 +111,16 @@ pub struct Flows<C> {
     shared: Shared,
 }
 
+const NEVER: Timestamp = Timestamp(i64::MAX);
+
 /// What every connection needs beside its own state.
 struct Shared {
     /// Connections followed now.
     tracked: usize,
+    /// The same by the time at which they are over unless something comes.
+    due: BTreeSet<(Timestamp, u32)>,
+    /// None of them is over before this: each packet asks.
+    next_due: Timestamp,
     bounds: Bounds,
     counters: FlowCounters,
 }
@@ -113,6 +134,8 @@ impl<C: Default> Flows<C> {
         };
         let shared = Shared {
             tracked: 0,
+            due: BTreeSet::new(),
+            next_due: NEVER,
             bounds,
             counters: FlowCounters::default(),
         };
@@ -135,14 +158,21 @@ impl<C: Default> Flows<C> {
 
     /// Takes a segment in.
     pub fn push(&mut self, segment: &Segment<'_>, out: &mut impl FnMut(Output<'_, C>)) {
-        self.let_go(segment.at.time, out);
+        let now = segment.at.time;
+        self.let_go(now, out);
         let (key, end) = Key::new(segment.source, segment.destination);
         let slot = match self.table.find(&key) {
             Some(slot) => slot,
             None => self.open(key, segment.at, out),
         };
         let Some(flow) = self.table.get_mut(slot) else { return };
-        flow.last = segment.at.time;
+        if flow.is_over(now, &self.shared.bounds.limits) {
+            // Of those that are not followed nothing is told at their end: it is soon enough when they are met.
+            self.drop_idle(slot, out);
+            return self.push(segment, out);
+        }
+        flow.last = now;
+        flow.heed(segment, end);
         flow.shake_hands(segment, end, &mut self.shared, out);
         flow.announce(segment, end, out);
         flow.resolve(segment, end, &mut self.shared, out);
@@ -150,13 +180,12 @@ impl<C: Default> Flows<C> {
         if !segment.payload.is_empty() {
             flow.payload(segment, end, &mut self.shared, out);
         }
-        if flow.close(segment, end) {
-            self.closing.push_back((
-                Timestamp(segment.at.time.0 + self.shared.bounds.limits.linger),
-                slot,
-                flow.opened,
-            ));
+        flow.schedule(slot, &mut self.shared);
+        if (segment.fin || segment.rst) && flow.close(segment, end, &mut self.shared, out) {
+            let deadline = Timestamp(now.0.saturating_add(self.shared.bounds.limits.linger));
+            self.closing.push_back((deadline, slot, flow.opened));
         }
+        while self.shared.tracked > self.shared.bounds.limits.rpc_connections.max(1) && self.evict_followed(out) {}
     }
 
     /// The capture is over: everything held is delivered and every connection closed.
@@ -168,32 +197,99 @@ impl<C: Default> Flows<C> {
     }
 
     fn open(&mut self, key: Key, at: At, out: &mut impl FnMut(Output<'_, C>)) -> u32 {
-        self.shared.counters.connections += 1;
-        let (slot, forgotten) = self.table.insert(Flow::new(key, at));
+        let Self { table, shared, .. } = self;
+        shared.counters.connections += 1;
+        let limits = shared.bounds.limits;
+        table.sweep(
+            |flow| flow.is_over(at.time, &limits),
+            |flow| {
+                shared.counters.idle += 1;
+                flow.end(shared, out);
+            },
+        );
+        let (slot, forgotten) = table.insert(Flow::new(key, at));
         if let Some(forgotten) = forgotten {
-            self.shared.counters.evicted += 1;
-            forgotten.end(&mut self.shared, out);
+            shared.counters.evicted += 1;
+            shared.counters.evicted_followed += u64::from(forgotten.is_followed());
+            forgotten.end(shared, out);
         }
         slot
     }
 
-    /// Lets go of connections that were closed a while ago.
+    #[cold]
+    fn drop_idle(&mut self, slot: u32, out: &mut impl FnMut(Output<'_, C>)) {
+        if let Some(flow) = self.table.remove(slot) {
+            self.shared.counters.idle += 1;
+            flow.end(&mut self.shared, out);
+        }
+    }
+
+    /// Lets go of connections that were closed a while ago, and of followed ones that were long silent.
+    #[inline]
     fn let_go(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
-        while let Some(&(deadline, slot, opened)) = self.closing.front() {
-            if deadline > now {
-                break;
-            }
-            self.closing.pop_front();
-            // The slot may have a new tenant, or its connection may have been opened anew.
-            if self
-                .table
-                .get(slot)
-                .is_some_and(|flow| flow.closing && flow.opened == opened)
-                && let Some(flow) = self.table.remove(slot)
-            {
-                flow.end(&mut self.shared, out);
+        while self.closing.front().is_some_and(|&(deadline, ..)| deadline <= now) {
+            self.let_go_closed(now, out);
+        }
+        while self.shared.next_due <= now && !self.shared.due.is_empty() {
+            self.let_go_silent(now, out);
+        }
+    }
+
+    fn let_go_closed(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+        let Some((_, slot, opened)) = self.closing.pop_front() else {
+            return;
+        };
+        // The slot may have a new tenant, or its connection may have been opened anew.
+        let Some(flow) = self
+            .table
+            .get(slot)
+            .filter(|flow| flow.closing && flow.opened == opened)
+        else {
+            return;
+        };
+        // As long as something comes, it may be that who closed it is not who it seemed to be.
+        let deadline = Timestamp(flow.last.0.saturating_add(self.shared.bounds.limits.linger));
+        if deadline > now {
+            self.closing.push_back((deadline, slot, opened));
+        } else if let Some(flow) = self.table.remove(slot) {
+            flow.end(&mut self.shared, out);
+        }
+    }
+
+    #[cold]
+    fn let_go_silent(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+        if let Some(&(due, slot)) = self.shared.due.first()
+            && due <= now
+        {
+            self.shared.due.pop_first();
+            let deadline = self.table.get(slot).map(|flow| flow.due(&self.shared.bounds.limits));
+            match (deadline, self.table.get_mut(slot)) {
+                (Some(deadline), Some(flow)) if deadline > now => flow.reschedule(slot, deadline, &mut self.shared),
+                _ => self.drop_idle(slot, out),
             }
         }
+        let next = self.shared.due.first().map(|&(due, _)| due);
+        self.shared.next_due = next.unwrap_or(NEVER);
+    }
+
+    /// Lets go of the followed connection that is longest silent. False when there is none.
+    #[cold]
+    fn evict_followed(&mut self, out: &mut impl FnMut(Output<'_, C>)) -> bool {
+        // The first one may have been of use since: then it takes its place among the later ones.
+        while let Some((due, slot)) = self.shared.due.pop_first() {
+            let Some(flow) = self.table.get_mut(slot) else { continue };
+            let deadline = flow.due(&self.shared.bounds.limits);
+            if deadline > due {
+                flow.reschedule(slot, deadline, &mut self.shared);
+                continue;
+            }
+            if let Some(flow) = self.table.remove(slot) {
+                self.shared.counters.rpc_over_limit += 1;
+                flow.end(&mut self.shared, out);
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -59,6 +59,21 @@ pub(super) trait Entry {
     fn key(&self) -> &Key;
     /// When it was last of use.
     fn last(&self) -> Timestamp;
+    /// How much is lost with it.
+    fn worth(&self) -> Worth;
+}
+
+/// How much is lost with a connection that is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// Half open, or closed: a flood is of these.
+    Nothing,
+    /// It carries something else, and is told again by its next segment.
+    Little,
+    /// What it carries is about to be told.
+    Some,
+    /// It is followed.
+    All,
 }
 
 /// A hash of slots into a slab. Nothing is ever found by walking the hash, so nothing depends on its order.
@@ -70,10 +85,15 @@ pub(super) struct Table<E> {
     capacity: usize,
     /// Where the search for something to forget goes on.
     hand: usize,
+    /// Where the search for what is over goes on.
+    swept: usize,
 }
 
 /// How many slots are compared to find one that can be forgotten.
 const SAMPLE: usize = 16;
+
+/// How many slots are looked at for each new entry: more than one, so that what is over goes faster than anything comes.
+const SWEPT: usize = 2;
 
 impl<E: Entry> Table<E> {
     /// An empty table for so many entries.
@@ -88,6 +108,7 @@ impl<E: Entry> Table<E> {
             hash,
             capacity,
             hand: 0,
+            swept: 0,
         }
     }
 
@@ -112,7 +133,8 @@ impl<E: Entry> Table<E> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// Puts an entry in. When the table is full, the longest idle of a few others is taken out and handed back.
+    /// Puts an entry in. When the table is full, one of a few others is taken out and handed back: the one of least
+    /// worth, and of these the longest idle.
     pub(super) fn insert(&mut self, entry: E) -> (u32, Option<E>) {
         let forgotten = if self.len() >= self.capacity {
             self.oldest_of_a_few()
@@ -156,19 +178,39 @@ impl<E: Entry> Table<E> {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = E> + use<E> {
         self.index.clear();
         self.free.clear();
-        self.hand = 0;
+        (self.hand, self.swept) = (0, 0);
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
     fn oldest_of_a_few(&mut self) -> Option<u32> {
         let count = self.slots.len();
-        let sample = (0..SAMPLE.min(count)).map(|step| (self.hand + step) % count);
-        let oldest = sample
-            .filter_map(|slot| Some((self.slots[slot].as_ref()?.last(), slot)))
-            .min()
-            .and_then(|(_, slot)| u32::try_from(slot).ok());
-        self.hand = (self.hand + SAMPLE) % count.max(1);
-        oldest
+        let mut least: Option<(Worth, Timestamp, usize)> = None;
+        // Those that are followed may lie side by side: go on until there is one that is not. They are few, and the
+        // next search begins behind them.
+        for step in 0..count {
+            if step >= SAMPLE && least.is_some_and(|(worth, ..)| worth < Worth::All) {
+                break;
+            }
+            let slot = self.hand;
+            self.hand = (self.hand + 1) % count;
+            if let Some(entry) = &self.slots[slot] {
+                let found = (entry.worth(), entry.last(), slot);
+                least = Some(least.map_or(found, |least| least.min(found)));
+            }
+        }
+        least.and_then(|(.., slot)| u32::try_from(slot).ok())
+    }
+
+    /// Takes out those among the next few entries that are over, so that the table shrinks while it is in use.
+    pub(super) fn sweep(&mut self, mut is_over: impl FnMut(&E) -> bool, mut out: impl FnMut(E)) {
+        for _ in 0..SWEPT.min(self.slots.len()) {
+            self.swept = (self.swept + 1) % self.slots.len();
+            if self.slots[self.swept].as_ref().is_some_and(&mut is_over)
+                && let Some(entry) = u32::try_from(self.swept).ok().and_then(|slot| self.remove(slot))
+            {
+                out(entry);
+            }
+        }
     }
 }
 
@@ -184,6 +226,13 @@ mod tests {
         }
         fn last(&self) -> Timestamp {
             self.1
+        }
+        fn worth(&self) -> Worth {
+            if self.0.ends[1].port > 1_000 {
+                Worth::All
+            } else {
+                Worth::Little
+            }
         }
     }
 
@@ -219,6 +268,40 @@ mod tests {
         assert_eq!((forgotten.0, table.len()), (key(3), 3));
         assert!(table.find(&key(3)).is_none());
         assert!([1, 2, 4].iter().all(|&port| table.find(&key(port)).is_some()));
+    }
+
+    #[test]
+    fn what_is_of_worth_stays_however_long_idle_and_wherever_it_lies() {
+        let mut table = Table::new(100);
+        for port in 0..100 {
+            // Fifty side by side that must stay, the longest idle of all.
+            let port = if port < 50 { 2_000 + port } else { port };
+            table.insert(Seen(key(port), Timestamp(i64::from(port < 1_000))));
+        }
+        for port in 100..400 {
+            let forgotten = table.insert(Seen(key(port), Timestamp(i64::from(port)))).1.unwrap();
+            assert_eq!(forgotten.worth(), Worth::Little);
+        }
+        assert!((2_000..2_050).all(|port| table.find(&key(port)).is_some()));
+        // When there is nothing else, one of them goes.
+        let mut table = Table::new(3);
+        for port in 2_000..2_003 {
+            table.insert(Seen(key(port), Timestamp(i64::from(port))));
+        }
+        assert_eq!(table.insert(Seen(key(1), Timestamp(0))).1.unwrap().0, key(2_000));
+    }
+
+    #[test]
+    fn what_is_over_is_swept_out() {
+        let mut table = Table::new(1_000);
+        for port in 1..=500 {
+            table.insert(Seen(key(port), Timestamp(i64::from(port))));
+        }
+        let mut gone = 0;
+        for _ in 0..250 {
+            table.sweep(|entry| entry.last() <= Timestamp(400), |_| gone += 1);
+        }
+        assert_eq!((gone, table.len()), (400, 100));
     }
 
     #[test]

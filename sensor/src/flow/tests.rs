@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::decode::VlanTags;
+use crate::decode::{Marks, VlanTags};
 
 /// A `bind` of 28 bytes, a `bind_ack` of 28 and so on: enough to be recognised.
 fn pdu(ptype: u8, call_id: u8) -> Vec<u8> {
@@ -51,6 +51,8 @@ impl Rig {
                 input: 0,
             },
             vlan: VlanTags::default(),
+            tunnel: None,
+            marks: Marks::default(),
             source: from,
             destination: to,
             sequence,
@@ -108,6 +110,7 @@ fn line(output: &Output<'_, ()>) -> String {
         }
         Output::Stream(_, (), StreamEvent::Gap { side, bytes }) => format!("{side:?} gap {bytes}"),
         Output::Stream(_, (), StreamEvent::Closed) => "closed".into(),
+        Output::Odd(_, anomaly) => anomaly.name.into(),
     }
 }
 
@@ -303,4 +306,191 @@ fn smb_and_rpc_over_http_are_followed_from_their_first_bytes() {
     ];
     assert_eq!(rig.lines, expected);
     assert_eq!(rig.flows.counters().followed, 2);
+}
+
+/// A rig with limits of its own.
+fn rig(limits: &Limits) -> Rig {
+    Rig {
+        flows: Flows::new(*limits),
+        ..Rig::new()
+    }
+}
+
+impl Rig {
+    /// A SYN of somebody, to somebody's web server.
+    fn flood(&mut self, number: u16) {
+        let [high, low] = number.to_be_bytes();
+        let from = Endpoint {
+            address: IpAddr::from([172, 16, high, low]),
+            port: 1_024,
+        };
+        let syn = self.segment(from, end(9, 443), 1, &[]);
+        self.play(&Segment { syn: true, ..syn });
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.frame += seconds * 1_000;
+    }
+}
+
+#[test]
+fn a_flood_of_syns_drives_no_followed_connection_out() {
+    let mut rig = rig(&Limits {
+        flows: 64,
+        ..Limits::default()
+    });
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    // A handshake that is about to say something, and one that is foreign.
+    let (late, web) = (end(3, 50_000), end(4, 50_000));
+    let syn = rig.segment(late, server(), 10, &[]);
+    rig.play(&Segment { syn: true, ..syn });
+    let answer = rig.segment(server(), late, 20, &[]);
+    rig.play(&Segment {
+        syn: true,
+        acknowledgement: Some(11),
+        ..answer
+    });
+    rig.send(web, end(9, 443), 1, 1, b"\x16\x03\x01\x02\x00");
+    for number in 0..20_000 {
+        rig.flood(number);
+        assert!(rig.flows.table.len() <= 64);
+    }
+    let counters = *rig.flows.counters();
+    assert_eq!((counters.evicted, counters.evicted_followed), (20_003 - 64, 0));
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    rig.send(late, server(), 11, 21, &pdu(11, 2));
+    assert_eq!(
+        rig.flows.counters().connections,
+        20_003,
+        "none of the three was opened anew"
+    );
+    let followed = rig.lines.iter().filter(|line| line.contains("28 bytes")).count();
+    assert_eq!(followed, 3);
+}
+
+#[test]
+fn beyond_the_limit_the_longest_silent_followed_connection_is_let_go() {
+    let mut rig = rig(&Limits {
+        rpc_connections: 2,
+        ..Limits::default()
+    });
+    for port in [1, 2] {
+        rig.send(end(1, 50_000 + port), server(), 1, 1, &pdu(11, 1));
+    }
+    // The first has something to say, so that the second is the silent one.
+    rig.send(end(1, 50_001), server(), 29, 1, &pdu(11, 2));
+    rig.send(end(1, 50_003), server(), 1, 1, &pdu(11, 1));
+    rig.send(end(1, 50_001), server(), 57, 1, &pdu(11, 3));
+    assert_eq!(rig.flows.counters().rpc_over_limit, 1);
+    assert_eq!(rig.lines.iter().filter(|line| *line == "closed").count(), 1);
+    assert_eq!(rig.lines.last().map(String::as_str), Some("Client 5 28 bytes to 135"));
+    assert_eq!(rig.flows.counters().followed, 3, "it was not picked up anew");
+}
+
+#[test]
+fn silence_ends_a_connection_after_what_its_state_is_worth() {
+    let mut rig = rig(&Limits {
+        idle_unanswered: 60_000_000_000,
+        idle_foreign: 600_000_000_000,
+        idle_followed: 3_600_000_000_000,
+        ..Limits::default()
+    });
+    rig.send(client(), server(), 1, 1, &pdu(11, 1));
+    rig.send(client(), end(9, 443), 1, 1, b"\x16\x03\x01\x02\x00");
+    rig.flood(1);
+    rig.wait(61);
+    rig.flood(2);
+    rig.flood(3);
+    assert_eq!(
+        (rig.flows.counters().idle, rig.flows.table.len()),
+        (1, 4),
+        "the half-open one"
+    );
+    rig.wait(600);
+    rig.send(client(), end(9, 443), 6, 1, b"\x16\x03\x01\x02\x00");
+    assert_eq!(
+        rig.flows.counters().idle,
+        4,
+        "the foreign one too, and the other half-open ones"
+    );
+    rig.send(client(), server(), 29, 1, &pdu(11, 2));
+    assert!(!rig.lines.contains(&"closed".to_owned()));
+    rig.wait(3_601);
+    rig.flood(4);
+    assert!(rig.lines.contains(&"closed".to_owned()));
+    assert_eq!((rig.flows.shared.tracked, rig.flows.shared.due.len()), (0, 0));
+}
+
+#[test]
+fn a_copy_is_told_from_a_packet_sent_again() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    let bytes = pdu(11, 1);
+    let marked = |identification| Marks {
+        identification,
+        checksum: 7,
+        ..Marks::default()
+    };
+    let first = rig.segment(client(), server(), 101, &bytes);
+    let first = Segment {
+        marks: marked(1),
+        ..first
+    };
+    rig.play(&first);
+    rig.play(&first);
+    assert_eq!(rig.flows.counters().copies, 1);
+    let again = rig.segment(client(), server(), 101, &bytes);
+    rig.play(&Segment {
+        marks: marked(2),
+        ..again
+    });
+    assert_eq!(rig.flows.counters().copies, 1);
+    rig.wait(1);
+    let later = rig.segment(client(), server(), 101, &bytes);
+    rig.play(&Segment {
+        marks: marked(1),
+        ..later
+    });
+    assert_eq!(rig.flows.counters().copies, 1);
+    assert_eq!(
+        rig.finish(),
+        ["heard 2 50000->135", "Client 3 28 bytes to 135", "closed"]
+    );
+}
+
+#[test]
+fn a_closed_connection_is_listened_to_as_long_as_something_comes() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let reset = rig.segment(server(), client(), 901, &[]);
+    rig.play(&Segment { rst: true, ..reset });
+    for call in 0..4_u8 {
+        rig.wait(4);
+        rig.send(client(), server(), 129 + u32::from(call) * 28, 901, &pdu(0, call));
+    }
+    assert_eq!(rig.flows.counters().connections, 1);
+    rig.wait(6);
+    rig.flood(1);
+    assert_eq!(rig.lines.last().map(String::as_str), Some("closed"));
+}
+
+#[test]
+fn where_one_direction_is_seen_its_fin_ends_the_connection_and_its_syn_opens_the_next() {
+    let mut rig = Rig::new();
+    for start in [100, 70_000_000] {
+        let syn = rig.segment(client(), server(), start, &[]);
+        rig.play(&Segment { syn: true, ..syn });
+        rig.send(client(), server(), start + 1, 901, &pdu(11, 1));
+    }
+    let expected = [
+        "heard 2 50000->135",
+        "Client 2 28 bytes to 135",
+        "closed",
+        "heard 4 50000->135",
+        "Client 4 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.finish(), expected);
 }

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
-use super::assembler::{Assembler, Bounds, Piece};
+use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
+use super::copies::Copies;
 use super::table::End;
 use super::{Connection, Output, Shared, Side, StreamEvent};
+use crate::anomaly::Anomaly;
 use crate::capture::At;
-use crate::decode::Segment;
+use crate::decode::{Overlap, Segment, Sum};
 use crate::time::Timestamp;
 
 /// What is kept for it.
@@ -20,11 +22,29 @@ pub(super) struct Tracked<C> {
     pub(super) streams: [Option<Assembler>; 2],
     /// Where each end's stream stops, once its FIN was seen.
     pub(super) fins: [Option<u32>; 2],
-    /// A SYN was seen in the middle: the sequence number after it. Believed when the other end acknowledges it.
-    pub(super) reopening: Option<u32>,
     pub(super) doubt: Option<Doubt>,
+    /// Where it stands among all that are followed: when it is over unless something comes, and its slot.
+    pub(super) due: Option<(Timestamp, u32)>,
+    pub(super) copies: Copies,
+    /// Of each end, segments whose checksum is wrong: read when the other end acknowledges them and nothing else came.
+    pub(super) suspects: [Vec<Suspect>; 2],
+    /// Anomalies told.
+    pub(super) anomalies: u8,
     pub(super) consumer: C,
 }
+
+/// A segment put aside.
+pub(super) struct Suspect {
+    at: At,
+    sequence: u32,
+    bytes: Vec<u8>,
+}
+
+/// So many anomalies are told of one connection.
+const MAX_ANOMALIES: u8 = 32;
+
+/// How far ahead of what is expected a RST may lie: more than any window that is in use, as packets may be lost.
+const RESET_WINDOW: i32 = 1 << 20;
 
 /// An end acknowledged bytes behind all that was seen of the other.
 pub(super) struct Doubt {
@@ -127,13 +147,96 @@ impl<C> Tracked<C> {
         }
     }
 
-    pub(super) fn push(
+    /// Takes a segment with payload in. `sound` says that this end's checksums are right otherwise.
+    pub(super) fn receive(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        sound: bool,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        if self.copies.is_copy(segment, shared.bounds.limits.copy) {
+            shared.counters.copies += 1;
+        }
+        if segment.marks.overlap == Overlap::Differing {
+            let detail = "IP fragments of this packet overlap and differ: the bytes that came first stand";
+            self.odd(segment.at, "ip_fragment_overlap_different_data", detail, out);
+        }
+        if segment.marks.sum == Sum::Wrong && sound && self.suspects[end].len() < shared.bounds.limits.suspects {
+            shared.counters.suspects += 1;
+            let detail = "the checksum is wrong, and right otherwise on this side: read only if the other side \
+                          acknowledges these bytes and no others came";
+            self.odd(segment.at, "tcp_checksum_wrong", detail, out);
+            self.streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
+            self.suspects[end].push(Suspect {
+                at: segment.at,
+                sequence: segment.sequence,
+                bytes: segment.payload.to_vec(),
+            });
+            return;
+        }
+        let before = shared.bounds.counters;
+        self.push(segment, end, shared, out);
+        self.tell(segment.at, before, shared, out);
+    }
+
+    /// Tells what the assemblers met with since.
+    fn tell(&mut self, at: At, before: AssemblerCounters, shared: &Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        let now = &shared.bounds.counters;
+        if now.conflicting > before.conflicting {
+            let detail = "bytes were sent again and differ: those that came first stand";
+            self.odd(at, "tcp_overlap_different_data", detail, out);
+        }
+        if now.out_of_window > before.out_of_window {
+            let detail = "the sequence number is too far from what was expected: passed over";
+            self.odd(at, "tcp_out_of_window", detail, out);
+        }
+    }
+
+    fn odd(&mut self, at: At, name: &'static str, detail: &str, out: &mut impl FnMut(Output<'_, C>)) {
+        if self.anomalies < MAX_ANOMALIES {
+            self.anomalies += 1;
+            let detail = detail.to_owned();
+            out(Output::Odd(&self.connection, Anomaly { at, name, detail }));
+        }
+    }
+
+    /// Does this RST end the connection? One that is far from the stream does not: RFC 9293 3.10.7.4.
+    pub(super) fn is_reset(
         &mut self,
         segment: &Segment<'_>,
         end: End,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
-    ) {
+    ) -> bool {
+        let Some(stream) = &self.streams[end] else { return true };
+        let ahead = segment.sequence.wrapping_sub(stream.sequence()).cast_signed();
+        // An end that has sent FIN counts one more; one that sends again what was acknowledged, some less.
+        let fits = (-RESET_WINDOW..=RESET_WINDOW).contains(&ahead);
+        if !fits {
+            shared.counters.stray_resets += 1;
+            let detail = "the RST's sequence number is far from the stream: passed over";
+            self.odd(segment.at, "tcp_reset_out_of_window", detail, out);
+        }
+        fits
+    }
+
+    /// Reads what was put aside of an end and lies before this sequence number, where nothing else came.
+    fn readmit(&mut self, end: End, until: Option<u32>, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        let due =
+            |suspect: &mut Suspect| until.is_none_or(|until| until.wrapping_sub(suspect.sequence).cast_signed() > 0);
+        let suspects: Vec<_> = self.suspects[end].extract_if(.., due).collect();
+        for suspect in suspects {
+            let before = shared.bounds.counters;
+            self.run(end, shared, out, |stream, bounds, out| {
+                stream.push(suspect.at, suspect.sequence, &suspect.bytes, bounds, out);
+            });
+            self.tell(suspect.at, before, shared, out);
+        }
+    }
+
+    fn push(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         self.streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
         if let Some(acknowledgement) = segment.acknowledgement {
             self.streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
@@ -159,6 +262,9 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
+        if !self.suspects[end].is_empty() {
+            self.readmit(end, Some(acknowledgement), shared, out);
+        }
         let Some(stream) = &self.streams[end] else { return };
         // A FIN takes a sequence number and brings no byte.
         let until = match self.fins[end] {
@@ -191,6 +297,12 @@ impl<C> Tracked<C> {
 
     pub(super) fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         shared.tracked -= 1;
+        if let Some(due) = self.due {
+            shared.due.remove(&due);
+        }
+        for end in [self.client, 1 - self.client] {
+            self.readmit(end, None, shared, out);
+        }
         self.believe(shared, out);
         for end in [self.client, 1 - self.client] {
             self.run(end, shared, out, |stream, bounds, out| stream.finish(bounds, out));

@@ -456,7 +456,10 @@ impl Association {
         }
         handling.bounds.counters.unasked += 1;
         let mut joined = Joined::default();
-        joined.add(fragment, false, 0, &mut handling.bounds.counters);
+        // Its content may tell what it answers, where it is in one piece: nothing is held for it.
+        let limits = &handling.bounds.limits;
+        let room = limits.stub.min(limits.stubs_per_connection);
+        joined.add(fragment, true, room, &mut handling.bounds.counters);
         let mut exchange = self.exchange(fragment.header.call_id, Reply::Response(joined.finish()));
         exchange.context_id = context_id;
         handling.say(RpcBody::Exchange(Box::new(exchange)));

@@ -142,7 +142,11 @@ impl Datagrams {
         while self.conversations.len() >= bounds.limits.conversations.max(1) && self.evict(bounds, out) {}
         self.counters.conversations += 1;
         let ends = Sides { client, server };
-        let connection = Arc::new(Connection::datagrams(ends, datagram.vlan, datagram.at));
+        let connection = Arc::new(Connection::datagrams(
+            ends,
+            (datagram.vlan, datagram.tunnel.copied()),
+            datagram.at,
+        ));
         out(RpcEvent {
             connection: Arc::clone(&connection),
             body: RpcBody::Opened,

@@ -130,6 +130,7 @@ impl Rig {
         let datagram = Datagram {
             at,
             vlan: VlanTags::default(),
+            tunnel: None,
             source: ends[0],
             destination: ends[1],
             payload,

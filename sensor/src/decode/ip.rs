@@ -1,0 +1,161 @@
+//! IP headers and their extensions.
+
+use std::net::IpAddr;
+
+use etherparse::{IpNumber, Ipv6FragmentHeaderSlice, Ipv6RawExtHeaderSlice, LaxIpSlice, LaxIpv4Slice, LaxIpv6Slice};
+
+use super::transport::{fold, sum};
+use super::{DecodeCounters, Unread};
+
+/// An IP packet.
+pub(super) struct Packet<'a> {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    /// What it carries.
+    pub(super) number: IpNumber,
+    /// Identification of an IPv4 packet; IPv6 has none.
+    pub(super) identification: u16,
+    pub(super) payload: &'a [u8],
+    /// How much of the payload was not captured.
+    pub(super) cut: usize,
+}
+
+/// A part of one.
+pub(super) struct Fragment<'a> {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    /// What the packet carries, or in IPv6 the header that its fragmented part begins with.
+    pub(super) number: IpNumber,
+    pub(super) identification: u32,
+    /// Where it begins in the packet, in bytes.
+    pub(super) offset: usize,
+    /// Are there parts behind it?
+    pub(super) more: bool,
+    pub(super) payload: &'a [u8],
+}
+
+/// Reads the IP header and its extensions; of a fragment no more than that it is one. `missing` is what the snap length took from the end.
+#[expect(
+    clippy::inline_always,
+    reason = "each packet comes through here, and its segment is not to be copied about"
+)]
+#[inline(always)]
+pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeCounters) -> Result<Packet<'a>, Unread> {
+    let (ip, stopped) = LaxIpSlice::from_slice(bytes).map_err(|_| Unread::Malformed)?;
+    let payload = ip.payload();
+    let (source, destination, claimed, identification) = match &ip {
+        LaxIpSlice::Ipv4(ipv4) => {
+            let header = ipv4.header();
+            if fold(sum(header.slice())) != 0xffff {
+                counters.bad_ipv4_checksum += 1;
+            }
+            let total = usize::from(header.total_len());
+            let claimed = (total >= header.slice().len()).then_some(total);
+            (
+                IpAddr::V4(header.source_addr()),
+                IpAddr::V4(header.destination_addr()),
+                claimed,
+                header.identification(),
+            )
+        }
+        LaxIpSlice::Ipv6(ipv6) => {
+            let header = ipv6.header();
+            let claimed = match usize::from(header.payload_length()) {
+                0 => None,
+                length => Some(header.slice().len() + length),
+            };
+            (
+                IpAddr::V6(header.source_addr()),
+                IpAddr::V6(header.destination_addr()),
+                claimed,
+                0,
+            )
+        }
+    };
+    if claimed.is_none() {
+        counters.zero_total_length += 1;
+    }
+    let cut = claimed.map_or(missing, |claimed| claimed.saturating_sub(bytes.len()));
+    if cut > 0 {
+        counters.cut_by_snap_length += 1;
+    }
+    if payload.fragmented {
+        return Err(Unread::Fragment);
+    }
+    if stopped.is_some() {
+        return Err(Unread::Malformed);
+    }
+    Ok(Packet {
+        source,
+        destination,
+        number: payload.ip_number,
+        identification,
+        payload: payload.payload,
+        cut,
+    })
+}
+
+/// Reads a fragment.
+#[cold]
+pub(super) fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
+    match LaxIpSlice::from_slice(bytes).ok()?.0 {
+        LaxIpSlice::Ipv4(ipv4) => {
+            let total = usize::from(ipv4.header().total_len());
+            let claimed = if total >= ipv4.header().slice().len() {
+                total
+            } else {
+                bytes.len()
+            };
+            fragment_of_ipv4(&ipv4, bytes, claimed)
+        }
+        LaxIpSlice::Ipv6(ipv6) => {
+            let header = ipv6.header();
+            let claimed = match usize::from(header.payload_length()) {
+                0 => bytes.len(),
+                length => header.slice().len() + length,
+            };
+            fragment_of_ipv6(&ipv6, bytes, claimed)
+        }
+    }
+}
+
+/// Behind the header nothing is looked at: only the first fragment begins with what the header names.
+fn fragment_of_ipv4<'a>(ipv4: &LaxIpv4Slice<'_>, bytes: &'a [u8], claimed: usize) -> Option<Fragment<'a>> {
+    let held = &bytes[..claimed.min(bytes.len())];
+    let header = ipv4.header();
+    Some(Fragment {
+        source: header.source_addr().into(),
+        destination: header.destination_addr().into(),
+        number: header.protocol(),
+        identification: header.identification().into(),
+        offset: usize::from(header.fragments_offset().value()) * 8,
+        // Where it ends may not have been captured.
+        more: header.more_fragments() || held.len() < claimed,
+        payload: held.get(header.slice().len()..)?,
+    })
+}
+
+/// RFC 8200 4.5 Fragment Header: what stands before it is in every fragment.
+fn fragment_of_ipv6<'a>(ipv6: &LaxIpv6Slice<'_>, bytes: &'a [u8], claimed: usize) -> Option<Fragment<'a>> {
+    let held = &bytes[..claimed.min(bytes.len())];
+    let header = ipv6.header();
+    let (mut number, mut rest) = (header.next_header(), held.get(header.slice().len()..)?);
+    while Ipv6RawExtHeaderSlice::header_type_supported(number) {
+        let extension = Ipv6RawExtHeaderSlice::from_slice(rest).ok()?;
+        number = extension.next_header();
+        rest = rest.get(extension.slice().len()..)?;
+    }
+    if number != IpNumber::IPV6_FRAGMENTATION_HEADER {
+        return None;
+    }
+    let fragment = Ipv6FragmentHeaderSlice::from_slice(rest).ok()?;
+    Some(Fragment {
+        source: header.source_addr().into(),
+        destination: header.destination_addr().into(),
+        number: fragment.next_header(),
+        identification: fragment.identification(),
+        offset: usize::from(fragment.fragment_offset().value()) * 8,
+        more: fragment.more_fragments() || held.len() < claimed,
+        payload: rest.get(fragment.slice().len()..)?,
+    })
+}

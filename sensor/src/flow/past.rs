@@ -1,0 +1,119 @@
+//! The last bytes of a stream that were delivered: what is sent again is compared with them.
+
+use std::collections::VecDeque;
+
+use super::Bounds;
+
+/// Bytes before the stream's position, without holes.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    bytes: VecDeque<u8>,
+    /// Long pieces in a row.
+    long: u8,
+}
+
+/// From this length on a segment is full. Many in a row are the content of a file, or a very long request: they are not
+/// remembered, as that would cost more than reading them.
+const FULL: usize = 1_300;
+const MANY: u8 = 6;
+
+/// How bytes that come again compare with those that came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Same,
+    Differing,
+    /// They are not remembered, or not all of them.
+    Unknown,
+}
+
+impl Past {
+    /// These bytes were delivered.
+    pub(super) fn remember(&mut self, bytes: &[u8], bounds: &mut Bounds) {
+        if bytes.len() < FULL {
+            self.long = 0;
+        } else if self.long < MANY {
+            self.long += 1;
+        } else {
+            return self.forget(bounds);
+        }
+        let most = bounds.limits.remembered_per_side;
+        let bytes = &bytes[bytes.len().saturating_sub(most)..];
+        let over = (self.bytes.len() + bytes.len()).saturating_sub(most);
+        self.bytes.drain(..over);
+        bounds.remembered -= over;
+        if bounds.remembered + bytes.len() > bounds.limits.remembered_total {
+            return self.forget(bounds);
+        }
+        bounds.remembered += bytes.len();
+        self.bytes.extend(bytes);
+    }
+
+    /// What came before is not comparable any more: there is a hole.
+    #[inline]
+    pub(super) fn forget(&mut self, bounds: &mut Bounds) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        bounds.remembered -= self.bytes.len();
+        self.bytes = VecDeque::new();
+    }
+
+    /// Compares bytes that begin so far before the stream's position.
+    pub(super) fn compare(&self, before: usize, bytes: &[u8]) -> Again {
+        let bytes = &bytes[..bytes.len().min(before)];
+        let unknown = before.saturating_sub(self.bytes.len());
+        let known = bytes.get(unknown..).unwrap_or_default();
+        let from = self.bytes.len().saturating_sub(before);
+        if !self.bytes.range(from..).zip(known).all(|(first, again)| first == again) {
+            Again::Differing
+        } else if unknown > 0 {
+            Again::Unknown
+        } else {
+            Again::Same
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_remembered_is_compared() {
+        let mut bounds = Bounds::default();
+        bounds.limits.remembered_per_side = 6;
+        let mut past = Past::default();
+        past.remember(b"abcd", &mut bounds);
+        past.remember(b"efgh", &mut bounds);
+        assert_eq!(bounds.remembered, 6);
+        assert_eq!(past.compare(4, b"efghij"), Again::Same);
+        assert_eq!(past.compare(4, b"ef"), Again::Same);
+        assert_eq!(past.compare(4, b"eX"), Again::Differing);
+        assert_eq!(past.compare(8, b"XXcd"), Again::Unknown);
+        assert_eq!(past.compare(8, b"abXd"), Again::Differing);
+        past.forget(&mut bounds);
+        assert_eq!((past.compare(2, b"gh"), bounds.remembered), (Again::Unknown, 0));
+    }
+
+    #[test]
+    fn the_content_of_files_is_not_remembered() {
+        let mut bounds = Bounds::default();
+        let mut past = Past::default();
+        for count in 1..20 {
+            past.remember(&[7; 1_460], &mut bounds);
+            assert_eq!(bounds.remembered, if count > 6 { 0 } else { 1_460 * count });
+        }
+        past.remember(b"short", &mut bounds);
+        assert_eq!((bounds.remembered, past.compare(5, b"short")), (5, Again::Same));
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let mut bounds = Bounds::default();
+        bounds.limits.remembered_total = 5;
+        let (mut one, mut other) = (Past::default(), Past::default());
+        one.remember(b"abcd", &mut bounds);
+        other.remember(b"ef", &mut bounds);
+        assert_eq!((bounds.remembered, other.compare(2, b"ef")), (4, Again::Unknown));
+    }
+}

@@ -1,0 +1,224 @@
+//! PDUs bent within the streams of a sample.
+
+use dcom_sensor::flow::Side;
+
+use super::packets::{self, MMC20, Packet};
+use crate::traffic::{Conversation, Turn};
+
+const REQUEST: u8 = 0;
+const BIND: u8 = 11;
+const AUTH3: u8 = 16;
+const HEADER: usize = 16;
+const STUB: usize = 24;
+
+fn u16_at(bytes: &[u8], at: usize) -> usize {
+    usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+}
+
+/// The PDUs of a stream.
+fn pdus(stream: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = stream;
+    let mut pdus = Vec::new();
+    while !rest.is_empty() {
+        let (pdu, behind) = rest.split_at(u16_at(rest, 8));
+        pdus.push(pdu.to_vec());
+        rest = behind;
+    }
+    pdus
+}
+
+/// The turn that carries the activation.
+fn turn(conversation: &Conversation) -> usize {
+    let carries = |turn: &Turn| turn.bytes.windows(16).any(|bytes| bytes == MMC20);
+    conversation.turns.iter().position(carries).expect("an activation")
+}
+
+/// Puts other PDUs in the place of the activation's.
+fn with_request(bend: impl Fn(Vec<u8>) -> Vec<Vec<u8>>) -> Vec<Packet> {
+    let mut conversation = packets::sample();
+    let turn = turn(&conversation);
+    let mut bent = Vec::new();
+    for pdu in pdus(&conversation.turns[turn].bytes) {
+        if pdu[2] == REQUEST {
+            bent.extend(bend(pdu));
+        } else {
+            bent.push(pdu);
+        }
+    }
+    conversation.turns[turn].bytes = bent.concat();
+    packets::of(&conversation)
+}
+
+/// A request in fragments of so many bytes of stub.
+fn fragments(request: &[u8], length: usize, call_id: u8) -> Vec<Vec<u8>> {
+    assert_eq!(u16_at(request, 10), 0, "without a verifier");
+    let parts: Vec<_> = request[STUB..].chunks(length).collect();
+    let fragment = |(index, part): (usize, &&[u8])| {
+        let mut pdu = [&request[..STUB], part].concat();
+        pdu[3] = u8::from(index == 0) | u8::from(index + 1 == parts.len()) << 1;
+        pdu[12] = call_id;
+        let whole = u16::try_from(pdu.len()).expect("short");
+        pdu[8..10].copy_from_slice(&whole.to_le_bytes());
+        pdu
+    };
+    parts.iter().enumerate().map(fragment).collect()
+}
+
+pub(super) fn fragmented() -> Vec<Packet> {
+    with_request(|request| fragments(&request, 40, request[12]))
+}
+
+/// Fragments of a second call, which asks for something else, between those of the first.
+pub(super) fn interleaved() -> Vec<Packet> {
+    with_request(|request| {
+        let mut other = request.clone();
+        while let Some(at) = other.windows(16).position(|bytes| bytes == MMC20) {
+            other[at..at + 16].fill(0x5a);
+        }
+        let first = fragments(&request, 40, request[12]);
+        let second = fragments(&other, 40, request[12] + 40);
+        first
+            .into_iter()
+            .zip(second)
+            .flat_map(|(one, two)| [one, two])
+            .collect()
+    })
+}
+
+/// Says something else before the activation, and what the server says to it.
+fn before_the_request(client: Vec<u8>, server: Vec<u8>) -> Vec<Packet> {
+    let mut conversation = packets::sample();
+    let turn = turn(&conversation);
+    let connection = conversation.turns[turn].connection;
+    let (login, request): (Vec<_>, Vec<_>) = pdus(&conversation.turns[turn].bytes)
+        .into_iter()
+        .partition(|pdu| pdu[2] == AUTH3);
+    let say = |side, bytes| Turn {
+        connection,
+        side,
+        bytes,
+    };
+    let turns = [
+        say(Side::Client, [login.concat(), client].concat()),
+        say(Side::Server, server),
+        say(Side::Client, request.concat()),
+    ];
+    conversation.turns.splice(turn..=turn, turns);
+    packets::of(&conversation)
+}
+
+fn pdu(kind: u8, call_id: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(HEADER + body.len()).expect("short").to_le_bytes();
+    [
+        &[
+            5, 0, kind, 3, 0x10, 0, 0, 0, length[0], length[1], 0, 0, call_id, 0, 0, 0,
+        ],
+        body,
+    ]
+    .concat()
+}
+
+const NDR: &[u8; 20] = b"\x04\x5d\x88\x8a\xeb\x1c\xc9\x11\x9f\xe8\x08\x00\x2b\x10\x48\x60\x02\x00\x00\x00";
+
+/// An `alter_context` or bind that offers an interface nobody knows under this id.
+fn offer(kind: u8, call_id: u8, context: u8) -> Vec<u8> {
+    let sizes = [0xd0, 0x16, 0xd0, 0x16, 0, 0, 0, 0, 1, 0, 0, 0, context, 0, 1, 0];
+    pdu(kind, call_id, &[&sizes[..], &[0x77; 16], &[1, 0, 0, 0], NDR].concat())
+}
+
+/// Its answer: the context is refused.
+fn refusal(call_id: u8) -> Vec<u8> {
+    let results = [0xd0, 0x16, 0xd0, 0x16, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0];
+    pdu(15, call_id, &[&results[..], &[0; 20]].concat())
+}
+
+/// The context that the activation uses.
+fn context() -> u8 {
+    let conversation = packets::sample();
+    let stream = &conversation.turns[turn(&conversation)].bytes;
+    let request = pdus(stream)
+        .into_iter()
+        .find(|pdu| pdu[2] == REQUEST)
+        .expect("a request");
+    request[20]
+}
+
+pub(super) fn refused_alter_context() -> Vec<Packet> {
+    before_the_request(offer(14, 60, context()), refusal(60))
+}
+
+pub(super) fn unanswered_alter_context() -> Vec<Packet> {
+    with_request(|request| vec![offer(14, 60, request[20]), request])
+}
+
+pub(super) fn refused_bind() -> Vec<Packet> {
+    let mut conversation = packets::sample();
+    let connection = conversation.turns[0].connection;
+    let say = |side, bytes| Turn {
+        connection,
+        side,
+        bytes,
+    };
+    // bind_nak: the reason, and the versions that are supported.
+    let nak = pdu(13, 60, &[4, 0, 1, 5, 0, 0]);
+    let turns = [say(Side::Client, offer(BIND, 60, context())), say(Side::Server, nak)];
+    conversation.turns.splice(0..0, turns);
+    packets::of(&conversation)
+}
+
+pub(super) fn junk_between() -> Vec<Packet> {
+    with_request(|request| vec![vec![0xaa; 37], request])
+}
+
+/// Everything the client says to port 135 in big-endian, but for what is always little-endian: the OBJREF.
+pub(super) fn big_endian() -> Vec<Packet> {
+    let mut conversation = packets::sample();
+    let until = turn(&conversation);
+    let connection = conversation.turns[until].connection;
+    for turn in &mut conversation.turns[..=until] {
+        if (turn.connection, turn.side) == (connection, Side::Client) {
+            turn.bytes = pdus(&turn.bytes).into_iter().flat_map(turned).collect();
+        }
+    }
+    packets::of(&conversation)
+}
+
+/// The numbers in a GUID.
+const GUID: [usize; 11] = [4, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1];
+
+fn turned(mut pdu: Vec<u8>) -> Vec<u8> {
+    let (kind, auth) = (pdu[2], u16_at(&pdu, 10));
+    let length = pdu.len();
+    let mut swap = |at: usize, sizes: &[usize]| {
+        let mut at = at;
+        for &size in sizes {
+            pdu[at..at + size].reverse();
+            at += size;
+        }
+    };
+    swap(8, &[2, 2, 4]);
+    if auth > 0 {
+        // The trailer's context id.
+        swap(length - auth - 4, &[4]);
+    }
+    match kind {
+        BIND => {
+            swap(16, &[2, 2, 4]);
+            swap(28, &[2]);
+            swap(32, &GUID);
+            swap(48, &[4]);
+            swap(52, &GUID);
+            swap(68, &[4]);
+        }
+        REQUEST => {
+            // Hint, context, operation; ORPCTHIS; the outer object; the pointer, its size twice.
+            swap(16, &[4, 2, 2]);
+            swap(24, &[2, 2, 4, 4]);
+            swap(36, &GUID);
+            swap(52, &[4, 4, 4, 4, 4]);
+        }
+        _ => {}
+    }
+    pdu[4] = 0;
+    pdu
+}
