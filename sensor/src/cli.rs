@@ -74,6 +74,10 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE")]
     catalog: Vec<PathBuf>,
 
+    /// How many threads take packets apart; the logs are the same for any number. Default: the cores there are.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
     pub(crate) min_severity: Severity,
@@ -142,6 +146,14 @@ impl Replay {
             catalog.extend_from_toml(&name, &text)?;
         }
         Ok(catalog)
+    }
+
+    /// How many threads take packets apart.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.map_or_else(
+            || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            usize::from,
+        )
     }
 
     /// Is there someone to show progress to?

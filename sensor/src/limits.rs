@@ -1,4 +1,5 @@
 //! Every cap, once. Nothing that traffic can grow is without one, and each has a counter that says when it bit.
+//! Those on connections and bytes of all together are dealt out among pairs of hosts: see `worker.rs`.
 
 /// How much the sensor is willing to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,23 @@ pub struct Limits {
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
+}
+
+impl Limits {
+    /// What each of so many that share them may hold.
+    #[must_use]
+    pub(crate) fn shared(self, by: usize) -> Self {
+        let share = |limit: usize| (limit / by).max(1);
+        Self {
+            flows: share(self.flows),
+            reassembly_total: share(self.reassembly_total),
+            rpc_connections: share(self.rpc_connections),
+            conversations: share(self.conversations),
+            conversation_calls: share(self.conversation_calls),
+            rpc_total: share(self.rpc_total),
+            ..self
+        }
+    }
 }
 
 const MIB: usize = 1 << 20;

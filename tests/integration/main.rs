@@ -16,3 +16,4 @@ mod records;
 mod rig;
 mod traffic;
 mod tshark;
+mod workers;

@@ -102,6 +102,11 @@ impl Analyst {
         self.inputs = names;
     }
 
+    /// The name of the input in which something stood, when there are several.
+    pub fn input(&self, at: At) -> Option<Arc<str>> {
+        self.inputs.get(at.input as usize).cloned()
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &DcomCounters {
         &self.counters
@@ -272,7 +277,7 @@ impl Analyst {
             timestamp: at.time,
             flow_id: Some(connection.flow_id),
             frame: Some(at.frame),
-            pcap_filename: self.inputs.get(at.input as usize).cloned(),
+            pcap_filename: self.input(at),
             uid: Some(Arc::clone(&connection.uid)),
             vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
             client: Some(connection.client),

@@ -135,7 +135,7 @@ impl<C: Default> Flows<C> {
 
     /// Takes a segment in.
     pub fn push(&mut self, segment: &Segment<'_>, out: &mut impl FnMut(Output<'_, C>)) {
-        self.let_go(segment.at.time, out);
+        self.advance(segment.at.time, out);
         let (key, end) = Key::new(segment.source, segment.destination);
         let slot = match self.table.find(&key) {
             Some(slot) => slot,
@@ -177,8 +177,23 @@ impl<C: Default> Flows<C> {
         slot
     }
 
-    /// Lets go of connections that were closed a while ago.
-    fn let_go(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+    /// A connection is given up, whatever state it is in: nothing is said of it any more. Bytes held are counted anew.
+    pub fn abandon(&mut self, source: Endpoint, destination: Endpoint) -> Option<Arc<Connection>> {
+        let (key, _) = Key::new(source, destination);
+        let flow = self.table.find(&key).and_then(|slot| self.table.remove(slot))?;
+        let flows = self.table.iter();
+        self.shared.bounds.held = flows.clone().map(Flow::held).sum();
+        self.shared.tracked = flows.filter(|flow| flow.consumer().is_some()).count();
+        flow.connection()
+    }
+
+    /// What the next stage keeps, for each connection that is followed.
+    pub fn consumers(&self) -> impl Iterator<Item = &C> {
+        self.table.iter().filter_map(Flow::consumer)
+    }
+
+    /// Time has come this far: connections that were closed a while ago are let go.
+    pub fn advance(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         while let Some(&(deadline, slot, opened)) = self.closing.front() {
             if deadline > now {
                 break;

@@ -31,6 +31,13 @@ impl Default for Text {
     }
 }
 
+impl Channel {
+    /// Bytes of unfinished PDUs and of stubs.
+    pub(super) fn held(&self) -> usize {
+        self.association.as_ref().map_or(0, |association| association.held())
+    }
+}
+
 /// What ends an HTTP head.
 const EMPTY_LINE: &[u8; 4] = b"\r\n\r\n";
 
