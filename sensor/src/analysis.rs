@@ -44,6 +44,16 @@ impl Analysis {
         self.analyst.name_inputs(names);
     }
 
+    pub(crate) fn name_interfaces(&mut self, names: Vec<Arc<str>>) {
+        self.analyst.name_interfaces(names);
+    }
+
+    /// Other classes are known from now on.
+    pub(crate) fn replace_catalog(&mut self, catalog: Catalog) {
+        self.catalog = Arc::new(catalog);
+        self.analyst.replace_catalog(Arc::clone(&self.catalog));
+    }
+
     /// Takes in what the heavy half says, in the order of [`Spoken::order`].
     pub(crate) fn push(&mut self, spoken: &Spoken, out: &mut Vec<Event>) {
         self.guarded(out, |analyst, told| {
@@ -111,8 +121,6 @@ impl Analysis {
     fn fault(&self, failure: &Failure) -> Event {
         let meta = Meta {
             timestamp: failure.at.time,
-            frame: Some(failure.at.frame),
-            pcap_filename: self.analyst.input(failure.at),
             client: failure.ends.map(|[source, _]| source),
             server: failure.ends.map(|[_, destination]| destination),
             ..Meta::default()
@@ -124,7 +132,7 @@ impl Analysis {
             ..Anomaly::default()
         };
         Event {
-            meta,
+            meta: self.analyst.place(failure.at, meta),
             body: Body::Anomaly(Box::new(body)),
         }
     }

@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
+mod live;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use crate::emit::Format;
 use crate::emit::console::Colour;
 use crate::replay;
 use crate::severity::Severity;
+pub(crate) use live::{Compression, Live};
 
 /// Everything ran.
 pub const RAN: u8 = 0;
@@ -36,6 +39,8 @@ pub struct Arguments {
 enum Command {
     /// Read captures: pcap and pcapng, plain, .gz or .zst.
     Replay(Replay),
+    /// Listen on interfaces: a SPAN port, a tap.
+    Live(Live),
 }
 
 /// Options of `replay`.
@@ -136,24 +141,34 @@ fn formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
 }
 
+/// The built-in classes, and those of these files.
+fn known_classes(files: &[PathBuf]) -> Result<Catalog> {
+    let mut catalog = Catalog::built_in();
+    for path in files {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+        catalog.extend_from_toml(&name, &text)?;
+    }
+    Ok(catalog)
+}
+
+/// So many threads, or one for each core.
+fn workers(wanted: Option<u16>) -> usize {
+    wanted.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    )
+}
+
 impl Replay {
     /// The classes to know.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
-        let mut catalog = Catalog::built_in();
-        for path in &self.catalog {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
-            catalog.extend_from_toml(&name, &text)?;
-        }
-        Ok(catalog)
+        known_classes(&self.catalog)
     }
 
     /// How many threads take packets apart.
     pub(crate) fn workers(&self) -> usize {
-        self.workers.map_or_else(
-            || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            usize::from,
-        )
+        workers(self.workers)
     }
 
     /// Is there someone to show progress to?
@@ -176,8 +191,11 @@ impl Replay {
 
 /// Does what was asked, and says how it went.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let Command::Replay(replay) = &arguments.command;
-    match replay::run(replay) {
+    let run = match &arguments.command {
+        Command::Replay(replay) => replay::run(replay),
+        Command::Live(live) => crate::live::run(live),
+    };
+    match run {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(RAN),
         Err(error) => {

@@ -49,7 +49,10 @@ impl Clock {
             self.first = Some(at);
             self.wind(at.time);
             Due::Nothing
-        } else if at.input != self.last.input && !(0..=self.continuation).contains(&apart) {
+        } else if at.input != self.last.input
+            && self.continuation < i64::MAX
+            && !(0..=self.continuation).contains(&apart)
+        {
             // Another input, of another time.
             self.wind(at.time);
             Due::Settle

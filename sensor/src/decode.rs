@@ -88,7 +88,8 @@ pub(crate) fn plain_tcp(frame: &Frame<'_>) -> Option<(IpAddr, IpAddr)> {
     match bytes.first()? >> 4 {
         4 => {
             let header = bytes.first_chunk::<20>()?;
-            let whole = header[6] & 0x3f == 0 && header[7] == 0;
+            // Neither "more fragments" nor an offset; "don't fragment" does not matter.
+            let whole = matches!([header[6], header[7]], [0x00 | 0x40 | 0x80 | 0xc0, 0]);
             let address = |at: usize| IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]]);
             (whole && header[9] == IpNumber::TCP.0).then(|| (address(12), address(16)))
         }

@@ -32,6 +32,7 @@ pub mod event;
 mod failures;
 pub mod flow;
 pub mod limits;
+mod live;
 mod replay;
 pub mod rpc;
 pub mod severity;

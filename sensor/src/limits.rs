@@ -50,6 +50,8 @@ pub struct Limits {
     pub pending: usize,
     /// Nanoseconds that they wait.
     pub follow: i64,
+    /// Nanoseconds after which they are told all the same; that a connection came is then told later.
+    pub told_within: i64,
     /// RPC connections remembered, so that one older than the activation is recognised.
     pub connections: usize,
     /// Interfaces of objects remembered by IPID, and names of their members.
@@ -57,6 +59,17 @@ pub struct Limits {
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
+}
+
+impl Limits {
+    /// For frames as they come: what has to be told is told soon, and nothing is of another time.
+    pub(crate) fn live() -> Self {
+        Self {
+            told_within: SECOND / 40,
+            continuation: i64::MAX,
+            ..Self::default()
+        }
+    }
 }
 
 impl Limits {
@@ -105,6 +118,7 @@ impl Default for Limits {
             answer: 120 * SECOND,
             pending: 4096,
             follow: 30 * SECOND,
+            told_within: 30 * SECOND,
             connections: 65_536,
             interfaces: 262_144,
             continuation: 5 * SECOND,

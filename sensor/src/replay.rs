@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     }
     engine.finish(&mut events);
     output.take(&mut events)?;
-    output.keep(engine.take_failures());
+    output.keep(&engine.take_failures());
     progress.done();
     let failed = failures.count;
     let (tally, span) = engine.results();
@@ -243,12 +243,12 @@ impl Outlet {
     }
 
     /// Keeps the frames on which a stage gave up, and says where.
-    fn keep(&self, failures: Vec<Failure>) {
+    fn keep(&self, failures: &[Failure]) {
         if failures.is_empty() {
             return;
         }
         let folder = self.log_dir.as_ref().map(|folder| folder.join(failures::FOLDER));
-        complain(&failures::keep(folder.as_deref(), &failures), Some(failures::HINT));
+        complain(&failures::keep(folder.as_deref(), failures), Some(failures::HINT));
     }
 
     /// Ends logs and prints results. True when `--fail-on` was met.

@@ -43,8 +43,10 @@ fn halves(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(address) => u64::from(address.to_bits()),
         IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h] = address.segments().map(u64::from);
-            (a << 48 | b << 32 | c << 16 | d).wrapping_mul(31) ^ (e << 48 | f << 32 | g << 16 | h)
+            let bits = address.to_bits();
+            let [low, high] =
+                [bits, bits >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or_default());
+            high.wrapping_mul(31) ^ low
         }
     }
 }
@@ -312,7 +314,7 @@ impl Shard {
         match decoded {
             Decoded::Segment(segment) => {
                 flows.push(segment, &mut |output| {
-                    hear(output, rpc, &mut |said| out.push(place.says(said)))
+                    hear(output, rpc, &mut |said| out.push(place.says(said)));
                 });
             }
             Decoded::Datagram(datagram) => {
@@ -329,7 +331,7 @@ impl Shard {
         let Self { flows, datagrams, rpc } = self;
         let say = |said| if due { place.due(said) } else { place.says(said) };
         flows.advance(place.time, &mut |output| {
-            hear(output, rpc, &mut |said| out.push(say(said)))
+            hear(output, rpc, &mut |said| out.push(say(said)));
         });
         datagrams.advance(place.time, rpc, &mut |event| out.push(say(Said::Rpc(event))));
     }

@@ -7,6 +7,8 @@ mod corpus;
 mod events_doc;
 mod expect;
 mod golden;
+#[cfg(target_os = "linux")]
+mod live;
 // It asks /proc.
 #[cfg(target_os = "linux")]
 mod memory;
@@ -14,6 +16,8 @@ mod program;
 mod properties;
 mod records;
 mod rig;
+#[cfg(target_os = "linux")]
+mod soak;
 mod traffic;
 mod tshark;
 mod workers;

@@ -3,6 +3,7 @@
 mod error;
 mod file;
 mod inputs;
+pub(crate) mod live;
 mod pcap;
 mod pcapng;
 mod stored;

@@ -1,6 +1,9 @@
 //! Detections: one file each. Every one is described under `docs/detections`.
 
+mod loss;
 mod remote_activation;
+
+pub(crate) use loss::doubtful;
 
 use crate::catalog::Catalog;
 use crate::dcom::Record;
@@ -45,7 +48,7 @@ fn alert(
         },
         note: signature.note.into(),
         message,
-        dcom: record.dcom.clone(),
+        dcom: Some(record.dcom.clone()),
         dcerpc: Some(record.dcerpc.clone()),
     }
 }

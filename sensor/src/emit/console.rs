@@ -56,7 +56,7 @@ impl Console {
     /// Adds an alert.
     pub fn push(&mut self, meta: &Meta, alert: &Alert) {
         if self.rows.len() < MAX_ROWS {
-            self.rows.push(Row::of(meta, alert));
+            self.rows.extend(Row::of(meta, alert));
         } else {
             self.more += 1;
         }
@@ -167,9 +167,10 @@ struct Row {
 }
 
 impl Row {
-    fn of(meta: &Meta, alert: &Alert) -> Self {
-        let dcom = &alert.dcom;
-        Self {
+    /// None for what the sensor says of itself, which has no place in a table of who did what.
+    fn of(meta: &Meta, alert: &Alert) -> Option<Self> {
+        let dcom = alert.dcom.as_ref()?;
+        Some(Self {
             time: meta.timestamp.to_string().replace('T', " ").chars().take(19).collect(),
             severity: alert.severity,
             source: end(meta.client),
@@ -178,7 +179,7 @@ impl Row {
             what: printable(&what(dcom)).into_owned(),
             who: printable(&who(dcom)).into_owned(),
             evidence: printable(&evidence(dcom)).into_owned(),
-        }
+        })
     }
 
     fn ends(&self) -> String {
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn only_the_severity_is_coloured_and_only_when_told() {
         let mut alert = samples::alert();
-        alert.dcom.class = Some("critical".to_owned());
+        alert.dcom.as_mut().unwrap().class = Some("critical".to_owned());
         for width in [80, 160] {
             let plain = printed(width, Colour::Never, std::slice::from_ref(&alert));
             let coloured = printed(width, Colour::Always, std::slice::from_ref(&alert));
@@ -387,8 +388,8 @@ mod tests {
     #[test]
     fn text_from_the_wire_cannot_command_the_terminal() {
         let mut alert = samples::alert();
-        alert.dcom.class = Some("\x1b[2J\u{9b}2J\u{202e}\nx".to_owned());
-        alert.dcom.client.user = Some("a\r\n\x07".repeat(500));
+        alert.dcom.as_mut().unwrap().class = Some("\x1b[2J\u{9b}2J\u{202e}\nx".to_owned());
+        alert.dcom.as_mut().unwrap().client.user = Some("a\r\n\x07".repeat(500));
         let table = printed(120, Colour::Never, &[alert]);
         assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{table:?}");
         assert!(!table.contains('\u{202e}'));

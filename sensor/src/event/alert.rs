@@ -43,8 +43,8 @@ record! {
         note: Cow<'static, str> => apart;
         /// What happened, in a sentence.
         message: String => apart;
-        /// What was done with DCOM.
-        dcom: Dcom => group;
+        /// What was done with DCOM; unset where the sensor speaks of itself.
+        dcom: Option<Dcom> => group;
         /// The RPC exchange in which it was done.
         dcerpc: Option<Dcerpc> => group;
     }

@@ -178,7 +178,7 @@ pub(crate) fn alert() -> Alert {
         },
         note: "DCOM::Remote_Activation".into(),
         message: "172.16.66.25 activated MMC20.Application on 172.16.66.36".to_owned(),
-        dcom: dcom(),
+        dcom: Some(dcom()),
         dcerpc: Some(dcerpc()),
     }
 }
