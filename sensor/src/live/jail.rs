@@ -89,9 +89,14 @@ fn hand_over(folder: &Path, user: Uid, group: Gid) -> Result<()> {
     all().with_context(|| folder.display().to_string())
 }
 
-/// Writing is for the folder for logs, reading for it and the files that SIGHUP reads again.
+/// Writing is for the folder for logs, reading for it and the folders of the files that SIGHUP reads again: whoever edits a
+/// file puts a new one in its place.
 fn confine_files(folder: &Path, read: &[PathBuf]) -> String {
     let abi = ABI::V3;
+    let read = read.iter().map(|file| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    });
     let confine = || {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
