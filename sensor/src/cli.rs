@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
 mod catalog;
+mod live;
 pub(crate) mod settings;
 
 use std::io::{self, IsTerminal, Write};
@@ -17,6 +18,7 @@ use crate::emit::Format;
 use crate::emit::console::Colour;
 use crate::replay;
 use crate::severity::Severity;
+pub(crate) use live::{Compression, Live};
 
 /// Everything ran.
 pub const RAN: u8 = 0;
@@ -60,6 +62,8 @@ Examples:
     /// Print the manual page: all commands and options.
     #[command(after_help = "Example: dcom-sensor man | man -l -")]
     Man,
+    /// Listen on interfaces: a SPAN port, a tap.
+    Live(Live),
 }
 
 /// Options of `replay`.
@@ -89,6 +93,10 @@ pub(crate) struct Replay {
     /// Which object calls are recorded.
     #[arg(long, value_name = "WHICH", default_value = "interest", value_enum)]
     pub(crate) calls: WhichCalls,
+
+    /// How many threads take packets apart; the logs are the same for any number. Default: the cores there are.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
 
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
@@ -151,7 +159,20 @@ fn log_formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
 }
 
+/// So many threads, or one for each core.
+fn workers(wanted: Option<u16>) -> usize {
+    wanted.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    )
+}
+
 impl Replay {
+    /// How many threads take packets apart.
+    pub(crate) fn workers(&self) -> usize {
+        workers(self.workers)
+    }
+
     /// Is there someone to show progress to?
     pub(crate) fn shows_progress(&self) -> bool {
         !self.no_progress && !self.quiet && io::stderr().is_terminal()
@@ -174,6 +195,7 @@ impl Replay {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
         Command::Replay(replay) => replay::run(replay),
+        Command::Live(live) => crate::live::run(live),
         Command::Catalog(command) => catalog::run(command),
         Command::Completions { shell } => completions(*shell),
         Command::Man => manual(),

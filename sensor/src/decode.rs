@@ -105,6 +105,83 @@ pub enum Decoded<'a> {
     Datagram(Datagram<'a>),
 }
 
+/// The addresses of a frame that holds one whole TCP segment in IP and nothing around it: enough to know who will look at
+/// it. All others have to be decoded first.
+#[inline]
+pub(crate) fn plain_tcp(frame: &Frame<'_>) -> Option<(IpAddr, IpAddr)> {
+    let bytes = link::plain(frame.link_type, frame.bytes)?;
+    match bytes.first()? >> 4 {
+        4 => {
+            let header = bytes.first_chunk::<20>()?;
+            // Neither "more fragments" nor an offset; "don't fragment" does not matter.
+            let whole = matches!([header[6], header[7]], [0x00 | 0x40 | 0x80 | 0xc0, 0]);
+            let address = |at: usize| IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+            (whole && header[9] == IpNumber::TCP.0).then(|| (address(12), address(16)))
+        }
+        6 => {
+            let header = bytes.first_chunk::<40>()?;
+            let address = |at: usize| {
+                let mut octets = [0; 16];
+                octets.copy_from_slice(&header[at..at + 16]);
+                IpAddr::from(octets)
+            };
+            (header[6] == IpNumber::TCP.0).then(|| (address(8), address(24)))
+        }
+        _ => None,
+    }
+}
+
+impl<'a> Decoded<'a> {
+    /// The frame that brought it.
+    pub(crate) fn at(&self) -> At {
+        match self {
+            Self::Segment(segment) => segment.at,
+            Self::Datagram(datagram) => datagram.at,
+        }
+    }
+
+    /// Source and destination.
+    #[inline]
+    pub(crate) fn ends(&self) -> (Endpoint, Endpoint) {
+        match self {
+            Self::Segment(segment) => (segment.source, segment.destination),
+            Self::Datagram(datagram) => (datagram.source, datagram.destination),
+        }
+    }
+
+    /// What it carries, as far as it was captured.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        match self {
+            Self::Segment(segment) => segment.payload,
+            Self::Datagram(datagram) => datagram.payload,
+        }
+    }
+
+    /// The tunnel that it came in.
+    pub(crate) fn tunnel(&self) -> Option<&'a Tunnel> {
+        match self {
+            Self::Segment(segment) => segment.tunnel,
+            Self::Datagram(datagram) => datagram.tunnel,
+        }
+    }
+
+    /// The same with another payload, and a tunnel that stands elsewhere.
+    pub(crate) fn with<'b>(&self, payload: &'b [u8], tunnel: Option<&'b Tunnel>) -> Decoded<'b> {
+        match *self {
+            Self::Segment(segment) => Decoded::Segment(Segment {
+                payload,
+                tunnel,
+                ..segment
+            }),
+            Self::Datagram(datagram) => Decoded::Datagram(Datagram {
+                payload,
+                tunnel,
+                ..datagram
+            }),
+        }
+    }
+}
+
 /// What carries the bytes of RPC peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {

@@ -2,26 +2,29 @@
 //!
 //! ```text
 //!  capture   Frame        bytes with a time                                     I/O
-//!    │ decode
-//!  Segment, Datagram      one TCP segment or UDP datagram out of any encapsulation
-//!    │ flow
-//!  StreamEvent            in-order bytes, gaps, the end; per side (TCP; datagrams go straight on)
-//!    │ rpc
-//!  RpcEvent               binds, calls with their answers; contexts resolved, fragments joined
-//!    │ dcom
-//!  Dcom                   activations, OXID resolutions, endpoint mappings; dynamic ports followed
-//!    │ detect
-//!  Alert                  what an analyst has to know
+//!    │ decode                                                                        ┐
+//!  Segment, Datagram      one TCP segment or UDP datagram out of any encapsulation   │ worker: one or
+//!    │ flow                                                                          │ several, each with
+//!  StreamEvent            in-order bytes, gaps, the end; per side (TCP)              │ some pairs of hosts
+//!    │ rpc                                                                           │
+//!  RpcEvent               binds, calls with their answers; contexts resolved         ┘
+//!    │ (in the order of the frames: the same for any number of workers)
+//!    │ dcom                                                                          ┐
+//!  Dcom                   activations, OXID resolutions, mappings; ports followed    │ analysis: one
+//!    │ detect                                                                        │
+//!  Alert                  what an analyst has to know                                ┘
 //!    │ emit               eve.json · Zeek logs · terminal                       I/O
 //! ```
 //!
 //! Between `capture` and `emit` nothing does I/O and nothing reads a clock: the only time is the frame's.
 
+mod analysis;
 pub mod anomaly;
 pub mod baseline;
 pub mod capture;
 pub mod catalog;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod dcom;
 pub mod decode;
@@ -29,242 +32,148 @@ pub mod detect;
 pub mod document;
 pub mod emit;
 pub mod event;
+mod failures;
 pub mod flow;
 pub mod limits;
+mod live;
 pub mod policy;
 mod replay;
 pub mod rpc;
 pub mod severity;
 mod statistics;
 pub mod time;
+mod worker;
+mod workers;
 
 use std::sync::Arc;
 
-use anomaly::Anomaly;
+use analysis::Analysis;
 use baseline::Baseline;
-use capture::{At, Frame};
+use capture::Frame;
 use catalog::Catalog;
-use dcom::{Analyst, Binding, Calls, Record, Told};
-use decode::{Decoded, Decoder};
-use detect::{Detector, Found, Seen, Settings};
-use event::{Body, Event};
-use flow::{Connection, Flows, Output};
+use clock::{Clock, Due};
+use dcom::Calls;
+use detect::Settings;
+use event::Event;
 use limits::Limits;
-use policy::{Policy, Verdict};
-use rpc::{Carriage, Datagrams, RpcBounds, RpcEvent};
+use policy::Policy;
+use statistics::{Counted, Tally};
+use worker::{Place, Spoken, Worker};
 
-/// The whole pipeline: frames in, events out.
+pub use worker::Failure;
+
+/// The whole pipeline on one thread: frames in, events out.
 pub struct Sensor {
-    limits: Limits,
-    decoder: Decoder,
-    flows: Flows<Carriage>,
-    datagrams: Datagrams,
-    rpc: RpcBounds,
-    analyst: Analyst,
-    detector: Detector,
-    catalog: Arc<Catalog>,
-    policy: Policy,
-    baseline: Option<Baseline>,
+    clock: Clock,
+    worker: Worker,
+    analysis: Analysis,
     /// What the heavy half has said about the frame at hand.
-    said: Vec<Said>,
-    /// What the analyst has told of it.
-    told: Vec<Told>,
-    /// What the detections have found in that.
-    found: Vec<Found>,
-    first: Option<At>,
-    last: At,
-}
-
-/// What the heavy half (decode, flow, rpc) says to the light one (dcom, detect).
-enum Said {
-    Heard([decode::Endpoint; 2], flow::Opener),
-    Rpc(RpcEvent),
-    Odd(Arc<Connection>, Anomaly),
+    spoken: Vec<Spoken>,
 }
 
 impl Sensor {
     /// A sensor that knows the classes of `catalog`, records these object calls, and has seen nothing.
     pub fn new(catalog: Catalog, limits: Limits, calls: Calls) -> Self {
-        let catalog = Arc::new(catalog);
         Self {
-            limits,
-            decoder: Decoder::new(limits),
-            flows: Flows::new(limits),
-            datagrams: Datagrams::default(),
-            rpc: RpcBounds::new(limits, dcom::is_read),
-            analyst: Analyst::new(Arc::clone(&catalog), &limits, calls),
-            detector: Detector::new(Arc::clone(&catalog), &Settings::default()),
-            catalog,
-            policy: Policy::default(),
-            baseline: None,
-            said: Vec::new(),
-            told: Vec::new(),
-            found: Vec::new(),
-            first: None,
-            last: At::default(),
+            clock: Clock::new(&limits),
+            worker: Worker::new(0, 1, limits, dcom::is_read),
+            analysis: Analysis::new(catalog, &limits, calls),
+            spoken: Vec::new(),
         }
-    }
-
-    /// Events will name their input by these names; for several inputs, whose frame numbers overlap.
-    pub fn name_inputs(&mut self, names: Vec<Arc<str>>) {
-        self.analyst.name_inputs(names);
     }
 
     /// The detections look as far and as long as these say. Before the first frame.
     pub fn set_detection(&mut self, settings: &Settings) {
-        self.detector = Detector::new(Arc::clone(&self.catalog), settings);
+        self.analysis.set_detection(settings);
     }
 
     /// Which alerts are told is for this policy to say.
     pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
+        self.analysis.set_policy(policy);
     }
 
     /// The policy, and what it kept back so far.
     pub fn policy(&mut self) -> &mut Policy {
-        &mut self.policy
+        self.analysis.policy()
     }
 
     /// Activations are compared with this baseline, and added to it.
     pub fn set_baseline(&mut self, baseline: Baseline) {
-        self.baseline = Some(baseline);
+        self.analysis.set_baseline(baseline);
     }
 
     /// The baseline, as it is by now.
     pub fn baseline(&self) -> Option<&Baseline> {
-        self.baseline.as_ref()
+        self.analysis.baseline()
+    }
+
+    pub(crate) fn analysis(&mut self) -> &mut Analysis {
+        &mut self.analysis
+    }
+
+    /// Events will name their input by these names; for several inputs, whose frame numbers overlap.
+    pub fn name_inputs(&mut self, names: Vec<Arc<str>>) {
+        self.analysis.name_inputs(names);
     }
 
     /// Takes a frame in.
     pub fn push(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
-        let at = frame.at;
-        let apart = at.time.since(self.last.time);
-        if self.first.is_some() && at.input != self.last.input && !(0..=self.limits.continuation).contains(&apart) {
-            // Another input, of another time: what was on its way in the last one will not come.
-            self.settle(out);
+        let before = self.clock.end();
+        let (sequence, due) = self.clock.step(frame.at);
+        if sequence == 1 {
+            self.analysis.begin(frame.at.time);
         }
-        if self.first.is_none() {
-            self.first = Some(at);
-            self.policy.advance(at.time);
-        }
-        self.last = at;
-        let Self {
-            decoder,
-            flows,
-            datagrams,
-            rpc,
-            said,
-            ..
-        } = self;
-        // By reference: a segment is large, and there is one for each packet.
-        match &decoder.push(frame) {
-            None => return,
-            Some(Decoded::Segment(segment)) => flows.push(segment, &mut |output| hear(output, rpc, said)),
-            Some(Decoded::Datagram(datagram)) => {
-                let Some(header) = rpc::recognise(datagram) else {
-                    return;
-                };
-                datagrams.push(datagram, header, rpc, &mut |event| said.push(Said::Rpc(event)));
+        match due {
+            Due::Nothing => {}
+            Due::Tick => {
+                let time = frame.at.time;
+                self.worker.tick(Place { sequence, time }, &mut self.spoken);
+                self.think(out);
+                self.analysis.advance(time, out);
             }
+            Due::Settle => self.settle(Place { sequence, ..before }, out),
         }
-        datagrams.advance(at.time, rpc, &mut |event| said.push(Said::Rpc(event)));
-        self.analyst.advance(at.time, &mut self.told);
-        self.think(out);
-        self.detector.advance(at.time, &mut self.found);
-        tell(&mut self.found, &mut self.policy, out);
+        self.worker.frame(sequence, frame, &mut self.spoken);
+        if !self.spoken.is_empty() {
+            self.think(out);
+        }
     }
 
     /// The capture is over: everything that waits is told.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
-        self.settle(out);
-        out.push(statistics::event(self));
+        self.settle(self.clock.end(), out);
+        out.push(statistics::event(&self.tally(), self.clock.span().1));
     }
 
     /// Times of the first and the last frame.
     pub fn span(&self) -> (time::Timestamp, time::Timestamp) {
-        (self.first.unwrap_or_default().time, self.last.time)
+        self.clock.span()
     }
 
-    fn settle(&mut self, out: &mut Vec<Event>) {
-        let Self {
-            flows,
-            datagrams,
-            rpc,
-            said,
-            ..
-        } = self;
-        flows.finish(&mut |output| hear(output, rpc, said));
-        datagrams.finish(rpc, &mut |event| said.push(Said::Rpc(event)));
-        self.think(out);
-        self.analyst.finish(&mut self.told);
-        self.think(out);
-        self.detector.forget();
+    /// Frames on which a stage gave up since this was last asked: faults of ours, contained. Of the first few only.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        self.analysis.take_failures()
     }
 
-    /// The light half: what was heard is understood, and what was understood is judged.
-    #[inline]
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::of(&Counted {
+            uptime: self.clock.uptime(),
+            ..Counted::default()
+        });
+        tally.add(&self.worker.tally());
+        tally.add(&self.analysis.tally());
+        tally
+    }
+
+    fn settle(&mut self, place: Place, out: &mut Vec<Event>) {
+        self.worker.settle(place, &mut self.spoken);
+        self.think(out);
+        self.analysis.finish(out);
+    }
+
     fn think(&mut self, out: &mut Vec<Event>) {
-        // Of most packets nothing is said.
-        if !(self.said.is_empty() && self.told.is_empty()) {
-            self.understand(out);
-        }
-    }
-
-    fn understand(&mut self, out: &mut Vec<Event>) {
-        for said in self.said.drain(..) {
-            match said {
-                Said::Heard(ends, opener) => self.analyst.heard(ends, opener, &mut self.told),
-                Said::Rpc(event) => self.analyst.push(&event, &mut self.told),
-                Said::Odd(connection, anomaly) => self.analyst.odd_stream(&connection, &anomaly, &mut self.told),
-            }
-        }
-        for told in self.told.drain(..) {
-            match told {
-                Told::Event(event) => out.push(event),
-                Told::Record(record) => {
-                    self.detector.see(&Seen::Record(&record), &mut self.found);
-                    if let Some(baseline) = &mut self.baseline
-                        && baseline.meet(&record.meta, &record.dcom)
-                    {
-                        self.found.push(detect::first_activation(&record, &self.catalog));
-                    }
-                    let Record {
-                        meta, dcom, recorded, ..
-                    } = *record;
-                    if recorded {
-                        let body = Body::Dcom(Box::new(dcom));
-                        out.push(Event { meta, body });
-                    }
-                }
-                Told::Bound(binding) => {
-                    self.detector.see(&Seen::Bound(&binding), &mut self.found);
-                    let Binding { meta, dcerpc, .. } = *binding;
-                    let body = Body::Dcerpc(Box::new(dcerpc));
-                    out.push(Event { meta, body });
-                }
-            }
-            tell(&mut self.found, &mut self.policy, out);
-        }
-    }
-}
-
-/// Tells what was found, as far as the policy says so.
-fn tell(found: &mut Vec<Found>, policy: &mut Policy, out: &mut Vec<Event>) {
-    let told = found
-        .drain(..)
-        .filter(|found| policy.judge(&found.meta, &found.alert) == Verdict::Pass);
-    out.extend(told.map(Found::into_event));
-}
-
-/// Hands what a stream brings to what it carries, and what that says to the analyst.
-fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, said: &mut Vec<Said>) {
-    match output {
-        Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
-        Output::Odd(connection, anomaly) => said.push(Said::Odd(Arc::clone(connection), anomaly)),
-        Output::Stream(connection, carriage, event) => {
-            carriage.push(connection, event, bounds, &mut |event| {
-                said.push(Said::Rpc(event));
-            });
+        for spoken in self.spoken.drain(..) {
+            self.analysis.push(&spoken, out);
         }
     }
 }

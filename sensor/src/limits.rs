@@ -1,4 +1,5 @@
 //! Every cap, once. Nothing that traffic can grow is without one, and each has a counter that says when it bit.
+//! Those on connections and bytes of all together are dealt out among pairs of hosts: see `worker.rs`.
 
 /// How much the sensor is willing to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct Limits {
     pub pending: usize,
     /// Nanoseconds that they wait.
     pub follow: i64,
+    /// Nanoseconds after which they are told all the same; that a connection came is then told later.
+    pub told_within: i64,
     /// RPC connections remembered, so that one older than the activation is recognised.
     pub connections: usize,
     /// Interfaces of objects remembered by IPID, and names of their members.
@@ -100,6 +103,36 @@ pub struct Limits {
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
+}
+
+impl Limits {
+    /// For frames as they come: what has to be told is told soon, and nothing is of another time.
+    pub(crate) fn live() -> Self {
+        Self {
+            told_within: SECOND / 40,
+            continuation: i64::MAX,
+            ..Self::default()
+        }
+    }
+}
+
+impl Limits {
+    /// What each of so many that share them may hold.
+    #[must_use]
+    pub(crate) fn shared(self, by: usize) -> Self {
+        let share = |limit: usize| (limit / by).max(1);
+        Self {
+            flows: share(self.flows),
+            reassembly_total: share(self.reassembly_total),
+            rpc_connections: share(self.rpc_connections),
+            conversations: share(self.conversations),
+            conversation_calls: share(self.conversation_calls),
+            rpc_total: share(self.rpc_total),
+            remembered_total: share(self.remembered_total),
+            virtual_connections: share(self.virtual_connections),
+            ..self
+        }
+    }
 }
 
 const MIB: usize = 1 << 20;
@@ -143,6 +176,7 @@ impl Default for Limits {
             answer: 120 * SECOND,
             pending: 4096,
             follow: 30 * SECOND,
+            told_within: 30 * SECOND,
             connections: 65_536,
             interfaces: 262_144,
             object_idle: 3600 * SECOND,

@@ -1,6 +1,7 @@
 //! `dcom-sensor replay`: captures in, logs and a table out.
 
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -8,17 +9,22 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::analysis::Analysis;
 use crate::capture::{CaptureError, CaptureFile, Frame, Input, expand};
 use crate::cli::settings;
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
+use crate::config::Config;
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
 use crate::emit::{Emitters, Format, eve};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::limits::Limits;
-use crate::policy;
-use crate::{Sensor, statistics};
+use crate::policy::{self, Policy};
+use crate::statistics::Tally;
+use crate::time::Timestamp;
+use crate::workers::Crew;
+use crate::{Failure, Sensor, failures};
 
 /// The progress bar moves once in so many frames.
 const FRAMES_PER_TICK: u64 = 4096;
@@ -30,12 +36,10 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
-    let limits = Limits::default();
-    let mut sensor = Sensor::new(settings::catalog(&config)?, limits, options.calls.into());
-    settings::equip(&mut sensor, &config, &limits)?;
+    let mut engine = Engine::new(options, &config)?;
     let (inputs, errors) = expand(&options.inputs);
     if inputs.len() > 1 {
-        sensor.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
+        engine.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
     let mut output = Outlet::new(options, &config.output.logs)?;
     let progress = Progress::new(options, &inputs);
@@ -49,26 +53,20 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     let interrupted = interruption()?;
     let mut events = Vec::new();
     for (number, input) in (0..).zip(&inputs) {
-        if let Err(error) = read(
-            input,
-            number,
-            &mut sensor,
-            &mut output,
-            &mut events,
-            &progress,
-            &interrupted,
-        )? {
+        if let Err(error) = engine.read(input, number, &mut output, &mut events, &progress, &interrupted)? {
             failures.tell(&error);
         }
     }
-    sensor.finish(&mut events);
+    engine.finish(&mut events);
     output.take(&mut events)?;
-    progress.news(&mut sensor);
+    output.keep(&engine.take_failures());
+    progress.news(engine.analysis());
     progress.done();
-    settings::keep(&sensor, &config)?;
+    settings::keep(engine.analysis(), &config)?;
     let failed = failures.count;
-    output.summary = summary(&sensor, &output.summary, failed, started);
-    let found = output.finish(options, &mut sensor)?;
+    let (tally, span) = engine.results();
+    output.summary = summary(&tally, span, &output.summary, failed, started);
+    let found = output.finish(options, &tally, span, engine.analysis().policy())?;
     Ok(if interrupted.load(Ordering::Relaxed) {
         INTERRUPTED
     } else if failed > 0 {
@@ -78,6 +76,119 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     } else {
         RAN
     })
+}
+
+/// One thread, or one that reads and several that work.
+enum Engine {
+    One(Box<Sensor>),
+    Several(Box<Crew>),
+}
+
+impl Engine {
+    fn new(options: &Replay, config: &Config) -> Result<Self> {
+        let (catalog, limits, calls) = (settings::catalog(config)?, Limits::default(), options.calls.into());
+        let mut engine = match options.workers() {
+            1 => Self::One(Box::new(Sensor::new(catalog, limits, calls))),
+            workers => Self::Several(Box::new(Crew::new(workers, catalog, limits, calls))),
+        };
+        settings::equip(engine.analysis(), config, &limits)?;
+        Ok(engine)
+    }
+
+    fn analysis(&mut self) -> &mut Analysis {
+        match self {
+            Self::One(sensor) => sensor.analysis(),
+            Self::Several(crew) => crew.analysis(),
+        }
+    }
+
+    fn name_inputs(&mut self, names: Vec<Arc<str>>) {
+        self.analysis().name_inputs(names);
+    }
+
+    /// Reads one capture. The outer error is about our output, the inner one about the capture.
+    fn read(
+        &mut self,
+        input: &Input,
+        number: u32,
+        output: &mut Outlet,
+        events: &mut Vec<Event>,
+        progress: &Progress,
+        interrupted: &AtomicBool,
+    ) -> Result<std::result::Result<(), CaptureError>> {
+        let mut capture = match CaptureFile::open(input) {
+            Ok(capture) => capture,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut frames = 0_u64;
+        while !interrupted.load(Ordering::Relaxed) {
+            match self.step(&mut capture, number, events) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Ok(Err(error)),
+            }
+            if !events.is_empty() {
+                progress.news(self.analysis());
+                output.take(events)?;
+            }
+            frames += 1;
+            if frames.is_multiple_of(FRAMES_PER_TICK) || matches!(self, Self::Several(_)) {
+                progress.at(number, capture.bytes_read());
+            }
+        }
+        progress.at(number, capture.bytes_read());
+        Ok(Ok(()))
+    }
+
+    /// Takes a frame, or a batch of them. False when there are no more.
+    #[inline]
+    fn step(
+        &mut self,
+        capture: &mut CaptureFile,
+        number: u32,
+        events: &mut Vec<Event>,
+    ) -> std::result::Result<bool, CaptureError> {
+        match self {
+            Self::One(sensor) => {
+                let Some(frame) = capture.next_frame()? else {
+                    return Ok(false);
+                };
+                let mut at = frame.at;
+                at.input = number;
+                sensor.push(&Frame { at, ..frame }, events);
+            }
+            Self::Several(crew) => {
+                let Some(mut batch) = capture.next_batch(crew.spare())? else {
+                    return Ok(false);
+                };
+                batch.frames.iter_mut().for_each(|slot| slot.at.input = number);
+                crew.push(batch, events);
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, events: &mut Vec<Event>) {
+        match self {
+            Self::One(sensor) => sensor.finish(events),
+            Self::Several(crew) => crew.finish(events),
+        }
+    }
+
+    fn take_failures(&mut self) -> Vec<Failure> {
+        match self {
+            Self::One(sensor) => sensor.take_failures(),
+            Self::Several(crew) => crew.take_failures(),
+        }
+    }
+
+    /// What was counted, and the times of the first and the last frame.
+    fn results(&self) -> (Tally, (Timestamp, Timestamp)) {
+        match self {
+            Self::One(sensor) => (sensor.tally(), sensor.span()),
+            Self::Several(crew) => (crew.tally(), crew.span()),
+        }
+    }
 }
 
 /// Ctrl-C asks to stop; a second one does not ask.
@@ -91,45 +202,9 @@ fn interruption() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Reads one capture. The outer error is about our output, the inner one about the capture.
-fn read(
-    input: &Input,
-    number: u32,
-    sensor: &mut Sensor,
-    output: &mut Outlet,
-    events: &mut Vec<Event>,
-    progress: &Progress,
-    interrupted: &AtomicBool,
-) -> Result<std::result::Result<(), CaptureError>> {
-    let mut capture = match CaptureFile::open(input) {
-        Ok(capture) => capture,
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut frames = 0_u64;
-    while !interrupted.load(Ordering::Relaxed) {
-        let frame = match capture.next_frame() {
-            Ok(Some(frame)) => frame,
-            Ok(None) => break,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut at = frame.at;
-        at.input = number;
-        sensor.push(&Frame { at, ..frame }, events);
-        if !events.is_empty() {
-            progress.news(sensor);
-            output.take(events)?;
-        }
-        frames += 1;
-        if frames.is_multiple_of(FRAMES_PER_TICK) {
-            progress.at(number, capture.bytes_read());
-        }
-    }
-    progress.at(number, capture.bytes_read());
-    Ok(Ok(()))
-}
-
 /// Where events go.
 struct Outlet {
+    log_dir: Option<PathBuf>,
     emitters: Option<Emitters>,
     lines: Option<BufWriter<io::Stdout>>,
     console: Console,
@@ -146,6 +221,7 @@ impl Outlet {
             .map(|folder| Emitters::create(folder, logs))
             .transpose()?;
         Ok(Self {
+            log_dir: options.log_dir.clone(),
             emitters,
             lines: options.json.then(|| BufWriter::new(io::stdout())),
             console: Console::new(output_width(), options.colour()),
@@ -178,9 +254,23 @@ impl Outlet {
         Ok(())
     }
 
+    /// Keeps the frames on which a stage gave up, and says where.
+    fn keep(&self, failures: &[Failure]) {
+        if failures.is_empty() {
+            return;
+        }
+        let folder = self.log_dir.as_ref().map(|folder| folder.join(failures::FOLDER));
+        complain(&failures::keep(folder.as_deref(), failures), Some(failures::HINT));
+    }
+
     /// Ends logs and prints results. True when `--fail-on` was met.
-    fn finish(mut self, options: &Replay, sensor: &mut Sensor) -> Result<bool> {
-        let (first, last) = sensor.span();
+    fn finish(
+        mut self,
+        options: &Replay,
+        tally: &Tally,
+        (first, last): (Timestamp, Timestamp),
+        policy: &Policy,
+    ) -> Result<bool> {
         if let Some(emitters) = self.emitters.take() {
             emitters.finish(first, last)?;
         }
@@ -188,7 +278,7 @@ impl Outlet {
             lines.flush()?;
         }
         if options.settings.show_suppressed {
-            let listed = policy::report(sensor.policy(), output_width());
+            let listed = policy::report(policy, output_width());
             if self.lines.is_some() || options.quiet {
                 write!(io::stderr().lock(), "{listed}")?;
             } else {
@@ -204,7 +294,7 @@ impl Outlet {
         }
         if options.verbose {
             let mut stderr = io::stderr().lock();
-            for (name, count) in statistics::counters(sensor) {
+            for (name, count) in tally.iter() {
                 writeln!(stderr, "{name:32} {count}")?;
             }
         }
@@ -212,23 +302,26 @@ impl Outlet {
     }
 }
 
-fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: Instant) -> Summary {
-    let (first, last) = sensor.span();
-    let (decode, flow) = (sensor.decoder.counters(), sensor.flows.counters());
-    let endpoints = sensor.analyst.endpoint_counters();
+fn summary(
+    tally: &Tally,
+    (first, last): (Timestamp, Timestamp),
+    so_far: &Summary,
+    unreadable_inputs: u64,
+    started: Instant,
+) -> Summary {
     Summary {
-        packets: decode.frames,
-        bytes: decode.bytes,
+        packets: tally.get("decoder.pkts"),
+        bytes: tally.get("decoder.bytes"),
         capture: Interval(last.since(first)),
         elapsed: started.elapsed(),
-        connections: flow.connections,
-        rpc_connections: sensor.rpc.carriage.connections,
-        conversations: sensor.datagrams.counters().conversations,
-        activations: sensor.analyst.counters().activations,
-        suppressed: sensor.policy.counters().suppressed,
-        bytes_missing: sensor.flows.assembler_counters().missing,
-        endpoints_expected: endpoints.expected,
-        endpoints_realized: endpoints.realized,
+        connections: tally.get("flow.tcp"),
+        rpc_connections: tally.get("dcom.flow.rpc_connections"),
+        conversations: tally.get("dcom.udp.conversations"),
+        activations: tally.get("dcom.activations"),
+        suppressed: tally.get("dcom.alerts_suppressed"),
+        bytes_missing: tally.get("dcom.flow.bytes_missing"),
+        endpoints_expected: tally.get("dcom.endpoints.expected"),
+        endpoints_realized: tally.get("dcom.endpoints.realized"),
         unreadable_inputs,
         ..so_far.clone()
     }
@@ -296,8 +389,8 @@ impl Progress {
     }
 
     /// Says what the user has to know of the settings.
-    fn news(&self, sensor: &mut Sensor) {
-        for message in sensor.policy().take_news() {
+    fn news(&self, analysis: &mut Analysis) {
+        for message in analysis.policy().take_news() {
             self.aside(|| complain(&message, Some("give it a later date, or take it out")));
         }
     }

@@ -1,39 +1,97 @@
 //! What was counted, gathered from every stage.
 
-use crate::Sensor;
-use crate::baseline::Baseline;
-use crate::decode::Carrier;
+use crate::baseline;
+use crate::dcom::{DcomCounters, EndpointCounters};
+use crate::decode::{Carrier, DecodeCounters, FragmentCounters};
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
+use crate::flow::{AssemblerCounters, FlowCounters};
+use crate::policy;
+use crate::rpc::{CarriageCounters, DatagramCounters, RpcCounters};
+use crate::time::Timestamp;
 
-/// The `stats` record at the end of a run.
-pub(crate) fn event(sensor: &Sensor) -> Event {
+/// What one part of the sensor counted; parts add up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// Seconds between the first frame and the last.
+    pub(crate) uptime: u64,
+    pub(crate) decode: DecodeCounters,
+    pub(crate) fragments: FragmentCounters,
+    pub(crate) flow: FlowCounters,
+    pub(crate) assembler: AssemblerCounters,
+    pub(crate) rpc: RpcCounters,
+    pub(crate) carriage: CarriageCounters,
+    pub(crate) datagrams: DatagramCounters,
+    pub(crate) dcom: DcomCounters,
+    pub(crate) endpoints: EndpointCounters,
+    pub(crate) interfaces_forgotten: u64,
+    pub(crate) manners_forgotten: u64,
+    /// Sources, targets and pairs that detections forgot to make room.
+    pub(crate) pairs_forgotten: u64,
+    pub(crate) policy: policy::Counters,
+    pub(crate) baseline: baseline::Counters,
+    /// Panics that were caught.
+    pub(crate) failed: u64,
+}
+
+/// Every counter by its dotted name, always the same ones in the same order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tally(Vec<(&'static str, u64)>);
+
+impl Tally {
+    pub(crate) fn of(counted: &Counted) -> Self {
+        Self(counters(counted))
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for ((name, count), (same, more)) in self.0.iter_mut().zip(&other.0) {
+            debug_assert_eq!(name, same, "tallies have the same names");
+            *count += more;
+        }
+    }
+
+    /// A counter by its name; the names are those in [`counters`].
+    pub(crate) fn get(&self, wanted: &str) -> u64 {
+        let found = self.0.iter().find(|(name, _)| *name == wanted);
+        debug_assert!(found.is_some(), "there is no counter {wanted}");
+        found.map_or(0, |&(_, count)| count)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().copied()
+    }
+}
+
+/// The `stats` record of this moment.
+pub(crate) fn event(tally: &Tally, now: Timestamp) -> Event {
     let meta = Meta {
-        timestamp: sensor.last.time,
+        timestamp: now,
         ..Meta::default()
     };
     Event {
         meta,
         body: Body::Stats(Box::new(Stats {
-            counters: Counters(counters(sensor)),
+            counters: Counters(tally.0.clone()),
         })),
     }
 }
 
 /// Every counter by its dotted name: Suricata's where it has one, else under `dcom`.
-pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
-    let decode = sensor.decoder.counters();
-    let fragments = sensor.decoder.fragment_counters();
-    let flow = sensor.flows.counters();
-    let assembler = sensor.flows.assembler_counters();
-    let rpc = &sensor.rpc.counters;
-    let datagrams = sensor.datagrams.counters();
-    let carriage = &sensor.rpc.carriage;
-    let dcom = sensor.analyst.counters();
-    let endpoints = sensor.analyst.endpoint_counters();
-    let policy = sensor.policy.counters();
-    let baseline = sensor.baseline.as_ref().map(Baseline::counters).unwrap_or_default();
-    let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
+fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
+    let Counted {
+        decode,
+        fragments,
+        flow,
+        assembler,
+        rpc,
+        carriage,
+        datagrams,
+        dcom,
+        endpoints,
+        policy,
+        baseline,
+        ..
+    } = counted;
     let carriers = |own: bool| {
         let all = Carrier::ALL
             .iter()
@@ -41,7 +99,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         all.map(|&(carrier, name)| (name, decode.carriers.count(carrier)))
     };
     let mut counters = vec![
-        ("uptime", uptime),
+        ("uptime", counted.uptime),
         ("decoder.pkts", decode.frames),
         ("decoder.bytes", decode.bytes),
         ("decoder.invalid", decode.malformed),
@@ -120,9 +178,9 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.oxid_resolutions", dcom.oxid_resolutions),
         ("dcom.endpoint_mappings", dcom.endpoint_mappings),
         ("dcom.calls", dcom.calls),
-        ("dcom.interfaces_forgotten", sensor.analyst.interfaces_forgotten()),
-        ("dcom.detect.forgotten", sensor.detector.forgotten()),
-        ("dcom.manners_forgotten", sensor.analyst.manners_forgotten()),
+        ("dcom.interfaces_forgotten", counted.interfaces_forgotten),
+        ("dcom.detect.forgotten", counted.pairs_forgotten),
+        ("dcom.manners_forgotten", counted.manners_forgotten),
         ("dcom.endpoints.expected", endpoints.expected),
         ("dcom.endpoints.realized", endpoints.realized),
         ("dcom.endpoints.over_limit", endpoints.over_limit),
@@ -134,6 +192,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.suppressed.thresholds_forgotten", policy.thresholds_forgotten),
         ("dcom.baseline.new", baseline.new),
         ("dcom.baseline.forgotten", baseline.forgotten),
+        ("dcom.faults", counted.failed),
     ]);
     counters
 }

@@ -9,6 +9,8 @@ mod events_doc;
 mod expect;
 mod feeds;
 mod golden;
+#[cfg(target_os = "linux")]
+mod live;
 // It asks /proc.
 #[cfg(target_os = "linux")]
 mod memory;
@@ -16,6 +18,9 @@ mod program;
 mod properties;
 mod records;
 mod rig;
+#[cfg(target_os = "linux")]
+mod soak;
 mod tools;
 mod traffic;
 mod tshark;
+mod workers;

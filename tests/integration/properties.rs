@@ -235,6 +235,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         answer: 10_000,
         pending: 1,
         follow: 10_000,
+        told_within: 1_000,
         connections: 1,
         continuation: 1,
     };

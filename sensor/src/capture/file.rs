@@ -12,7 +12,7 @@ use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng};
 use super::stored::Stored;
 use super::window::Window;
-use super::{At, Frame, LinkType};
+use super::{At, Batch, Frame, LinkType, Slot};
 use crate::time::Timestamp;
 
 /// An open capture. After an error it has no more frames.
@@ -22,6 +22,10 @@ pub struct CaptureFile {
     format: Format,
     frames: u64,
     finished: bool,
+    /// A frame that was read and belongs to the next batch.
+    next: Option<Slot>,
+    /// Why there are no more frames, kept back until the batch before has been handed out.
+    failed: Option<CaptureError>,
 }
 
 enum Format {
@@ -62,6 +66,8 @@ impl CaptureFile {
                 format,
                 frames: 0,
                 finished: false,
+                next: None,
+                failed: None,
             }),
             Err(fault) => Err(fault.of(name)),
         }
@@ -70,6 +76,39 @@ impl CaptureFile {
     /// The next frame; `None` at the end. What is damaged gives one error, after every frame before it.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+        let slot = self.next_slot()?;
+        Ok(slot.map(|slot| slot.frame(|range| self.window.slice(range))))
+    }
+
+    /// The next frames, with the memory they stand in; `None` at the end. `spare` is memory that may be used.
+    pub(crate) fn next_batch(&mut self, spare: Vec<u8>) -> Result<Option<Batch>, CaptureError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.window.give_away(spare);
+        let mut frames: Vec<Slot> = self.next.take().into_iter().collect();
+        loop {
+            let slot = self.next_slot();
+            let given = self.window.given();
+            match (slot, given) {
+                (Ok(Some(slot)), Some(bytes)) if !frames.is_empty() => {
+                    self.next = Some(slot);
+                    return Ok(Some(Batch { bytes, frames }));
+                }
+                (Ok(Some(slot)), _) => frames.push(slot),
+                (Ok(None), _) if frames.is_empty() => return Ok(None),
+                (Err(error), _) if frames.is_empty() => return Err(error),
+                (ended, given) => {
+                    self.failed = ended.err();
+                    let bytes = given.unwrap_or_else(|| self.window.give_up());
+                    return Ok(Some(Batch { bytes, frames }));
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn next_slot(&mut self) -> Result<Option<Slot>, CaptureError> {
         if self.finished {
             return Ok(None);
         }
@@ -90,10 +129,10 @@ impl CaptureFile {
                     input: 0,
                     time,
                 };
-                Ok(Some(Frame {
+                Ok(Some(Slot {
                     at,
                     link_type,
-                    bytes: self.window.slice(range),
+                    range,
                     original_length,
                 }))
             }

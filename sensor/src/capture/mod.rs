@@ -3,6 +3,7 @@
 mod error;
 mod file;
 mod inputs;
+pub(crate) mod live;
 mod pcap;
 mod pcapng;
 mod stored;
@@ -13,6 +14,8 @@ mod window;
 pub use error::{CaptureError, Cause};
 pub use file::CaptureFile;
 pub use inputs::{Input, expand};
+
+use std::ops::Range;
 
 use crate::time::Timestamp;
 
@@ -42,6 +45,36 @@ pub struct Frame<'a> {
     pub bytes: &'a [u8],
     /// How long the frame was on the wire; more than `bytes` when the snap length cut it.
     pub original_length: u32,
+}
+
+/// A frame whose bytes stand elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) at: At,
+    pub(crate) link_type: LinkType,
+    /// Where its bytes stand.
+    pub(crate) range: Range<usize>,
+    pub(crate) original_length: u32,
+}
+
+impl Slot {
+    /// The frame, with its bytes.
+    #[inline]
+    pub(crate) fn frame<'a>(self, bytes: impl FnOnce(Range<usize>) -> &'a [u8]) -> Frame<'a> {
+        Frame {
+            at: self.at,
+            link_type: self.link_type,
+            bytes: bytes(self.range),
+            original_length: self.original_length,
+        }
+    }
+}
+
+/// Frames in a row, and the memory they stand in.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) frames: Vec<Slot>,
 }
 
 /// The byte order a capture file was written in.

@@ -21,6 +21,10 @@ pub(super) struct Window {
     ended: bool,
     /// Why reading stopped, kept back until what came before has been handed out.
     failure: Option<Cause>,
+    /// Is memory given away once it is full, with what was taken from it, or used again?
+    gives_away: bool,
+    given: Option<Vec<u8>>,
+    spare: Vec<u8>,
 }
 
 impl Window {
@@ -33,7 +37,27 @@ impl Window {
             offset: 0,
             ended: false,
             failure: None,
+            gives_away: false,
+            given: None,
+            spare: Vec::new(),
         }
+    }
+
+    /// From now on memory that is full is given away by `given`; `spare` is to be used next.
+    pub(super) fn give_away(&mut self, spare: Vec<u8>) {
+        self.gives_away = true;
+        self.spare = spare;
+    }
+
+    /// The memory in which everything stands that was taken before the last look ahead, if it is full.
+    pub(super) fn given(&mut self) -> Option<Vec<u8>> {
+        self.given.take()
+    }
+
+    /// The memory in which everything stands that was taken: nothing more will be.
+    pub(super) fn give_up(&mut self) -> Vec<u8> {
+        (self.start, self.end) = (0, 0);
+        std::mem::take(&mut self.buffer)
     }
 
     pub(super) fn source(&self) -> &Stored {
@@ -118,7 +142,15 @@ impl Window {
     #[cold]
     fn read_on(&mut self, wanted: usize) {
         if self.start + wanted > self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
+            if self.gives_away && self.given.is_none() {
+                let mut fresh = std::mem::take(&mut self.spare);
+                let rest = &self.buffer[self.start..self.end];
+                fresh.resize(fresh.len().max(INITIAL).max(rest.len()), 0);
+                fresh[..rest.len()].copy_from_slice(rest);
+                self.given = Some(std::mem::replace(&mut self.buffer, fresh));
+            } else {
+                self.buffer.copy_within(self.start..self.end, 0);
+            }
             self.end -= self.start;
             self.start = 0;
         }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::catalog::{Files, catalog_of};
 use super::{complain, log_formats};
-use crate::Sensor;
+use crate::analysis::Analysis;
 use crate::baseline::Baseline;
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -44,6 +44,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The file that they are read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// What is in force.
     pub(crate) fn config(&self) -> Result<Config> {
         let mut config = match &self.config {
@@ -64,6 +69,26 @@ impl Settings {
     }
 }
 
+/// Reads settings and catalogue again, while the sensor runs.
+pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limits) -> Result<Config> {
+    let config = settings.config()?;
+    let classes = catalog(&config)?;
+    analysis.replace_catalog(classes);
+    analysis.set_detection(&(&config.detect).into());
+    analysis.set_policy(policy(&config, limits));
+    Ok(config)
+}
+
+fn policy(config: &Config, limits: &Limits) -> Policy {
+    let Config {
+        allow,
+        suppress,
+        threshold,
+        ..
+    } = config.clone();
+    Policy::new(allow, suppress, threshold, limits)
+}
+
 /// Prints the settings in force.
 pub(crate) fn print(config: &Config) -> Result<()> {
     io::stdout().lock().write_all(config.print().as_bytes())?;
@@ -76,15 +101,9 @@ pub(crate) fn catalog(config: &Config) -> Result<Catalog> {
 }
 
 /// Hands the sensor its policy and its baseline.
-pub(crate) fn equip(sensor: &mut Sensor, config: &Config, limits: &Limits) -> Result<()> {
-    sensor.set_detection(&(&config.detect).into());
-    let Config {
-        allow,
-        suppress,
-        threshold,
-        ..
-    } = config.clone();
-    sensor.set_policy(Policy::new(allow, suppress, threshold, limits));
+pub(crate) fn equip(analysis: &mut Analysis, config: &Config, limits: &Limits) -> Result<()> {
+    analysis.set_detection(&(&config.detect).into());
+    analysis.set_policy(policy(config, limits));
     if let Some(path) = config.baseline_file() {
         let baseline = match Baseline::load(&path, limits.baseline) {
             Ok(baseline) => baseline,
@@ -98,14 +117,14 @@ pub(crate) fn equip(sensor: &mut Sensor, config: &Config, limits: &Limits) -> Re
             let message = format!("{path} is not there yet: learning, nothing is told as new in this run");
             complain(&message, None);
         }
-        sensor.set_baseline(baseline);
+        analysis.set_baseline(baseline);
     }
     Ok(())
 }
 
 /// Keeps what the baseline has learned.
-pub(crate) fn keep(sensor: &Sensor, config: &Config) -> Result<()> {
-    if let (Some(path), Some(baseline)) = (config.baseline_file(), sensor.baseline()) {
+pub(crate) fn keep(analysis: &Analysis, config: &Config) -> Result<()> {
+    if let (Some(path), Some(baseline)) = (config.baseline_file(), analysis.baseline()) {
         baseline.save(&path)?;
     }
     Ok(())

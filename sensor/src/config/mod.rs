@@ -107,6 +107,12 @@ impl Config {
     }
 
     /// Where the baseline is kept, if there is to be one.
+    /// The files that are read again when the sensor is told to, beside the settings' own.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.catalog.files.iter().map(PathBuf::as_path)
+    }
+
+    /// Where the baseline is kept, if there is to be one.
     pub fn baseline_file(&self) -> Option<PathBuf> {
         let file = &self.baseline.file;
         (!file.as_os_str().is_empty()).then(|| file.clone())

@@ -103,7 +103,7 @@ section! {
     /// Where results go.
     pub struct OutputSettings {
         /// The folder for logs of a sensor that listens; relative to this file. Captures are logged where --log-dir says.
-        log_dir: PathBuf = PathBuf::from("logs");
+        log_dir: PathBuf = PathBuf::from("/var/log/dcom-sensor");
         /// Which logs are written: eve, zeek, zeek-json.
         logs: Vec<Format> = vec![Format::Eve, Format::Zeek];
     }

@@ -51,7 +51,7 @@ pub(super) struct Endpoints<T> {
 }
 
 impl<T> Endpoints<T> {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, patience: i64) -> Self {
         Self {
             waiting: BTreeMap::new(),
             expected: HashMap::new(),
@@ -60,7 +60,7 @@ impl<T> Endpoints<T> {
             counters: EndpointCounters::default(),
             most_waiting: limits.pending,
             most_open: limits.connections,
-            patience: limits.follow,
+            patience,
         }
     }
 
@@ -97,6 +97,16 @@ impl<T> Endpoints<T> {
             .into_iter()
             .map(|endpoint| (client, endpoint))
             .collect();
+        self.wait(item, expected, now);
+        if self.waiting.len() > self.most_waiting {
+            self.counters.over_limit += 1;
+            return self.first().into_iter().collect();
+        }
+        Vec::new()
+    }
+
+    /// Lets `item` wait for a connection to one of these places.
+    pub(super) fn wait(&mut self, item: T, expected: Vec<Expected>, now: Timestamp) {
         let number = self.next;
         self.next += 1;
         for place in &expected {
@@ -104,11 +114,10 @@ impl<T> Endpoints<T> {
         }
         let until = Timestamp(now.0.saturating_add(self.patience));
         self.waiting.insert(number, Waiting { item, expected, until });
-        if self.waiting.len() > self.most_waiting {
+        if self.waiting.len() > 2 * self.most_waiting {
             self.counters.over_limit += 1;
-            return self.first().into_iter().collect();
+            self.first();
         }
-        Vec::new()
     }
 
     /// Is a connection by this client to one of the endpoints open already?
@@ -120,11 +129,11 @@ impl<T> Endpoints<T> {
     pub(super) fn follow(&mut self, client: IpAddr, server: Endpoint) -> Option<T> {
         let number = *self.expected.get(&(client, server))?.first()?;
         self.counters.realized += 1;
-        self.take(number)
+        self.take(number).map(|(item, _)| item)
     }
 
-    /// The earliest of what has waited long enough.
-    pub(super) fn overdue(&mut self, now: Timestamp) -> Option<T> {
+    /// The earliest of what has waited long enough, and where for.
+    pub(super) fn overdue(&mut self, now: Timestamp) -> Option<(T, Vec<Expected>)> {
         let (&number, waiting) = self.waiting.first_key_value()?;
         if waiting.until > now {
             return None;
@@ -135,7 +144,7 @@ impl<T> Endpoints<T> {
     /// The earliest of what waits.
     pub(super) fn first(&mut self) -> Option<T> {
         let (&number, _) = self.waiting.first_key_value()?;
-        self.take(number)
+        self.take(number).map(|(item, _)| item)
     }
 
     /// The capture is over.
@@ -143,17 +152,17 @@ impl<T> Endpoints<T> {
         self.open.clear();
     }
 
-    fn take(&mut self, number: u64) -> Option<T> {
+    fn take(&mut self, number: u64) -> Option<(T, Vec<Expected>)> {
         let Waiting { item, expected, .. } = self.waiting.remove(&number)?;
-        for place in expected {
-            if let Some(numbers) = self.expected.get_mut(&place) {
+        for place in &expected {
+            if let Some(numbers) = self.expected.get_mut(place) {
                 numbers.retain(|&other| other != number);
                 if numbers.is_empty() {
-                    self.expected.remove(&place);
+                    self.expected.remove(place);
                 }
             }
         }
-        Some(item)
+        Some((item, expected))
     }
 }
 
@@ -178,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_connection_to_any_of_the_endpoints_is_the_one_waited_for() {
-        let mut endpoints = Endpoints::new(&Limits::default());
+        let mut endpoints = Endpoints::new(&Limits::default(), Limits::default().follow);
         assert!(
             endpoints
                 .expect("activation", Some(learned(&[50_000, 50_001])), CLIENT, Timestamp(0))
@@ -197,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_names_no_port_does_not_wait() {
-        let mut endpoints = Endpoints::new(&Limits::default());
+        let mut endpoints = Endpoints::new(&Limits::default(), Limits::default().follow);
         assert_eq!(endpoints.expect("failed", None, CLIENT, Timestamp(0)), ["failed"]);
         assert_eq!(endpoints.counters.expected, 0);
     }
@@ -208,11 +217,11 @@ mod tests {
             follow: 100,
             ..Limits::default()
         };
-        let mut endpoints = Endpoints::new(&limits);
+        let mut endpoints = Endpoints::new(&limits, limits.follow);
         endpoints.expect("first", Some(learned(&[1])), CLIENT, Timestamp(0));
         endpoints.expect("second", Some(learned(&[1])), CLIENT, Timestamp(50));
         assert_eq!(endpoints.overdue(Timestamp(99)), None);
-        assert_eq!(endpoints.overdue(Timestamp(149)), Some("first"));
+        assert_eq!(endpoints.overdue(Timestamp(149)).map(|(item, _)| item), Some("first"));
         assert_eq!(endpoints.overdue(Timestamp(149)), None);
         assert_eq!(endpoints.follow(CLIENT, end(2, 1)), Some("second"));
         assert_eq!(endpoints.counters.realized, 1);
@@ -224,7 +233,7 @@ mod tests {
             pending: 2,
             ..Limits::default()
         };
-        let mut endpoints = Endpoints::new(&limits);
+        let mut endpoints = Endpoints::new(&limits, limits.follow);
         assert!(
             endpoints
                 .expect(1, Some(learned(&[1])), CLIENT, Timestamp(0))
@@ -241,7 +250,7 @@ mod tests {
 
     #[test]
     fn an_open_connection_is_known_until_the_last_of_its_kind_closes() {
-        let mut endpoints = Endpoints::<()>::new(&Limits::default());
+        let mut endpoints = Endpoints::<()>::new(&Limits::default(), 0);
         endpoints.opened(CLIENT, end(2, 5));
         endpoints.opened(CLIENT, end(2, 5));
         endpoints.closed(CLIENT, end(2, 5));

@@ -59,11 +59,15 @@ pub struct Analyst {
     catalog: Arc<Catalog>,
     calls: Calls,
     endpoints: Endpoints<Record>,
+    /// Records that were told, and wait on for the connection; none where all wait until then.
+    told: Option<Endpoints<Record>>,
     exporters: Exporters,
     watch: Watch,
     counters: DcomCounters,
     /// Names of the inputs, when there are several: frame numbers start anew in each.
     inputs: Vec<Arc<str>>,
+    /// Are they interfaces?
+    live: bool,
 }
 
 /// A record, with the RPC exchange that it was read from.
@@ -123,17 +127,46 @@ impl Analyst {
         Self {
             catalog,
             calls,
-            endpoints: Endpoints::new(limits),
+            endpoints: Endpoints::new(limits, limits.told_within),
+            told: (limits.told_within < limits.follow).then(|| Endpoints::new(limits, limits.follow)),
             exporters: Exporters::new(limits),
             watch: Watch::new(limits),
             counters: DcomCounters::default(),
             inputs: Vec::new(),
+            live: false,
         }
     }
 
     /// Frames will be told apart by these names of inputs.
     pub fn name_inputs(&mut self, names: Vec<Arc<str>>) {
         self.inputs = names;
+    }
+
+    /// Frames come off these interfaces, and their numbers mean nothing to anybody.
+    pub fn name_interfaces(&mut self, names: Vec<Arc<str>>) {
+        self.inputs = names;
+        self.live = true;
+    }
+
+    /// Knows other classes from now on.
+    pub(crate) fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
+    }
+
+    /// Says in an event where its frame stood.
+    pub(crate) fn place(&self, at: At, meta: Meta) -> Meta {
+        let input = self.inputs.get(at.input as usize).cloned();
+        if self.live {
+            return Meta {
+                in_iface: input,
+                ..meta
+            };
+        }
+        Meta {
+            frame: Some(at.frame),
+            pcap_filename: input,
+            ..meta
+        }
     }
 
     /// What was counted so far.
@@ -207,8 +240,15 @@ impl Analyst {
 
     /// Time has come this far: what waited long enough is let go.
     pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Told>) {
-        while let Some(waiting) = self.endpoints.overdue(now) {
+        while let Some((waiting, places)) = self.endpoints.overdue(now) {
+            if let Some(told) = &mut self.told {
+                told.wait(waiting.clone(), places, now);
+            }
             out.push(Told::Record(Box::new(waiting)));
+        }
+        if let Some(told) = &mut self.told {
+            // No connection came: that is what was told.
+            while told.overdue(now).is_some() {}
         }
     }
 
@@ -216,6 +256,9 @@ impl Analyst {
     pub fn finish(&mut self, out: &mut Vec<Told>) {
         while let Some(waiting) = self.endpoints.first() {
             out.push(Told::Record(Box::new(waiting)));
+        }
+        if let Some(told) = &mut self.told {
+            while told.first().is_some() {}
         }
         self.endpoints.forget_connections();
         self.exporters.clear();
@@ -329,6 +372,16 @@ impl Analyst {
             }
             out.push(Told::Record(Box::new(waiting)));
         }
+        let Some(told) = &mut self.told else { return };
+        while let Some(Record { meta, mut dcom, .. }) = told.follow(client.address, server) {
+            if let Some(endpoint) = &mut dcom.endpoint {
+                endpoint.followed = true;
+                endpoint.ip = Some(server.address);
+            }
+            dcom.update = Some(true);
+            let body = Body::Dcom(Box::new(dcom));
+            out.push(Told::Event(Event { meta, body }));
+        }
     }
 
     /// Something odd below RPC, on a connection that carries it or may.
@@ -354,11 +407,9 @@ impl Analyst {
 
     fn meta(&self, connection: &Arc<Connection>, at: At, reply: Option<At>) -> Meta {
         let vlan = &connection.vlan;
-        Meta {
+        let meta = Meta {
             timestamp: at.time,
             flow_id: Some(connection.flow_id),
-            frame: Some(at.frame),
-            pcap_filename: self.inputs.get(at.input as usize).cloned(),
             uid: Some(Arc::clone(&connection.uid)),
             vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
             tunnel: connection.tunnel.map(TunnelRecord::from),
@@ -369,9 +420,10 @@ impl Analyst {
                 Transport::Udp => Protocol::Udp,
             }),
             community_id: Some(Arc::clone(&connection.community_id)),
-            reply_frame: reply.map(|reply| reply.frame),
+            reply_frame: reply.filter(|_| !self.live).map(|reply| reply.frame),
             rtt: reply.map(|reply| Interval(reply.time.since(at.time))),
             ..Meta::default()
-        }
+        };
+        self.place(at, meta)
     }
 }

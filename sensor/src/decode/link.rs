@@ -75,6 +75,25 @@ pub(super) fn frame<'a>(
     down(content, bytes, taken, counters)
 }
 
+/// The IP header of a frame in which nothing but tags of VLANs stands before it; None for all others.
+#[inline]
+pub(super) fn plain(link_type: LinkType, bytes: &[u8]) -> Option<&[u8]> {
+    if let (number::ETHERNET, Some([0x08, 0x00])) = (link_type.0, bytes.get(12..14)) {
+        return bytes.get(14..);
+    }
+    let (mut content, mut bytes) = link(link_type, bytes).ok()?;
+    loop {
+        match content {
+            Content::Ip | Content::Announced(ether_type::IPV4 | ether_type::IPV6) => return Some(bytes),
+            Content::Ethernet => (content, bytes) = announced(bytes, 12).ok()?,
+            Content::Announced(tag) if ether_type::TAGS.contains(&tag) => {
+                (content, bytes) = announced(bytes, 2).ok()?
+            }
+            _ => return None,
+        }
+    }
+}
+
 fn link(link_type: LinkType, bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
     match link_type.0 {
         number::ETHERNET => Ok((Content::Ethernet, bytes)),

@@ -8,6 +8,7 @@ mod enumeration;
 mod execution;
 mod fan_out;
 mod first_activation;
+mod loss;
 mod no_call;
 mod odd_activation;
 mod pairs;
@@ -25,6 +26,8 @@ use std::sync::Arc;
 pub(crate) use first_activation::first_activation;
 pub use settings::Settings;
 pub use signature::{SIGNATURES, Signature};
+
+pub(crate) use loss::doubtful;
 
 use crate::catalog::Catalog;
 use crate::dcom::{Binding, Record};
@@ -121,6 +124,11 @@ impl Detector {
             now: Timestamp::default(),
             next: Timestamp::default(),
         }
+    }
+
+    /// Knows other classes from now on.
+    pub(crate) fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
     }
 
     /// Something was seen: everything that fires.

@@ -179,16 +179,17 @@ struct Row {
 
 impl Row {
     fn of(meta: &Meta, alert: &Alert) -> Self {
-        let dcom = alert.about();
+        // What is not about an object or an activation has neither class nor evidence.
+        let of = |text: fn(&Dcom) -> String| alert.dcom.as_ref().map(text).unwrap_or_default();
         Self {
             time: meta.timestamp.to_string().replace('T', " ").chars().take(19).collect(),
             severity: alert.severity,
             source: end(meta.client),
             target: end(meta.server),
-            class: printable(&class(dcom)).into_owned(),
+            class: printable(&of(class)).into_owned(),
             what: printable(&told(alert)).into_owned(),
-            who: printable(&who(dcom)).into_owned(),
-            evidence: printable(&evidence(dcom)).into_owned(),
+            who: printable(&of(who)).into_owned(),
+            evidence: printable(&of(evidence)).into_owned(),
         }
     }
 

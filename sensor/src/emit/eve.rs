@@ -1,45 +1,40 @@
 //! eve.json: one JSON object a line. Dotted paths become objects.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use super::{BUFFER, json, naming, number};
+use super::sink::{Sink, Start};
+use super::{json, number};
 use crate::event::Event;
 use crate::event::record::{Column, Value, Visit};
 
 /// The file eve.json. It is there from the start, empty when nothing happened.
 #[derive(Debug)]
 pub struct Log {
-    path: PathBuf,
-    file: BufWriter<File>,
-    line: Vec<u8>,
+    sink: Sink,
 }
 
 impl Log {
     /// Makes the file.
-    pub fn create(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("eve.json");
-        let file = File::create(&path).map_err(|error| naming(&path, &error))?;
-        Ok(Self {
-            path,
-            file: BufWriter::with_capacity(BUFFER, file),
-            line: Vec::new(),
-        })
+    pub(super) fn create(folder: &Path, start: Start) -> io::Result<Self> {
+        let mut sink = Sink::new(folder.join("eve.json"), start);
+        sink.open()?;
+        Ok(Self { sink })
     }
 
     /// Adds a line.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        self.line.clear();
-        line(event, &mut self.line);
-        self.file
-            .write_all(&self.line)
-            .map_err(|error| naming(&self.path, &error))
+        line(event, self.sink.line());
+        self.sink.settle()
     }
 
     /// Brings the lines so far to the file.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.file.flush().map_err(|error| naming(&self.path, &error))
+        self.sink.flush()
+    }
+
+    pub(super) fn sink(&self) -> &Sink {
+        &self.sink
     }
 }
 

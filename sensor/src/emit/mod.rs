@@ -4,18 +4,20 @@ pub mod console;
 pub mod eve;
 mod json;
 mod number;
+mod sink;
 pub mod summary;
 pub mod zeek;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::time::Timestamp;
+use sink::{Sink, Start};
 
 /// Bytes of each log that are collected before they are written: a write costs as much as formatting several lines.
 const BUFFER: usize = 128 << 10;
@@ -71,6 +73,15 @@ pub struct Emitters {
 impl Emitters {
     /// Makes the folder if it is missing, and begins the logs. A format named twice is written once.
     pub fn create(folder: &Path, formats: &[Format]) -> io::Result<Self> {
+        Self::open(folder, formats, Start::Anew)
+    }
+
+    /// The same, and goes on with logs that are there.
+    pub fn go_on(folder: &Path, formats: &[Format]) -> io::Result<Self> {
+        Self::open(folder, formats, Start::GoOn)
+    }
+
+    fn open(folder: &Path, formats: &[Format], start: Start) -> io::Result<Self> {
         fs::create_dir_all(folder).map_err(|error| naming(folder, &error))?;
         let wanted = |format| formats.contains(&format);
         let json = if wanted(Format::Zeek) {
@@ -79,32 +90,61 @@ impl Emitters {
             zeek::Form::Json
         };
         Ok(Self {
-            eve: wanted(Format::Eve).then(|| eve::Log::create(folder)).transpose()?,
-            zeek: wanted(Format::Zeek).then(|| zeek::Logs::new(folder, zeek::Form::Tsv)),
-            zeek_json: wanted(Format::ZeekJson).then(|| zeek::Logs::new(folder, json)),
+            eve: wanted(Format::Eve)
+                .then(|| eve::Log::create(folder, start))
+                .transpose()?,
+            zeek: wanted(Format::Zeek).then(|| zeek::Logs::new(folder, zeek::Form::Tsv, start)),
+            zeek_json: wanted(Format::ZeekJson).then(|| zeek::Logs::new(folder, json, start)),
         })
     }
 
     /// Writes an event to every log that has a place for it.
+    ///
+    /// After an error it is held back, in each of them, and written when that is possible again.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        let mut result = Ok(());
         if let Some(eve) = &mut self.eve {
-            eve.write(event)?;
+            result = result.and(eve.write(event));
         }
         for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
-            zeek.write(event)?;
+            result = result.and(zeek.write(event));
         }
-        Ok(())
+        result
     }
 
     /// Brings what was written so far to the files: live, readers follow them.
     pub fn flush(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
         if let Some(eve) = &mut self.eve {
-            eve.flush()?;
+            result = result.and(eve.flush());
         }
         for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
-            zeek.flush()?;
+            result = result.and(zeek.flush());
         }
-        Ok(())
+        result
+    }
+
+    /// Bytes that are held back.
+    pub fn pending(&self) -> usize {
+        self.sinks().map(Sink::pending).sum()
+    }
+
+    /// Length of the longest log.
+    pub fn longest(&self) -> u64 {
+        self.sinks().map(Sink::length).max().unwrap_or_default()
+    }
+
+    /// The logs there are.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.sinks().map(|sink| sink.path().to_path_buf()).collect()
+    }
+
+    fn sinks(&self) -> impl Iterator<Item = &Sink> {
+        let zeek = [&self.zeek, &self.zeek_json].into_iter().flatten();
+        self.eve
+            .iter()
+            .map(eve::Log::sink)
+            .chain(zeek.flat_map(zeek::Logs::sinks))
     }
 
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
@@ -126,7 +166,7 @@ fn naming(path: &Path, error: &io::Error) -> io::Error {
 
 /// A folder for a test, gone when the test is.
 #[cfg(test)]
-struct Scratch(std::path::PathBuf);
+struct Scratch(PathBuf);
 
 #[cfg(test)]
 impl Scratch {

@@ -1,11 +1,11 @@
 //! Zeek's logs: tab-separated with header lines, or a JSON object a line. A log is made at its first row.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{BUFFER, json, naming, number};
+use super::sink::{Sink, Start};
+use super::{json, number};
 use crate::event::record::{Column, Elements, Interval, Value, Visit};
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
@@ -38,95 +38,106 @@ impl Form {
 pub struct Logs {
     folder: PathBuf,
     form: Form,
+    start: Start,
     open: Vec<Log>,
-    row: Vec<u8>,
 }
 
 /// A log with at least one row.
 #[derive(Debug)]
 struct Log {
     kind: &'static ZeekLog,
-    path: PathBuf,
-    file: BufWriter<File>,
+    sink: Sink,
     /// Where in the file the time stands at which it was opened; none in JSON.
     opened_at: Option<u64>,
 }
 
 impl Logs {
     /// Makes no file yet.
-    pub fn new(folder: &Path, form: Form) -> Self {
+    pub(super) fn new(folder: &Path, form: Form, start: Start) -> Self {
         Self {
             folder: folder.to_path_buf(),
             form,
+            start,
             open: Vec::new(),
-            row: Vec::new(),
         }
     }
 
     /// Adds an event's row to its log, if it has one.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        self.row.clear();
-        let row = match self.form {
-            Form::Tsv => tsv(event, &mut self.row),
-            Form::Json | Form::JsonBesideTsv => json_line(event, &mut self.row),
-        };
-        let Some(kind) = row else { return Ok(()) };
-        // By path, which is a log's name: to compare all their columns costs more than the row.
-        let same = |log: &Log| log.kind.path == kind.path;
-        if !self.open.iter().any(same) {
-            self.open
-                .push(Log::create(&self.folder, kind, self.form, event.meta.timestamp)?);
-        }
-        let Some(log) = self.open.iter_mut().find(|log| same(log)) else {
+        let Some(kind) = event.body.zeek_log() else {
             return Ok(());
         };
-        log.file.write_all(&self.row).map_err(|error| naming(&log.path, &error))
+        // By path, which is a log's name: to compare all their columns costs more than the row.
+        let same = |log: &Log| log.kind.path == kind.path;
+        let mut opened = Ok(());
+        if !self.open.iter().any(same) {
+            let mut log = Log::new(&self.folder, kind, self.form, self.start);
+            opened = log.open(event.meta.timestamp);
+            self.open.push(log);
+        }
+        if let Some(log) = self.open.iter_mut().find(|log| same(log)) {
+            match self.form {
+                Form::Tsv => tsv(event, log.sink.line()),
+                Form::Json | Form::JsonBesideTsv => json_line(event, log.sink.line()),
+            };
+            log.sink.settle()?;
+        }
+        opened
     }
 
     /// Brings the rows so far to the files.
     pub fn flush(&mut self) -> io::Result<()> {
+        // Each is tried, whatever becomes of another.
         self.open
             .iter_mut()
-            .try_for_each(|log| log.file.flush().map_err(|error| naming(&log.path, &error)))
+            .map(|log| log.sink.flush())
+            .fold(Ok(()), Result::and)
     }
 
-    /// Ends the logs: `#open` becomes the time of the first frame that was read, `#close` that of the last.
+    pub(super) fn sinks(&self) -> impl Iterator<Item = &Sink> {
+        self.open.iter().map(|log| &log.sink)
+    }
+
+    /// Ends the logs: `#open` becomes the time of the first frame that was read, `#close` that of the last. Those that
+    /// go on in a file keep the time at which it was opened.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
-        self.open.into_iter().try_for_each(|mut log| {
-            let path = std::mem::take(&mut log.path);
-            log.finish(first, last).map_err(|error| naming(&path, &error))
-        })
+        self.open.into_iter().try_for_each(|log| log.finish(first, last))
     }
 }
 
 impl Log {
-    fn create(folder: &Path, kind: &'static ZeekLog, form: Form, now: Timestamp) -> io::Result<Self> {
-        let path = folder.join(format!("{}.{}", kind.path, form.ending()));
-        let file = File::create(&path).map_err(|error| naming(&path, &error))?;
-        let mut log = Self {
+    fn new(folder: &Path, kind: &'static ZeekLog, form: Form, start: Start) -> Self {
+        Self {
             kind,
-            path,
-            file: BufWriter::with_capacity(BUFFER, file),
-            opened_at: None,
-        };
-        if form == Form::Tsv {
-            let before = before_open(kind);
-            log.opened_at = Some(before.len() as u64);
-            let header = format!("{before}{}\n{}", date(now), after_open(kind));
-            log.file
-                .write_all(header.as_bytes())
-                .map_err(|error| naming(&log.path, &error))?;
+            sink: Sink::new(folder.join(format!("{}.{}", kind.path, form.ending())), start),
+            opened_at: (form == Form::Tsv).then(|| before_open(kind).len() as u64),
         }
-        Ok(log)
+    }
+
+    /// Makes the file, with header lines if it is a new one of that form.
+    fn open(&mut self, now: Timestamp) -> io::Result<()> {
+        let opened = self.sink.open();
+        if self.opened_at.is_some() && opened.as_ref().is_ok_and(|&length| length > 0) {
+            return Ok(());
+        }
+        if self.opened_at.is_some() {
+            let header = format!("{}{}\n{}", before_open(self.kind), date(now), after_open(self.kind));
+            self.sink.line().extend_from_slice(header.as_bytes());
+        }
+        opened.map(|_| ())
     }
 
     fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
-        if let Some(offset) = self.opened_at {
-            writeln!(self.file, "#close\t{}", date(last))?;
-            self.file.seek(SeekFrom::Start(offset))?;
-            self.file.write_all(date(first).as_bytes())?;
+        if self.opened_at.is_some() {
+            self.sink
+                .line()
+                .extend_from_slice(format!("#close\t{}\n", date(last)).as_bytes());
         }
-        self.file.flush()
+        self.sink.flush()?;
+        match self.opened_at {
+            Some(offset) => self.sink.overwrite(offset, date(first).as_bytes()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -452,7 +463,7 @@ mod tests {
     #[test]
     fn a_log_is_made_at_its_first_row_and_carries_the_captures_times() {
         let folder = Scratch::new("zeek");
-        let mut logs = Logs::new(&folder.0, Form::Tsv);
+        let mut logs = Logs::new(&folder.0, Form::Tsv, Start::Anew);
         let unanswered = samples::event(Body::Dcerpc(Box::default()));
         logs.write(&unanswered).unwrap();
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
@@ -479,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_made_is_named() {
-        let mut logs = Logs::new(Path::new("/nonexistent/folder"), Form::Json);
+        let mut logs = Logs::new(Path::new("/nonexistent/folder"), Form::Json, Start::Anew);
         let error = logs.write(&samples::all().remove(0)).unwrap_err();
         assert!(
             error.to_string().starts_with("/nonexistent/folder/dcom.log: "),

@@ -194,6 +194,8 @@ record! {
         bind_seen: Option<bool> => eve, zeek;
         /// Bytes lost on this connection so far.
         bytes_missing: u64 => eve, zeek;
+        /// Live: this was told before (same `flow_id` and `timestamp`), and a connection to `endpoint` has come since.
+        update: Option<bool> => eve;
         /// Ties the calls of one logical thread together.
         causality: Option<Causality> => eve, zeek;
         /// The session on the server in which the object was asked for.

@@ -192,6 +192,8 @@ impl Body {
     /// The Zeek log it has a row in, if any.
     pub fn zeek_log(&self) -> Option<&'static ZeekLog> {
         match self {
+            // In rows it stands already, as it was when it was told.
+            Self::Dcom(dcom) if dcom.update == Some(true) => None,
             Self::Dcom(dcom) if dcom.is_object_call() => Some(&ZeekLog::DCOM_CALL),
             Self::Dcom(_) => Some(&ZeekLog::DCOM),
             Self::Alert(_) => Some(&ZeekLog::NOTICE),

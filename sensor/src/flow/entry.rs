@@ -421,6 +421,32 @@ impl<C: Default> Flow<C> {
         newly
     }
 
+    /// What the next stage keeps for it, if it is followed.
+    pub(super) fn consumer(&self) -> Option<&C> {
+        match &self.state {
+            State::Tracked(tracked) => Some(&tracked.consumer),
+            State::Fresh | State::Probing(_) | State::Foreign => None,
+        }
+    }
+
+    /// What it is known as, if it is followed.
+    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
+        match &self.state {
+            State::Tracked(tracked) => Some(Arc::clone(&tracked.connection)),
+            State::Fresh | State::Probing(_) | State::Foreign => None,
+        }
+    }
+
+    /// Bytes held back because earlier ones are missing.
+    pub(super) fn held(&self) -> usize {
+        let streams = match &self.state {
+            State::Tracked(tracked) => &tracked.streams,
+            State::Probing(probe) => &probe.streams,
+            State::Fresh | State::Foreign => return 0,
+        };
+        streams.iter().flatten().map(Assembler::held).sum()
+    }
+
     /// The connection is over: what is held is delivered.
     pub(super) fn end(self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         match self.state {

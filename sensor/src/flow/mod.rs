@@ -159,7 +159,7 @@ impl<C: Default> Flows<C> {
     /// Takes a segment in.
     pub fn push(&mut self, segment: &Segment<'_>, out: &mut impl FnMut(Output<'_, C>)) {
         let now = segment.at.time;
-        self.let_go(now, out);
+        self.advance(now, out);
         let (key, end) = Key::new(segment.source, segment.destination);
         let slot = match self.table.find(&key) {
             Some(slot) => slot,
@@ -224,9 +224,25 @@ impl<C: Default> Flows<C> {
         }
     }
 
-    /// Lets go of connections that were closed a while ago, and of followed ones that were long silent.
+    /// A connection is given up, whatever state it is in: nothing is said of it any more. Bytes held are counted anew.
+    pub fn abandon(&mut self, source: Endpoint, destination: Endpoint) -> Option<Arc<Connection>> {
+        let (key, _) = Key::new(source, destination);
+        let flow = self.table.find(&key).and_then(|slot| self.table.remove(slot))?;
+        let flows = self.table.iter();
+        self.shared.bounds.held = flows.clone().map(Flow::held).sum();
+        self.shared.tracked = flows.filter(|flow| flow.consumer().is_some()).count();
+        flow.connection()
+    }
+
+    /// What the next stage keeps, for each connection that is followed.
+    pub fn consumers(&self) -> impl Iterator<Item = &C> {
+        self.table.iter().filter_map(Flow::consumer)
+    }
+
+    /// Time has come this far: connections that were closed a while ago are let go, and followed ones that were long
+    /// silent.
     #[inline]
-    fn let_go(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+    pub fn advance(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         while self.closing.front().is_some_and(|&(deadline, ..)| deadline <= now) {
             self.let_go_closed(now, out);
         }

@@ -174,6 +174,11 @@ impl<E: Entry> Table<E> {
         Some(entry)
     }
 
+    /// Every entry, in the order of the slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &E> + Clone {
+        self.slots.iter().flatten()
+    }
+
     /// Takes every entry out, in the order of the slots.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = E> + use<E> {
         self.index.clear();

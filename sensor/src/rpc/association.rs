@@ -89,6 +89,11 @@ impl Association {
         }
     }
 
+    /// Bytes of unfinished PDUs and of stubs.
+    pub(super) fn held(&self) -> usize {
+        self.framers.client.held() + self.framers.server.held() + self.contexts.kept() + self.logins.kept() + self.kept
+    }
+
     /// Takes in what the stream brings.
     pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         if !self.opened {

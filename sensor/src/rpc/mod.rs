@@ -253,6 +253,11 @@ pub struct RpcBounds {
 }
 
 impl RpcBounds {
+    /// Counts anew what is held: so much by connections and conversations, and what stands on two connections.
+    pub(crate) fn recount(&mut self, elsewhere: usize) {
+        self.held = elsewhere + self.virtual_connections.held();
+    }
+
     /// Nothing held, nothing counted.
     pub fn new(limits: Limits, is_read: IsRead) -> Self {
         Self {

@@ -107,6 +107,16 @@ struct VirtualConnection {
     used: At,
 }
 
+impl VirtualConnections {
+    /// Bytes of unfinished PDUs and of stubs.
+    pub(in crate::rpc) fn held(&self) -> usize {
+        self.0
+            .values()
+            .map(|virtual_connection| virtual_connection.association.held())
+            .sum()
+    }
+}
+
 impl VirtualConnection {
     fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         let mut handling = Handling {
@@ -183,6 +193,17 @@ enum Text {
 impl Default for Text {
     fn default() -> Self {
         Self::Start(Vec::new())
+    }
+}
+
+impl Channel {
+    /// Bytes of unfinished PDUs and of stubs.
+    pub(super) fn held(&self) -> usize {
+        match &self.carries {
+            Carries::Own(association) => association.held(),
+            // The association of a virtual connection is not the channel's.
+            Carries::Unknown(..) | Carries::Virtual(_) => 0,
+        }
     }
 }
 

@@ -51,6 +51,16 @@ pub struct CarriageCounters {
 }
 
 impl Carriage {
+    /// Bytes of unfinished PDUs and of stubs.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Fresh => 0,
+            Self::Tcp(association) => association.held(),
+            Self::Smb(session) => session.held(),
+            Self::Http(channel) => channel.held(),
+        }
+    }
+
     /// Takes in what the stream brings.
     pub fn push(
         &mut self,

@@ -57,6 +57,14 @@ struct Pipe {
 }
 
 impl Session {
+    /// Bytes of unfinished messages, PDUs and of stubs.
+    pub(super) fn held(&self) -> usize {
+        let pipes = self.pipes.values().filter_map(|pipe| pipe.association.as_ref());
+        self.blocks.client.held()
+            + self.blocks.server.held()
+            + pipes.map(|association| association.held()).sum::<usize>()
+    }
+
     /// Takes in what the stream brings.
     pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         match event {

@@ -165,6 +165,11 @@ impl Conversation {
         }
     }
 
+    /// Bytes of stubs in them.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// Calls that wait for their answer.
     pub(super) fn waiting(&self) -> usize {
         self.calls.len()

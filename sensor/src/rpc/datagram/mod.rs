@@ -125,6 +125,21 @@ impl Datagrams {
         }
     }
 
+    /// What two ends say is given up, whatever state it is in: nothing is said of it any more.
+    pub(crate) fn abandon(&mut self, a: Endpoint, b: Endpoint) {
+        for pair in [(a, b), (b, a)] {
+            if let Some(conversation) = self.conversations.remove(&pair) {
+                self.idle.remove(&(conversation.last, pair));
+            }
+        }
+        self.calls = self.conversations.values().map(Conversation::waiting).sum();
+    }
+
+    /// Bytes of stubs that wait for their answer.
+    pub(crate) fn held(&self) -> usize {
+        self.conversations.values().map(Conversation::kept).sum()
+    }
+
     /// The capture is over: what waits will not be answered.
     pub fn finish(&mut self, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
         while let Some(&(_, pair)) = self.idle.first() {

@@ -1,0 +1,248 @@
+//! The light half: what was heard is understood, and what was understood is judged. One thread holds all of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::baseline::Baseline;
+use crate::catalog::Catalog;
+use crate::dcom::{Analyst, Binding, Calls, Record, Told};
+use crate::detect::{self, Detector, Found, Seen, Settings};
+use crate::event::anomaly::AnomalyKind;
+use crate::event::{Anomaly, Body, Event, Meta};
+use crate::limits::Limits;
+use crate::policy::{Policy, Verdict};
+use crate::statistics::{Counted, Tally};
+use crate::time::Timestamp;
+use crate::worker::{Failure, Said, Spoken};
+
+/// Failures whose frames are handed out; of the rest the anomaly alone is told.
+const MAX_FAILURES: u64 = 64;
+
+/// All state that crosses connections and hosts, and the detections.
+pub(crate) struct Analysis {
+    analyst: Analyst,
+    /// What the analyst has told of the event at hand.
+    told: Vec<Told>,
+    judge: Judge,
+    failures: Vec<Failure>,
+    handed_out: u64,
+    failed: u64,
+    begun: bool,
+}
+
+/// What decides which alerts there are, and which of them are told.
+struct Judge {
+    catalog: Arc<Catalog>,
+    settings: Settings,
+    detector: Detector,
+    /// What the detections have found in what is at hand.
+    found: Vec<Found>,
+    policy: Policy,
+    baseline: Option<Baseline>,
+}
+
+impl Analysis {
+    pub(crate) fn new(catalog: Catalog, limits: &Limits, calls: Calls) -> Self {
+        let catalog = Arc::new(catalog);
+        let settings = Settings::default();
+        Self {
+            analyst: Analyst::new(Arc::clone(&catalog), limits, calls),
+            told: Vec::new(),
+            judge: Judge {
+                detector: Detector::new(Arc::clone(&catalog), &settings),
+                catalog,
+                settings,
+                found: Vec::new(),
+                policy: Policy::default(),
+                baseline: None,
+            },
+            failures: Vec::new(),
+            handed_out: 0,
+            failed: 0,
+            begun: false,
+        }
+    }
+
+    /// The detections look as far and as long as these say; what they have seen so far is forgotten.
+    pub(crate) fn set_detection(&mut self, settings: &Settings) {
+        self.judge.settings = *settings;
+        self.judge.detector = Detector::new(Arc::clone(&self.judge.catalog), settings);
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        self.judge.policy = policy;
+        self.begun = false;
+    }
+
+    pub(crate) fn policy(&mut self) -> &mut Policy {
+        &mut self.judge.policy
+    }
+
+    pub(crate) fn set_baseline(&mut self, baseline: Baseline) {
+        self.judge.baseline = Some(baseline);
+    }
+
+    pub(crate) fn baseline(&self) -> Option<&Baseline> {
+        self.judge.baseline.as_ref()
+    }
+
+    /// The traffic begins at this time: what is over by then in the settings is over.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        if !self.begun {
+            self.begun = true;
+            self.judge.policy.advance(now);
+        }
+    }
+
+    pub(crate) fn name_inputs(&mut self, names: Vec<Arc<str>>) {
+        self.analyst.name_inputs(names);
+    }
+
+    pub(crate) fn name_interfaces(&mut self, names: Vec<Arc<str>>) {
+        self.analyst.name_interfaces(names);
+    }
+
+    /// Other classes are known from now on.
+    pub(crate) fn replace_catalog(&mut self, catalog: Catalog) {
+        let catalog = Arc::new(catalog);
+        self.analyst.replace_catalog(Arc::clone(&catalog));
+        self.judge.detector.replace_catalog(Arc::clone(&catalog));
+        self.judge.catalog = catalog;
+    }
+
+    /// Takes in what the heavy half says, in the order of [`Spoken::order`].
+    pub(crate) fn push(&mut self, spoken: &Spoken, out: &mut Vec<Event>) {
+        self.guarded(out, |analyst, told| {
+            analyst.advance(spoken.time, told);
+            match &spoken.said {
+                Said::Heard(ends, opener) => analyst.heard(*ends, *opener, told),
+                Said::Rpc(event) => analyst.push(event, told),
+                Said::Odd(connection, anomaly) => analyst.odd_stream(connection, anomaly, told),
+                Said::Failed(_) => {}
+            }
+        });
+        if let Said::Failed(failure) = &spoken.said {
+            out.push(self.fault(failure));
+            if self.handed_out < MAX_FAILURES {
+                self.handed_out += 1;
+                self.failures.push(Failure::clone(failure));
+            }
+        }
+    }
+
+    /// Time has come this far.
+    pub(crate) fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
+        self.guarded(out, |analyst, told| analyst.advance(now, told));
+        let judge = &mut self.judge;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            judge.detector.advance(now, &mut judge.found);
+            judge.tell(out);
+        }));
+        if caught.is_err() {
+            self.failed += 1;
+            self.judge.found.clear();
+        }
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
+        self.guarded(out, Analyst::finish);
+        self.judge.detector.forget();
+    }
+
+    /// Frames on which a stage gave up since this was last asked.
+    pub(crate) fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        Tally::of(&Counted {
+            dcom: *self.analyst.counters(),
+            endpoints: *self.analyst.endpoint_counters(),
+            interfaces_forgotten: self.analyst.interfaces_forgotten(),
+            manners_forgotten: self.analyst.manners_forgotten(),
+            pairs_forgotten: self.judge.detector.forgotten(),
+            policy: self.judge.policy.counters(),
+            baseline: self.baseline().map(Baseline::counters).unwrap_or_default(),
+            failed: self.failed,
+            ..Counted::default()
+        })
+    }
+
+    /// Runs one of the analyst's operations. A panic costs what it was about, and nothing else.
+    fn guarded(&mut self, out: &mut Vec<Event>, operation: impl FnOnce(&mut Analyst, &mut Vec<Told>)) {
+        let Self {
+            analyst, told, judge, ..
+        } = self;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            operation(analyst, told);
+            for told in told.drain(..) {
+                judge.judge(told, out);
+            }
+        }));
+        if caught.is_err() {
+            self.failed += 1;
+            self.told.clear();
+            self.judge.found.clear();
+        }
+    }
+
+    fn fault(&self, failure: &Failure) -> Event {
+        let meta = Meta {
+            timestamp: failure.at.time,
+            client: failure.ends.map(|[source, _]| source),
+            server: failure.ends.map(|[_, destination]| destination),
+            ..Meta::default()
+        };
+        let body = Anomaly {
+            kind: AnomalyKind::Applayer,
+            event: "sensor_fault".into(),
+            detail: Some(format!("the sensor failed on this frame: {}", failure.message)),
+            ..Anomaly::default()
+        };
+        Event {
+            meta: self.analyst.place(failure.at, meta),
+            body: Body::Anomaly(Box::new(body)),
+        }
+    }
+}
+
+impl Judge {
+    /// What was told becomes an event, and the alerts that it raises.
+    fn judge(&mut self, told: Told, out: &mut Vec<Event>) {
+        match told {
+            Told::Event(event) => return out.push(event),
+            Told::Record(record) => {
+                self.detector.see(&Seen::Record(&record), &mut self.found);
+                if let Some(baseline) = &mut self.baseline
+                    && baseline.meet(&record.meta, &record.dcom)
+                {
+                    self.found.push(detect::first_activation(&record, &self.catalog));
+                }
+                let Record {
+                    meta, dcom, recorded, ..
+                } = *record;
+                if recorded {
+                    let body = Body::Dcom(Box::new(dcom));
+                    out.push(Event { meta, body });
+                }
+            }
+            Told::Bound(binding) => {
+                self.detector.see(&Seen::Bound(&binding), &mut self.found);
+                let Binding { meta, dcerpc, .. } = *binding;
+                let body = Body::Dcerpc(Box::new(dcerpc));
+                out.push(Event { meta, body });
+            }
+        }
+        self.tell(out);
+    }
+
+    /// Tells what was found, as far as the policy says so.
+    fn tell(&mut self, out: &mut Vec<Event>) {
+        let Self { found, policy, .. } = self;
+        let told = found
+            .drain(..)
+            .filter(|found| policy.judge(&found.meta, &found.alert) == Verdict::Pass);
+        out.extend(told.map(Found::into_event));
+    }
+}

@@ -1,0 +1,113 @@
+//! What can be typed behind `live`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::settings::Settings;
+use super::{WhichCalls, workers};
+use crate::config::Config;
+
+/// Options of `live`.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch that can be typed")]
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dcom-sensor live -i eth1                           logs in /var/log/dcom-sensor
+  dcom-sensor live -i eth1 -i eth2 -o logs           both directions of a tap
+  dcom-sensor live -i eth1 --bpf 'net 10.0.0.0/8'    less to look at
+  dcom-sensor live -i eth1 --metrics 127.0.0.1:9477  counters for Prometheus, and /health
+
+Signals: TERM and INT end it, HUP opens the logs anew and reads settings and catalogue again, USR1 logs the counters now.
+Exit status: 0 ran, 2 it could not begin.")]
+pub(crate) struct Live {
+    /// Listen on this interface; may be given several times.
+    #[arg(short, long = "interface", required = true, value_name = "INTERFACE")]
+    pub(crate) interfaces: Vec<String>,
+
+    /// Write logs to this folder; it is made if missing. Default: where the settings say, /var/log/dcom-sensor.
+    #[arg(short = 'o', long, value_name = "DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+
+    /// Print events as EVE lines in place of a line for each alert.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Which object calls are recorded.
+    #[arg(long, value_name = "WHICH", default_value = "interest", value_enum)]
+    pub(crate) calls: WhichCalls,
+
+    /// Look at nothing but what this filter lets through (as in tcpdump).
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) bpf: Option<String>,
+
+    /// Mebibytes that the kernel holds for each interface while the sensor is busy.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2047))]
+    pub(crate) ring_size: u16,
+
+    /// Bytes of a frame that are looked at.
+    #[arg(long, value_name = "BYTES", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(96..=262_144))]
+    pub(crate) snap_length: u32,
+
+    /// How many threads take packets apart. Default: the cores there are.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+
+    /// Log the counters once in so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) stats_interval: u32,
+
+    /// Begin new logs when one has this many mebibytes; 0 leaves that to logrotate.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    pub(crate) rotate_size: u32,
+
+    /// Begin new logs after so many minutes; 0 leaves that to logrotate.
+    #[arg(long, value_name = "MINUTES", default_value_t = 0)]
+    pub(crate) rotate_minutes: u32,
+
+    /// How logs are compressed that are over.
+    #[arg(long, value_name = "HOW", default_value = "zst", value_enum)]
+    pub(crate) compress: Compression,
+
+    /// Answer at this address: /metrics for Prometheus, and /health.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// Go on as this user once the interfaces are open; `nobody` where there is none of that name.
+    #[arg(long, value_name = "USER", default_value = "dcom-sensor")]
+    pub(crate) user: String,
+
+    /// Go on as root.
+    #[arg(long)]
+    pub(crate) allow_root: bool,
+
+    /// Print nothing but errors (and, with --json, events).
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    /// As .zst.
+    Zst,
+    /// As .gz.
+    Gz,
+    /// Not at all.
+    None,
+}
+
+impl Live {
+    /// The folder for logs.
+    pub(crate) fn log_dir(&self, config: &Config) -> PathBuf {
+        self.log_dir.clone().unwrap_or_else(|| config.output.log_dir.clone())
+    }
+
+    /// How many threads take packets apart.
+    pub(crate) fn workers(&self) -> usize {
+        workers(self.workers)
+    }
+}

@@ -1,0 +1,276 @@
+//! `dcom-sensor live`: frames off interfaces, as they come.
+//!
+//! ```text
+//!  one thread an interface   ring → batches            capture/live.rs
+//!    │ bounded channel: when the sensor cannot keep up, the ring fills and the kernel counts what it drops
+//!  this thread               deals out, brings together, analyses, writes
+//!    │ ⇅
+//!  workers                   decode, flow, rpc         workers.rs
+//! ```
+
+#[cfg(target_os = "linux")]
+mod jail;
+mod loss;
+#[cfg(target_os = "linux")]
+mod metrics;
+mod outlet;
+mod rotation;
+mod signals;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::capture::live::{Heard, Interface, Kernel, Listening};
+use crate::cli::{Live, RAN, complain, settings};
+use crate::config::Config;
+use crate::event::Event;
+use crate::failures;
+use crate::limits::Limits;
+use crate::time::Timestamp;
+use crate::workers::Crew;
+use loss::Losses;
+use outlet::Outlet;
+use signals::Signals;
+
+/// Batches that wait for the sensor: a few megabytes, so that memory is bounded and the kernel's ring takes the rest.
+const QUEUE: usize = 16;
+/// How long to wait for frames before something else is looked at.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// What was written is brought to the files at least so often.
+const FLUSH: Duration = Duration::from_millis(25);
+
+pub(crate) fn run(options: &Live) -> Result<u8> {
+    let config = options.settings.config()?;
+    if options.settings.print_config {
+        settings::print(&config)?;
+        return Ok(RAN);
+    }
+    let signals = Signals::listen()?;
+    let classes = settings::catalog(&config)?;
+    let log_dir = options.log_dir(&config);
+    let limits = Limits::live();
+    let interfaces = open(options)?;
+    let metrics = options
+        .metrics
+        .map(|address| TcpListener::bind(address).with_context(|| format!("--metrics {address}")))
+        .transpose()?;
+    std::fs::create_dir_all(&log_dir).with_context(|| log_dir.display().to_string())?;
+    // Before any thread begins: what is given up is given up for all of them.
+    #[cfg(target_os = "linux")]
+    jail::enter(options, &config)?;
+    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
+    let mut crew = Crew::new(options.workers(), classes, limits, options.calls.into());
+    settings::equip(crew.analysis(), &config, &limits)?;
+    crew.analysis()
+        .name_interfaces(interfaces.iter().map(|interface| Arc::clone(&interface.name)).collect());
+    let kernels: Vec<(Arc<str>, Arc<Kernel>)> = interfaces
+        .iter()
+        .map(|interface| (Arc::clone(&interface.name), Arc::clone(&interface.kernel)))
+        .collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (out, heard) = sync_channel(QUEUE);
+    let threads: Vec<_> = (0..)
+        .zip(interfaces)
+        .map(|(number, interface)| interface.start(number, out.clone(), Arc::clone(&stop)))
+        .collect();
+    drop(out);
+    let names: Vec<&str> = kernels.iter().map(|(name, _)| &**name).collect();
+    complain(
+        &format!("listening on {}, logs in {}", names.join(", "), log_dir.display()),
+        None,
+    );
+    let mut losses = Losses::new(kernels);
+    #[cfg(target_os = "linux")]
+    if let Some(listener) = metrics {
+        metrics::serve(listener, losses.page())?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    drop(metrics);
+    ready();
+    let mut sensor = Sensor {
+        options,
+        config,
+        log_dir,
+        limits,
+        crew,
+        events: Vec::new(),
+        flushed: Instant::now(),
+        counted: Instant::now(),
+    };
+    while !signals.stop() {
+        sensor.hear(&heard, &mut outlet)?;
+        sensor.attend(&signals, &mut outlet, &mut losses)?;
+    }
+    // What the kernel holds already is still looked at.
+    stop.store(true, Ordering::Relaxed);
+    let until = Instant::now() + Duration::from_secs(1);
+    while let Ok(more) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        sensor.take(more, &mut outlet)?;
+    }
+    drop(heard);
+    sensor.finish(&mut outlet, &mut losses)?;
+    // A thread that hangs in an interface must not keep us.
+    threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
+        let _ = thread.join();
+    });
+    Ok(RAN)
+}
+
+fn open(options: &Live) -> Result<Vec<Interface>> {
+    let listening = Listening {
+        ring_bytes: i32::from(options.ring_size.min(2_047)) * (1 << 20),
+        snap_length: i32::try_from(options.snap_length).unwrap_or(i32::MAX),
+        filter: options.bpf.clone(),
+    };
+    let open = |name: &String| match Interface::open(name, &listening) {
+        Ok(interface) => Ok(interface),
+        Err(error) => {
+            complain(
+                &format!("{name}: {error}"),
+                Some(
+                    "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN, and an interface of that name; `ip link` lists them",
+                ),
+            );
+            bail!("cannot listen on {name}")
+        }
+    };
+    options.interfaces.iter().map(open).collect()
+}
+
+/// What runs until it is told to stop.
+struct Sensor<'o> {
+    options: &'o Live,
+    config: Config,
+    log_dir: PathBuf,
+    limits: Limits,
+    crew: Crew,
+    events: Vec<Event>,
+    flushed: Instant,
+    counted: Instant,
+}
+
+impl Sensor<'_> {
+    /// Takes in what there is, and once there is nothing writes what was told.
+    fn hear(&mut self, heard: &Receiver<Heard>, outlet: &mut Outlet) -> Result<()> {
+        let next = match heard.try_recv() {
+            Ok(next) => next,
+            Err(TryRecvError::Empty) => {
+                self.crew.idle(now(), &mut self.events);
+                self.write(outlet)?;
+                match heard.recv_timeout(PATIENCE) {
+                    Ok(next) => next,
+                    Err(RecvTimeoutError::Timeout) => return Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => bail!("no interface is left to listen on"),
+                }
+            }
+            Err(TryRecvError::Disconnected) => bail!("no interface is left to listen on"),
+        };
+        self.take(next, outlet)?;
+        if self.flushed.elapsed() > FLUSH {
+            self.crew.drain(&mut self.events);
+            self.write(outlet)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, heard: Heard, outlet: &mut Outlet) -> Result<()> {
+        match heard {
+            Heard::Frames(batch) => self.crew.push(batch, &mut self.events),
+            Heard::Down(name, why) => complain(&format!("{name}: {why}; waiting for it"), None),
+            Heard::Up(name) => complain(&format!("{name}: listening again"), None),
+        }
+        outlet.take(&mut self.events)
+    }
+
+    fn write(&mut self, outlet: &mut Outlet) -> Result<()> {
+        outlet.take(&mut self.events)?;
+        outlet.flush()?;
+        self.flushed = Instant::now();
+        Ok(())
+    }
+
+    /// Does what signals ask for, and what is due.
+    fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+        if signals.reload() {
+            outlet.reopen(now());
+            match settings::renew(self.crew.analysis(), &self.options.settings, &self.limits) {
+                Ok(config) => {
+                    self.config = config;
+                    complain("logs opened anew, settings and catalogue read again", None);
+                }
+                Err(error) => complain(&format!("{error:#}\nsettings and catalogue stay as they were"), None),
+            }
+        }
+        let due = self.counted.elapsed().as_secs() >= self.options.stats_interval.into();
+        if signals.count() || due {
+            self.counted = Instant::now();
+            self.count(outlet, losses)?;
+        }
+        outlet.rotate(now());
+        alive();
+        Ok(())
+    }
+
+    fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+        self.crew.count(&mut self.events);
+        let lost = outlet.lost();
+        let told = losses.tell(now(), &self.crew.tally(), self.crew.tallies(), lost);
+        self.events.extend(told);
+        let failures = self.crew.take_failures();
+        if !failures.is_empty() {
+            let folder = self.log_dir.join(failures::FOLDER);
+            complain(&failures::keep(Some(&folder), &failures), Some(failures::HINT));
+        }
+        for message in self.crew.analysis().policy().take_news() {
+            complain(&message, Some("give it a later date, or take it out"));
+        }
+        if let Err(error) = settings::keep(self.crew.analysis(), &self.config) {
+            complain(&format!("{error:#}"), None);
+        }
+        self.write(outlet)
+    }
+
+    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+        self.crew.finish(&mut self.events);
+        // The last record of counters is the one that knows the kernel's.
+        self.events.pop();
+        self.count(outlet, losses)?;
+        outlet.finish(now());
+        complain(&losses.summary(), None);
+        Ok(())
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Tells systemd, if it started us, that packets are being read.
+fn ready() {
+    #[cfg(target_os = "linux")]
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells systemd that the loop goes round.
+fn alive() {
+    #[cfg(target_os = "linux")]
+    {
+        use std::sync::Mutex;
+        static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+        let Ok(mut last) = LAST.lock() else { return };
+        if last.is_none_or(|last| last.elapsed() > Duration::from_secs(1)) {
+            *last = Some(Instant::now());
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Where live events go. A disk that is full delays them, and never stops the sensor.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::rotation::Rotation;
+use crate::cli::{Live, complain};
+use crate::emit::{Emitters, Format, eve};
+use crate::event::{Body, Event};
+use crate::time::Timestamp;
+
+/// Bytes that wait for room on the disk; beyond it alerts alone are still taken.
+const MOST_WAITING: usize = 8 << 20;
+/// Bytes that wait with alerts among them; beyond it these are lost too.
+const MOST_ALERTS: usize = 64 << 20;
+
+pub(super) struct Outlet {
+    folder: PathBuf,
+    formats: Vec<Format>,
+    emitters: Emitters,
+    rotation: Rotation,
+    stdout: Option<BufWriter<io::Stdout>>,
+    json: bool,
+    line: Vec<u8>,
+    first: Option<Timestamp>,
+    /// Events that found no room.
+    lost: u64,
+    /// Is writing impossible now? Said once.
+    stuck: bool,
+}
+
+impl Outlet {
+    pub(super) fn new(options: &Live, folder: &Path, formats: &[Format]) -> Result<Self> {
+        Ok(Self {
+            folder: folder.to_owned(),
+            formats: formats.to_vec(),
+            emitters: Emitters::go_on(folder, formats)?,
+            rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress),
+            stdout: (options.json || !options.quiet).then(|| BufWriter::new(io::stdout())),
+            json: options.json,
+            line: Vec::new(),
+            first: None,
+            lost: 0,
+            stuck: false,
+        })
+    }
+
+    /// Events that could not be written so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Writes the events, and leaves none.
+    pub(super) fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        for event in events.drain(..) {
+            self.first.get_or_insert(event.meta.timestamp);
+            let most = match event.body {
+                Body::Alert(_) => MOST_ALERTS,
+                _ => MOST_WAITING,
+            };
+            if self.stuck && self.emitters.pending() > most {
+                self.lost += 1;
+            } else {
+                let written = self.emitters.write(&event);
+                self.judge(written);
+            }
+            self.show(&event)?;
+        }
+        Ok(())
+    }
+
+    /// Brings what was written to the files.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let flushed = self.emitters.flush();
+        self.judge(flushed);
+        if let Some(stdout) = &mut self.stdout {
+            stdout.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the logs and begins new ones of the same names: whoever moved the old ones away wants that.
+    pub(super) fn reopen(&mut self, now: Timestamp) {
+        let flushed = self.emitters.flush();
+        self.judge(flushed);
+        if self.stuck {
+            // What waits would be lost with the log that it waits for.
+            return;
+        }
+        match Emitters::go_on(&self.folder, &self.formats) {
+            Ok(emitters) => self.end(emitters, now),
+            Err(error) => complain(&format!("{error}; the logs that were open stay open"), None),
+        }
+    }
+
+    /// Begins new logs if it is time to.
+    pub(super) fn rotate(&mut self, now: Timestamp) {
+        if self.stuck || !self.rotation.is_due(self.emitters.longest()) {
+            return;
+        }
+        let logs = self.emitters.paths();
+        let flushed = self.emitters.flush();
+        self.judge(flushed);
+        if self.stuck {
+            return;
+        }
+        self.rotation.put_away(&logs, now);
+        self.reopen(now);
+    }
+
+    pub(super) fn finish(&mut self, now: Timestamp) {
+        match Emitters::go_on(&self.folder, &[]) {
+            Ok(none) => self.end(none, now),
+            Err(error) => complain(&error.to_string(), None),
+        }
+        if self.lost > 0 {
+            complain(&format!("{} events could not be written", self.lost), None);
+        }
+    }
+
+    fn end(&mut self, next: Emitters, now: Timestamp) {
+        let over = std::mem::replace(&mut self.emitters, next);
+        if let Err(error) = over.finish(self.first.take().unwrap_or(now), now) {
+            complain(&error.to_string(), None);
+        }
+    }
+
+    /// What went wrong is said when it begins and when it is over.
+    fn judge(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) if self.stuck && self.emitters.pending() == 0 => {
+                self.stuck = false;
+                complain(
+                    &format!("logs are written again; {} events found no room", self.lost),
+                    None,
+                );
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !self.stuck {
+                    complain(
+                        &format!("{error}; what is seen meanwhile is held back, alerts longest"),
+                        None,
+                    );
+                }
+                self.stuck = true;
+            }
+        }
+    }
+
+    fn show(&mut self, event: &Event) -> Result<()> {
+        let Some(stdout) = &mut self.stdout else { return Ok(()) };
+        if self.json {
+            self.line.clear();
+            eve::line(event, &mut self.line);
+            stdout.write_all(&self.line)?;
+        } else if let Body::Alert(alert) = &event.body {
+            // Names come off the wire: nothing in them is to reach a terminal.
+            let message: String = alert
+                .message
+                .chars()
+                .filter(|character| !character.is_control())
+                .collect();
+            writeln!(stdout, "{} {} {message}", event.meta.timestamp, alert.severity.name())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! Live capture on a veth pair in a network namespace of its own. Needs root, iproute2 and python3; where one is missing, a
+//! line on standard error says that nothing was tested.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::program::{Outcome, Scratch, pcap};
+use crate::records::{Records, text};
+
+/// A namespace with two interfaces that are connected; gone with it.
+struct Space(String);
+
+impl Space {
+    fn new() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("dcom-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let steps = [
+            format!("netns add {name}"),
+            format!("-n {name} link add near type veth peer name far"),
+            format!("-n {name} link set near mtu 9000 up"),
+            format!("-n {name} link set far mtu 9000 up"),
+        ];
+        let space = Self(name);
+        if !run(Command::new("python3").arg("--version"))
+            || !steps.iter().all(|step| run(Command::new("ip").args(step.split(' '))))
+        {
+            let _ = writeln!(
+                io::stderr(),
+                "not tested: live capture needs root, `ip` with network namespaces, and python3"
+            );
+            return None;
+        }
+        Some(space)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0, program]);
+        command
+    }
+
+    fn ip(&self, arguments: &str) {
+        assert!(
+            run(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' '))),
+            "{arguments}"
+        );
+    }
+
+    fn send(&self, capture: &Path, more: &[&str]) {
+        let sender = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/send.py");
+        let mut command = self.command("python3");
+        assert!(
+            run(command.args([sender, "near"]).arg(capture).args(more)),
+            "the sender runs"
+        );
+    }
+
+    /// Starts the sensor, and waits until it listens.
+    fn sensor(&self, logs: &Path, more: &[&str]) -> Sensor {
+        let mut command = self.command(env!("CARGO_BIN_EXE_dcom-sensor"));
+        command.args(["live", "--json", "-i", "far", "-o"]).arg(logs).args(more);
+        let said = fs::File::create(logs.with_extension("said")).expect("a file for what it says");
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .expect("the program runs");
+        let sensor = Sensor {
+            child,
+            said: logs.with_extension("said"),
+        };
+        assert!(
+            until(|| sensor.said().contains("listening on far")),
+            "{}",
+            sensor.said()
+        );
+        sensor
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        run(Command::new("ip").args(["netns", "del", &self.0]));
+    }
+}
+
+fn run(command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Waits, ten seconds at most, for something to become true.
+fn until(mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if done() {
+            return true;
+        }
+        sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+struct Sensor {
+    child: Child,
+    said: std::path::PathBuf,
+}
+
+impl Sensor {
+    fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap_or_default()
+    }
+
+    fn signal(&self, name: &str) {
+        // `ip netns exec` becomes the program: the process is the sensor itself.
+        assert!(run(
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()])
+        ));
+    }
+
+    /// Asks it to end; what it said, and how long that took.
+    fn end(mut self) -> (String, Duration) {
+        self.signal("TERM");
+        let start = Instant::now();
+        let status = self.child.wait().expect("it ends");
+        let took = start.elapsed();
+        assert_eq!(status.code(), Some(0), "{}", self.said());
+        (self.said(), took)
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(logs: &Path, wanted: &str) -> usize {
+    let text = fs::read_to_string(logs.join("eve.json")).unwrap_or_default();
+    text.lines().filter(|line| line.contains(wanted)).count()
+}
+
+const ALERT: &str = r#""event_type":"alert""#;
+
+#[test]
+fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &["--workers", "2"]);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    let before = lines(&logs, r#""event_type":"stats""#);
+    sensor.signal("USR1");
+    assert!(until(|| lines(&logs, r#""event_type":"stats""#) == before + 1));
+    // logrotate's way: move away, then HUP.
+    fs::rename(logs.join("eve.json"), logs.join("eve.json.1")).expect("a log can be moved");
+    sensor.signal("HUP");
+    assert!(until(|| logs.join("eve.json").is_file()));
+    space.send(&pcap("shellwindows-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    let (said, took) = sensor.end();
+    assert!(took < Duration::from_secs(2), "it took {took:?} to end");
+    assert!(said.contains("dropped 0"), "{said}");
+    assert!(
+        said.contains("running as") && said.contains("alone"),
+        "what was given up is told: {said}"
+    );
+    let notice = fs::read_to_string(logs.join("notice.log")).expect("alerts as Zeek has them");
+    assert!(notice.lines().any(|line| line.starts_with("#close")), "{notice}");
+    let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    let alert = told.of_type("alert").next().expect("an alert");
+    assert_eq!((text(&alert["in_iface"]), alert["pcap_cnt"].is_null()), ("far", true));
+}
+
+#[test]
+fn logs_are_put_away_compressed_and_nothing_is_lost_between_them() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    // A mebibyte of an earlier run: the log goes on, and is over at once.
+    let earlier = "{\"event_type\":\"alert\"}\n";
+    fs::create_dir(&logs).expect("a folder for logs");
+    fs::write(logs.join("eve.json"), earlier.repeat((1 << 20) / earlier.len() + 1)).expect("a log");
+    let sensor = space.sensor(&logs, &["--rotate-size", "1", "--logs", "eve"]);
+    let compressed = || {
+        let entries = fs::read_dir(&logs).expect("the folder can be listed");
+        let paths = entries.map(|entry| entry.expect("the folder can be listed").path());
+        paths
+            .filter(|path| path.extension().is_some_and(|ending| ending == "zst"))
+            .collect::<Vec<_>>()
+    };
+    let whole = || {
+        let read = |path: &std::path::PathBuf| zstd::stream::decode_all(fs::File::open(path).ok()?).ok();
+        let texts: Vec<_> = compressed().iter().filter_map(read).collect();
+        texts
+            .concat()
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .count()
+    };
+    assert!(until(|| whole() == (1 << 20) / earlier.len() + 1), "{}", sensor.said());
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    sensor.end();
+}
+
+#[test]
+fn an_interface_that_goes_down_and_comes_up_is_listened_to_again() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &[]);
+    space.ip("link set far down");
+    assert!(until(|| sensor.said().contains("waiting for it")), "{}", sensor.said());
+    space.ip("link set far up");
+    sleep(Duration::from_millis(1_500));
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    let (said, _) = sensor.end();
+    assert!(said.contains("listening again"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_listened_on_ends_with_2_and_a_hint() {
+    let output = Command::new(env!("CARGO_BIN_EXE_dcom-sensor"))
+        .args(["live", "-i", "no-such-interface", "-o", "/nonexistent"])
+        .output();
+    let run = Outcome::from(output.expect("the program runs"));
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.stderr.contains("dcom-sensor: no-such-interface: "),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("hint: "), "{}", run.stderr);
+}
