@@ -12,6 +12,7 @@ mod golden;
 mod memory;
 mod program;
 mod properties;
+mod quiet;
 mod records;
 mod rig;
 mod traffic;
