@@ -2,6 +2,7 @@
 
 mod altered;
 mod calls;
+mod classes;
 mod cli;
 mod corpus;
 mod events_doc;
