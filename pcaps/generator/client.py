@@ -8,13 +8,17 @@ Nothing of the protocol is written here: the knobs only change defaults inside i
 
 import argparse
 import runpy
+import struct
 import sys
 from pathlib import Path
 
 from impacket.dcerpc.v5 import dcomrt, rpcrt
+from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import uuidtup_to_bin
 
 NDR64 = ("71710533-beba-4937-8319-b5dbef9ccc36", "1.0")
+CLIENT = "192.0.2.20"
+ISTORAGE = "0000000b-0000-0000-c000-000000000046"
 BIND_TIME_FEATURES = ("6cb71c2c-9812-4540-0300-000000000000", "1.0")
 
 
@@ -74,6 +78,85 @@ def use_ndr64():
     rpcrt.DCERPC_v5.bind = patched
 
 
+def ask_for_session(number):
+    """Another session on the target, by SpecialPropertiesData (MS-DCOM 2.2.22.2.2)."""
+
+    def properties():
+        special = dcomrt.SpecialPropertiesData()
+        special["dwSessionId"], special["fRemoteThisSessionId"] = number, 1
+        special["Reserved"] = bytes(32)
+        return special
+
+    add_property(dcomrt.CLSID_SpecialSystemProperties, properties)
+
+
+def ask_for_file(name):
+    """A file to load the object from, by InstanceInfoData (MS-DCOM 2.2.22.2.3)."""
+
+    def properties():
+        instance = instance_info("ifdROT", "ifdStg")
+        instance["fileName"] = name + "\0"
+        return instance
+
+    add_property(dcomrt.CLSID_InstanceInfo, properties)
+
+
+def offer_storage():
+    """A storage of the client's to load the object from, by the same structure."""
+
+    def properties():
+        instance, ref = instance_info("fileName", "ifdROT"), storage()
+        instance["ifdStg"]["ulCntData"] = len(ref)
+        instance["ifdStg"]["abData"] = [bytes([octet]) for octet in ref]
+        return instance
+
+    add_property(dcomrt.CLSID_InstanceInfo, properties)
+
+
+def instance_info(*absent):
+    """To be opened for reading and writing (STGM_READWRITE), without these fields."""
+    instance = dcomrt.InstanceInfoData()
+    for name in absent:
+        instance[name] = NULL
+    instance["mode"] = 2
+    return instance
+
+
+def storage():
+    """An OBJREF of an IStorage that the client would export."""
+    ref = dcomrt.OBJREF_STANDARD()
+    ref["iid"] = uuidtup_to_bin((ISTORAGE, "0.0"))[:16]
+    std = ref["std"]
+    std["flags"], std["cPublicRefs"] = 0, 5
+    std["oxid"], std["oid"], std["ipid"] = 0x0123456789ABCDEF, 1, bytes(range(16))
+    strings = struct.pack("<H", 7) + f"{CLIENT}[49999]\0".encode("utf-16le") + bytes(2)
+    security = struct.pack("<HHHH", 10, 0xFFFF, 0, 0)
+    words = len(strings + security) // 2, len(strings) // 2
+    ref["saResAddr"] = struct.pack("<HH", *words) + strings + security
+    return ref.getData()
+
+
+def add_property(clsid, properties):
+    """One more activation property, behind impacket's own."""
+    original = dcomrt.ACTIVATION_BLOB.getData
+
+    def patched(self, *args):
+        part, header = properties(), self["CustomHeader"]
+        data = part.getData() + part.getDataReferents()
+        data += bytes(-len(data) % 8)
+        for name, structure, value in (
+            ("pclsid", dcomrt.CLSID, clsid),
+            ("pSizes", dcomrt.DWORD, len(data)),
+        ):
+            element = structure()
+            element["Data"] = value
+            header[name].append(element)
+        self["Property"] += data
+        return original(self, *args)
+
+    dcomrt.ACTIVATION_BLOB.getData = patched
+
+
 def apply_knobs(options):
     """Change impacket as the command line asks."""
     set_levels(options.level, options.object_level)
@@ -87,6 +170,12 @@ def apply_knobs(options):
         offer_contexts_as_windows_does()
     if options.ndr64:
         use_ndr64()
+    if options.session_id is not None:
+        ask_for_session(options.session_id)
+    if options.file:
+        ask_for_file(options.file)
+    if options.storage:
+        offer_storage()
 
 
 def main():
@@ -98,6 +187,9 @@ def main():
     parser.add_argument("--samba", action="store_true", help="Samba's transport below impacket")
     parser.add_argument("--windows-contexts", action="store_true")
     parser.add_argument("--ndr64", action="store_true")
+    parser.add_argument("--session-id", type=int, help="activate in this session")
+    parser.add_argument("--file", help="have the object loaded from this file")
+    parser.add_argument("--storage", action="store_true", help="have it loaded from a storage")
     parser.add_argument("mode", choices=("script", "session"))
     parser.add_argument("name")
     parser.add_argument("rest", nargs=argparse.REMAINDER)

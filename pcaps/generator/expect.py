@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import pdus
 from dcom_server import Config
-from dcom_server.world import CLASSES, EXCEL, MMC20, SHELL_WINDOWS
+from dcom_server.world import ABSENT, CLASSES, LAB_INVENTORY, WBEM_LOGIN
 from scenarios import Scenario
 
-# The classes here whose severity in the sensor's catalogue is high or above.
-SEVERE = {MMC20, SHELL_WINDOWS, EXCEL}
+# The classes that the sensor's catalogue lists as an attacker's.
+ABUSED = {*CLASSES, *ABSENT} - {LAB_INVENTORY, WBEM_LOGIN}
 RESOLUTIONS = {"ResolveOxid", "ResolveOxid2"}
 OPERATIONS = {3: "RemoteGetClassObject", 4: "RemoteCreateInstance"}
 
@@ -30,13 +30,13 @@ class Activation:
     @property
     def alert(self):
         """The signature of the alert it must raise, or None."""
-        if self.clsid not in SEVERE:
+        if self.clsid not in ABUSED:
             return None
         return "remote-activation" + ("" if self.outcome == "succeeded" else "-attempt")
 
     def told(self):
         """A sentence for the README."""
-        name = CLASSES.get(self.clsid)
+        name = (CLASSES | ABSENT).get(self.clsid)
         text = (
             f"{self.operation} of {name} (`{self.clsid}`)" if name else f"sealed {self.operation}"
         )

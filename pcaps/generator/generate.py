@@ -2,7 +2,7 @@
 
     generate FOLDER [SLUG...]
 
-With slugs, only these live captures and what derives from them are made: for trying things out.
+With slugs, only these live captures and what derives from them are made; others in the folder stay.
 """
 
 import sys
@@ -69,7 +69,9 @@ def main():
         for problem in tshark_check.problems(path, expected):
             status = 1
             print(f"{made.name}: {problem}", file=sys.stderr)
-    report.write(folder, rows)
+    order = [f"{scenario.slug}.pcap" for scenario in LIVE]
+    order += [variant.slug + variant.suffix for variant in VARIANTS]
+    report.write(folder, rows, order)
     return status
 
 

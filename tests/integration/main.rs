@@ -2,6 +2,7 @@
 
 mod altered;
 mod calls;
+mod classes;
 mod cli;
 mod corpus;
 mod evasion;
@@ -16,6 +17,7 @@ mod live;
 mod memory;
 mod program;
 mod properties;
+mod quiet;
 mod records;
 mod rig;
 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-"""IDispatch (MS-OAUT 3.1.4): names to DISPIDs, and Invoke that starts nothing."""
+"""IDispatch and ITypeInfo (MS-OAUT 3.1.4, 3.7.4): names, and Invoke that starts nothing."""
 
 import struct
 
@@ -15,6 +15,27 @@ def get_type_info_count(server, call):
     server.target_of(call)
     call.result = 0
     return ORPCTHAT + u32(0) + u32(0)
+
+
+def get_type_info(server, call):
+    """GetTypeInfo: a reference to type information, whatever the object."""
+    server.target_of(call)
+    made = server.new_object("StdFont", oaut.IID_ITypeInfo)
+    call.result = 0
+    return _reference(server.objref(made))
+
+
+def create_instance(server, call):
+    """ITypeInfo::CreateInstance: an object of the class that the type information describes."""
+    made = server.new_object(server.target_of(call).type, oaut.IID_IDispatch)
+    call.result = 0
+    return _reference(server.objref(made))
+
+
+def _reference(ref):
+    """The answer of a method with one interface pointer."""
+    out = ORPCTHAT + u32(0x20000) + u32(len(ref)) + u32(len(ref)) + ref
+    return pad_to(out, 4) + u32(0)
 
 
 def get_ids_of_names(server, call):
@@ -34,18 +55,25 @@ def invoke(server, call):
     wanted = request["dispIdMember"] & 0xFFFFFFFF
     member = next((m for m in TYPES[target.type].values() if m.dispid == wanted), None)
     call.result = DISP_E_MEMBERNOTFOUND if member is None else 0
+    texts = _texts(request["pDispParams"])
     if member is not None and member.runs:
-        call.command = _command_line(member, request["pDispParams"])
-    child = b""
-    if member is not None and member.returns:
-        child = server.objref(server.new_object(member.returns, oaut.IID_IDispatch))
+        call.command = _command_line(member, texts)
+        call.result = server.config.invoke_error
+    child, made = b"", None
+    if member is not None:
+        made = texts[0] if member.creates else member.returns
+    if made:
+        child = server.objref(server.new_object(made, oaut.IID_IDispatch))
     return _response(call.result, child)
 
 
-def _command_line(member: Member, params):
-    # rgvarg travels in reverse order of the call
-    values = [_text(variant) for variant in params["rgvarg"]][::-1] if params["cArgs"] else []
-    roles = dict(zip(member.runs, values, strict=False))
+def _texts(params):
+    """The arguments in the order of the call: rgvarg travels in reverse."""
+    return [_text(variant) for variant in params["rgvarg"]][::-1] if params["cArgs"] else []
+
+
+def _command_line(member: Member, texts):
+    roles = dict(zip(member.runs, texts, strict=False))
     return " ".join(filter(None, (roles.get("command"), roles.get("parameters"))))
 
 
@@ -73,6 +101,8 @@ def _response(hresult, child):
 
 HANDLERS = {
     3: ("GetTypeInfoCount", get_type_info_count),
+    4: ("GetTypeInfo", get_type_info),
     5: ("GetIDsOfNames", get_ids_of_names),
     6: ("Invoke", invoke),
 }
+TYPE_INFO_HANDLERS = {16: ("CreateInstance", create_instance)}

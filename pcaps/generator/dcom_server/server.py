@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from impacket.dcerpc.v5 import dcomrt
 
-from dcom_server import activator, automation, endpoint_mapper, object_exporter, rem_unknown, wmi
+from dcom_server import (
+    activator,
+    automation,
+    endpoint_mapper,
+    object_exporter,
+    registry,
+    rem_unknown,
+    wmi,
+)
 from dcom_server.connection import Connection
 from dcom_server.pack import (
     FAULT_OP_RNG,
@@ -27,9 +35,13 @@ HANDLERS = {
     "IRemUnknown": rem_unknown.HANDLERS,
     "IRemUnknown2": rem_unknown.HANDLERS,
     "IDispatch": automation.HANDLERS,
+    "ITypeInfo": automation.TYPE_INFO_HANDLERS,
     "IWbemLevel1Login": wmi.HANDLERS,
+    "IWbemServices": wmi.SERVICES_HANDLERS,
+    "winreg": registry.HANDLERS,
 }
 TOWER_TCP = 7
+LOOPBACK = "127.0.0.1"
 AUTHN_SERVICES = (0x0A, 0x10, 0x09)
 ANY_AUTHZ = 0xFFFF
 
@@ -52,7 +64,7 @@ class Server:
         self.config = config
         self.calls = []
         self.errors = []
-        self.oxid = struct.unpack("<Q", os.urandom(8))[0]
+        self.oxid = config.oxid or struct.unpack("<Q", os.urandom(8))[0]
         self._process_id = struct.unpack("<H", os.urandom(2))[0] & 0x1FFC
         self._last_oid = struct.unpack("<Q", os.urandom(8))[0] >> 1
         self._last_group = 0x1D00
@@ -61,8 +73,12 @@ class Server:
         self.rem_unknown = self._new_ipid()
 
     def __enter__(self):
-        for port in (self.config.epm_port, self.config.object_port):
-            listener = socket.create_server((self.config.address, port))
+        places = [(self.config.address, self.config.epm_port)]
+        places.append((self.config.address, self.config.object_port))
+        if self.config.pipe_port:
+            places.append((LOOPBACK, self.config.pipe_port))
+        for address, port in places:
+            listener = socket.create_server((address, port))
             self._listeners.append(listener)
             threading.Thread(target=self._accept, args=(listener, port), daemon=True).start()
         return self

@@ -43,10 +43,11 @@ impl NoCall {
 }
 
 impl Detection for NoCall {
-    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
+        // Before anything is touched, since that forgets what is overdue.
+        self.advance(context, found);
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
-        let _ = found;
         match dcom.kind {
             Kind::Activation if dcom.outcome == Some(Outcome::Succeeded) && dcom.clsid.is_some() => {
                 let (Some(flow), Some(frame)) = (meta.flow_id, meta.frame) else {

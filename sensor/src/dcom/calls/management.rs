@@ -113,7 +113,10 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
                     .objref
                     .and_then(|bytes| dcom_parsers::dcom::Objref::parse(bytes).ok())
                 {
-                    call.refer(&objref, Descent::Same);
+                    // What is logged in to is the namespace.
+                    let namespace = call.dcom.arguments.iter().find_map(|it| it.strip_prefix("namespace="));
+                    call.member = Some(format!("NTLMLogin({:?})", namespace.unwrap_or_default()).replace("\\\\", "\\"));
+                    call.refer(&objref, Descent::Member);
                 }
                 call.result(reply.status);
             }

@@ -271,7 +271,10 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
                 own.map_or_else(|| unseen().member(member), |own| own.member(member))
                     .into()
             }),
-            Descent::Aside => return None,
+            Descent::Aside => {
+                let member = format!("{}()", read.dcom.operation);
+                return own.map(|own| own.member(&member).into());
+            }
         };
         match seen {
             Some(lineage) if lineage.activation.is_some() => Some(lineage),
