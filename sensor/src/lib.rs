@@ -68,6 +68,7 @@ pub struct Sensor {
 /// What the heavy half (decode, flow, rpc) says to the light one (dcom, detect).
 enum Said {
     Heard([decode::Endpoint; 2], flow::Opener),
+    Unanswered(Arc<flow::Connection>, flow::Silence),
     Rpc(RpcEvent),
 }
 
@@ -154,7 +155,8 @@ impl Sensor {
         self.think(out);
         self.analyst.finish(&mut self.told);
         self.think(out);
-        self.detector.forget();
+        self.detector.forget(&mut self.found);
+        out.extend(self.found.drain(..).map(Found::into_event));
     }
 
     /// The light half: what was heard is understood, and what was understood is judged.
@@ -162,6 +164,9 @@ impl Sensor {
         for said in self.said.drain(..) {
             match said {
                 Said::Heard(ends, opener) => self.analyst.heard(ends, opener, &mut self.told),
+                Said::Unanswered(connection, silence) => {
+                    self.analyst.unanswered(&connection, silence, &mut self.told);
+                }
                 Said::Rpc(event) => self.analyst.push(&event, &mut self.told),
             }
         }
@@ -178,6 +183,8 @@ impl Sensor {
                         out.push(Event { meta, body });
                     }
                 }
+                Told::Unanswered(unanswered) => self.detector.see(&Seen::Unanswered(&unanswered), &mut self.found),
+                Told::File(file) => self.detector.see(&Seen::File(&file), &mut self.found),
                 Told::Bound(binding) => {
                     self.detector.see(&Seen::Bound(&binding), &mut self.found);
                     let Binding { meta, dcerpc, .. } = *binding;
@@ -194,6 +201,7 @@ impl Sensor {
 fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, said: &mut Vec<Said>) {
     match output {
         Output::Heard { ends, opener_known, .. } => said.push(Said::Heard(ends, opener_known)),
+        Output::Unanswered(connection, silence) => said.push(Said::Unanswered(connection, silence)),
         Output::Stream(connection, carriage, event) => {
             carriage.push(connection, event, bounds, &mut |event| {
                 said.push(Said::Rpc(event));

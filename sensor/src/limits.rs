@@ -15,6 +15,8 @@ pub struct Limits {
     pub doubt: i64,
     /// Bytes of the acknowledging side that are held back meanwhile.
     pub doubted: usize,
+    /// Nanoseconds from a SYN to its next repetition, from which on the connection counts as unanswered.
+    pub connect: i64,
     /// Nanoseconds that a closed connection is still listened to: late and reordered segments.
     pub linger: i64,
     /// Connections followed at a time because they carry DCE/RPC, or SMB or HTTP in which it may be. Beyond it a new one is taken for a foreign one.
@@ -76,6 +78,7 @@ impl Default for Limits {
             window: 16 << 20,
             doubt: SECOND / 20,
             doubted: 64 << 10,
+            connect: 2 * SECOND,
             linger: 5 * SECOND,
             rpc_connections: 131_072,
             conversations: 16_384,

@@ -30,9 +30,9 @@ use crate::event::dcom::{ClientIdentity, Kind};
 use crate::event::meta::Protocol;
 use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
-use crate::flow::{Connection, Opener};
+use crate::flow::{Connection, Opener, Silence};
 use crate::limits::Limits;
-use crate::rpc::{Exchange, Reply, RpcBody, RpcEvent};
+use crate::rpc::{Exchange, FileOpened, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 use endpoints::{Endpoints, Learned};
 use exporters::Exporters;
@@ -91,6 +91,24 @@ pub struct Binding {
     pub client: ClientIdentity,
 }
 
+/// A connection to the endpoint mapper's port that nobody answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unanswered {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// How it was not answered.
+    pub silence: Silence,
+}
+
+/// A file that was opened on an administrative share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct File {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// Which, and what for.
+    pub opened: FileOpened,
+}
+
 /// An exchange as it was understood.
 struct Read {
     dcom: Dcom,
@@ -110,6 +128,10 @@ pub enum Told {
     Record(Box<Record>),
     /// Interfaces were offered: detections look at those that were refused.
     Bound(Box<Binding>),
+    /// A connection stayed without an answer.
+    Unanswered(Box<Unanswered>),
+    /// A file was opened beside.
+    File(Box<File>),
     /// Anything else that is logged.
     Event(Event),
 }
@@ -155,6 +177,12 @@ impl Analyst {
         }
     }
 
+    /// A connection to the endpoint mapper's port stayed without an answer.
+    pub fn unanswered(&self, connection: &Arc<Connection>, silence: Silence, out: &mut Vec<Told>) {
+        let meta = self.meta(connection, connection.opened, None);
+        out.push(Told::Unanswered(Box::new(Unanswered { meta, silence })));
+    }
+
     /// Takes in what RPC peers did.
     pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Told>) {
         let RpcEvent { connection, body } = event;
@@ -191,6 +219,10 @@ impl Analyst {
                 })));
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
+            RpcBody::File(opened) => out.push(Told::File(Box::new(File {
+                meta: self.meta(connection, opened.at, None),
+                opened: (**opened).clone(),
+            }))),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly))),
         }
     }

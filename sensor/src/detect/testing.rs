@@ -41,6 +41,11 @@ impl<D: Detection> Rig<D> {
         self.detection.advance(&Context { catalog, now }, &mut self.found);
     }
 
+    pub(super) fn conclude(&mut self, now: i64) {
+        let (catalog, now) = (&self.catalog, Timestamp(now));
+        self.detection.conclude(&Context { catalog, now }, &mut self.found);
+    }
+
     pub(super) fn forget(&mut self) {
         self.detection.forget();
     }
