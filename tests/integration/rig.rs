@@ -3,6 +3,7 @@
 //! They are made by the rig that also made the captures in pcaps/, and kept beside the workspace.
 
 mod calls;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::fs;

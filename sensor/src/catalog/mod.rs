@@ -91,6 +91,11 @@ impl Catalog {
         called.iter().find(|method| method.is_called(path, arguments))
     }
 
+    /// What is known of all methods with this name, whatever the object.
+    pub fn methods_named(&self, name: &str) -> &[Method] {
+        self.methods.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)
+    }
+
     /// What is known of an operation of an interface that is no `IDispatch`.
     pub fn operation(&self, interface: Guid, opnum: u16) -> Option<&Operation> {
         self.operations.get(&(interface, opnum))

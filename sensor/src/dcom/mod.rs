@@ -15,6 +15,7 @@ mod rpc_log;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
+use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{ContextElement, ContextResult};
 
 pub use calls::Calls;
@@ -74,6 +75,8 @@ pub struct Record {
     pub dcerpc: Dcerpc,
     /// Is it written to the logs, or there for detections alone?
     pub recorded: bool,
+    /// How the stubs are encoded, where the bind told.
+    pub encoding: Option<Encoding>,
 }
 
 /// A bind or `alter_context` and its answer.
@@ -270,6 +273,7 @@ impl Analyst {
                 dcom,
                 dcerpc,
                 recorded,
+                encoding: exchange.encoding,
             };
             let now = reply.unwrap_or(at).time;
             let client = connection.client;

@@ -12,6 +12,8 @@ mod odd_activation;
 mod pairs;
 mod refused;
 mod remote_activation;
+mod sealed;
+mod sealed_process;
 mod settings;
 mod signature;
 #[cfg(test)]
@@ -126,6 +128,8 @@ impl Detector {
                 Box::new(enumeration::Enumeration::new(settings)),
                 Box::new(weak_level::WeakLevel::new(&settings)),
                 Box::new(unanswered::UnansweredConnection::new(&settings)),
+                Box::new(sealed::SealedActivation::new(&settings)),
+                Box::new(sealed_process::SealedProcess::new(&settings)),
             ],
             now: Timestamp::default(),
             next: Timestamp::default(),

@@ -25,6 +25,8 @@ pub struct Settings {
     pub no_call_patience: i64,
     /// How far apart an activation and what goes with it may be: a share, the registry, a connection back.
     pub pairing_window: i64,
+    /// How long after a sealed activation its object may be called, and between two calls.
+    pub sealed_patience: i64,
     /// How long the same observation about the same pair is not told again.
     pub quiet: i64,
     /// Sources, targets or pairs remembered by each detection.
@@ -43,6 +45,7 @@ impl Default for Settings {
             lookup_towers: 5,
             no_call_patience: 30 * SECOND,
             pairing_window: 60 * SECOND,
+            sealed_patience: 600 * SECOND,
             quiet: 3600 * SECOND,
             remembered: 16_384,
         }

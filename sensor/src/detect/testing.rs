@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// One detection, what it is shown, and what it finds.
 pub(super) struct Rig<D> {
-    detection: D,
+    pub(super) detection: D,
     catalog: Catalog,
     found: Vec<Found>,
 }
@@ -73,6 +73,7 @@ pub(super) fn activation(class: &str) -> Record {
         dcom,
         dcerpc: Dcerpc::default(),
         recorded: true,
+        encoding: None,
     }
 }
 
