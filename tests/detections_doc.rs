@@ -209,7 +209,7 @@ fn unlike_the_baseline(example: &Example) {
 }
 
 /// Numbers that are taken, and that no detection raises.
-const RESERVED: [u32; 2] = [1_021_306, 1_021_307];
+const RESERVED: [u32; 0] = [];
 
 /// A row of the list: number, name, severity, what, page.
 fn rows(list: &str) -> Vec<Vec<&str>> {

@@ -74,6 +74,13 @@ def without_answer(packets):
     return packets[:answer]
 
 
+def without_any_answer(packets):
+    """The first SYN to the activator, and how Windows sends it again when nobody answers."""
+    first = next(packet for packet in packets if packet.target[1] == EPM_PORT)
+    waits = (0, 1_000_000, 3_000_000, 7_000_000, 15_000_000)
+    return spread([replace(first, time_us=first.time_us + wait) for wait in waits])
+
+
 def in_small_segments(packets):
     """Cuts payloads into pieces: swapped in pairs, repeated, overlapping, and sent late again.
 
@@ -288,6 +295,12 @@ VARIANTS = [
         "mmc20-signed",
         "The capture ends before the activation is answered",
         without_answer,
+    ),
+    Variant(
+        "activator-silent",
+        "mmc20-connect",
+        "A firewall lets nothing through to port 135: SYNs and no answer",
+        without_any_answer,
     ),
     Variant(
         "mmc20-ipv6",

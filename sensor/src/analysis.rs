@@ -117,6 +117,7 @@ impl Analysis {
             match &spoken.said {
                 Said::Heard(ends, opener) => analyst.heard(*ends, *opener, told),
                 Said::Rpc(event) => analyst.push(event, told),
+                Said::Unanswered(connection, silence) => analyst.unanswered(connection, *silence, told),
                 Said::Odd(connection, anomaly) => analyst.odd_stream(connection, anomaly, told),
                 Said::Failed(_) => {}
             }
@@ -138,7 +139,12 @@ impl Analysis {
             judge.detector.advance(now, &mut judge.found);
             judge.tell(out);
         }));
-        if caught.is_err() {
+        self.contained(caught.is_ok());
+    }
+
+    /// A detection that failed costs what it was about, and nothing else.
+    fn contained(&mut self, fine: bool) {
+        if !fine {
             self.failed += 1;
             self.judge.found.clear();
         }
@@ -147,7 +153,12 @@ impl Analysis {
     /// Nothing more will come.
     pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
         self.guarded(out, Analyst::finish);
-        self.judge.detector.forget();
+        let judge = &mut self.judge;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            judge.detector.forget(&mut judge.found);
+            judge.tell(out);
+        }));
+        self.contained(caught.is_ok());
     }
 
     /// Frames on which a stage gave up since this was last asked.
@@ -227,6 +238,8 @@ impl Judge {
                     out.push(Event { meta, body });
                 }
             }
+            Told::Unanswered(unanswered) => self.detector.see(&Seen::Unanswered(&unanswered), &mut self.found),
+            Told::File(file) => self.detector.see(&Seen::File(&file), &mut self.found),
             Told::Bound(binding) => {
                 self.detector.see(&Seen::Bound(&binding), &mut self.found);
                 let Binding { meta, dcerpc, .. } = *binding;

@@ -33,6 +33,8 @@ pub struct Limits {
     pub doubt: i64,
     /// Bytes of the acknowledging side that are held back meanwhile.
     pub doubted: usize,
+    /// Nanoseconds from a SYN to its next repetition, from which on the connection counts as unanswered.
+    pub connect: i64,
     /// Nanoseconds of silence after which a closed connection is let go: until then late and reordered segments belong to it.
     pub linger: i64,
     /// Nanoseconds of silence after which a connection is over of which no more than a handshake was seen.
@@ -155,6 +157,7 @@ impl Default for Limits {
             window: 16 << 20,
             doubt: SECOND / 20,
             doubted: 64 << 10,
+            connect: 2 * SECOND,
             linger: 5 * SECOND,
             idle_unanswered: 60 * SECOND,
             idle_foreign: 600 * SECOND,

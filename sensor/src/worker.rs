@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::anomaly::Anomaly;
 use crate::capture::{At, Frame, LinkType};
 use crate::decode::{Decoded, Decoder, Endpoint, Transport};
-use crate::flow::{Connection, Flows, Opener, Output};
+use crate::flow::{Connection, Flows, Opener, Output, Silence};
 use crate::limits::Limits;
 use crate::rpc::{Carriage, Datagrams, IsRead, RpcBody, RpcBounds, RpcEvent, recognise};
 use crate::statistics::{Counted, Tally};
@@ -69,6 +69,8 @@ pub(crate) struct Spoken {
 pub(crate) enum Said {
     /// A TCP connection was answered, or carries data.
     Heard([Endpoint; 2], Opener),
+    /// A connection to the activator's port stays without an answer.
+    Unanswered(Arc<Connection>, Silence),
     /// RPC peers did something.
     Rpc(RpcEvent),
     /// A connection that is followed is odd below RPC.
@@ -113,7 +115,9 @@ impl Spoken {
                 let At { input, frame, .. } = connection.opened;
                 (connection.transport == Transport::Udp, input, frame)
             }
-            Said::Odd(connection, _) => (false, connection.opened.input, connection.opened.frame),
+            Said::Odd(connection, _) | Said::Unanswered(connection, _) => {
+                (false, connection.opened.input, connection.opened.frame)
+            }
             Said::Heard(..) | Said::Failed(_) => (false, 0, 0),
         }
     }
@@ -361,6 +365,7 @@ impl Shard {
 fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, say: &mut dyn FnMut(Said)) {
     match output {
         Output::Heard { ends, opener_known, .. } => say(Said::Heard(ends, opener_known)),
+        Output::Unanswered(connection, silence) => say(Said::Unanswered(connection, silence)),
         Output::Odd(connection, anomaly) => say(Said::Odd(Arc::clone(connection), anomaly)),
         Output::Stream(connection, carriage, event) => {
             carriage.push(connection, event, bounds, &mut |event| say(Said::Rpc(event)));

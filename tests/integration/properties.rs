@@ -220,6 +220,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         reassembly_per_side: 64,
         reassembly_total: 100,
         window: 2_000,
+        connect: 1,
         linger: 1,
         rpc_connections: 1,
         rpc_total: 200,

@@ -4,6 +4,7 @@
 
 mod calls;
 mod kerberos;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -63,7 +63,7 @@ fn messages(bytes: &[u8]) {
 /// No part is longer than the whole, and no payload is taken from outside it.
 fn inside(bytes: &[u8], message: &Message<'_>) {
     match &message.operation {
-        Operation::Connect(name) | Operation::Open(name) => {
+        Operation::Connect(name) | Operation::Open(name, _) => {
             assert!(name.encode_utf16().count() <= bytes.len());
             assert!(!name.contains('\0'));
         }

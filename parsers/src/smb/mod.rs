@@ -52,7 +52,7 @@ pub enum Operation<'a> {
     /// The share was granted; the header names it.
     Connected,
     /// A file or pipe is asked for, by its name.
-    Open(String),
+    Open(String, Access),
     /// It was opened.
     Opened(FileId),
     /// Bytes are written.
@@ -75,6 +75,32 @@ pub enum Operation<'a> {
     Failed,
     /// Anything else, an interim response among it.
     Other,
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// What it holds may be changed by this, or the file be made.
+    Write,
+    /// Anything else.
+    Other,
+}
+
+impl Access {
+    /// [MS-SMB2] 2.2.13.1.1 `File_Pipe_Printer_Access_Mask`: `FILE_WRITE_DATA`, `FILE_APPEND_DATA`, `GENERIC_ALL`,
+    /// `GENERIC_WRITE`; SMB1 has the same.
+    const WRITES: u32 = 0x5000_0006;
+    /// [MS-SMB2] 2.2.13 SMB2 CREATE Request, `CreateDisposition`: `FILE_OPEN`, which is the only one that never makes
+    /// or empties a file; SMB1 has the same.
+    const OPEN: u32 = 1;
+
+    fn of(desired: u32, disposition: u32) -> Self {
+        if desired & Self::WRITES != 0 || disposition != Self::OPEN {
+            Self::Write
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// Is there more to come for the same request? [MS-CIFS] 2.2.4.33 `SMB_COM_TRANSACTION` says.

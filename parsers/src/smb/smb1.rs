@@ -1,6 +1,6 @@
 //! [MS-CIFS] and [MS-SMB]: version 1.
 
-use super::{Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, RequestId, Sender, name};
+use super::{Access, Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, RequestId, Sender, name};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -158,13 +158,18 @@ impl<'a> Body<'a> {
             }
             NT_CREATE_ANDX => {
                 words.enter("SMB_COM_NT_CREATE_ANDX request");
-                words.skip(5)?;
+                words.skip(15)?;
+                let desired = words.u32()?;
+                words.skip(16)?;
+                let access = Access::of(desired, words.u32()?);
                 self.data.skip(2)?;
-                Operation::Open(self.string()?)
+                Operation::Open(self.string()?, access)
             }
             OPEN_ANDX => {
+                // A pipe's name is worth reading where parameters are missing, too.
+                let mode = words.skip(6).and_then(|()| words.u16()).unwrap_or_default();
                 self.data.skip(2)?;
-                Operation::Open(self.string()?)
+                Operation::Open(self.string()?, old_access(mode))
             }
             CLOSE => {
                 words.enter("SMB_COM_CLOSE request");
@@ -292,6 +297,14 @@ impl<'a> Body<'a> {
     }
 }
 
+/// [MS-CIFS] 2.2.4.41.1 Request (`SMB_COM_OPEN_ANDX`), `AccessMode`: 1 to write, 2 to read and write.
+fn old_access(mode: u16) -> Access {
+    match mode & 7 {
+        1 | 2 => Access::Write,
+        _ => Access::Other,
+    }
+}
+
 fn file_id(words: &mut Input<'_>) -> Result<FileId> {
     Ok(FileId(words.u16()?.into()))
 }
@@ -322,7 +335,7 @@ mod tests {
     #[test]
     fn samba_opens_a_pipe_by_its_name() {
         let bytes = include_bytes!("../../corpus/smb/smb1-create-request.bin");
-        let [Operation::Open(name)] = &operations(bytes)[..] else {
+        let [Operation::Open(name, _)] = &operations(bytes)[..] else {
             panic!("{:?}", operations(bytes))
         };
         assert_eq!(name.trim_start_matches('\\'), "srvsvc");
@@ -377,7 +390,7 @@ mod tests {
         let started = std::time::Instant::now();
         let mut count = 0;
         for message in Messages::new(&bytes) {
-            if let Operation::Open(name) = message.unwrap().operation {
+            if let Operation::Open(name, _) = message.unwrap().operation {
                 assert_eq!(name.encode_utf16().count(), MAX_NAME / 2);
                 count += 1;
             }

@@ -1,6 +1,6 @@
 //! [MS-SMB2]: versions 2 and 3.
 
-use super::{Characters, FileId, Message, Operation, Payload, Progress, RequestId, Sender, name};
+use super::{Access, Characters, FileId, Message, Operation, Payload, Progress, RequestId, Sender, name};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -119,8 +119,12 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
         }
         CREATE => {
             input.enter("SMB2 CREATE request");
-            input.skip(44)?;
-            Operation::Open(string(message, &mut input)?)
+            input.skip(24)?;
+            let desired = input.u32()?;
+            input.skip(8)?;
+            let access = Access::of(desired, input.u32()?);
+            input.skip(4)?;
+            Operation::Open(string(message, &mut input)?, access)
         }
         CLOSE => {
             input.enter("SMB2 CLOSE request");
@@ -253,7 +257,7 @@ mod tests {
     fn samba_opens_a_pipe_by_its_name() {
         let message = only(include_bytes!("../../corpus/smb/smb2-create-request.bin"));
         assert_eq!(message.sender, Sender::Client);
-        assert_eq!(message.operation, Operation::Open("samr".into()));
+        assert_eq!(message.operation, Operation::Open("samr".into(), Access::Write));
     }
 
     #[test]

@@ -78,6 +78,8 @@ section! {
         no_call_patience: Seconds = Seconds(30);
         /// DCOM and other remote administration of the same two machines within so many seconds belong together.
         pairing_window: Seconds = Seconds(60);
+        /// Calls on the object of a sealed activation are compared with the shapes of classes for so many seconds.
+        sealed_patience: Seconds = Seconds(600);
         /// What goes on all day (weak levels, refusals, dumps) is told once in so many seconds for the same two machines.
         quiet: Seconds = Seconds(3600);
     }

@@ -16,6 +16,7 @@ mod tools;
 use std::sync::Arc;
 
 use dcom_parsers::guid::{Guid, Ipid};
+use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{ContextElement, ContextResult};
 
 pub use calls::Calls;
@@ -31,9 +32,9 @@ use crate::event::dcom::{ClientIdentity, Kind};
 use crate::event::meta::{Protocol, TunnelRecord};
 use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
-use crate::flow::{Connection, Opener};
+use crate::flow::{Connection, Opener, Silence};
 use crate::limits::Limits;
-use crate::rpc::{Exchange, Named, Reply, RpcBody, RpcEvent};
+use crate::rpc::{Exchange, FileOpened, Named, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 use endpoints::{Endpoints, Learned};
 use exporters::{Exporters, Pair};
@@ -81,6 +82,8 @@ pub struct Record {
     pub dcerpc: Dcerpc,
     /// Is it written to the logs, or there for detections alone?
     pub recorded: bool,
+    /// How the stubs are encoded, where the bind told.
+    pub encoding: Option<Encoding>,
 }
 
 /// A bind or `alter_context` and its answer.
@@ -96,6 +99,24 @@ pub struct Binding {
     pub refused: Option<String>,
     /// Who logged in.
     pub client: ClientIdentity,
+}
+
+/// A connection to the endpoint mapper's port that nobody answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unanswered {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// How it was not answered.
+    pub silence: Silence,
+}
+
+/// A file that was opened on an administrative share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct File {
+    /// When, where, between whom.
+    pub meta: Meta,
+    /// Which, and what for.
+    pub opened: FileOpened,
 }
 
 /// An exchange as it was understood.
@@ -117,6 +138,10 @@ pub enum Told {
     Record(Box<Record>),
     /// Interfaces were offered: detections look at those that were refused.
     Bound(Box<Binding>),
+    /// A connection stayed without an answer.
+    Unanswered(Box<Unanswered>),
+    /// A file was opened beside.
+    File(Box<File>),
     /// Anything else that is logged.
     Event(Event),
 }
@@ -197,6 +222,12 @@ impl Analyst {
         }
     }
 
+    /// A connection to the endpoint mapper's port stayed without an answer.
+    pub fn unanswered(&self, connection: &Arc<Connection>, silence: Silence, out: &mut Vec<Told>) {
+        let meta = self.meta(connection, connection.opened, None);
+        out.push(Told::Unanswered(Box::new(Unanswered { meta, silence })));
+    }
+
     /// Takes in what RPC peers did.
     pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Told>) {
         let RpcEvent { connection, body } = event;
@@ -235,6 +266,10 @@ impl Analyst {
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
             RpcBody::Pdu(..) => {}
+            RpcBody::File(opened) => out.push(Told::File(Box::new(File {
+                meta: self.meta(connection, opened.at, None),
+                opened: (**opened).clone(),
+            }))),
         }
     }
 
@@ -292,6 +327,7 @@ impl Analyst {
                 dcom,
                 dcerpc,
                 recorded,
+                encoding: exchange.encoding,
             };
             let now = reply.unwrap_or(at).time;
             let client = connection.client;

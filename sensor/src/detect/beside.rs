@@ -10,9 +10,10 @@ use super::pairs::Remembered;
 use super::settings::is_near;
 use super::signature::{BESIDE_FILES, REVERSE_CONNECTION};
 use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
-use crate::dcom::{Binding, Record};
+use crate::dcom::{Binding, File, Record};
 use crate::event::Dcom;
 use crate::event::dcom::{Kind, Outcome};
+use crate::rpc::FileOpened;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -159,6 +160,24 @@ impl BesideActivation {
         }
     }
 
+    /// A file written there, or what a command wrote there fetched: impacket's names for that begin with two underscores.
+    fn opened(&mut self, file: &File, now: Timestamp, found: &mut Vec<Found>) {
+        let (Some(client), Some(server)) = (file.meta.client, file.meta.server) else {
+            return;
+        };
+        let FileOpened {
+            share, name, to_write, ..
+        } = &file.opened;
+        let last = name.rsplit('\\').next().unwrap_or_default();
+        let what = match (to_write, last.starts_with("__")) {
+            (true, _) => "opened a file for writing",
+            (false, true) => "fetched a file that looks like a command's output",
+            (false, false) => return,
+        };
+        let what = format!("{what}: {share}\\{}", name.trim_start_matches('\\'));
+        self.was_beside((client.address, server.address), what, now, found);
+    }
+
     fn was_beside(&mut self, pair: Pair, what: String, now: Timestamp, found: &mut Vec<Found>) {
         *self.beside.entry(pair, now, || Beside {
             at: now,
@@ -182,6 +201,8 @@ impl Detection for BesideActivation {
         let record = match seen {
             Seen::Record(record) => *record,
             Seen::Bound(binding) => return self.bound(binding, binding.meta.timestamp, found),
+            Seen::File(file) => return self.opened(file, file.meta.timestamp, found),
+            Seen::Unanswered(_) => return,
         };
         let (Some(client), Some(server)) = (record.meta.client, record.meta.server) else {
             return;
@@ -302,5 +323,44 @@ mod tests {
         let other = winreg(8, 1, 5 * SECOND);
         rig.show(&Seen::Bound(&other), other.meta.timestamp);
         assert!(rig.found().is_empty(), "another client");
+    }
+
+    fn file(name: &str, to_write: bool) -> File {
+        let record = activation("").from(9).to(1).at(5 * SECOND);
+        File {
+            meta: record.meta,
+            opened: FileOpened {
+                at: crate::capture::At::default(),
+                share: "\\\\host\\ADMIN$".into(),
+                name: name.into(),
+                to_write,
+            },
+        }
+    }
+
+    #[test]
+    fn files_written_to_administrative_shares_or_fetched_as_output_are_told() {
+        let told = |name: &str, to_write: bool, class: &str| {
+            let mut rig = rig();
+            let file = file(name, to_write);
+            rig.show(&Seen::File(&file), file.meta.timestamp);
+            rig.see(activation(class).from(9).to(1));
+            rig.show(&Seen::File(&file), file.meta.timestamp);
+            let found = rig.found();
+            assert!(found.len() < 2, "once");
+            found.first().map(|it| it.alert.message.clone())
+        };
+        let message = told("Temp\\a.dll", true, "MMC20.Application").unwrap();
+        assert!(
+            message.ends_with("opened a file for writing: \\\\host\\ADMIN$\\Temp\\a.dll"),
+            "{message}"
+        );
+        assert!(
+            told("__1700000000.5", false, "ShellWindows")
+                .unwrap()
+                .contains("output")
+        );
+        assert_eq!(told("Temp\\a.dll", false, "MMC20.Application"), None, "read");
+        assert_eq!(told("__1700000000.5", false, "WbemLevel1Login (WMI)"), None, "benign");
     }
 }

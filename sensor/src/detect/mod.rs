@@ -14,10 +14,13 @@ mod odd_activation;
 mod pairs;
 mod refused;
 mod remote_activation;
+mod sealed;
+mod sealed_process;
 mod settings;
 mod signature;
 #[cfg(test)]
 mod testing;
+mod unanswered;
 mod weak_level;
 
 use std::borrow::Cow;
@@ -30,7 +33,7 @@ pub use signature::{SIGNATURES, Signature};
 pub(crate) use loss::doubtful;
 
 use crate::catalog::Catalog;
-use crate::dcom::{Binding, Record};
+use crate::dcom::{Binding, File, Record, Unanswered};
 use crate::decode::Endpoint;
 use crate::event::alert::{Action, Metadata};
 use crate::event::dcom::{ClientIdentity, Outcome};
@@ -45,6 +48,10 @@ pub enum Seen<'a> {
     Record(&'a Record),
     /// Interfaces were offered.
     Bound(&'a Binding),
+    /// A connection to the endpoint mapper's port stayed without an answer.
+    Unanswered(&'a Unanswered),
+    /// A file was opened on an administrative share.
+    File(&'a File),
 }
 
 /// What detections know beside what they see.
@@ -84,6 +91,11 @@ trait Detection: Send {
         let _ = (context, found);
     }
 
+    /// The capture is over: what was concluded from that which came, and waited for better, is told.
+    fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        let _ = (context, found);
+    }
+
     /// The capture is over: nothing more will come, and what waits is not told any more.
     fn forget(&mut self) {}
 
@@ -120,6 +132,9 @@ impl Detector {
                 Box::new(fan_out::FanOut::new(*settings)),
                 Box::new(enumeration::Enumeration::new(*settings)),
                 Box::new(weak_level::WeakLevel::new(settings)),
+                Box::new(unanswered::UnansweredConnection::new(settings)),
+                Box::new(sealed::SealedActivation::new(settings)),
+                Box::new(sealed_process::SealedProcess::new(settings)),
             ],
             now: Timestamp::default(),
             next: Timestamp::default(),
@@ -164,7 +179,14 @@ impl Detector {
     }
 
     /// The capture is over.
-    pub fn forget(&mut self) {
+    pub fn forget(&mut self, found: &mut Vec<Found>) {
+        let context = Context {
+            catalog: &self.catalog,
+            now: self.now,
+        };
+        for detection in &mut self.detections {
+            detection.conclude(&context, found);
+        }
         for detection in &mut self.detections {
             detection.forget();
         }

@@ -45,7 +45,7 @@ impl Detection for Refused {
                 None => return,
             },
             Seen::Bound(binding) if is_refused(binding) => (&binding.meta, Cause::Bind),
-            Seen::Bound(_) => return,
+            _ => return,
         };
         let (Some(client), Some(server)) = (meta.client, meta.server) else {
             return;
@@ -83,6 +83,7 @@ impl Detection for Refused {
                     ),
                 }
             }
+            _ => return,
         });
     }
 

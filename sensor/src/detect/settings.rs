@@ -25,6 +25,8 @@ pub struct Settings {
     pub no_call_patience: i64,
     /// How far apart an activation and what goes with it may be: a share, the registry, a connection back.
     pub pairing_window: i64,
+    /// How long after a sealed activation its object may be called, and between two calls.
+    pub sealed_patience: i64,
     /// How long the same observation about the same pair is not told again.
     pub quiet: i64,
     /// Sources, targets or pairs remembered by each detection.
@@ -50,6 +52,7 @@ impl From<&DetectSettings> for Settings {
             lookup_towers: count(set.lookup_towers),
             no_call_patience: set.no_call_patience.nanoseconds(),
             pairing_window: set.pairing_window.nanoseconds(),
+            sealed_patience: set.sealed_patience.nanoseconds(),
             quiet: set.quiet.nanoseconds(),
             remembered: Limits::default().remembered,
         }

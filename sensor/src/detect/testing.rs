@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// One detection, what it is shown, and what it finds.
 pub(super) struct Rig<D> {
-    detection: D,
+    pub(super) detection: D,
     catalog: Catalog,
     found: Vec<Found>,
 }
@@ -39,6 +39,11 @@ impl<D: Detection> Rig<D> {
     pub(super) fn advance(&mut self, now: i64) {
         let (catalog, now) = (&self.catalog, Timestamp(now));
         self.detection.advance(&Context { catalog, now }, &mut self.found);
+    }
+
+    pub(super) fn conclude(&mut self, now: i64) {
+        let (catalog, now) = (&self.catalog, Timestamp(now));
+        self.detection.conclude(&Context { catalog, now }, &mut self.found);
     }
 
     pub(super) fn forget(&mut self) {
@@ -68,6 +73,7 @@ pub(super) fn activation(class: &str) -> Record {
         dcom,
         dcerpc: Dcerpc::default(),
         recorded: true,
+        encoding: None,
     }
 }
 

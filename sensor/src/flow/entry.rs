@@ -7,9 +7,9 @@ use super::copies::Copies;
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
-use super::{Connection, Opener, Output, Shared, Side, Sides};
+use super::{Connection, Opener, Output, Shared, Side, Sides, Silence};
 use crate::capture::At;
-use crate::decode::{Segment, Sum};
+use crate::decode::{Segment, Sum, Tunnel, VlanTags};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -28,6 +28,8 @@ pub(super) struct Flow<C> {
     /// Which ends sent something with a right checksum.
     sound: [bool; 2],
     heard: bool,
+    /// Is an answer awaited that would be missed?
+    awaiting: bool,
     pub(super) closing: bool,
     state: State<C>,
 }
@@ -70,6 +72,10 @@ impl<C> Entry for Flow<C> {
 /// While probing, more than this is not held back on one side: a first flight, out of order.
 const PROBE_LIMIT: usize = 64 << 10;
 
+/// Of the endpoint mapper and of the activator ([MS-RPCE] 2.1.1.1 `NCACN_IP_TCP`): to ask for an object means to
+/// come here first.
+const MAPPER: u16 = 135;
+
 impl<C: Default> Flow<C> {
     pub(super) fn new(key: Key, at: At) -> Self {
         let state = State::Fresh;
@@ -83,6 +89,7 @@ impl<C: Default> Flow<C> {
             spoke: [false; 2],
             sound: [false; 2],
             heard: false,
+            awaiting: false,
             closing: false,
             state,
         }
@@ -180,6 +187,7 @@ impl<C: Default> Flow<C> {
         self.next[end] = Some(start);
         let opener = if opening { end } else { 1 - end };
         self.opener = u8::try_from(opener).ok();
+        self.awaiting = opening && self.key.ends[1 - end].port == MAPPER;
         if let Some(acknowledgement) = segment.acknowledgement {
             self.next[1 - end].get_or_insert(acknowledgement);
         }
@@ -202,6 +210,49 @@ impl<C: Default> Flow<C> {
             ends,
             opener_known,
         });
+    }
+
+    /// A connection to the mapper's port may stay without an answer; whatever else is acknowledged is one.
+    pub(super) fn await_answer(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        if !self.awaiting {
+            return;
+        }
+        let by_opener = self.opener.map(usize::from) == Some(end);
+        let lasted = segment.at.time.since(self.opened.time);
+        let silence = match (segment.rst, segment.acknowledgement.is_some()) {
+            (true, _) if !by_opener => Silence::Refused,
+            (false, false) if segment.syn && lasted >= shared.bounds.limits.connect => Silence::Ignored,
+            (false, true) => {
+                self.awaiting = false;
+                return;
+            }
+            _ => return,
+        };
+        self.tell_unanswered(silence, (segment.vlan, segment.tunnel.copied()), out);
+    }
+
+    fn tell_unanswered(
+        &mut self,
+        silence: Silence,
+        around: (VlanTags, Option<Tunnel>),
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        self.awaiting = false;
+        let Some(opener) = self.opener.map(usize::from) else {
+            return;
+        };
+        let ends = Sides {
+            client: self.key.ends[opener],
+            server: self.key.ends[1 - opener],
+        };
+        let connection = Connection::new(ends, around, self.opened, true, Protocol::Rpc);
+        out(Output::Unanswered(Arc::new(connection), silence));
     }
 
     /// Does this segment settle whether acknowledged bytes are lost?
@@ -448,7 +499,10 @@ impl<C: Default> Flow<C> {
     }
 
     /// The connection is over: what is held is delivered.
-    pub(super) fn end(self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+    pub(super) fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        if self.awaiting {
+            self.tell_unanswered(Silence::SoFar, Default::default(), out);
+        }
         match self.state {
             State::Tracked(tracked) => tracked.end(shared, out),
             State::Probing(mut probe) => probe.release(shared),

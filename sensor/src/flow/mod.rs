@@ -65,10 +65,23 @@ pub enum Output<'a, C> {
         /// Is it known who opened it?
         opener_known: Opener,
     },
+    /// A connection to the endpoint mapper's port that nobody answered, or that was refused. Said once for each.
+    Unanswered(Arc<Connection>, Silence),
     /// Something on a connection that carries DCE/RPC or may, with what the next stage keeps for it.
     Stream(&'a Arc<Connection>, &'a mut C, StreamEvent<'a>),
     /// Something odd about the segments of one of these.
     Odd(&'a Arc<Connection>, Anomaly),
+}
+
+/// How a connection was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// With a reset.
+    Refused,
+    /// By nobody, after the SYN was sent again.
+    Ignored,
+    /// By nobody, up to the end of the capture or to the time at which the connection was forgotten.
+    SoFar,
 }
 
 /// Is it known who opened a connection?
@@ -175,6 +188,7 @@ impl<C: Default> Flows<C> {
         flow.heed(segment, end);
         flow.shake_hands(segment, end, &mut self.shared, out);
         flow.announce(segment, end, out);
+        flow.await_answer(segment, end, &self.shared, out);
         flow.resolve(segment, end, &mut self.shared, out);
         flow.acknowledge(segment, end, &mut self.shared, out);
         if !segment.payload.is_empty() {

@@ -89,6 +89,11 @@ impl Rig {
         });
     }
 
+    fn syn(&mut self, source: Endpoint, destination: Endpoint, start: u32) {
+        let syn = self.segment(source, destination, start, &[]);
+        self.play(&Segment { syn: true, ..syn });
+    }
+
     fn finish(mut self) -> Vec<String> {
         let lines = &mut self.lines;
         self.flows.finish(&mut |output| lines.push(line(&output)));
@@ -100,6 +105,13 @@ impl Rig {
 fn line(output: &Output<'_, ()>) -> String {
     match output {
         Output::Heard { at, ends, .. } => format!("heard {} {}->{}", at.frame, ends[0].port, ends[1].port),
+        Output::Unanswered(connection, silence) => {
+            let frame = connection.opened.frame;
+            format!(
+                "{silence:?} {frame} {}->{}",
+                connection.client.port, connection.server.port
+            )
+        }
         Output::Stream(connection, (), StreamEvent::Data { at, side, bytes }) => {
             format!(
                 "{side:?} {} {} bytes to {}",
@@ -276,17 +288,50 @@ fn what_follows_a_reset_within_the_linger_time_is_still_read() {
 }
 
 #[test]
-fn an_unanswered_syn_is_not_heard() {
+fn a_refused_syn_to_the_mapper_is_told_and_not_heard() {
     let mut rig = Rig::new();
-    let syn = rig.segment(client(), server(), 100, &[]);
-    rig.play(&Segment { syn: true, ..syn });
+    rig.syn(client(), server(), 100);
     let refusal = rig.segment(server(), client(), 0, &[]);
     rig.play(&Segment {
         rst: true,
         acknowledgement: Some(101),
         ..refusal
     });
-    assert!(rig.finish().is_empty());
+    assert_eq!(rig.finish(), ["Refused 1 50000->135"]);
+}
+
+#[test]
+fn a_syn_to_the_mapper_that_is_sent_again_and_again_is_told_once() {
+    let mut rig = Rig::new();
+    rig.syn(client(), server(), 100);
+    rig.syn(client(), server(), 100);
+    assert!(rig.lines.is_empty());
+    rig.frame += 10_000;
+    rig.syn(client(), server(), 100);
+    rig.syn(client(), server(), 100);
+    assert_eq!(rig.lines, ["Ignored 1 50000->135"]);
+    rig.syn(client(), end(3, 135), 100);
+    assert_eq!(rig.finish()[1..], ["SoFar 10005 50000->135"]);
+}
+
+#[test]
+fn syns_to_other_ports_and_those_that_are_answered_are_not_told() {
+    let mut rig = Rig::new();
+    rig.syn(client(), end(2, 445), 100);
+    rig.frame += 10_000;
+    rig.syn(client(), end(2, 445), 100);
+    // Of this one only one direction is seen.
+    rig.syn(client(), end(3, 135), 100);
+    let acknowledgement = rig.segment(client(), end(3, 135), 101, &[]);
+    rig.play(&Segment {
+        acknowledgement: Some(7),
+        ..acknowledgement
+    });
+    rig.shake_hands(100, 900);
+    let reset = rig.segment(server(), client(), 901, &[]);
+    rig.play(&Segment { rst: true, ..reset });
+    let heard = rig.frame - 1;
+    assert_eq!(rig.finish(), [format!("heard {heard} 50000->135")]);
 }
 
 #[test]

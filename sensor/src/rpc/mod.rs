@@ -49,12 +49,27 @@ pub enum RpcBody {
     Bound(Box<Bound>),
     /// A call, with its answer if there was one.
     Exchange(Box<Exchange>),
+    /// A file was opened on an administrative share.
+    File(Box<FileOpened>),
     /// Something odd.
     Odd(Anomaly),
     /// A PDU as it was cut, with the frame of its last byte: said only where [`RpcBounds::tells_pdus`].
     Pdu(At, Vec<u8>),
     /// The connection is over.
     Closed,
+}
+
+/// A file that was opened on an administrative share: one that is hidden and holds no pipes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOpened {
+    /// The frame of the answer.
+    pub at: At,
+    /// The share as the client names it, e.g. `\\\\host\\ADMIN$`.
+    pub share: Arc<str>,
+    /// The file's name on it.
+    pub name: Arc<str>,
+    /// Was it opened so that what it holds may be changed, or made?
+    pub to_write: bool,
 }
 
 /// A bind or `alter_context` and its answer.

@@ -88,8 +88,11 @@ fn excel_is_told_with_its_user_though_the_reply_is_six_seconds_late() {
 fn wmi_is_recorded_and_wakes_nobody() {
     for name in ["wmi-execmethod-empire", "wmi-process-create"] {
         let Some(real) = real(name) else { return };
-        // The clients of that time did not sign.
-        assert_eq!(real.records.signatures(), [1_021_340], "{name}");
+        // The clients of that time did not sign. What they sealed has the lengths of a process being created.
+        assert_eq!(real.records.signatures(), [1_021_340, 1_021_350], "{name}");
+        let alerts = real.records.of_type("alert");
+        let worst = alerts.map(|alert| alert["alert"]["severity"].as_u64()).min();
+        assert_eq!(worst, Some(Some(4)), "{name}");
         let activations = real.records.dcom("activation");
         assert_eq!(activations.len(), 1, "{name}");
         assert_eq!(
@@ -104,7 +107,7 @@ fn where_no_object_was_asked_for_there_is_no_activation() {
     for (name, mappings, signatures) in [
         ("rpcdump-ept-lookup", 1, &[1_021_331][..]),
         ("svcctl-after-ept-map", 1, &[]),
-        ("excel-blocked-by-firewall", 0, &[]),
+        ("excel-blocked-by-firewall", 0, &[1_021_306]),
     ] {
         let Some(real) = real(name) else { return };
         assert_eq!(real.records.signatures(), signatures, "{name}");

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dcom_parsers::rpce;
-use dcom_parsers::smb::{FileId, Format, Message, Messages, Operation, Payload, Progress, RequestId};
+use dcom_parsers::smb::{Access, FileId, Format, Message, Messages, Operation, Payload, Progress, RequestId};
 
 use super::blocks::{Blocks, Piece, Verdict};
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
-use crate::rpc::{Association, Handling, RpcBody, RpcEvent, name as kept_name};
+use crate::rpc::{Association, FileOpened, Handling, RpcBody, RpcEvent, name as kept_name};
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
@@ -28,12 +28,27 @@ pub struct Session {
 }
 
 /// What a share holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Share {
     /// `IPC$`: pipes.
     Pipes,
+    /// An administrative share, such as `C$` or `ADMIN$`, by its path: files of which it is told that they are opened.
+    Administrative(Arc<str>),
     /// Anything else.
     Files,
+}
+
+impl Share {
+    fn of(path: String) -> Self {
+        let name = path.to_ascii_uppercase();
+        if name.ends_with("IPC$") {
+            Self::Pipes
+        } else if name.ends_with('$') {
+            Self::Administrative(path.into())
+        } else {
+            Self::Files
+        }
+    }
 }
 
 /// A request that waits for its response.
@@ -41,6 +56,8 @@ enum Share {
 enum Asked {
     Connect(Share),
     Open(Arc<str>),
+    /// On an administrative share: share, name, to write?
+    File(Arc<str>, Arc<str>, bool),
     Bytes(FileId),
     Close(FileId),
 }
@@ -147,6 +164,7 @@ impl Session {
     fn is_of_interest(&self, message: &Message<'_>) -> bool {
         match &message.operation {
             Operation::Other | Operation::Failed => false,
+            Operation::Open(..) | Operation::Opened(_) => self.share(message) != Some(&Share::Files),
             _ if self.holds_files(message) => false,
             Operation::Write(file, payload) | Operation::Transact(file, payload) => {
                 self.is_rpc(Some(*file)) || begins_like_rpc(payload)
@@ -160,7 +178,12 @@ impl Session {
 
     /// Is it about a share that is known to hold no pipes?
     fn holds_files(&self, message: &Message<'_>) -> bool {
-        message.tree.and_then(|tree| self.shares.get(&tree)) == Some(&Share::Files)
+        matches!(self.share(message), Some(Share::Files | Share::Administrative(_)))
+    }
+
+    /// The share that it is about.
+    fn share(&self, message: &Message<'_>) -> Option<&Share> {
+        message.tree.and_then(|tree| self.shares.get(&tree))
     }
 
     fn is_rpc(&self, file: Option<FileId>) -> bool {
@@ -180,9 +203,7 @@ impl Session {
         let Message { request, tree, .. } = message;
         match message.operation {
             Operation::Connect(path) => {
-                let is_pipes = path.to_ascii_uppercase().ends_with("IPC$");
-                let share = if is_pipes { Share::Pipes } else { Share::Files };
-                self.ask(request, Asked::Connect(share), handling);
+                self.ask(request, Asked::Connect(Share::of(path)), handling);
             }
             Operation::Connected => {
                 if let (Some(Asked::Connect(share)), Some(tree)) = (self.asked.remove(&request), tree) {
@@ -195,13 +216,27 @@ impl Session {
             }
             Operation::Failed => drop(self.asked.remove(&request)),
             Operation::Other => {}
-            _ if files => {}
-            Operation::Open(name) => self.ask(request, Asked::Open(kept_name(&name)), handling),
-            Operation::Opened(file) => {
-                if let Some(Asked::Open(name)) = self.asked.remove(&request) {
-                    self.open(at, file, name, handling);
-                }
+            Operation::Open(name, access) => {
+                let asked = match tree.and_then(|tree| self.shares.get(&tree)) {
+                    Some(Share::Files) => return,
+                    Some(Share::Administrative(share)) => {
+                        Asked::File(Arc::clone(share), kept_name(&name), access == Access::Write)
+                    }
+                    Some(Share::Pipes) | None => Asked::Open(kept_name(&name)),
+                };
+                self.ask(request, asked, handling);
             }
+            Operation::Opened(file) => match self.asked.remove(&request) {
+                Some(Asked::Open(name)) => self.open(at, file, name, handling),
+                Some(Asked::File(share, name, to_write)) => handling.say(RpcBody::File(Box::new(FileOpened {
+                    at,
+                    share,
+                    name,
+                    to_write,
+                }))),
+                _ => {}
+            },
+            _ if files => {}
             Operation::Read(file) => self.ask(request, Asked::Bytes(file), handling),
             Operation::Write(file, payload) => self.carry(at, Some(file), Side::Client, payload, handling),
             Operation::Transact(file, payload) => {
@@ -493,6 +528,50 @@ mod tests {
         rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
         rig.send(Side::Client, &write(4, FILE, &[7; 5000]));
         assert_eq!(rig.bounds.held, 0);
+        assert_eq!(rig.told(), [""; 0]);
+    }
+
+    #[test]
+    fn files_opened_on_administrative_shares_are_told_and_what_they_hold_is_not_kept() {
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\ADMIN$", "__1700000000.5");
+        rig.send(Side::Client, &write(3, FILE, &[7; 5000]));
+        assert_eq!(rig.bounds.held, 0);
+        rig.send(Side::Client, &write(4, FILE, &pdu(0, 1, 40)));
+        let opened = |to_write| FileOpened {
+            at: At {
+                frame: 4,
+                ..At::default()
+            },
+            share: "\\\\host\\ADMIN$".into(),
+            name: "__1700000000.5".into(),
+            to_write,
+        };
+        let RpcBody::File(told) = &rig.events[0].body else {
+            panic!("{:?}", rig.events)
+        };
+        assert_eq!(
+            (&**told, rig.events.len()),
+            (
+                &FileOpened {
+                    at: told.at,
+                    ..opened(true)
+                },
+                1
+            )
+        );
+        assert_eq!(told.at.frame, 4);
+    }
+
+    #[test]
+    fn files_that_could_not_be_opened_are_not_told() {
+        let mut rig = Rig::over_smb();
+        let connect = [vec![9, 0, 0, 0], text("\\\\host\\C$", 72)].concat();
+        rig.send(Side::Client, &message(3, 0, 1, &connect));
+        rig.send(Side::Server, &message(3, 1, 1, &[16, 0, 2, 0, 0, 0, 0, 0]));
+        let create = [vec![57], vec![0; 43], text("boot.ini", 112)].concat();
+        rig.send(Side::Client, &message(5, 0, 2, &create));
+        rig.send(Side::Server, &message(5, 1, 2, &[9, 0, 0, 0, 0, 0, 0, 0, 0]));
         assert_eq!(rig.told(), [""; 0]);
     }
 

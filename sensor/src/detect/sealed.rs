@@ -1,0 +1,564 @@
+//! A sealed activation whose object is then called in a way that gives its class away: by the lengths of what is called,
+//! or, where the object's own calls are not sealed, by their names.
+
+#[cfg(test)]
+mod chance;
+mod shape;
+
+use std::net::IpAddr;
+
+use dcom_parsers::guid::{Guid, Ipid};
+use dcom_parsers::names;
+use dcom_parsers::ndr::Encoding;
+
+use super::pairs::Remembered;
+use super::signature::SEALED_ACTIVATION;
+use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
+use crate::dcom::Record;
+use crate::decode::Endpoint;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Kind, Outcome};
+use crate::severity::Severity;
+use crate::time::Timestamp;
+use shape::{Fit, Operation, Sealed, Verdict, judge};
+
+type Pair = (IpAddr, IpAddr);
+
+/// Sealed activations of one pair of hosts that wait for calls.
+const WAITING: usize = 16;
+/// Calls of one conversation that are kept. What gives a class away comes first.
+const CALLS: usize = 64;
+
+/// Waits for calls after sealed activations.
+pub(super) struct SealedActivation {
+    /// Those whose objects were not called yet, the oldest first.
+    waiting: Remembered<Pair, Vec<Record>>,
+    /// By the client's host and the port of the object.
+    conversations: Remembered<(IpAddr, Endpoint), Conversation>,
+}
+
+/// What was called after a sealed activation, on one port.
+struct Conversation {
+    activation: Record,
+    /// Nothing more is to be told of it.
+    told: bool,
+    /// Was it seen from its start, with nothing missing?
+    whole: bool,
+    encoding: Encoding,
+    calls: Vec<Sealed>,
+    objects: Vec<Ipid>,
+    /// Connections and interfaces of which a call was seen.
+    bound: Vec<(u64, Guid)>,
+}
+
+impl SealedActivation {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let most = settings.remembered / 4;
+        Self {
+            waiting: Remembered::new(most, settings.sealed_patience),
+            conversations: Remembered::new(most, settings.sealed_patience),
+        }
+    }
+
+    fn called(&mut self, pair: Pair, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
+        let Record { meta, dcom, .. } = record;
+        let (Some(ipid), Some(server)) = (dcom.ipid, meta.server) else {
+            return;
+        };
+        let now = meta.timestamp;
+        let key = (pair.0, server);
+        let known = self.conversations.get(&key, now);
+        let is_new = known.is_none_or(|known| !known.objects.contains(&ipid));
+        // An object never called before may be that of the latest activation.
+        let waiting = self.waiting.get(&pair, now).filter(|_| is_new);
+        let activation = waiting.and_then(Vec::pop);
+        let conversation = match (activation, self.conversations.remove(&key)) {
+            (Some(activation), earlier) => {
+                if let Some(mut earlier) = earlier {
+                    earlier.conclude(context, found);
+                }
+                Conversation::of(activation, record)
+            }
+            (None, Some(conversation)) => conversation,
+            (None, None) => return,
+        };
+        let conversation = self.conversations.entry(key, now, || conversation);
+        conversation.see(ipid, record, context, found);
+    }
+}
+
+impl Conversation {
+    fn of(activation: Record, first: &Record) -> Self {
+        Self {
+            activation,
+            told: false,
+            whole: true,
+            encoding: first.encoding.unwrap_or_default(),
+            calls: Vec::new(),
+            objects: Vec::new(),
+            bound: Vec::new(),
+        }
+    }
+
+    fn see(&mut self, ipid: Ipid, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
+        let Record { meta, dcom, .. } = record;
+        if self.told {
+            return;
+        }
+        self.whole &= dcom.bind_seen == Some(true) && dcom.bytes_missing == 0;
+        if !self.objects.contains(&ipid) && self.objects.len() < CALLS {
+            self.objects.push(ipid);
+        }
+        if dcom.clsid.is_none() && dcom.class.is_some() {
+            return self.read(record, context, found);
+        }
+        let bound = (
+            meta.flow_id.unwrap_or_default(),
+            dcom.interface.as_ref().map(|it| it.uuid).unwrap_or_default(),
+        );
+        let first = !self.bound.contains(&bound) && self.bound.len() < CALLS;
+        if first {
+            self.bound.push(bound);
+        }
+        let (Some(operation), Some(length)) = (operation(dcom), dcom.sealed_stub_length) else {
+            return;
+        };
+        if self.calls.len() >= CALLS {
+            return;
+        }
+        self.calls.push(Sealed {
+            frame: meta.frame.unwrap_or_default(),
+            object: ipid,
+            operation,
+            length,
+            reply: dcom.sealed_reply_length,
+            first,
+        });
+        if operation == Operation::Invoke
+            && let Some(verdict) = judge(&self.calls, self.encoding, context.catalog, false)
+        {
+            self.tell(verdict, found);
+        }
+    }
+
+    /// Nothing more will come: a part is told.
+    fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        if self.told {
+            return;
+        }
+        if let Some(verdict) = judge(&self.calls, self.encoding, context.catalog, true) {
+            self.tell(verdict, found);
+        }
+    }
+
+    fn tell(&mut self, verdict: Verdict<'_>, found: &mut Vec<Found>) {
+        self.told = true;
+        let Verdict {
+            fit,
+            classes,
+            path,
+            mut because,
+            rare,
+            texts,
+        } = verdict;
+        let only = match classes.as_slice() {
+            [class] => Some(class),
+            _ => None,
+        };
+        let (severity, confidence) = weigh(fit, texts, rare && only.is_some() && self.whole);
+        let mut record = self.activation.clone();
+        record.dcom.evidence = Evidence::Inferred;
+        record.dcom.class = only.map(|class| class.name.clone());
+        let how = match fit {
+            Fit::Whole(1) => format!("one call has the lengths of {path}"),
+            Fit::Whole(_) => format!("its calls have the lengths of {path}"),
+            Fit::Part => format!("its first calls have the lengths of those of {path}"),
+            Fit::Unnamed => {
+                format!("its calls follow one another like those of {path}, their names were not asked for")
+            }
+        };
+        because.insert(0, how.clone());
+        if only.is_none() {
+            because.push("other classes are called like this too".to_owned());
+        }
+        record.dcom.because.extend(because.into_iter().map(Into::into));
+        let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+        let message = format!(
+            "{} got an object from {}{} by a sealed activation, perhaps {}: {how}",
+            address(record.meta.client),
+            address(record.meta.server),
+            as_whom(&record.dcom.client),
+            names.join(" or "),
+        );
+        let mut alert = alert(&SEALED_ACTIVATION, severity, confidence, message, &record);
+        if names.len() > 1 {
+            alert.alert.metadata.classes = names;
+        }
+        found.push(alert);
+    }
+
+    /// The object's calls are not sealed, and their names have told the class.
+    fn read(&mut self, call: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
+        let Some(name) = call.dcom.class.clone() else { return };
+        self.told = true;
+        let severity = match context.catalog.find(&name).first() {
+            Some(class) if class.benign.is_some() => return,
+            Some(class) => class.severity.min(Severity::High),
+            None => return,
+        };
+        let mut record = self.activation.clone();
+        record.dcom.evidence = Evidence::Inferred;
+        let frame = call.meta.frame.unwrap_or_default();
+        let because = call.dcom.because.iter();
+        record
+            .dcom
+            .because
+            .extend(because.map(|why| format!("frame {frame}: {why}").into()));
+        let message = format!(
+            "{} got an object from {}{} by a sealed activation: {name}, by the members that were called on it",
+            address(record.meta.client),
+            address(record.meta.server),
+            as_whom(&record.dcom.client),
+        );
+        record.dcom.class = Some(name);
+        found.push(alert(&SEALED_ACTIVATION, severity, "high", message, &record));
+    }
+}
+
+/// How bad, and how sure: docs/detections/sealed-activation.md says how often each is wrong.
+fn weigh(fit: Fit, texts: u32, certain: bool) -> (Severity, &'static str) {
+    match (fit, certain) {
+        (Fit::Whole(2..), true) => (Severity::High, "high"),
+        (Fit::Whole(2..), _) => (Severity::High, "medium"),
+        (Fit::Part | Fit::Unnamed, _) => (Severity::Medium, "low"),
+        (Fit::Whole(_), _) if texts > 1 => (Severity::Medium, "low"),
+        (Fit::Whole(_), _) => (Severity::Low, "low"),
+    }
+}
+
+/// A call of `IDispatch`, or of an interface that may derive from it.
+fn operation(dcom: &Dcom) -> Option<Operation> {
+    let interface = dcom.interface.as_ref()?;
+    let opnum = dcom.opnum?;
+    let may_be = |name| match names::operation(interface.uuid, opnum) {
+        Some(known) => known == name,
+        None => interface.name.is_none(),
+    };
+    match opnum {
+        5 if may_be("GetIDsOfNames") => Some(Operation::Lookup),
+        6 if may_be("Invoke") => Some(Operation::Invoke),
+        _ => None,
+    }
+}
+
+/// An activation of which neither class nor result could be read.
+fn is_sealed(dcom: &Dcom) -> bool {
+    dcom.kind == Kind::Activation
+        && dcom.clsid.is_none()
+        && dcom.sealed_stub_length.is_some()
+        && !matches!(dcom.outcome, Some(Outcome::Failed | Outcome::Unanswered))
+}
+
+impl Detection for SealedActivation {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
+        let Seen::Record(record) = seen else { return };
+        let Record { meta, dcom, .. } = *record;
+        let (Some(client), Some(server)) = (meta.client, meta.server) else {
+            return;
+        };
+        let (pair, now) = ((client.address, server.address), meta.timestamp);
+        if is_sealed(dcom) {
+            let waiting = self.waiting.entry(pair, now, Vec::new);
+            if waiting.len() >= WAITING {
+                waiting.remove(0);
+            }
+            waiting.push((*record).clone());
+        } else if dcom.kind == Kind::Call {
+            self.overdue(now, context, found);
+            self.called(pair, record, context, found);
+        }
+    }
+
+    fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        self.overdue(context.now, context, found);
+    }
+
+    fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        self.overdue(Timestamp(i64::MAX), context, found);
+    }
+
+    fn forget(&mut self) {
+        self.waiting.clear();
+        self.conversations.clear();
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.waiting.forgotten() + self.conversations.forgotten()
+    }
+}
+
+impl SealedActivation {
+    /// Those in which nothing came for a while are over.
+    fn overdue(&mut self, now: Timestamp, context: &Context<'_>, found: &mut Vec<Found>) {
+        while let Some((_, mut conversation)) = self.conversations.overdue(now) {
+            conversation.conclude(context, found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::names::known;
+
+    use super::super::testing::{Rig, activation, call, end};
+    use super::*;
+    use crate::event::dcom::Interface;
+
+    const SECOND: i64 = 1_000_000_000;
+    const LOOKUP: u16 = 5;
+    const INVOKE: u16 = 6;
+    const OBJECT: u32 = 228;
+    const NOTHING: u32 = 80;
+
+    fn sealed_activation() -> Record {
+        let mut record = activation("").from(9).to(1);
+        record.dcom.class = None;
+        record.dcom.clsid = None;
+        record.dcom.outcome = None;
+        record.dcom.sealed_stub_length = Some(464);
+        record.dcom.evidence = Evidence::Header;
+        record
+    }
+
+    fn ipid(object: u8) -> Ipid {
+        let mut uuid = known::IUNKNOWN;
+        uuid.data1 = object.into();
+        Ipid(uuid)
+    }
+
+    fn sealed(object: u8, opnum: u16, length: u32, reply: u32) -> Record {
+        let mut record = call(&sealed_activation(), "");
+        record.meta.server = Some(end(1, 49_670));
+        record.meta.timestamp = Timestamp(SECOND);
+        record.dcom.bind_seen = Some(true);
+        record.dcom.bytes_missing = 0;
+        record.dcom.opnum = Some(opnum);
+        record.dcom.ipid = Some(ipid(object));
+        record.dcom.interface = Some(Interface {
+            uuid: known::IDISPATCH,
+            name: Some("IDispatch".into()),
+        });
+        (record.dcom.sealed_stub_length, record.dcom.sealed_reply_length) = (Some(length), Some(reply));
+        record
+    }
+
+    fn told(calls: &[(u8, u16, u32, u32)]) -> Vec<Found> {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        for &(object, opnum, length, reply) in calls {
+            rig.see(sealed(object, opnum, length, reply));
+        }
+        rig.conclude(9 * SECOND);
+        rig.conclude(9 * SECOND);
+        rig.found()
+    }
+
+    fn worth(found: &[Found]) -> Vec<(Option<&str>, Severity, &str)> {
+        let worth = found.iter().map(|found| {
+            let class = found.alert.dcom.as_ref().and_then(|dcom| dcom.class.as_deref());
+            (class, found.alert.severity, &*found.alert.metadata.confidence[0])
+        });
+        worth.collect()
+    }
+
+    const MMC20: [(u8, u16, u32, u32); 8] = [
+        (1, LOOKUP, 96, 20),
+        (1, INVOKE, 88, OBJECT),
+        (1, LOOKUP, 88, 20),
+        (2, LOOKUP, 100, 20),
+        (2, INVOKE, 88, OBJECT),
+        (3, LOOKUP, 116, 20),
+        (3, INVOKE, 344, NOTHING),
+        (1, INVOKE, 88, NOTHING),
+    ];
+
+    #[test]
+    fn a_whole_path_is_told_once_with_what_it_rests_on() {
+        let found = told(&MMC20);
+        assert_eq!(worth(&found), [(Some("MMC20.Application"), Severity::High, "high")]);
+        let dcom = found[0].alert.dcom.as_ref().unwrap();
+        assert_eq!((dcom.evidence, dcom.clsid), (Evidence::Inferred, None));
+        assert!(
+            dcom.because
+                .iter()
+                .any(|why| why.contains("116 bytes fits `ExecuteShellCommand`"))
+        );
+        assert_eq!(
+            found[0].meta.server,
+            Some(end(1, 135)),
+            "it is the activation that is told"
+        );
+    }
+
+    #[test]
+    fn what_vouches_for_a_bind_and_extensions_of_every_call_are_allowed_for() {
+        let mut trailed = MMC20;
+        trailed[0].2 += 52;
+        assert_eq!(worth(&told(&trailed)).len(), 1);
+        let longer = MMC20.map(|(object, opnum, length, reply)| (object, opnum, length + 56, reply));
+        assert_eq!(
+            worth(&told(&longer)),
+            [(Some("MMC20.Application"), Severity::High, "high")]
+        );
+        let mut uneven = longer;
+        uneven[3].2 -= 8;
+        let high = |found: &[Found]| found.iter().any(|it| it.alert.severity >= Severity::High);
+        assert!(!high(&told(&uneven)), "one name is another");
+    }
+
+    #[test]
+    fn shell_windows_is_not_taken_for_what_it_leads_through() {
+        let calls = [
+            (1, LOOKUP, 88, 20),
+            (1, INVOKE, 120, OBJECT),
+            (2, LOOKUP, 96, 20),
+            (2, INVOKE, 88, OBJECT),
+            (3, LOOKUP, 100, 20),
+            (3, INVOKE, 88, OBJECT),
+            (4, LOOKUP, 104, 20),
+            (4, INVOKE, 392, NOTHING),
+        ];
+        assert_eq!(worth(&told(&calls)), [(Some("ShellWindows"), Severity::High, "high")]);
+        assert_eq!(
+            worth(&told(&calls[2..])),
+            [(Some("ShellBrowserWindow"), Severity::High, "medium")]
+        );
+    }
+
+    #[test]
+    fn a_part_is_told_at_the_end_and_without_a_class_where_several_fit() {
+        let found = told(&MMC20[..5]);
+        assert_eq!(worth(&found), [(None, Severity::Medium, "low")]);
+        assert_eq!(
+            found[0].alert.metadata.classes,
+            ["MMC20.Application", "ShellBrowserWindow"]
+        );
+        assert!(told(&MMC20[..3]).is_empty(), "one name is none");
+    }
+
+    #[test]
+    fn one_call_says_little_and_calls_without_names_less() {
+        let excel = [
+            (1, LOOKUP, 100, 20),
+            (1, INVOKE, 208, NOTHING),
+            (1, INVOKE, 88, NOTHING),
+        ];
+        let found = told(&excel);
+        assert_eq!(worth(&found), [(None, Severity::Medium, "low")]);
+        assert_eq!(
+            found[0].alert.metadata.classes.len(),
+            3,
+            "{:?}",
+            found[0].alert.metadata.classes
+        );
+        let shell = [
+            (1, INVOKE, 88, 296),
+            (2, INVOKE, 88, 296),
+            (3, INVOKE, 88, 296),
+            (4, INVOKE, 10_648, 116),
+        ];
+        assert_eq!(worth(&told(&shell)), [(Some("ShellWindows"), Severity::Medium, "low")]);
+        assert_eq!(worth(&told(&shell[1..])), [(None, Severity::Medium, "low")]);
+        assert!(told(&shell[2..]).is_empty());
+    }
+
+    #[test]
+    fn lengths_objects_or_answers_that_do_not_fit_are_none() {
+        let change = |index: usize, change: fn(&mut (u8, u16, u32, u32))| {
+            let mut calls = MMC20;
+            change(&mut calls[index]);
+            told(&calls[..7])
+                .iter()
+                .filter(|it| it.alert.severity >= Severity::High)
+                .count()
+        };
+        assert_eq!(change(0, |_| ()), 1);
+        assert_eq!(change(0, |call| call.2 = 104), 0, "another name");
+        assert_eq!(change(0, |call| call.3 = 24), 0, "two names");
+        assert_eq!(change(1, |call| call.3 = NOTHING), 0, "no object");
+        assert_eq!(change(6, |call| call.2 = 196), 0, "too few arguments");
+        assert_eq!(change(6, |call| call.3 = OBJECT), 0, "an object");
+        assert_eq!(change(6, |call| call.0 = 1), 0, "on another object");
+    }
+
+    #[test]
+    fn calls_of_others_or_after_a_failure_or_of_wmi_are_none() {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        let play = |rig: &mut Rig<SealedActivation>| {
+            for (object, opnum, length, reply) in MMC20 {
+                rig.see(sealed(object, opnum, length, reply));
+            }
+        };
+        play(&mut rig);
+        let mut failed = sealed_activation();
+        failed.dcom.outcome = Some(Outcome::Failed);
+        rig.see(failed);
+        rig.see(sealed_activation().from(8));
+        play(&mut rig);
+        // What was activated was WMI, as its own calls tell.
+        rig.see(sealed_activation());
+        let mut wmi = sealed(7, 6, 92, 160);
+        wmi.dcom.interface.as_mut().unwrap().uuid = dcom_parsers::wmi::IWBEM_LEVEL1_LOGIN;
+        wmi.meta.server = Some(end(1, 49_671));
+        rig.see(wmi);
+        play(&mut rig);
+        rig.conclude(9 * SECOND);
+        assert!(rig.found().is_empty());
+    }
+
+    #[test]
+    fn each_of_several_activations_is_told() {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        for round in 0..3 {
+            rig.see(sealed_activation());
+            for (object, opnum, length, reply) in MMC20 {
+                rig.see(sealed(object + 10 * round, opnum, length, reply));
+            }
+        }
+        assert_eq!(rig.found().len(), 3);
+    }
+
+    #[test]
+    fn calls_that_are_not_sealed_are_read() {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        let mut read = sealed(3, INVOKE, 0, 0);
+        read.dcom.class = Some("MMC20.Application".to_owned());
+        read.dcom.sealed_stub_length = None;
+        rig.see(read.clone());
+        rig.see(read);
+        let found = rig.found();
+        assert_eq!(worth(&found), [(Some("MMC20.Application"), Severity::High, "high")]);
+        assert_eq!(found[0].alert.dcom.as_ref().unwrap().evidence, Evidence::Inferred);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_conversation_is_bounded() {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        for number in 0..300_u32 {
+            let mut record = sealed(u8::try_from(number % 200).unwrap(), LOOKUP, 100 + number % 50 * 4, 20);
+            record.meta.flow_id = Some(number.into());
+            rig.see(record);
+        }
+        let mut kept = rig.detection.conversations.overdue(Timestamp(i64::MAX)).unwrap().1;
+        assert!(kept.calls.len() == CALLS && kept.objects.len() == CALLS && kept.bound.len() == CALLS);
+        kept.conclude(
+            &Context {
+                catalog: &crate::catalog::Catalog::built_in(),
+                now: Timestamp(0),
+            },
+            &mut Vec::new(),
+        );
+    }
+}
