@@ -68,13 +68,13 @@ fn sense(packets: &[Packet]) -> Vec<Event> {
     events
 }
 
-/// Was the alert raised, and which anomalies were told of the streams?
+/// Was the activation's alert raised, and which anomalies were told of the streams?
 fn came_of(packets: &[Packet]) -> (bool, Vec<String>) {
     let mut alert = false;
     let mut odd = Vec::new();
     for event in sense(packets) {
         match event.body {
-            Body::Alert(_) => alert = true,
+            Body::Alert(told) => alert |= (1_021_301..=1_021_302).contains(&told.signature_id),
             Body::Anomaly(anomaly) if anomaly.kind == AnomalyKind::Stream => odd.push(anomaly.event.to_string()),
             _ => {}
         }

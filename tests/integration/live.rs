@@ -146,7 +146,8 @@ fn lines(logs: &Path, wanted: &str) -> usize {
     text.lines().filter(|line| line.contains(wanted)).count()
 }
 
-const ALERT: &str = r#""event_type":"alert""#;
+/// The activation's own alert.
+const ALERT: &str = r#""signature_id":1021301,"#;
 
 #[test]
 fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends() {

@@ -22,7 +22,8 @@ pub(super) struct Flow<C> {
     next: [Option<u32>; 2],
     /// A SYN was seen in the middle: the sequence number after it. Believed when the other end acknowledges it.
     reopening: Option<u32>,
-    opener: Option<u8>,
+    /// Who opened it: the second end?
+    opener: Option<bool>,
     /// Which ends sent anything.
     spoke: [bool; 2],
     /// Which ends sent something with a right checksum.
@@ -186,7 +187,7 @@ impl<C: Default> Flow<C> {
         }
         self.next[end] = Some(start);
         let opener = if opening { end } else { 1 - end };
-        self.opener = u8::try_from(opener).ok();
+        self.opener = Some(opener == 1);
         self.awaiting = opening && self.key.ends[1 - end].port == MAPPER;
         if let Some(acknowledgement) = segment.acknowledgement {
             self.next[1 - end].get_or_insert(acknowledgement);
