@@ -169,13 +169,13 @@ impl<'a> Decoded<'a> {
     pub(crate) fn with<'b>(&self, payload: &'b [u8], tunnel: Option<&'b Tunnel>) -> Decoded<'b> {
         match *self {
             Self::Segment(segment) => Decoded::Segment(Segment {
-                payload,
                 tunnel,
+                payload,
                 ..segment
             }),
             Self::Datagram(datagram) => Decoded::Datagram(Datagram {
-                payload,
                 tunnel,
+                payload,
                 ..datagram
             }),
         }

@@ -76,7 +76,7 @@ impl Sensor {
     pub fn new(catalog: Catalog, limits: Limits, calls: Calls) -> Self {
         Self {
             clock: Clock::new(&limits),
-            worker: Worker::new(0, 1, limits, dcom::is_read),
+            worker: Worker::new(0, 1, &limits, dcom::is_read),
             analysis: Analysis::new(catalog, &limits, calls),
             spoken: Vec::new(),
         }

@@ -89,7 +89,7 @@ impl Engine {
         let (catalog, limits, calls) = (settings::catalog(config)?, Limits::default(), options.calls.into());
         let mut engine = match options.workers() {
             1 => Self::One(Box::new(Sensor::new(catalog, limits, calls))),
-            workers => Self::Several(Box::new(Crew::new(workers, catalog, limits, calls))),
+            workers => Self::Several(Box::new(Crew::new(workers, catalog, &limits, calls))),
         };
         settings::equip(engine.analysis(), config, &limits)?;
         Ok(engine)

@@ -150,15 +150,15 @@ struct Shard {
 
 impl Worker {
     /// The `number`th of so many `workers`.
-    pub(crate) fn new(number: usize, workers: usize, limits: Limits, is_read: IsRead) -> Self {
-        let limits = limits.shared(SHARDS);
+    pub(crate) fn new(number: usize, workers: usize, limits: &Limits, is_read: IsRead) -> Self {
+        let share = limits.shared(SHARDS);
         let shards = (number..SHARDS).step_by(workers).map(|_| Shard {
-            flows: Flows::new(limits),
+            flows: Flows::new(share),
             datagrams: Datagrams::default(),
-            rpc: RpcBounds::new(limits, is_read),
+            rpc: RpcBounds::new(share, is_read),
         });
         Self {
-            decoder: Decoder::new(limits),
+            decoder: Decoder::new(*limits),
             shards: shards.collect(),
             workers,
             failed: 0,

@@ -101,16 +101,16 @@ enum Mark {
 
 impl Crew {
     /// So many workers; the analysis knows the classes of `catalog` and records these object calls.
-    pub(crate) fn new(workers: usize, catalog: Catalog, limits: Limits, calls: Calls) -> Self {
+    pub(crate) fn new(workers: usize, catalog: Catalog, limits: &Limits, calls: Calls) -> Self {
         let workers = workers.clamp(1, SHARDS);
         let lanes = (0..workers).map(|number| Lane::start(Worker::new(number, workers, limits, dcom::is_read)));
         Self {
-            clock: Clock::new(&limits),
-            decoder: Decoder::new(limits),
+            clock: Clock::new(limits),
+            decoder: Decoder::new(*limits),
             failed: 0,
             lanes: lanes.collect(),
             waiting: VecDeque::new(),
-            analysis: Analysis::new(catalog, &limits, calls),
+            analysis: Analysis::new(catalog, limits, calls),
             spare: Vec::new(),
         }
     }

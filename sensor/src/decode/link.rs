@@ -87,7 +87,7 @@ pub(super) fn plain(link_type: LinkType, bytes: &[u8]) -> Option<&[u8]> {
             Content::Ip | Content::Announced(ether_type::IPV4 | ether_type::IPV6) => return Some(bytes),
             Content::Ethernet => (content, bytes) = announced(bytes, 12).ok()?,
             Content::Announced(tag) if ether_type::TAGS.contains(&tag) => {
-                (content, bytes) = announced(bytes, 2).ok()?
+                (content, bytes) = announced(bytes, 2).ok()?;
             }
             _ => return None,
         }

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
     let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
-    let mut crew = Crew::new(options.workers(), classes, limits, options.calls.into());
+    let mut crew = Crew::new(options.workers(), classes, &limits, options.calls.into());
     settings::equip(crew.analysis(), &config, &limits)?;
     crew.analysis()
         .name_interfaces(interfaces.iter().map(|interface| Arc::clone(&interface.name)).collect());
