@@ -275,6 +275,9 @@ fn what(dcom: &Dcom) -> String {
     if let Some(command_line) = &dcom.command_line {
         let _ = write!(text, ": {}", shortened(command_line));
     }
+    if let Some(script) = &dcom.decoded_command {
+        let _ = write!(text, "; decoded: {}", shortened(script));
+    }
     text
 }
 
