@@ -3,15 +3,18 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::Sensor;
 use crate::catalog::Catalog;
 use crate::dcom::Calls;
 use crate::emit::Format;
 use crate::emit::console::Colour;
+use crate::keys::{self, Keep, Keys, KeysError};
 use crate::replay;
 use crate::severity::Severity;
 
@@ -74,6 +77,9 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE")]
     catalog: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
     pub(crate) min_severity: Severity,
@@ -97,6 +103,33 @@ pub(crate) struct Replay {
     /// Colour the table.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+}
+
+/// Keys for sealed traffic.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyOptions {
+    /// Open sealed traffic with the keys that this file names (TOML, mode 0600; see docs/KEYS.md).
+    #[arg(long = "keys", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Write each stub that was opened to this file, as a line of JSON.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub(crate) unsealed: Option<PathBuf>,
+}
+
+impl KeyOptions {
+    /// Loads the keys, if there are any, and gives them to the sensor.
+    pub(crate) fn hand_to(&self, sensor: &mut Sensor) -> Result<()> {
+        let Some(path) = &self.file else { return Ok(()) };
+        keys::keep_out_of_core_dumps();
+        let keep = if self.unsealed.is_some() {
+            Keep::Stubs
+        } else {
+            Keep::Records
+        };
+        sensor.use_keys(Arc::new(Keys::load(path)?), keep);
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -169,7 +202,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(RAN),
         Err(error) => {
-            complain(&format!("{error:#}"), None);
+            let hint = error.downcast_ref::<KeysError>().and_then(KeysError::hint);
+            complain(&format!("{error:#}"), hint.as_deref());
             ExitCode::from(UNUSABLE)
         }
     }

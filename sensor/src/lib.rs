@@ -27,6 +27,7 @@ pub mod detect;
 pub mod emit;
 pub mod event;
 pub mod flow;
+pub mod keys;
 pub mod limits;
 mod replay;
 pub mod rpc;
@@ -41,10 +42,12 @@ use catalog::Catalog;
 use dcom::{Analyst, Binding, Calls, Record, Told};
 use decode::{Decoded, Decoder};
 use detect::{Detector, Found, Seen, Settings};
+use emit::unsealed::Unsealed;
 use event::{Body, Event};
 use flow::{Flows, Output};
+use keys::Keys;
 use limits::Limits;
-use rpc::{Carriage, Datagrams, RpcBounds, RpcEvent};
+use rpc::{Carriage, Datagrams, RpcBody, RpcBounds, RpcEvent};
 
 /// The whole pipeline: frames in, events out.
 pub struct Sensor {
@@ -61,6 +64,8 @@ pub struct Sensor {
     told: Vec<Told>,
     /// What the detections have found in that.
     found: Vec<Found>,
+    /// What the user's keys opened, if that is wanted, until it is taken.
+    unsealed: Option<Vec<Unsealed>>,
     first: Option<At>,
     last: At,
 }
@@ -86,9 +91,22 @@ impl Sensor {
             said: Vec::new(),
             told: Vec::new(),
             found: Vec::new(),
+            unsealed: None,
             first: None,
             last: At::default(),
         }
+    }
+
+    /// Sealed traffic will be opened by these keys. `unsealed`: what is opened is kept for [`Sensor::take_unsealed`].
+    pub fn use_keys(&mut self, keys: Arc<Keys>, unsealed: keys::Keep) {
+        self.rpc.keys = Some(keys);
+        self.rpc.keeps_opened = unsealed == keys::Keep::Stubs;
+        self.unsealed = self.rpc.keeps_opened.then(Vec::new);
+    }
+
+    /// What the keys opened since this was asked last, in the order in which calls ended.
+    pub fn take_unsealed(&mut self) -> Vec<Unsealed> {
+        self.unsealed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Events will name their input by these names; for several inputs, whose frame numbers overlap.
@@ -162,7 +180,13 @@ impl Sensor {
         for said in self.said.drain(..) {
             match said {
                 Said::Heard(ends, opener) => self.analyst.heard(ends, opener, &mut self.told),
-                Said::Rpc(event) => self.analyst.push(&event, &mut self.told),
+                Said::Rpc(mut event) => {
+                    if let (Some(unsealed), RpcBody::Exchange(exchange)) = (&mut self.unsealed, &mut event.body) {
+                        unsealed.extend(Unsealed::of(&event.connection, exchange));
+                        exchange.forget_unread(self.rpc.is_read);
+                    }
+                    self.analyst.push(&event, &mut self.told);
+                }
             }
         }
         for told in self.told.drain(..) {

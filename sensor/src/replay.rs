@@ -12,7 +12,7 @@ use crate::capture::{CaptureError, CaptureFile, Frame, Input, expand};
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain};
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
-use crate::emit::{Emitters, eve};
+use crate::emit::{Emitters, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::limits::Limits;
@@ -24,6 +24,7 @@ const FRAMES_PER_TICK: u64 = 4096;
 pub(crate) fn run(options: &Replay) -> Result<u8> {
     let started = Instant::now();
     let mut sensor = Sensor::new(options.catalog()?, Limits::default(), options.calls.into());
+    options.keys.hand_to(&mut sensor)?;
     let (inputs, errors) = expand(&options.inputs);
     if inputs.len() > 1 {
         sensor.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
@@ -54,6 +55,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     }
     sensor.finish(&mut events);
     output.take(&mut events)?;
+    output.take_unsealed(&mut sensor)?;
     progress.done();
     let failed = failures.count;
     output.summary = summary(&sensor, &output.summary, failed, started);
@@ -107,6 +109,7 @@ fn read(
         if !events.is_empty() {
             output.take(events)?;
         }
+        output.take_unsealed(sensor)?;
         frames += 1;
         if frames.is_multiple_of(FRAMES_PER_TICK) {
             progress.at(number, capture.bytes_read());
@@ -123,6 +126,7 @@ struct Outlet {
     console: Console,
     least: crate::severity::Severity,
     summary: Summary,
+    unsealed: Option<unsealed::Log>,
     buffer: Vec<u8>,
 }
 
@@ -145,6 +149,12 @@ impl Outlet {
             console: Console::new(width, options.colour()),
             least: options.min_severity,
             summary: Summary::default(),
+            unsealed: options
+                .keys
+                .unsealed
+                .as_deref()
+                .map(unsealed::Log::create)
+                .transpose()?,
             buffer: Vec::new(),
         })
     }
@@ -172,11 +182,24 @@ impl Outlet {
         Ok(())
     }
 
+    /// Writes what keys opened since the last time.
+    fn take_unsealed(&mut self, sensor: &mut Sensor) -> Result<()> {
+        if let Some(log) = &mut self.unsealed {
+            for unsealed in sensor.take_unsealed() {
+                log.write(&unsealed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends logs and prints results. True when `--fail-on` was met.
     fn finish(mut self, options: &Replay, sensor: &Sensor) -> Result<bool> {
         let (first, last) = sensor.span();
         if let Some(emitters) = self.emitters.take() {
             emitters.finish(first, last)?;
+        }
+        if let Some(unsealed) = &mut self.unsealed {
+            unsealed.flush()?;
         }
         if let Some(lines) = &mut self.lines {
             lines.flush()?;
@@ -218,6 +241,7 @@ fn summary(sensor: &Sensor, so_far: &Summary, unreadable_inputs: u64, started: I
         endpoints_expected: endpoints.expected,
         endpoints_realized: endpoints.realized,
         unreadable_inputs,
+        keys: sensor.rpc.keys.is_some().then_some(sensor.rpc.key_counters),
         ..so_far.clone()
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
     let dcom = sensor.analyst.counters();
     let endpoints = sensor.analyst.endpoint_counters();
     let uptime = u64::try_from(sensor.last.time.since(sensor.span().0) / 1_000_000_000).unwrap_or_default();
-    vec![
+    let mut counters = vec![
         ("uptime", uptime),
         ("decoder.pkts", decode.frames),
         ("decoder.bytes", decode.bytes),
@@ -94,5 +94,20 @@ pub(crate) fn counters(sensor: &Sensor) -> Vec<(&'static str, u64)> {
         ("dcom.endpoints.expected", endpoints.expected),
         ("dcom.endpoints.realized", endpoints.realized),
         ("dcom.endpoints.over_limit", endpoints.over_limit),
-    ]
+    ];
+    if sensor.rpc.keys.is_some() {
+        let keys = &sensor.rpc.key_counters;
+        counters.extend([
+            ("dcom.sealed.pdus", keys.sealed),
+            ("dcom.sealed.opened", keys.opened),
+            ("dcom.sealed.failed", keys.sealed - keys.opened),
+            ("dcom.signed.pdus", keys.signed),
+            ("dcom.signed.verified", keys.verified),
+            ("dcom.signed.bad", keys.bad),
+            ("dcom.keys.logins", keys.logins),
+            ("dcom.keys.mismatches", keys.mismatches),
+            ("dcom.keys.streams_lost", keys.streams_lost),
+        ]);
+    }
+    counters
 }

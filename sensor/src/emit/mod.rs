@@ -5,6 +5,7 @@ pub mod eve;
 mod json;
 mod number;
 pub mod summary;
+pub mod unsealed;
 pub mod zeek;
 
 use std::fs;
