@@ -286,9 +286,54 @@ fn lcm(a: usize, b: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::ops::Range;
+
+    use cts::Encrypt;
+
     use super::*;
     use crate::keys::secretsdump::hex;
+
+    /// Seals in place of a client: what stands at `stub` is signed between `head` and `trailer`.
+    pub(in crate::keys) fn seal(
+        etype: Etype,
+        key: &[u8],
+        usage: u32,
+        plain: &[u8],
+        stub: Range<usize>,
+        head: &[u8],
+        trailer: &[u8],
+    ) -> Vec<u8> {
+        let keys = SealKeys::derive(etype, key, usage).unwrap();
+        let mut sealed = plain.to_vec();
+        let vector = &[0; BLOCK].into();
+        match &keys.cipher {
+            Aes::Short(aes) => CbcCs3::inner_iv_init(&**aes, vector).encrypt(&mut sealed).unwrap(),
+            Aes::Long(aes) => CbcCs3::inner_iv_init(&**aes, vector).encrypt(&mut sealed).unwrap(),
+        }
+        let (vector, of): (&[u8], &[u8]) = if etype.signs_sealed() {
+            (&[0; BLOCK], &sealed)
+        } else {
+            (&[], plain)
+        };
+        let parts = [
+            vector,
+            &of[..stub.start],
+            head,
+            &of[stub.clone()],
+            trailer,
+            &of[stub.end..],
+        ]
+        .concat();
+        let integrity = derive(etype, key, usage, INTEGRITY).unwrap();
+        let whole = match etype {
+            Etype::Aes128Sha256 => mac::<Hmac<Sha256>>(&integrity, &[&parts]).to_vec(),
+            Etype::Aes256Sha384 => mac::<Hmac<Sha384>>(&integrity, &[&parts]).to_vec(),
+            _ => mac::<Hmac<Sha1>>(&integrity, &[&parts]).to_vec(),
+        };
+        sealed.extend(&whole[..keys.integrity.length()]);
+        sealed
+    }
 
     fn bytes(text: &str) -> Vec<u8> {
         hex(text).unwrap().to_vec()

@@ -227,3 +227,119 @@ impl Rc4Keys {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::etype::tests::seal;
+
+    const HEAD: &[u8] = &[5; 24];
+    const STUB: &[u8] = b"what was said, in a stub of no particular length";
+    const TRAILER: &[u8] = &[16, 6, 0, 0, 1, 0, 0, 0];
+
+    /// A stub as [MS-KILE] 3.4.5.4.1 seals it: what stands in the token, and in the stub's place.
+    fn wrap(etype: Etype, key: &[u8], side: Side, signs_headers: bool, extra: u16) -> (Vec<u8>, Vec<u8>) {
+        let (usage, flags) = match side {
+            Side::Client => (24, SEALED),
+            Side::Server => (22, SEALED | SENT_BY_ACCEPTOR),
+        };
+        let checksum: u16 = match etype {
+            Etype::Aes128Sha256 => 16,
+            Etype::Aes256Sha384 => 24,
+            _ => 12,
+        };
+        let mut header = vec![5, 4, flags, 0xff];
+        header.extend(extra.to_be_bytes());
+        header.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        let tail = [&vec![0xcc; extra.into()], &header[..]].concat();
+        let plain = [&[0x5a; BLOCK], STUB, &tail].concat();
+        let (head, trailer) = if signs_headers {
+            (HEAD, TRAILER)
+        } else {
+            (&[][..], &[][..])
+        };
+        let mut whole = seal(etype, key, usage, &plain, BLOCK..BLOCK + STUB.len(), head, trailer);
+        let rotation = 16 + checksum;
+        header[6..8].copy_from_slice(&rotation.to_be_bytes());
+        whole.rotate_right(usize::from(rotation + extra));
+        let body = whole.split_off(whole.len() - STUB.len());
+        ([header, whole].concat(), body)
+    }
+
+    fn pdu<'a>(signature: &'a [u8], body: &'a [u8]) -> Protected<'a> {
+        Protected {
+            head: HEAD,
+            body,
+            trailer: TRAILER,
+            signature,
+            is_sealed: true,
+        }
+    }
+
+    #[test]
+    fn stubs_sealed_by_every_aes_type_are_opened_in_either_direction() {
+        for etype in [
+            Etype::Aes128Sha1,
+            Etype::Aes256Sha1,
+            Etype::Aes128Sha256,
+            Etype::Aes256Sha384,
+        ] {
+            let key = vec![0x42; etype.key_length()];
+            for (side, signs_headers, extra) in [
+                (Side::Client, true, 16),
+                (Side::Client, false, 16),
+                (Side::Server, true, 16),
+                (Side::Server, false, 0),
+                (Side::Client, true, 7),
+            ] {
+                let (signature, body) = wrap(etype, &key, side, signs_headers, extra);
+                let case = format!("{etype:?} {side:?} {signs_headers} {extra}");
+                let mut plain = Vec::new();
+                let fresh = || Protection::new(etype, &key).unwrap();
+                assert!(fresh().open(side, &pdu(&signature, &body), &mut plain), "{case}");
+                assert_eq!(plain, STUB, "{case}");
+                assert!(!fresh().open(!side, &pdu(&signature, &body), &mut plain), "{case}");
+                assert!(plain.is_empty(), "{case}");
+                for at in 0..signature.len() {
+                    let mut flipped = signature.clone();
+                    flipped[at] ^= 1;
+                    // The fourth byte fills up, and stands in the copy that is sealed.
+                    assert!(
+                        !fresh().open(side, &pdu(&flipped, &body), &mut plain),
+                        "{case}, byte {at}"
+                    );
+                }
+                for at in 0..body.len() {
+                    let mut flipped = body.clone();
+                    flipped[at] ^= 0x80;
+                    assert!(
+                        !fresh().open(side, &pdu(&signature, &flipped), &mut plain),
+                        "{case}, byte {at}"
+                    );
+                }
+                for end in 0..signature.len() {
+                    assert!(
+                        !fresh().open(side, &pdu(&signature[..end], &body), &mut plain),
+                        "{case}, {end}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_of_nothing_open_nothing() {
+        for etype in [Etype::Aes128Sha1, Etype::Rc4] {
+            let mut protection = Protection::new(etype, &[7; 16]).unwrap();
+            for signature in [&[][..], &[5, 4], &[0x60; 40], &[2, 1, 0x11, 0], &[0; 64]] {
+                for is_sealed in [true, false] {
+                    let pdu = Protected {
+                        is_sealed,
+                        ..pdu(signature, &[])
+                    };
+                    assert!(!protection.open(Side::Client, &pdu, &mut Vec::new()));
+                }
+            }
+        }
+    }
+}

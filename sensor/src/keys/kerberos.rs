@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::etype::{AP_REP, AUTHENTICATOR, Etype, TICKET, Wiped};
 use super::gss::Protection;
-use super::sessions::{Learnt, Protected, Verdict};
+use super::sessions::{Learnt, Protected, Verdict, Who};
 use super::{KeyName, Keys, TicketKey};
 use crate::flow::Side;
 
@@ -18,6 +18,8 @@ const STRANGERS: usize = 1024;
 pub(super) struct Kerberos {
     /// None: only the server's own ticket was seen so far (user-to-user).
     name: Option<KeyName>,
+    /// The client, as its ticket names it.
+    who: Who,
     session_key: (Etype, Wiped),
     /// By which the two may seal, the likeliest first: the acceptor's, the initiator's, the ticket's.
     protections: Vec<Protection>,
@@ -61,6 +63,10 @@ impl Kerberos {
         Some(Self {
             protections: Protection::new(session_key.0, &session_key.1).into_iter().collect(),
             name,
+            who: Who {
+                user: part.client.name,
+                realm: part.client_realm,
+            },
             session_key,
             chosen: None,
         })
@@ -75,11 +81,12 @@ impl Kerberos {
         {
             session.prefer(subkey);
         }
-        (Some(session), Learnt::Known)
+        let who = session.who.clone();
+        (Some(session), Learnt::Known(Some(who)))
     }
 
     /// The answer to the ticket, or in DCE's three legs the answer to that.
-    pub(super) fn answer(&mut self, _side: Side, answer: EncryptedData<'_>) {
+    pub(super) fn answer(&mut self, answer: EncryptedData<'_>) {
         if let Some(opened) = self.open_with_session_key(AP_REP, answer)
             && let Ok(EncApRepPart { subkey: Some(subkey) }) = EncApRepPart::parse(&opened)
         {

@@ -31,7 +31,7 @@ use secrecy::SecretSlice;
 
 pub use file::KeysError;
 pub(crate) use file::keep_out_of_core_dumps;
-pub(crate) use sessions::{Learnt, Loss, Protected, Sessions, Verdict};
+pub(crate) use sessions::{Learnt, Loss, Protected, Sessions, Verdict, Who};
 
 /// What a key is called in logs: whose it is.
 pub type KeyName = Arc<str>;

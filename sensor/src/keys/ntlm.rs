@@ -173,6 +173,11 @@ impl Keystream {
     fn advance(&mut self, bytes: usize) {
         self.ahead(bytes);
         self.used += bytes;
+        if self.used == self.ahead.len() && self.ahead.capacity() > SMALL {
+            // A search has been here.
+            self.ahead = Zeroizing::default();
+            self.used = 0;
+        }
     }
 }
 
@@ -216,10 +221,12 @@ impl Signature {
     }
 }
 
+/// Bytes of the key stream for which room is kept: more than any PDU uses.
+const SMALL: usize = 128 << 10;
 /// Bytes that a search may hash before it gives up: a tenth of a second or so.
 const SEARCH: usize = 64 << 20;
 /// Searches in one direction of one context.
-const SEARCHES: u8 = 3;
+const SEARCHES: u8 = 2;
 /// Bytes of the key stream that a search may look at.
 const REACH: u64 = 1 << 20;
 
@@ -294,6 +301,8 @@ impl Direction {
             self.step(signature.sequence, pdu);
             return Verdict::Right;
         }
+        let stubs = if pdu.is_sealed { pdu.body.len() as u64 } else { 0 };
+        self.lose(Loss { stubs, bytes: 0 });
         self.searches_left -= 1;
         if self.searches_left > 0 {
             return Verdict::StreamLost;
@@ -353,6 +362,9 @@ impl Direction {
     fn find(&mut self, missing: u32, signature: &Signature, pdu: &Protected<'_>, plain: &mut Vec<u8>) -> Option<usize> {
         let signatures = usize::from(self.key_exchange) * 8;
         let signatures = signatures.checked_mul(missing as usize)?;
+        if signatures as u64 > REACH {
+            return None;
+        }
         if !pdu.is_sealed && !self.key_exchange {
             // Nothing uses up a key stream: the number alone counts.
             return self.fits(0, signature, pdu, plain).then_some(0);

@@ -91,6 +91,11 @@ pub(crate) struct Loss {
 }
 
 impl Loss {
+    /// So many bytes at most, of which nothing is known.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self { stubs: 0, bytes }
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.stubs = self.stubs.saturating_add(other.stubs);
         self.bytes = self.bytes.saturating_add(other.bytes);
@@ -106,10 +111,17 @@ impl Loss {
 pub(crate) enum Learnt {
     /// Nothing yet, or nothing that is known.
     Nothing,
-    /// The key fits.
-    Known,
+    /// The key fits. What it is that only the key tells: the client, by name and realm.
+    Known(Option<Who>),
     /// A key of this name was to fit, and does not.
     Mismatch(KeyName),
+}
+
+/// A client as its ticket names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) user: String,
+    pub(crate) realm: String,
 }
 
 /// The security contexts of one connection.
@@ -139,7 +151,7 @@ enum Session {
 
 impl Sessions {
     /// Takes in one leg of a login.
-    pub(crate) fn learn(&mut self, keys: &Keys, side: Side, verifier: &SecTrailer<'_>) -> Learnt {
+    pub(crate) fn learn(&mut self, keys: &Keys, verifier: &SecTrailer<'_>) -> Learnt {
         let id = verifier.auth_context_id;
         let Some(token) = security::mechanism_token(verifier.auth_value) else {
             return Learnt::Nothing;
@@ -153,7 +165,7 @@ impl Sessions {
                 Login::Known(established) => {
                     let in_spnego = AuthService(verifier.auth_type) == AuthService::SPNEGO;
                     self.insert(id, Session::Ntlm { established, in_spnego });
-                    Learnt::Known
+                    Learnt::Known(None)
                 }
                 Login::Mismatch(name) => Learnt::Mismatch(name),
                 Login::Unknown => Learnt::Nothing,
@@ -167,14 +179,14 @@ impl Sessions {
             return Learnt::Nothing;
         }
         match Sealed::parse(token) {
-            Ok(Some(message)) => self.learn_kerberos(keys, side, id, &message),
+            Ok(Some(message)) => self.learn_kerberos(keys, id, &message),
             _ => Learnt::Nothing,
         }
     }
 
-    fn learn_kerberos(&mut self, keys: &Keys, side: Side, id: u32, message: &Sealed<'_>) -> Learnt {
+    fn learn_kerberos(&mut self, keys: &Keys, id: u32, message: &Sealed<'_>) -> Learnt {
         if let (Sealed::ApRep(answer), Some(Session::Kerberos(session))) = (message, self.by_context.get_mut(&id)) {
-            session.answer(side, *answer);
+            session.answer(*answer);
             return Learnt::Nothing;
         }
         // The server's own ticket, of user-to-user, is wanted when the client's comes.

@@ -107,7 +107,9 @@ impl Association {
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
-                self.lose(side, Loss { stubs: 0, bytes });
+                // A PDU that begins in it goes on behind it, where nobody sees that it is one.
+                let unknown = bytes.saturating_add(u16::MAX.into());
+                self.lose(side, Loss::of(unknown));
                 if side == Side::Client {
                     self.on_contexts(handling.bounds, Contexts::doubt);
                 }
@@ -289,11 +291,16 @@ impl Association {
         let keys = handling.bounds.keys.clone()?;
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
-        let (opening, odd) = openings.take(&keys, pdu, verifier, bytes, &mut handling.bounds.key_counters);
-        if let Some((name, detail)) = odd {
+        let taken = openings.take(&keys, pdu, verifier, bytes, &mut handling.bounds.key_counters);
+        if let Some((name, detail)) = taken.odd {
             self.odd(at, name, detail, handling);
         }
-        opening
+        if let Some(who) = taken.who {
+            handling.bounds.held -= self.logins.kept();
+            self.logins.name(verifier.auth_context_id, who);
+            handling.bounds.held += self.logins.kept();
+        }
+        taken.opening
     }
 
     /// Takes note of who logs in. Signatures on calls say nothing.

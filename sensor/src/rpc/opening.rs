@@ -5,7 +5,7 @@ use dcom_parsers::security::AuthLevel;
 use zeroize::Zeroizing;
 
 use crate::flow::Side;
-use crate::keys::{KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, Verdict};
+use crate::keys::{KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, Verdict, Who};
 
 /// Anything odd that comes up: its name, and what exactly.
 type Odd = Option<(&'static str, String)>;
@@ -13,6 +13,22 @@ type Odd = Option<(&'static str, String)>;
 /// The security contexts of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Openings(Sessions);
+
+/// What came of a PDU.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// It was sealed, and is open.
+    pub(super) opening: Option<Opening>,
+    /// It was a login, by whom only the key tells.
+    pub(super) who: Option<Who>,
+    pub(super) odd: Odd,
+}
+
+impl From<Odd> for Taken {
+    fn from(odd: Odd) -> Self {
+        Self { odd, ..Self::default() }
+    }
+}
 
 /// A PDU that was opened.
 pub(super) struct Opening {
@@ -36,30 +52,33 @@ impl Openings {
         verifier: &SecTrailer<'_>,
         bytes: &[u8],
         counters: &mut KeyCounters,
-    ) -> (Option<Opening>, Odd) {
+    ) -> Taken {
         let side = match pdu.header.ptype.sent_by_client() {
             Some(true) => Side::Client,
             Some(false) => Side::Server,
-            None => return (None, None),
+            None => return Taken::default(),
         };
         if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
             self.call(side, pdu, verifier, bytes, counters)
         } else {
-            (None, self.login(keys, side, verifier, counters))
+            self.login(keys, verifier, counters)
         }
     }
 
-    fn login(&mut self, keys: &Keys, side: Side, verifier: &SecTrailer<'_>, counters: &mut KeyCounters) -> Odd {
-        match self.0.learn(keys, side, verifier) {
-            Learnt::Nothing => None,
-            Learnt::Known => {
+    fn login(&mut self, keys: &Keys, verifier: &SecTrailer<'_>, counters: &mut KeyCounters) -> Taken {
+        match self.0.learn(keys, verifier) {
+            Learnt::Nothing => Taken::default(),
+            Learnt::Known(who) => {
                 counters.logins += 1;
-                None
+                Taken {
+                    who,
+                    ..Taken::default()
+                }
             }
             Learnt::Mismatch(name) => {
                 counters.mismatches += 1;
                 let detail = format!("not by the key of {name}: that key is another, or the login was refused");
-                Some(("key_mismatch", detail))
+                Some(("key_mismatch", detail)).into()
             }
         }
     }
@@ -71,10 +90,10 @@ impl Openings {
         verifier: &SecTrailer<'_>,
         bytes: &[u8],
         counters: &mut KeyCounters,
-    ) -> (Option<Opening>, Odd) {
+    ) -> Taken {
         let level = AuthLevel(verifier.auth_level);
         if level < AuthLevel::CALL {
-            return (None, None);
+            return Taken::default();
         }
         let is_sealed = level == AuthLevel::PKT_PRIVACY;
         *if is_sealed {
@@ -83,32 +102,35 @@ impl Openings {
             &mut counters.signed
         } += 1;
         let Some(protected) = Protected::of(bytes, head_length(pdu.header), verifier) else {
-            return (None, None);
+            return Taken::default();
         };
         let (verdict, key) = self.0.open(side, verifier.auth_context_id, &protected);
         match (verdict, key) {
             (Verdict::Right, Some(key)) if is_sealed => {
                 counters.opened += 1;
                 let plain = self.0.take_plain();
-                (Some(Opening { key, plain }), None)
+                Taken {
+                    opening: Some(Opening { key, plain }),
+                    ..Taken::default()
+                }
             }
             (Verdict::Right, _) => {
                 counters.verified += 1;
-                (None, None)
+                Taken::default()
             }
             (Verdict::Bad, key) => {
                 counters.bad += u64::from(!is_sealed);
                 let whose = key.map_or_else(String::new, |key| format!(", by the key of {key}"));
                 let detail = format!("{:?} of call {}{whose}", pdu.header.ptype, pdu.header.call_id);
-                (None, Some(("bad_signature", detail)))
+                Some(("bad_signature", detail)).into()
             }
             (Verdict::StreamJustLost, _) => {
                 counters.streams_lost += 1;
                 let detail =
                     format!("{side:?}: sealed by a stream cipher, and too much was lost to find its place again");
-                (None, Some(("key_stream_lost", detail.to_lowercase())))
+                Some(("key_stream_lost", detail.to_lowercase())).into()
             }
-            (Verdict::StreamLost | Verdict::NoKey, _) => (None, None),
+            (Verdict::StreamLost | Verdict::NoKey, _) => Taken::default(),
         }
     }
 
