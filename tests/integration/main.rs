@@ -7,6 +7,7 @@ mod corpus;
 mod events_doc;
 mod expect;
 mod golden;
+mod keys;
 // It asks /proc.
 #[cfg(target_os = "linux")]
 mod memory;
