@@ -1,6 +1,7 @@
 //! How fast is it? `cargo bench --bench pipeline`; README.md beside this file says what is measured.
 
 mod repeat;
+mod sealed;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -232,4 +233,25 @@ fn with_long_argument(sample: &[u8], characters: u32) -> Vec<u8> {
     stub.resize(stub.len().next_multiple_of(8), 0);
     stub.extend(&sample[200..]);
     stub
+}
+
+/// Bytes of sealed stubs that are opened in one go.
+const SEALED: usize = 64 << 20;
+
+/// Frames of sealed requests to events: opened, their signatures checked, on one core.
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn sealed_stubs(bencher: Bencher<'_, '_>) {
+    let sealed = sealed::Requests::new(&FOLDER, SEALED);
+    bencher
+        .counter(BytesCount::new(sealed.stubs))
+        .bench_local(|| sealed.open());
+}
+
+/// The same frames without keys: what of that time is not the keys'.
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn sealed_stubs_without_keys(bencher: Bencher<'_, '_>) {
+    let sealed = sealed::Requests::new(&FOLDER, SEALED);
+    bencher
+        .counter(BytesCount::new(sealed.stubs))
+        .bench_local(|| sealed.pass());
 }

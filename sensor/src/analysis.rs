@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use crate::baseline::Baseline;
 use crate::catalog::Catalog;
-use crate::dcom::{Analyst, Binding, Calls, Record, Told};
+use crate::dcom::{Analyst, Binding, Calls, Record, Told, is_read};
 use crate::detect::{self, Detector, Found, Seen, Settings};
+use crate::emit::unsealed::Unsealed;
 use crate::event::anomaly::AnomalyKind;
 use crate::event::{Anomaly, Body, Event, Meta};
+use crate::keys::Keep;
 use crate::limits::Limits;
 use crate::policy::{Policy, Verdict};
+use crate::rpc::RpcBody;
 use crate::statistics::{Counted, Tally};
 use crate::time::Timestamp;
 use crate::worker::{Failure, Said, Spoken};
@@ -24,6 +27,8 @@ pub(crate) struct Analysis {
     /// What the analyst has told of the event at hand.
     told: Vec<Told>,
     judge: Judge,
+    /// What the user's keys opened, if that is wanted, until it is taken.
+    unsealed: Option<Vec<Unsealed>>,
     failures: Vec<Failure>,
     handed_out: u64,
     failed: u64,
@@ -56,6 +61,7 @@ impl Analysis {
                 policy: Policy::default(),
                 baseline: None,
             },
+            unsealed: None,
             failures: Vec::new(),
             handed_out: 0,
             failed: 0,
@@ -86,6 +92,16 @@ impl Analysis {
         self.judge.baseline.as_ref()
     }
 
+    /// Is what keys open kept for whoever asks?
+    pub(crate) fn keep_unsealed(&mut self, keep: Keep) {
+        self.unsealed = (keep == Keep::Stubs).then(Vec::new);
+    }
+
+    /// What the keys opened since this was asked last, in the order in which calls ended.
+    pub(crate) fn take_unsealed(&mut self) -> Vec<Unsealed> {
+        self.unsealed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// The traffic begins at this time: what is over by then in the settings is over.
     pub(crate) fn begin(&mut self, now: Timestamp) {
         if !self.begun {
@@ -111,7 +127,13 @@ impl Analysis {
     }
 
     /// Takes in what the heavy half says, in the order of [`Spoken::order`].
-    pub(crate) fn push(&mut self, spoken: &Spoken, out: &mut Vec<Event>) {
+    pub(crate) fn push(&mut self, mut spoken: Spoken, out: &mut Vec<Event>) {
+        if let (Some(unsealed), Said::Rpc(event)) = (&mut self.unsealed, &mut spoken.said)
+            && let RpcBody::Exchange(exchange) = &mut event.body
+        {
+            unsealed.extend(Unsealed::of(&event.connection, exchange));
+            exchange.forget_unread(is_read);
+        }
         self.guarded(out, |analyst, told| {
             analyst.advance(spoken.time, told);
             match &spoken.said {
@@ -122,11 +144,11 @@ impl Analysis {
                 Said::Failed(_) => {}
             }
         });
-        if let Said::Failed(failure) = &spoken.said {
-            out.push(self.fault(failure));
+        if let Said::Failed(failure) = spoken.said {
+            out.push(self.fault(&failure));
             if self.handed_out < MAX_FAILURES {
                 self.handed_out += 1;
-                self.failures.push(Failure::clone(failure));
+                self.failures.push(*failure);
             }
         }
     }

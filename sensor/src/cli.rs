@@ -5,8 +5,9 @@ mod live;
 pub(crate) mod settings;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,6 +17,7 @@ use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
 use crate::emit::console::Colour;
+use crate::keys::{self, Keep, Keys, KeysError, Used};
 use crate::replay;
 use crate::severity::Severity;
 pub(crate) use live::{Compression, Live};
@@ -98,6 +100,9 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
 
+    #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
     pub(crate) min_severity: Severity,
@@ -124,6 +129,37 @@ pub(crate) struct Replay {
 
     #[command(flatten)]
     pub(crate) settings: settings::Settings,
+}
+
+/// Keys for sealed traffic.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyOptions {
+    /// Open sealed traffic with the keys that this file names (TOML, mode 0600; see docs/KEYS.md).
+    #[arg(long = "keys", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Write each stub that was opened to this file, as a line of JSON.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub(crate) unsealed: Option<PathBuf>,
+}
+
+/// Loads the keys that a file names.
+fn load_keys(path: &Path, keep: Keep) -> Result<Used> {
+    keys::keep_out_of_core_dumps();
+    let keys = Arc::new(Keys::load(path)?);
+    Ok(Used { keys, keep })
+}
+
+impl KeyOptions {
+    /// Loads the keys, if there are any.
+    pub(crate) fn load(&self) -> Result<Option<Used>> {
+        let keep = if self.unsealed.is_some() {
+            Keep::Stubs
+        } else {
+            Keep::Records
+        };
+        self.file.as_deref().map(|path| load_keys(path, keep)).transpose()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -204,10 +240,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(RAN),
         Err(error) => {
-            match error.downcast_ref::<Problems>() {
-                // Each names its file and line, as editors know it.
-                Some(problems) => tell(&problems.to_string()),
-                None => complain(&format!("{error:#}"), None),
+            // Each names its file and line, as editors know it.
+            if let Some(problems) = error.downcast_ref::<Problems>() {
+                tell(&problems.to_string());
+            } else {
+                let hint = error.downcast_ref::<KeysError>().and_then(KeysError::hint);
+                complain(&format!("{error:#}"), hint.as_deref());
             }
             ExitCode::from(UNUSABLE)
         }

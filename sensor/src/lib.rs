@@ -34,6 +34,7 @@ pub mod emit;
 pub mod event;
 mod failures;
 pub mod flow;
+pub mod keys;
 pub mod limits;
 mod live;
 pub mod policy;
@@ -54,7 +55,9 @@ use catalog::Catalog;
 use clock::{Clock, Due};
 use dcom::Calls;
 use detect::Settings;
+use emit::unsealed::Unsealed;
 use event::Event;
+use keys::{Keep, Keys, Used};
 use limits::Limits;
 use policy::Policy;
 use statistics::{Counted, Tally};
@@ -109,6 +112,18 @@ impl Sensor {
 
     pub(crate) fn analysis(&mut self) -> &mut Analysis {
         &mut self.analysis
+    }
+
+    /// Sealed traffic will be opened by these keys. `unsealed`: what is opened is kept for [`Sensor::take_unsealed`].
+    pub fn use_keys(&mut self, keys: Arc<Keys>, unsealed: Keep) {
+        self.analysis.keep_unsealed(unsealed);
+        let keep = unsealed;
+        self.worker.use_keys(&Used { keys, keep });
+    }
+
+    /// What the keys opened since this was asked last, in the order in which calls ended.
+    pub fn take_unsealed(&mut self) -> Vec<Unsealed> {
+        self.analysis.take_unsealed()
     }
 
     /// Events will name their input by these names; for several inputs, whose frame numbers overlap.
@@ -173,7 +188,7 @@ impl Sensor {
 
     fn think(&mut self, out: &mut Vec<Event>) {
         for spoken in self.spoken.drain(..) {
-            self.analysis.push(&spoken, out);
+            self.analysis.push(spoken, out);
         }
     }
 }

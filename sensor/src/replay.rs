@@ -16,9 +16,10 @@ use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_wid
 use crate::config::Config;
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
-use crate::emit::{Emitters, Format, eve};
+use crate::emit::{Emitters, Format, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
+use crate::keys::Used;
 use crate::limits::Limits;
 use crate::policy::{self, Policy};
 use crate::statistics::Tally;
@@ -59,6 +60,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     }
     engine.finish(&mut events);
     output.take(&mut events)?;
+    output.take_unsealed(engine.analysis())?;
     output.keep(&engine.take_failures());
     progress.news(engine.analysis());
     progress.done();
@@ -87,9 +89,16 @@ enum Engine {
 impl Engine {
     fn new(options: &Replay, config: &Config) -> Result<Self> {
         let (catalog, limits, calls) = (settings::catalog(config)?, Limits::default(), options.calls.into());
+        let keys = options.keys.load()?;
         let mut engine = match options.workers() {
-            1 => Self::One(Box::new(Sensor::new(catalog, limits, calls))),
-            workers => Self::Several(Box::new(Crew::new(workers, catalog, &limits, calls))),
+            1 => {
+                let mut sensor = Box::new(Sensor::new(catalog, limits, calls));
+                if let Some(Used { keys, keep }) = keys {
+                    sensor.use_keys(keys, keep);
+                }
+                Self::One(sensor)
+            }
+            workers => Self::Several(Box::new(Crew::new(workers, catalog, &limits, calls, keys.as_ref()))),
         };
         settings::equip(engine.analysis(), config, &limits)?;
         Ok(engine)
@@ -131,6 +140,7 @@ impl Engine {
                 progress.news(self.analysis());
                 output.take(events)?;
             }
+            output.take_unsealed(self.analysis())?;
             frames += 1;
             if frames.is_multiple_of(FRAMES_PER_TICK) || matches!(self, Self::Several(_)) {
                 progress.at(number, capture.bytes_read());
@@ -210,6 +220,7 @@ struct Outlet {
     console: Console,
     least: crate::severity::Severity,
     summary: Summary,
+    unsealed: Option<unsealed::Log>,
     buffer: Vec<u8>,
 }
 
@@ -227,6 +238,12 @@ impl Outlet {
             console: Console::new(output_width(), options.colour()),
             least: options.min_severity,
             summary: Summary::default(),
+            unsealed: options
+                .keys
+                .unsealed
+                .as_deref()
+                .map(unsealed::Log::create)
+                .transpose()?,
             buffer: Vec::new(),
         })
     }
@@ -254,6 +271,16 @@ impl Outlet {
         Ok(())
     }
 
+    /// Writes what keys opened since the last time.
+    fn take_unsealed(&mut self, analysis: &mut Analysis) -> Result<()> {
+        if let Some(log) = &mut self.unsealed {
+            for unsealed in analysis.take_unsealed() {
+                log.write(&unsealed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps the frames on which a stage gave up, and says where.
     fn keep(&self, failures: &[Failure]) {
         if failures.is_empty() {
@@ -273,6 +300,9 @@ impl Outlet {
     ) -> Result<bool> {
         if let Some(emitters) = self.emitters.take() {
             emitters.finish(first, last)?;
+        }
+        if let Some(unsealed) = &mut self.unsealed {
+            unsealed.flush()?;
         }
         if let Some(lines) = &mut self.lines {
             lines.flush()?;
@@ -323,6 +353,7 @@ fn summary(
         endpoints_expected: tally.get("dcom.endpoints.expected"),
         endpoints_realized: tally.get("dcom.endpoints.realized"),
         unreadable_inputs,
+        keys: tally.keys(),
         ..so_far.clone()
     }
 }

@@ -6,6 +6,7 @@ use crate::decode::{Carrier, DecodeCounters, FragmentCounters};
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
 use crate::flow::{AssemblerCounters, FlowCounters};
+use crate::keys::KeyCounters;
 use crate::policy;
 use crate::rpc::{CarriageCounters, DatagramCounters, RpcCounters};
 use crate::time::Timestamp;
@@ -28,13 +29,18 @@ pub(crate) struct Counted {
     pub(crate) manners_forgotten: u64,
     /// Sources, targets and pairs that detections forgot to make room.
     pub(crate) pairs_forgotten: u64,
+    /// What keys opened and verified, where there are any.
+    pub(crate) keys: Option<KeyCounters>,
     pub(crate) policy: policy::Counters,
     pub(crate) baseline: baseline::Counters,
     /// Panics that were caught.
     pub(crate) failed: u64,
 }
 
-/// Every counter by its dotted name, always the same ones in the same order.
+/// The first of the counters that are there only with keys.
+const SEALED_PDUS: &str = "dcom.sealed.pdus";
+
+/// Every counter by its dotted name, always in the same order; those of keys, which stand last, only where there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tally(Vec<(&'static str, u64)>);
 
@@ -48,6 +54,8 @@ impl Tally {
             debug_assert_eq!(name, same, "tallies have the same names");
             *count += more;
         }
+        // What only those count who have keys stands last.
+        self.0.extend(other.0.get(self.0.len()..).unwrap_or_default());
     }
 
     /// A counter by its name; the names are those in [`counters`].
@@ -55,6 +63,20 @@ impl Tally {
         let found = self.0.iter().find(|(name, _)| *name == wanted);
         debug_assert!(found.is_some(), "there is no counter {wanted}");
         found.map_or(0, |&(_, count)| count)
+    }
+
+    /// What keys opened and verified, where there are any.
+    pub(crate) fn keys(&self) -> Option<KeyCounters> {
+        self.iter().any(|(name, _)| name == SEALED_PDUS).then(|| KeyCounters {
+            sealed: self.get(SEALED_PDUS),
+            opened: self.get("dcom.sealed.opened"),
+            signed: self.get("dcom.signed.pdus"),
+            verified: self.get("dcom.signed.verified"),
+            bad: self.get("dcom.signed.bad"),
+            logins: self.get("dcom.keys.logins"),
+            mismatches: self.get("dcom.keys.mismatches"),
+            streams_lost: self.get("dcom.keys.streams_lost"),
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -194,5 +216,18 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
         ("dcom.baseline.forgotten", baseline.forgotten),
         ("dcom.faults", counted.failed),
     ]);
+    if let Some(keys) = &counted.keys {
+        counters.extend([
+            (SEALED_PDUS, keys.sealed),
+            ("dcom.sealed.opened", keys.opened),
+            ("dcom.sealed.failed", keys.sealed - keys.opened),
+            ("dcom.signed.pdus", keys.signed),
+            ("dcom.signed.verified", keys.verified),
+            ("dcom.signed.bad", keys.bad),
+            ("dcom.keys.logins", keys.logins),
+            ("dcom.keys.mismatches", keys.mismatches),
+            ("dcom.keys.streams_lost", keys.streams_lost),
+        ]);
+    }
     counters
 }

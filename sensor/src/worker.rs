@@ -13,6 +13,7 @@ use crate::anomaly::Anomaly;
 use crate::capture::{At, Frame, LinkType};
 use crate::decode::{Decoded, Decoder, Endpoint, Transport};
 use crate::flow::{Connection, Flows, Opener, Output, Silence};
+use crate::keys::{Keep, Used};
 use crate::limits::Limits;
 use crate::rpc::{Carriage, Datagrams, IsRead, RpcBody, RpcBounds, RpcEvent, recognise};
 use crate::statistics::{Counted, Tally};
@@ -169,6 +170,14 @@ impl Worker {
         }
     }
 
+    /// Sealed traffic will be opened by these keys.
+    pub(crate) fn use_keys(&mut self, used: &Used) {
+        for shard in &mut self.shards {
+            shard.rpc.keys = Some(Arc::clone(&used.keys));
+            shard.rpc.keeps_opened = used.keep == Keep::Stubs;
+        }
+    }
+
     /// Takes a frame in.
     pub(crate) fn frame(&mut self, sequence: u64, frame: &Frame<'_>, out: &mut Vec<Spoken>) {
         let place = Place {
@@ -251,6 +260,7 @@ impl Worker {
                 rpc: shard.rpc.counters,
                 carriage: shard.rpc.carriage,
                 datagrams: *shard.datagrams.counters(),
+                keys: shard.rpc.keys.as_ref().map(|_| shard.rpc.key_counters),
                 ..Counted::default()
             }));
         }

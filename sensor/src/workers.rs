@@ -18,6 +18,7 @@ use crate::clock::{Clock, Due};
 use crate::dcom::{self, Calls};
 use crate::decode::{self, Decoded, Decoder, Tunnel};
 use crate::event::Event;
+use crate::keys::Used;
 use crate::limits::Limits;
 use crate::rpc;
 use crate::statistics::{self, Counted, Tally};
@@ -101,16 +102,26 @@ enum Mark {
 
 impl Crew {
     /// So many workers; the analysis knows the classes of `catalog` and records these object calls.
-    pub(crate) fn new(workers: usize, catalog: Catalog, limits: &Limits, calls: Calls) -> Self {
+    pub(crate) fn new(workers: usize, catalog: Catalog, limits: &Limits, calls: Calls, keys: Option<&Used>) -> Self {
         let workers = workers.clamp(1, SHARDS);
-        let lanes = (0..workers).map(|number| Lane::start(Worker::new(number, workers, limits, dcom::is_read)));
+        let lanes = (0..workers).map(|number| {
+            let mut worker = Worker::new(number, workers, limits, dcom::is_read);
+            if let Some(used) = keys {
+                worker.use_keys(used);
+            }
+            Lane::start(worker)
+        });
+        let mut analysis = Analysis::new(catalog, limits, calls);
+        if let Some(used) = keys {
+            analysis.keep_unsealed(used.keep);
+        }
         Self {
             clock: Clock::new(limits),
             decoder: Decoder::new(*limits),
             failed: 0,
             lanes: lanes.collect(),
             waiting: VecDeque::new(),
-            analysis: Analysis::new(catalog, limits, calls),
+            analysis,
             spare: Vec::new(),
         }
     }
@@ -304,7 +315,7 @@ impl Crew {
             while let Some(spoken) = all
                 .next_if(|spoken| spoken.sequence < place.sequence || (spoken.sequence == place.sequence && spoken.due))
             {
-                self.analysis.push(&spoken, out);
+                self.analysis.push(spoken, out);
             }
             match mark {
                 Mark::Tick(place) => self.analysis.advance(place.time, out),
@@ -312,7 +323,7 @@ impl Crew {
             }
         }
         for spoken in all {
-            self.analysis.push(&spoken, out);
+            self.analysis.push(spoken, out);
         }
     }
 }

@@ -10,6 +10,7 @@ mod events_doc;
 mod expect;
 mod feeds;
 mod golden;
+mod keys;
 #[cfg(target_os = "linux")]
 mod live;
 // It asks /proc.

@@ -98,7 +98,9 @@ fn a_stage_that_panics_costs_one_connection_and_its_frame_is_kept() {
     let scratch = Scratch::new();
     let capture = scratch.write("twice.pcap", twice("mmc20-connect.pcap"));
     let sources = |records: &Records| {
-        let alerts = records.of_type("alert").filter(|record| record["alert"]["signature_id"] == 1_021_301);
+        let alerts = records
+            .of_type("alert")
+            .filter(|record| record["alert"]["signature_id"] == 1_021_301);
         alerts
             .map(|record| text(&record["src_ip"]).to_owned())
             .collect::<Vec<_>>()

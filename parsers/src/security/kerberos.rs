@@ -142,7 +142,7 @@ impl Message {
 }
 
 impl Principal {
-    fn parse(mut input: Input<'_>) -> Result<Self> {
+    pub(super) fn parse(mut input: Input<'_>) -> Result<Self> {
         let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
         let name_type = der::int32(der::required(&mut input, 0)?, Tag::INTEGER)?;
         let mut components = der::expect(&mut der::required(&mut input, 1)?, Tag::SEQUENCE)?;

@@ -6,6 +6,7 @@
 //! | [`ntlmssp`] | [MS-NLMP] 2.2.1: user, both computers, their domains |
 //! | [`spnego`] | RFC 4178: which mechanism, and its token inside |
 //! | [`kerberos`] | RFC 4120 section 5, RFC 4121 section 4.1: the service, and refusals |
+//! | [`sealed`] | RFC 4120 sections 5.3, 5.5: what Kerberos seals, for those who have the keys |
 //! | [`netlogon`] | [MS-NRPC] 2.2.1.3.1: the computer that opens a secure channel, and its domain |
 //! | `der` | X.690: the encoding under the last two |
 
@@ -19,6 +20,7 @@ pub mod netlogon;
 pub mod ntlmssp;
 #[cfg(test)]
 mod round_trips;
+pub mod sealed;
 pub mod spnego;
 
 /// The most bytes of one name on the wire that are kept: a token can hold 64 KiB, and what is kept lives as long as its
@@ -232,18 +234,22 @@ pub fn read(service: AuthService, token: &[u8]) -> Result<Claims> {
     Ok(claims)
 }
 
-/// The NTLM message that a token is, or that SPNEGO carries in it.
-pub fn ntlm(token: &[u8]) -> Option<ntlmssp::Message> {
-    if ntlmssp::Message::is_one(token) {
-        return ntlmssp::Message::parse(token).ok();
+/// The token of NTLM or Kerberos: the whole of it, or what SPNEGO carries in it.
+pub fn mechanism_token(token: &[u8]) -> Option<&[u8]> {
+    let is_one = |token: &[u8]| ntlmssp::Message::is_one(token) || kerberos::Message::is_one(token);
+    if is_one(token) {
+        return Some(token);
     }
     let inner = match spnego::Token::parse(token).ok()? {
         spnego::Token::Init(init) => init.mech_token,
         spnego::Token::Resp(resp) => resp.response_token,
-    }?;
-    ntlmssp::Message::is_one(inner)
-        .then(|| ntlmssp::Message::parse(inner).ok())
-        .flatten()
+    };
+    inner.filter(|inner| is_one(inner))
+}
+
+/// The NTLM message that a token is, or that SPNEGO carries in it.
+pub fn ntlm(token: &[u8]) -> Option<ntlmssp::Message> {
+    mechanism_token(token).and_then(|token| ntlmssp::Message::parse(token).ok())
 }
 
 /// What a mechanism's own token says; `None` if it is neither NTLM's nor Kerberos'.

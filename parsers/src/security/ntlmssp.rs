@@ -165,6 +165,45 @@ pub struct Authenticate {
     pub av_pairs: AvPairs,
 }
 
+/// What of an [MS-NLMP] 2.2.1.3 `AUTHENTICATE_MESSAGE` proves the password, and what the session's keys are made from: the
+/// bytes as they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof<'a> {
+    /// `NegotiateFlags`.
+    pub flags: NegotiateFlags,
+    /// `LmChallengeResponse`.
+    pub lm_response: &'a [u8],
+    /// `NtChallengeResponse`.
+    pub nt_response: &'a [u8],
+    /// `DomainName`.
+    pub domain: &'a [u8],
+    /// `UserName`.
+    pub user: &'a [u8],
+    /// `EncryptedRandomSessionKey`.
+    pub session_key: &'a [u8],
+}
+
+impl<'a> Proof<'a> {
+    /// Reads it out of a message; None if that is not the third.
+    pub fn of(message: &'a [u8]) -> Option<Self> {
+        let mut input = Input::new(message, ByteOrder::Little, "AUTHENTICATE_MESSAGE");
+        if input.take(SIGNATURE.len()).ok()? != SIGNATURE || input.u32().ok()? != 3 {
+            return None;
+        }
+        let mut next = || Field::read(&mut input).ok().map(|field| field.of(message));
+        let (lm_response, nt_response) = (next()?, next()?);
+        let (domain, user, _workstation, session_key) = (next()?, next()?, next()?, next()?);
+        Some(Self {
+            flags: NegotiateFlags::from_bits_retain(input.u32().ok()?),
+            lm_response,
+            nt_response,
+            domain,
+            user,
+            session_key,
+        })
+    }
+}
+
 /// [MS-NLMP] 2.2.1 NTLM Messages: one of the three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -415,6 +454,17 @@ mod tests {
             dns_tree: some("lab.example"),
             ..AvPairs::default()
         }
+    }
+
+    #[test]
+    fn the_proof_is_the_bytes_as_they_were_sent() {
+        let proof = Proof::of(AUTHENTICATE_IMPACKET).unwrap();
+        let told = authenticate(AUTHENTICATE_IMPACKET);
+        assert_eq!(text(proof.user, proof.flags), told.user);
+        assert_eq!(text(proof.domain, proof.flags), told.domain);
+        assert_eq!(proof.nt_response.len(), usize::from(told.nt_response_length));
+        assert_eq!(proof.session_key.len(), 16);
+        assert_eq!(Proof::of(CHALLENGE), None);
     }
 
     #[test]

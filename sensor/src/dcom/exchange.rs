@@ -20,6 +20,7 @@ use crate::event::dcom::{
 };
 use crate::event::record::Port;
 use crate::flow::Connection;
+use crate::keys::KeyName;
 use crate::rpc::{AuthState, Exchange, Message, Named, Reply, Stub};
 
 /// Reads a message's stub, if it can be read. With the encoding unknown, both are tried.
@@ -104,6 +105,8 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         bytes_missing: exchange.bytes_missing,
         sealed_stub_length: sealed(exchange.request.as_ref()),
         sealed_reply_length: sealed(response(exchange)),
+        decrypted: key(exchange).map(|_| true),
+        key: key(exchange),
         because: missing_start(connection, exchange),
         ..Dcom::default()
     }
@@ -123,6 +126,12 @@ pub(super) fn client(claims: &Claims) -> ClientIdentity {
 pub(super) fn sealed(message: Option<&Message>) -> Option<u32> {
     let message = message.filter(|message| message.stub == Stub::Sealed)?;
     u32::try_from(message.stub_length).ok()
+}
+
+/// The key by which a stub was opened that was sealed.
+pub(super) fn key(exchange: &Exchange) -> Option<KeyName> {
+    let of = |message: Option<&Message>| message?.key.clone();
+    of(exchange.request.as_ref()).or_else(|| of(response(exchange)))
 }
 
 /// What a reader has to know about how the record came to its interface.

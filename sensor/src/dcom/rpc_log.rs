@@ -6,7 +6,7 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 use dcom_parsers::rpce::{BindTimeFeatures, ContextElement, ContextResult};
 
-use super::exchange::{auth, fault_name, login, response, sealed};
+use super::exchange::{auth, fault_name, key, login, response, sealed};
 use crate::decode::Transport;
 use crate::event::dcerpc::{Circumstances, DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
 use crate::event::dcom::Flags;
@@ -185,6 +185,8 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
             },
             sealed_stub_length: sealed(exchange.request.as_ref()),
             sealed_reply_length: sealed(answer),
+            decrypted: key(exchange).map(|_| true),
+            key: key(exchange),
             ..carried(connection)
         },
     }

@@ -6,6 +6,7 @@ mod json;
 mod number;
 mod sink;
 pub mod summary;
+pub mod unsealed;
 pub mod zeek;
 
 use std::fs;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::event::record::Interval;
+use crate::keys::KeyCounters;
 use crate::severity::Severity;
 
 /// What a run came to. Prints as one line that can be read aloud.
@@ -35,6 +36,8 @@ pub struct Summary {
     pub endpoints_expected: u64,
     /// Those to which a connection was seen.
     pub endpoints_realized: u64,
+    /// What keys opened, if there were any.
+    pub keys: Option<KeyCounters>,
     /// Inputs that could not be read, or not to their end.
     pub unreadable_inputs: u64,
 }
@@ -93,6 +96,22 @@ impl fmt::Display for Summary {
         match self.bytes_missing {
             0 => write!(f, ", no bytes missing")?,
             missing => write!(f, ", {} missing", counted(missing, "byte", "bytes"))?,
+        }
+        if let Some(keys) = self.keys {
+            let sealed = counted(keys.sealed, "sealed PDU", "sealed PDUs");
+            let signed = counted(keys.signed, "signed PDU", "signed PDUs");
+            write!(
+                f,
+                ", {} of {sealed} opened, {} of {signed} verified",
+                keys.opened, keys.verified
+            )?;
+            if keys.bad > 0 {
+                write!(f, " ({} bad)", keys.bad)?;
+            }
+            if keys.mismatches > 0 {
+                let logins = counted(keys.mismatches, "login", "logins");
+                write!(f, ", {logins} not by the key given")?;
+            }
         }
         match self.unreadable_inputs {
             0 => Ok(()),

@@ -87,6 +87,10 @@ record! {
         sealed_stub_length: Option<u32> => eve;
         /// Length of the reply's stub, when that was sealed.
         sealed_reply_length: Option<u32> => eve;
+        /// Was a stub sealed, and opened by one of the user's keys?
+        decrypted: Option<bool> => eve;
+        /// The name of that key: whose it is.
+        key: Option<Arc<str>> => eve;
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let classes = settings::catalog(&config)?;
     let log_dir = options.log_dir(&config);
     let limits = Limits::live();
+    let keys = options.keys()?;
     let interfaces = open(options)?;
     let metrics = options
         .metrics
@@ -66,7 +67,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
     let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
-    let mut crew = Crew::new(options.workers(), classes, &limits, options.calls.into());
+    let mut crew = Crew::new(options.workers(), classes, &limits, options.calls.into(), keys.as_ref());
     settings::equip(crew.analysis(), &config, &limits)?;
     crew.analysis()
         .name_interfaces(interfaces.iter().map(|interface| Arc::clone(&interface.name)).collect());

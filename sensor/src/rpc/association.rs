@@ -12,11 +12,14 @@ use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
 use super::framing::{Framed, Framer};
 use super::logins::{self, Logins};
+use super::opening;
+use super::opening::{Opening, Openings};
 use super::shape::Shape;
 use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, name};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
+use crate::keys::Loss;
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
@@ -34,6 +37,8 @@ pub struct Association {
     /// Is it in a named pipe, so that the secondary address is one?
     in_pipe: bool,
     logins: Logins,
+    /// What the user's keys open. Nothing without keys.
+    openings: Option<Box<Openings>>,
     shape: Arc<Shape>,
     calls: BTreeMap<u32, Call>,
     /// Bytes of `calls`.
@@ -107,6 +112,9 @@ impl Association {
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
+                // A PDU that begins in it goes on behind it, where nobody sees that it is one.
+                let unknown = bytes.saturating_add(u16::MAX.into());
+                self.lose(side, Loss::of(unknown));
                 if side == Side::Client {
                     self.on_contexts(handling.bounds, Contexts::doubt);
                 }
@@ -145,21 +153,28 @@ impl Association {
                 match Pdu::parse(bytes) {
                     Ok(pdu) => {
                         Shape::learn(&mut self.shape, at.frame, &pdu, bytes);
-                        self.pdu(at, &pdu, handling);
+                        self.pdu(at, &pdu, bytes, handling);
                     }
                     Err(error) => {
                         handling.bounds.counters.malformed += 1;
-                        self.damaged(at, header, bytes, handling);
+                        self.damaged(side, at, header, bytes, handling);
                         self.odd(at, "malformed_pdu", error.to_string(), handling);
                     }
                 }
             }
             Framed::Damaged(at, header, start) => {
                 handling.bounds.counters.damaged += 1;
-                self.damaged(at, header, start, handling);
+                self.damaged(side, at, header, start, handling);
             }
             Framed::Junk(at) => {
                 handling.bounds.counters.junk += 1;
+                self.lose(
+                    side,
+                    Loss {
+                        stubs: 0,
+                        bytes: u16::MAX.into(),
+                    },
+                );
                 self.odd(
                     at,
                     "no_pdu_where_one_starts",
@@ -171,13 +186,15 @@ impl Association {
     }
 
     /// Part of a fragment is lost: the call is there all the same, and its stub cannot be whole.
-    fn damaged(&mut self, at: At, header: CommonHeader, start: &[u8], handling: &mut Handling<'_>) {
+    fn damaged(&mut self, side: Side, at: At, header: CommonHeader, start: &[u8], handling: &mut Handling<'_>) {
         let stub = &[][..];
+        self.lose(side, opening::loss(header));
         let fragment = Fragment {
             at,
             header,
             stub,
             condition: Condition::Damaged,
+            key: None,
         };
         match Body::parse(header, start) {
             Ok(Body::Request(request)) => self.request(&fragment, &request, None, handling),
@@ -214,15 +231,28 @@ impl Association {
         }
     }
 
-    fn pdu(&mut self, at: At, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
+    /// Something of this side was not seen.
+    fn lose(&mut self, side: Side, loss: Loss) {
+        if let Some(openings) = &mut self.openings {
+            openings.lose(side, loss);
+        }
+    }
+
+    /// `bytes` is all of it.
+    fn pdu(&mut self, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) {
         let header = pdu.header;
         if let Some(verifier) = &pdu.verifier {
             self.verifier(at, pdu, verifier, handling);
         }
+        let opening = self.open(at, pdu, bytes, handling);
         let condition = match pdu.verifier {
-            Some(verifier) if AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY => Condition::Sealed,
+            Some(verifier) if AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY => match opening {
+                Some(_) => Condition::Clear,
+                None => Condition::Sealed,
+            },
             _ => Condition::Clear,
         };
+        let key = opening.as_ref().map(|opening| opening.key.clone());
         match &pdu.body {
             Body::Bind(bind) => self.offer(at, pdu, BindKind::Bind, bind, handling),
             Body::AlterContext(bind) => self.offer(at, pdu, BindKind::AlterContext, bind, handling),
@@ -233,8 +263,11 @@ impl Association {
                 let fragment = Fragment {
                     at,
                     header,
-                    stub: request.stub,
+                    stub: opening
+                        .as_ref()
+                        .map_or(request.stub, |opening| opening.stub(request.stub)),
                     condition,
+                    key,
                 };
                 self.request(&fragment, request, pdu.verifier, handling);
             }
@@ -242,14 +275,37 @@ impl Association {
                 let fragment = Fragment {
                     at,
                     header,
-                    stub: response.stub,
+                    stub: opening
+                        .as_ref()
+                        .map_or(response.stub, |opening| opening.stub(response.stub)),
                     condition,
+                    key,
                 };
                 self.response(&fragment, response, handling);
             }
             Body::Fault(fault) => self.fault(at, header.call_id, fault, handling),
             Body::Auth3 | Body::Shutdown | Body::Cancel | Body::Orphaned | Body::Other(_) => {}
         }
+        if let (Some(opening), Some(openings)) = (opening, &mut self.openings) {
+            openings.put_back(opening);
+        }
+    }
+
+    /// Opens a sealed PDU, or checks a signed one, if there are keys.
+    fn open(&mut self, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) -> Option<Opening> {
+        let keys = handling.bounds.keys.clone()?;
+        let verifier = pdu.verifier.as_ref()?;
+        let openings = self.openings.get_or_insert_default();
+        let taken = openings.take(&keys, pdu, verifier, bytes, &mut handling.bounds.key_counters);
+        if let Some((name, detail)) = taken.odd {
+            self.odd(at, name, detail, handling);
+        }
+        if let Some(who) = taken.who {
+            handling.bounds.held -= self.logins.kept();
+            self.logins.name(verifier.auth_context_id, who);
+            handling.bounds.held += self.logins.kept();
+        }
+        taken.opening
     }
 
     /// Takes note of who logs in. Signatures on calls say nothing.
@@ -373,7 +429,8 @@ impl Association {
                 handling.bounds.counters.over_limit += 1;
                 self.give_up(oldest, call, handling);
             }
-            let call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
+            let mut call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
+            call.is_read |= handling.bounds.keeps_opened && fragment.key.is_some();
             self.account(0, call.kept(), handling.bounds);
             self.calls.insert(call_id, call);
         }

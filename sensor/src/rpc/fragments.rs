@@ -4,6 +4,7 @@ use dcom_parsers::rpce::{CommonHeader, PfcFlags};
 
 use super::{Message, RpcCounters, Stub};
 use crate::capture::At;
+use crate::keys::KeyName;
 
 /// Fragments being joined.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Fragment<'a> {
     pub(super) header: CommonHeader,
     pub(super) stub: &'a [u8],
     pub(super) condition: Condition,
+    /// By which key its stub was opened, if it was sealed.
+    pub(super) key: Option<KeyName>,
 }
 
 impl Joined {
@@ -43,6 +46,9 @@ impl Joined {
         message.order = fragment.header.order;
         self.ended |= fragment.header.flags.contains(PfcFlags::LAST_FRAG);
         let starts = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
+        if fragment.key.is_some() {
+            message.key.clone_from(&fragment.key);
+        }
         message.stub = match (fragment.condition, std::mem::take(&mut message.stub)) {
             (Condition::Sealed, _) => Stub::Sealed,
             (Condition::Damaged, _) => Stub::Incomplete,

@@ -8,6 +8,7 @@ use dcom_parsers::rpce::SecTrailer;
 use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
 
 use super::AuthState;
+use crate::keys::Who;
 
 /// Security contexts of one connection that are told apart.
 const MAX_LOGINS: usize = 16;
@@ -72,6 +73,16 @@ impl Logins {
         Arc::make_mut(&mut login.claims).merge(claims);
         self.kept += weight(&login.claims);
         Ok(true)
+    }
+
+    /// What a key tells of the client, which the login itself hides.
+    pub(super) fn name(&mut self, id: u32, who: Who) {
+        if let Some(login) = self.by_context.get_mut(&id) {
+            self.kept -= weight(&login.claims);
+            let claims = Arc::make_mut(&mut login.claims);
+            (claims.user, claims.domain) = (Some(who.user), Some(who.realm));
+            self.kept += weight(&login.claims);
+        }
     }
 
     /// Who vouches for a call whose verifier is lost: whoever logged in last.
@@ -139,6 +150,21 @@ mod tests {
             logins.vouch(Some(verifier(2, 6)), true).0.unwrap().level,
             AuthLevel::PKT_PRIVACY
         );
+    }
+
+    #[test]
+    fn what_a_ticket_tells_stands_in_the_claims_of_its_context() {
+        let mut logins = Logins::default();
+        logins.learn(&verifier(1, 6), 0).unwrap();
+        let who = Who {
+            user: "alice".to_owned(),
+            realm: "LAB.EXAMPLE".to_owned(),
+        };
+        logins.name(1, who);
+        let (_, claims) = logins.vouch(Some(verifier(1, 6)), true);
+        assert_eq!(claims.user.as_deref(), Some("alice"));
+        assert_eq!(claims.domain.as_deref(), Some("LAB.EXAMPLE"));
+        assert_eq!(logins.kept(), 16);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod datagram;
 mod fragments;
 mod framing;
 mod logins;
+mod opening;
 mod shape;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::Connection;
+use crate::keys::{KeyCounters, KeyName, Keys};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -164,6 +166,24 @@ impl Exchange {
         };
         asked.max(answered).unwrap_or_default()
     }
+
+    /// Lets go of stubs that were kept though nobody reads them, because they were opened: what follows shall be the same
+    /// with and without that.
+    pub(crate) fn forget_unread(&mut self, is_read: IsRead) {
+        let Some(opnum) = self.opnum else { return };
+        if is_read(self.interface, opnum, self.object) {
+            return;
+        }
+        let reply = match &mut self.reply {
+            Reply::Response(message) => Some(message),
+            _ => None,
+        };
+        for message in self.request.iter_mut().chain(reply) {
+            if matches!(message.stub, Stub::Whole(_)) {
+                message.stub = Stub::NotKept;
+            }
+        }
+    }
 }
 
 /// What a presentation context stands for.
@@ -191,6 +211,8 @@ pub struct Message {
     pub order: ByteOrder,
     /// The stub, when it can be read and is of interest.
     pub stub: Stub,
+    /// By which of the user's keys it was opened, if it was sealed.
+    pub key: Option<KeyName>,
 }
 
 impl Message {
@@ -260,6 +282,12 @@ pub struct RpcBounds {
     pub limits: Limits,
     /// Bytes of unfinished PDUs and of stubs, on all connections together.
     pub held: usize,
+    /// What the user's keys open; None without keys.
+    pub keys: Option<Arc<Keys>>,
+    /// Are the stubs of all opened PDUs kept, whoever reads them?
+    pub keeps_opened: bool,
+    /// What was counted of sealed and signed PDUs, with keys.
+    pub key_counters: KeyCounters,
     /// What was counted.
     pub counters: RpcCounters,
     /// What was counted of that which carries it.
@@ -280,6 +308,9 @@ impl RpcBounds {
             tells_pdus: false,
             limits,
             held: 0,
+            keys: None,
+            keeps_opened: false,
+            key_counters: KeyCounters::default(),
             counters: RpcCounters::default(),
             carriage: CarriageCounters::default(),
             virtual_connections: VirtualConnections::default(),

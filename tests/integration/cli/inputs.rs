@@ -240,6 +240,9 @@ fn a_folder_is_all_captures_below_it_and_only_several_inputs_are_named() {
         let ids = records.signatures().into_iter();
         ids.filter(|id| (1_021_301..=1_021_304).contains(id)).count()
     };
-    let apart: usize = all_pcaps().iter().map(|name| by_record(&Records::of(&pcap(name)))).sum();
+    let apart: usize = all_pcaps()
+        .iter()
+        .map(|name| by_record(&Records::of(&pcap(name))))
+        .sum();
     assert_eq!(by_record(&records), apart);
 }

@@ -1,0 +1,390 @@
+//! Encryption types: how Kerberos makes keys of keys, opens what is sealed, and signs.
+
+use aes::{Aes128, Aes256};
+use cts::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, InnerIvInit, KeyInit};
+use cts::{CbcCs3, Decrypt};
+use hmac::{Hmac, Mac};
+use md5::Md5;
+use rc4::{Rc4, StreamCipher};
+use sha1::Sha1;
+use sha2::{Sha256, Sha384};
+use zeroize::Zeroizing;
+
+/// An encryption type that is known: RFC 3961 section 8 Assigned Numbers, RFC 4757, RFC 8009.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Etype {
+    Aes128Sha1,
+    Aes256Sha1,
+    Aes128Sha256,
+    Aes256Sha384,
+    Rc4,
+}
+
+/// Bytes that are overwritten when they are let go.
+pub(super) type Wiped = Zeroizing<Vec<u8>>;
+
+/// RFC 4120 section 7.5.1 Key Usage Numbers.
+pub(super) const TICKET: u32 = 2;
+pub(super) const AUTHENTICATOR: u32 = 11;
+pub(super) const AP_REP: u32 = 12;
+
+/// RFC 3961 section 5.3: which of a usage's keys.
+pub(super) const CHECKSUM: u8 = 0x99;
+const ENCRYPTION: u8 = 0xaa;
+const INTEGRITY: u8 = 0x55;
+
+pub(super) const BLOCK: usize = 16;
+
+impl Etype {
+    pub(super) const fn of(number: i32) -> Option<Self> {
+        Some(match number {
+            17 => Self::Aes128Sha1,
+            18 => Self::Aes256Sha1,
+            19 => Self::Aes128Sha256,
+            20 => Self::Aes256Sha384,
+            23 => Self::Rc4,
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn key_length(self) -> usize {
+        match self {
+            Self::Aes128Sha1 | Self::Aes128Sha256 | Self::Rc4 => 16,
+            Self::Aes256Sha1 | Self::Aes256Sha384 => 32,
+        }
+    }
+
+    /// By its name in an account database's text.
+    pub(super) fn named(name: &str) -> Option<i32> {
+        Some(match name {
+            "aes128-cts-hmac-sha1-96" => 17,
+            "aes256-cts-hmac-sha1-96" => 18,
+            "aes128-cts-hmac-sha256-128" => 19,
+            "aes256-cts-hmac-sha384-192" => 20,
+            "rc4_hmac" | "rc4-hmac" | "arcfour-hmac" => 23,
+            _ => return None,
+        })
+    }
+
+    /// Is the checksum one of what is sealed (RFC 8009 section 5), and not of what it was before?
+    pub(super) const fn signs_sealed(self) -> bool {
+        matches!(self, Self::Aes128Sha256 | Self::Aes256Sha384)
+    }
+
+    /// Opens an `EncryptedData`: what it holds, if the key is right.
+    pub(super) fn open(self, key: &[u8], usage: u32, cipher: &[u8]) -> Option<Wiped> {
+        if self == Self::Rc4 {
+            return open_rc4(key, usage, cipher);
+        }
+        let keys = SealKeys::derive(self, key, usage)?;
+        let (sealed, checksum) = cipher.split_at_checked(cipher.len().checked_sub(keys.integrity.length())?)?;
+        let mut plain = Zeroizing::new(sealed.to_vec());
+        keys.decrypt(&mut plain)?;
+        let right = if self.signs_sealed() {
+            keys.integrity.is(&[&[0; BLOCK], sealed], checksum)
+        } else {
+            keys.integrity.is(&[&plain], checksum)
+        };
+        right.then(|| Zeroizing::new(plain[BLOCK..].to_vec()))
+    }
+}
+
+/// RFC 4757 section 5.1 Encryption Types.
+fn open_rc4(key: &[u8], usage: u32, cipher: &[u8]) -> Option<Wiped> {
+    let (checksum, sealed) = cipher.split_at_checked(16)?;
+    let of_usage = hmac_md5(key, &[&usage.to_le_bytes()]);
+    let mut plain = Zeroizing::new(sealed.to_vec());
+    rc4(&*hmac_md5(&*of_usage, &[checksum])).apply_keystream(&mut plain);
+    let right = *hmac_md5(&*of_usage, &[&plain]) == *checksum;
+    right.then(|| plain.get(8..).map(|data| Zeroizing::new(data.to_vec())))?
+}
+
+pub(super) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 16]> {
+    Zeroizing::new(mac::<Hmac<Md5>>(key, parts).into())
+}
+
+pub(super) fn rc4(key: &[u8]) -> Rc4 {
+    Rc4::new_from_slice(key).expect("RC4 takes keys from one byte on, and none here is empty or longer than 256")
+}
+
+fn keyed<M: Mac + KeyInit>(key: &[u8]) -> M {
+    <M as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+fn mac<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> cts::cipher::array::Array<u8, M::OutputSize> {
+    let mut mac = keyed::<M>(key);
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes()
+}
+
+/// AES with either length of key.
+pub(super) enum Aes {
+    Short(Box<Aes128>),
+    Long(Box<Aes256>),
+}
+
+impl Aes {
+    fn new(key: &[u8]) -> Option<Self> {
+        match key.len() {
+            16 => Aes128::new_from_slice(key).ok().map(Box::new).map(Self::Short),
+            32 => Aes256::new_from_slice(key).ok().map(Box::new).map(Self::Long),
+            _ => None,
+        }
+    }
+
+    fn encrypt_block(&self, block: &mut [u8; BLOCK]) {
+        match self {
+            Self::Short(aes) => aes.encrypt_block(block.into()),
+            Self::Long(aes) => aes.encrypt_block(block.into()),
+        }
+    }
+
+    /// RFC 3962 section 5 Key Generation and Encryption: CBC with ciphertext stealing, from a zero vector.
+    fn decrypt(&self, data: &mut [u8]) -> Option<()> {
+        fn cts<C: BlockCipherDecrypt<BlockSize = cts::cipher::consts::U16>>(aes: &C, data: &mut [u8]) -> Option<()> {
+            CbcCs3::inner_iv_init(aes, &[0; BLOCK].into()).decrypt(data).ok()
+        }
+        match self {
+            Self::Short(aes) => cts(&**aes, data),
+            Self::Long(aes) => cts(&**aes, data),
+        }
+    }
+}
+
+/// A keyed checksum, cut as the encryption type says.
+pub(super) enum Checksum {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+    Sha384(Hmac<Sha384>),
+}
+
+impl Checksum {
+    fn new(etype: Etype, key: &[u8]) -> Self {
+        match etype {
+            Etype::Aes128Sha256 => Self::Sha256(keyed(key)),
+            Etype::Aes256Sha384 => Self::Sha384(keyed(key)),
+            _ => Self::Sha1(keyed(key)),
+        }
+    }
+
+    /// Its length in bytes.
+    pub(super) const fn length(&self) -> usize {
+        match self {
+            Self::Sha1(_) => 12,
+            Self::Sha256(_) => 16,
+            Self::Sha384(_) => 24,
+        }
+    }
+
+    /// Is `checksum` the one of these parts?
+    pub(super) fn is(&self, parts: &[&[u8]], checksum: &[u8]) -> bool {
+        fn right<M: Mac + Clone>(keyed: &M, parts: &[&[u8]], checksum: &[u8]) -> bool {
+            let mut mac = keyed.clone();
+            for part in parts {
+                mac.update(part);
+            }
+            mac.verify_truncated_left(checksum).is_ok()
+        }
+        checksum.len() == self.length()
+            && match self {
+                Self::Sha1(keyed) => right(keyed, parts, checksum),
+                Self::Sha256(keyed) => right(keyed, parts, checksum),
+                Self::Sha384(keyed) => right(keyed, parts, checksum),
+            }
+    }
+}
+
+/// The keys by which one usage seals.
+pub(super) struct SealKeys {
+    cipher: Aes,
+    pub(super) integrity: Checksum,
+}
+
+impl SealKeys {
+    pub(super) fn derive(etype: Etype, key: &[u8], usage: u32) -> Option<Self> {
+        Some(Self {
+            cipher: Aes::new(&derive(etype, key, usage, ENCRYPTION)?)?,
+            integrity: Checksum::new(etype, &derive(etype, key, usage, INTEGRITY)?),
+        })
+    }
+
+    /// In place; the first block is the confounder.
+    pub(super) fn decrypt(&self, data: &mut [u8]) -> Option<()> {
+        if data.len() < BLOCK {
+            return None;
+        }
+        self.cipher.decrypt(data)
+    }
+}
+
+/// The key by which one usage signs.
+pub(super) fn signing_key(etype: Etype, key: &[u8], usage: u32) -> Option<Checksum> {
+    Some(Checksum::new(etype, &derive(etype, key, usage, CHECKSUM)?))
+}
+
+/// A key of a key, for one usage and purpose.
+fn derive(etype: Etype, key: &[u8], usage: u32, purpose: u8) -> Option<Wiped> {
+    let [a, b, c, d] = usage.to_be_bytes();
+    let label = [a, b, c, d, purpose];
+    match etype {
+        Etype::Aes128Sha1 | Etype::Aes256Sha1 => derive_sha1(key, label),
+        Etype::Aes128Sha256 => Some(derive_sha2::<Hmac<Sha256>>(key, label, 16)),
+        Etype::Aes256Sha384 => {
+            let length = if purpose == ENCRYPTION { 32 } else { 24 };
+            Some(derive_sha2::<Hmac<Sha384>>(key, label, length))
+        }
+        Etype::Rc4 => None,
+    }
+}
+
+/// RFC 3961 section 5.1 A Key Derivation Function.
+fn derive_sha1(key: &[u8], label: [u8; 5]) -> Option<Wiped> {
+    let aes = Aes::new(key)?;
+    let mut block = Zeroizing::new(n_fold(&label));
+    let mut derived = Zeroizing::new(Vec::with_capacity(key.len()));
+    while derived.len() < key.len() {
+        aes.encrypt_block(&mut block);
+        derived.extend_from_slice(&*block);
+    }
+    Some(derived)
+}
+
+/// RFC 8009 section 3 Key Derivation Function.
+fn derive_sha2<M: Mac + KeyInit>(key: &[u8], label: [u8; 5], length: u32) -> Wiped {
+    let whole =
+        Zeroizing::new(mac::<M>(key, &[&1_u32.to_be_bytes(), &label, &[0], &(length * 8).to_be_bytes()]).to_vec());
+    Zeroizing::new(whole[..length as usize].to_vec())
+}
+
+/// RFC 3961 section 5.1 `n-fold`, to one block: copies of the input, each turned right by 13 bits more, are added with
+/// end-around carry.
+fn n_fold(input: &[u8]) -> [u8; BLOCK] {
+    let bits = input.len() * 8;
+    let bit = |number: usize| {
+        // Of the copies laid end to end, copy `number / bits` is turned by 13 times that.
+        let turned = (number % bits + bits * 13 - (13 * (number / bits)) % bits) % bits;
+        input[turned / 8] >> (7 - turned % 8) & 1
+    };
+    let rounds = lcm(input.len(), BLOCK) / BLOCK;
+    let mut sum: u128 = 0;
+    for round in 0..rounds {
+        let piece = (0..128).fold(0_u128, |piece, at| piece << 1 | u128::from(bit(round * 128 + at)));
+        let (added, carried) = sum.overflowing_add(piece);
+        sum = added + u128::from(carried);
+    }
+    sum.to_be_bytes()
+}
+
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::ops::Range;
+
+    use cts::Encrypt;
+
+    use super::*;
+    use crate::keys::secretsdump::hex;
+
+    /// Seals in place of a client: what stands at `stub` is signed between `head` and `trailer`.
+    pub(in crate::keys) fn seal(
+        etype: Etype,
+        key: &[u8],
+        usage: u32,
+        plain: &[u8],
+        stub: Range<usize>,
+        head: &[u8],
+        trailer: &[u8],
+    ) -> Vec<u8> {
+        let keys = SealKeys::derive(etype, key, usage).unwrap();
+        let mut sealed = plain.to_vec();
+        let vector = &[0; BLOCK].into();
+        match &keys.cipher {
+            Aes::Short(aes) => CbcCs3::inner_iv_init(&**aes, vector).encrypt(&mut sealed).unwrap(),
+            Aes::Long(aes) => CbcCs3::inner_iv_init(&**aes, vector).encrypt(&mut sealed).unwrap(),
+        }
+        let (vector, of): (&[u8], &[u8]) = if etype.signs_sealed() {
+            (&[0; BLOCK], &sealed)
+        } else {
+            (&[], plain)
+        };
+        let parts = [
+            vector,
+            &of[..stub.start],
+            head,
+            &of[stub.clone()],
+            trailer,
+            &of[stub.end..],
+        ]
+        .concat();
+        let integrity = derive(etype, key, usage, INTEGRITY).unwrap();
+        let whole = match etype {
+            Etype::Aes128Sha256 => mac::<Hmac<Sha256>>(&integrity, &[&parts]).to_vec(),
+            Etype::Aes256Sha384 => mac::<Hmac<Sha384>>(&integrity, &[&parts]).to_vec(),
+            _ => mac::<Hmac<Sha1>>(&integrity, &[&parts]).to_vec(),
+        };
+        sealed.extend(&whole[..keys.integrity.length()]);
+        sealed
+    }
+
+    fn bytes(text: &str) -> Vec<u8> {
+        hex(text).unwrap().to_vec()
+    }
+
+    #[test]
+    fn n_fold_gives_the_values_of_rfc_3961_appendix_a_1() {
+        assert_eq!(n_fold(b"kerberos").to_vec(), bytes("6b65726265726f737b9b5b2b93132b93"));
+    }
+
+    #[test]
+    fn sha2_keys_are_those_of_rfc_8009_appendix_a() {
+        let short = bytes("3705d96080c17728a0e800eab6e0d23c");
+        assert_eq!(
+            derive(Etype::Aes128Sha256, &short, 2, CHECKSUM).unwrap().to_vec(),
+            bytes("b31a018a48f54776f403e9a396325dc3")
+        );
+        assert_eq!(
+            derive(Etype::Aes128Sha256, &short, 2, ENCRYPTION).unwrap().to_vec(),
+            bytes("9b197dd1e8c5609d6e67c3e37c62c72e")
+        );
+        let long = bytes("6d404d37faf79f9df0d33568d320669800eb4836472ea8a026d16b7182460c52");
+        assert_eq!(
+            derive(Etype::Aes256Sha384, &long, 2, ENCRYPTION).unwrap().to_vec(),
+            bytes("56ab22bee63d82d7bc5227f6773f8ea7a5eb1c825160c38312980c442e5c7e49")
+        );
+        assert_eq!(
+            derive(Etype::Aes256Sha384, &long, 2, INTEGRITY).unwrap().to_vec(),
+            bytes("69b16514e3cd8e56b82010d5c73012b622c4d00ffc23ed1f")
+        );
+    }
+
+    #[test]
+    fn what_rfc_8009_appendix_a_seals_is_opened_and_a_flipped_bit_is_not() {
+        let long = bytes("6d404d37faf79f9df0d33568d320669800eb4836472ea8a026d16b7182460c52");
+        let sealed =
+            bytes("4ed7b37c2bcac8f74f23c1cf07e62bc7b75fb3f637b9f559c7f664f69eab7b6092237526ea0d1f61cb20d69d10f2");
+        assert_eq!(
+            Etype::Aes256Sha384.open(&long, 2, &sealed).unwrap().to_vec(),
+            bytes("000102030405")
+        );
+        let short = bytes("3705d96080c17728a0e800eab6e0d23c");
+        let sealed = bytes("84d7f30754ed987bab0bf3506beb09cfb55402cef7e6877ce99e247e52d16ed4421dfdf8976c");
+        assert_eq!(
+            Etype::Aes128Sha256.open(&short, 2, &sealed).unwrap().to_vec(),
+            bytes("000102030405")
+        );
+        for at in 0..sealed.len() {
+            let mut flipped = sealed.clone();
+            flipped[at] ^= 1;
+            assert!(Etype::Aes128Sha256.open(&short, 2, &flipped).is_none(), "byte {at}");
+        }
+    }
+}

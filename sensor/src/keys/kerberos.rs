@@ -1,0 +1,162 @@
+//! Kerberos: RFC 4120, from the ticket that a client shows to the keys by which the two ends seal.
+
+use dcom_parsers::security::sealed::{
+    Authenticator, EncApRepPart, EncTicketPart, EncryptedData, EncryptionKey, Sealed, SealedTicket,
+};
+use secrecy::ExposeSecret;
+
+use super::etype::{AP_REP, AUTHENTICATOR, Etype, TICKET, Wiped};
+use super::gss::Protection;
+use super::sessions::{Learnt, Protected, Verdict, Who};
+use super::{KeyName, Keys, TicketKey};
+use crate::flow::Side;
+
+/// Keys of other names that are tried on one ticket: a service is known by many names, and its key only by one.
+const STRANGERS: usize = 1024;
+
+/// One security context whose ticket was opened.
+pub(super) struct Kerberos {
+    /// None: only the server's own ticket was seen so far (user-to-user).
+    name: Option<KeyName>,
+    /// The client, as its ticket names it.
+    who: Who,
+    session_key: (Etype, Wiped),
+    /// By which the two may seal, the likeliest first: the acceptor's, the initiator's, the ticket's.
+    protections: Vec<Protection>,
+    /// Which it is. Known once a signature was right.
+    chosen: Option<usize>,
+}
+
+impl Kerberos {
+    /// What a client's ticket, or the server's own, comes to.
+    pub(super) fn login(keys: &Keys, message: &Sealed<'_>, earlier: Option<Box<Self>>) -> (Option<Self>, Learnt) {
+        match message {
+            Sealed::ApReq {
+                ticket,
+                authenticator,
+                user_to_user,
+            } => {
+                if *user_to_user {
+                    let opened = earlier.and_then(|own| {
+                        let (etype, key) = &own.session_key;
+                        let opened = etype.open(key, TICKET, ticket.sealed.cipher)?;
+                        Self::of_ticket(&opened, own.name.clone())
+                    });
+                    return Self::with_authenticator(opened, authenticator);
+                }
+                match open_ticket(keys, ticket) {
+                    Ok((opened, name)) => Self::with_authenticator(Self::of_ticket(&opened, Some(name)), authenticator),
+                    Err(learnt) => (None, learnt),
+                }
+            }
+            Sealed::TgtRep(ticket) => match open_ticket(keys, ticket) {
+                Ok((opened, name)) => (Self::of_ticket(&opened, Some(name)), Learnt::Nothing),
+                Err(learnt) => (None, learnt),
+            },
+            Sealed::ApRep(_) => (None, Learnt::Nothing),
+        }
+    }
+
+    fn of_ticket(opened: &[u8], name: Option<KeyName>) -> Option<Self> {
+        let part = EncTicketPart::parse(opened).ok()?;
+        let session_key = usable(part.key)?;
+        Some(Self {
+            protections: Protection::new(session_key.0, &session_key.1).into_iter().collect(),
+            name,
+            who: Who {
+                user: part.client.name,
+                realm: part.client_realm,
+            },
+            session_key,
+            chosen: None,
+        })
+    }
+
+    fn with_authenticator(session: Option<Self>, authenticator: &EncryptedData<'_>) -> (Option<Self>, Learnt) {
+        let Some(mut session) = session else {
+            return (None, Learnt::Nothing);
+        };
+        if let Some(opened) = session.open_with_session_key(AUTHENTICATOR, *authenticator)
+            && let Ok(Authenticator { subkey: Some(subkey) }) = Authenticator::parse(&opened)
+        {
+            session.prefer(subkey);
+        }
+        let who = session.who.clone();
+        (Some(session), Learnt::Known(Some(who)))
+    }
+
+    /// The answer to the ticket, or in DCE's three legs the answer to that.
+    pub(super) fn answer(&mut self, answer: EncryptedData<'_>) {
+        if let Some(opened) = self.open_with_session_key(AP_REP, answer)
+            && let Ok(EncApRepPart { subkey: Some(subkey) }) = EncApRepPart::parse(&opened)
+        {
+            self.prefer(subkey);
+        }
+    }
+
+    fn open_with_session_key(&self, usage: u32, sealed: EncryptedData<'_>) -> Option<Wiped> {
+        let (etype, key) = &self.session_key;
+        etype.open(key, usage, sealed.cipher)
+    }
+
+    fn prefer(&mut self, key: EncryptionKey<'_>) {
+        let protection = usable(key).and_then(|(etype, key)| Protection::new(etype, &key));
+        if let Some(protection) = protection.filter(|_| self.protections.len() < 4) {
+            self.protections.insert(0, protection);
+            self.chosen = None;
+        }
+    }
+
+    pub(super) fn name(&self) -> Option<KeyName> {
+        self.name.clone()
+    }
+
+    /// Checks a PDU, and puts what it holds into `plain` if it was sealed.
+    pub(super) fn open(&mut self, side: Side, pdu: &Protected<'_>, plain: &mut Vec<u8>) -> Verdict {
+        let keys = match self.chosen {
+            Some(chosen) => chosen..chosen + 1,
+            None => 0..self.protections.len(),
+        };
+        for index in keys {
+            if self.protections[index].open(side, pdu, plain) {
+                self.chosen = Some(index);
+                return Verdict::Right;
+            }
+        }
+        Verdict::Bad
+    }
+}
+
+fn usable(key: EncryptionKey<'_>) -> Option<(Etype, Wiped)> {
+    let etype = Etype::of(key.etype)?;
+    (key.value.len() == etype.key_length()).then(|| (etype, Wiped::new(key.value.to_vec())))
+}
+
+/// Opens a ticket by whichever key it is sealed in.
+fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
+    let sealed = ticket.sealed;
+    let Some(etype) = Etype::of(sealed.etype) else {
+        return Err(Learnt::Nothing);
+    };
+    let of_type = || keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
+    let (named, strangers): (Vec<_>, Vec<_>) = of_type().partition(|key| is_named(key, &ticket.service.name));
+    let opened = named.iter().chain(strangers.iter().take(STRANGERS)).find_map(|key| {
+        let opened = etype.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
+        Some((opened, key.name.clone()))
+    });
+    // Another version of the key is another key: not the one asked for is no mismatch.
+    let same_version = |key: &&&TicketKey| key.kvno.is_none() || sealed.kvno.is_none() || key.kvno == sealed.kvno;
+    opened.ok_or_else(|| match named.iter().find(same_version) {
+        Some(key) => Learnt::Mismatch(key.name.clone()),
+        None => Learnt::Nothing,
+    })
+}
+
+/// Is it the key of this service by its name, or of the computer account behind it?
+fn is_named(key: &TicketKey, service: &str) -> bool {
+    let of = key.principal.to_lowercase();
+    let service = service.to_lowercase();
+    let host = service.split('/').nth(1).unwrap_or_default();
+    let host = host.split('.').next().unwrap_or_default();
+    of == service || of.strip_suffix('$').is_some_and(|computer| computer == host)
+}

@@ -1,0 +1,146 @@
+//! Keys that the user has, and what they open: PDUs sealed or signed by NTLM or Kerberos.
+//!
+//! | file | what |
+//! |---|---|
+//! | `file.rs`, `keytab.rs`, `secretsdump.rs` | where keys come from. The only ones that read files |
+//! | `sessions.rs` | the security contexts of one connection |
+//! | `ntlm.rs` | [MS-NLMP]: from challenge and response to the keys of each direction, and one PDU after another |
+//! | `kerberos.rs` | RFC 4120: from the ticket to the keys of a session |
+//! | `gss.rs` | RFC 4121, RFC 4757: one PDU after another, in the form that DCE asks for |
+//! | `etype.rs` | RFC 3961, 3962, 4757, 8009: the encryption types |
+//!
+//! INVARIANT: nothing is told as opened that its own signature does not vouch for. A wrong key opens nothing.
+//!
+//! INVARIANT: a secret is in a [`Secret`], in memory that is overwritten when it is let go, or in a cipher that does the
+//! same. Nothing that holds one shows it.
+
+mod etype;
+mod file;
+mod gss;
+mod kerberos;
+mod keytab;
+mod ntlm;
+mod secretsdump;
+mod sessions;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::SecretSlice;
+
+pub use file::KeysError;
+pub(crate) use file::keep_out_of_core_dumps;
+pub(crate) use sessions::{Learnt, Loss, Protected, Sessions, Verdict, Who};
+
+/// What a key is called in logs: whose it is.
+pub type KeyName = Arc<str>;
+
+/// Are the stubs that keys open kept as they are, beside what is read of them?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them.
+    Stubs,
+    /// Those that somebody reads.
+    Records,
+}
+
+/// Bytes that must not be seen.
+type Secret = SecretSlice<u8>;
+
+/// An account, by its NT hash.
+struct Account {
+    /// None: of any domain.
+    domain: Option<String>,
+    nt_hash: Secret,
+    name: KeyName,
+}
+
+/// A key that tickets are sealed in.
+struct TicketKey {
+    /// Without the realm.
+    principal: String,
+    /// None: not known.
+    kvno: Option<u32>,
+    etype: i32,
+    key: Secret,
+    name: KeyName,
+}
+
+/// All keys that were given.
+#[derive(Default)]
+pub struct Keys {
+    /// By name, in lower case.
+    accounts: BTreeMap<String, Vec<Account>>,
+    ticket_keys: Vec<TicketKey>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Keys({} accounts, {} ticket keys)",
+            self.accounts.len(),
+            self.ticket_keys.len()
+        )
+    }
+}
+
+impl Keys {
+    fn add_account(&mut self, domain: Option<&str>, user: &str, nt_hash: Secret) {
+        let name = match domain {
+            Some(domain) => format!("{domain}\\{user}"),
+            None => user.to_owned(),
+        };
+        self.accounts.entry(user.to_lowercase()).or_default().push(Account {
+            domain: domain.map(str::to_owned),
+            nt_hash,
+            name: name.into(),
+        });
+    }
+
+    /// Accounts of this name, in this domain as a login says it.
+    fn accounts<'k>(&'k self, user: &str, domain: &str) -> impl Iterator<Item = &'k Account> {
+        // A login may say alice@lab.example, with or without a domain beside it.
+        let (account, suffix) = user.split_once('@').unwrap_or((user, ""));
+        let said = if domain.is_empty() { suffix } else { domain }.to_lowercase();
+        let of_domain = move |account: &&Account| {
+            let Some(domain) = &account.domain else { return true };
+            let domain = domain.to_lowercase();
+            // lab.example is LAB too; which of the two a login says is the client's choice.
+            let first = |name: &str| name.split('.').next().map(str::to_owned);
+            said.is_empty() || domain == said || first(&domain) == first(&said)
+        };
+        let by_account = self.accounts.get(&account.to_lowercase());
+        let by_user = self.accounts.get(&user.to_lowercase()).filter(|_| account != user);
+        by_user.into_iter().chain(by_account).flatten().filter(of_domain)
+    }
+}
+
+/// Keys in use, and what becomes of that which they open.
+#[derive(Clone)]
+pub(crate) struct Used {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) keep: Keep,
+}
+
+/// What was counted of sealed and signed PDUs, and of the logins behind them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyCounters {
+    /// Sealed PDUs.
+    pub sealed: u64,
+    /// Those that were opened.
+    pub opened: u64,
+    /// Signed PDUs whose stub is in clear.
+    pub signed: u64,
+    /// Those whose signature is right.
+    pub verified: u64,
+    /// Those whose signature is wrong, by the right key.
+    pub bad: u64,
+    /// Logins by a key that is known.
+    pub logins: u64,
+    /// Logins by an account whose key is known, which do not answer to it.
+    pub mismatches: u64,
+    /// Directions of a security context in which sealed PDUs can no longer be opened, because what was lost is not known.
+    pub streams_lost: u64,
+}

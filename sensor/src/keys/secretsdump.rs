@@ -1,0 +1,96 @@
+//! Account databases as text: the lines that secretsdump and others of its kind write.
+//!
+//! ```text
+//! LAB\alice:1103:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::
+//! LAB\DC$:aes256-cts-hmac-sha1-96:3fa5…
+//! ```
+
+use zeroize::Zeroizing;
+
+use super::Keys;
+use super::etype::Etype;
+use super::keytab::add_key;
+
+/// Adds the accounts of such a text; gives how many keys. Lines of other kinds are stepped over: such a text is a log.
+pub(super) fn add(keys: &mut Keys, text: &str) -> usize {
+    text.lines()
+        .filter(|line| add_line(keys, line.trim()).is_some())
+        .count()
+}
+
+fn add_line(keys: &mut Keys, line: &str) -> Option<()> {
+    let mut fields = line.split(':');
+    let account = fields.next()?;
+    let (domain, user) = match account.split_once('\\') {
+        Some((domain, user)) => (Some(domain), user),
+        None => (None, account),
+    };
+    let second = fields.next()?;
+    if let Some(etype) = Etype::named(second) {
+        let key = hex(fields.next()?)?;
+        if Etype::of(etype)?.key_length() != key.len() {
+            return None;
+        }
+        add_key(keys, user, domain.unwrap_or_default(), None, etype, key.to_vec().into());
+        return Some(());
+    }
+    second.parse::<u32>().ok()?;
+    let _lm_hash = fields.next()?;
+    let nt_hash = hex(fields.next()?).filter(|hash| hash.len() == 16)?;
+    // Earlier passwords are listed too, as alice_history0.
+    let user = user.rsplit_once("_history").map_or(user, |(user, _)| user);
+    if user.is_empty() {
+        return None;
+    }
+    add_key(
+        keys,
+        user,
+        domain.unwrap_or_default(),
+        None,
+        23,
+        nt_hash.to_vec().into(),
+    );
+    Some(())
+}
+
+/// Hexadecimal digits, two for each byte.
+pub(super) fn hex(digits: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let digits = digits.as_bytes();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    for pair in pairs {
+        let mut digit = pair.iter().map(|&digit| char::from(digit).to_digit(16));
+        let byte = digit.next()?? * 16 + digit.next()??;
+        bytes.push(u8::try_from(byte).ok()?);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_and_their_kerberos_keys_are_found_among_other_lines() {
+        let text = "[*] Dumping Domain Credentials (domain\\uid:rid:lmhash:nthash)\n\
+            LAB\\alice:1103:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::\r\n\
+            LAB\\alice_history0:1103:aad3b435b51404eeaad3b435b51404ee:00000000000000000000000000000000:::\n\
+            Guest:501:aad3b435b51404eeaad3b435b51404ee:31d6cfe0d16ae931b73c59d7e0c089c0:::\n\
+            LAB\\DC$:aes128-cts-hmac-sha1-96:96f33635644c2f5625fd194095a71b5c\n\
+            LAB\\DC$:des-cbc-md5:0011223344556677\n";
+        let mut keys = Keys::default();
+        assert_eq!(add(&mut keys, text), 4);
+        assert_eq!(keys.accounts("ALICE", "lab").count(), 2);
+        assert_eq!(keys.accounts("alice", "OTHER").count(), 0);
+        assert_eq!(keys.accounts("alice@lab.example", "").count(), 2);
+        assert_eq!(keys.accounts("guest", "ANY").count(), 1);
+        assert!(
+            keys.ticket_keys
+                .iter()
+                .any(|key| key.etype == 17 && key.principal == "DC$")
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! The security contexts of one connection: who logged in, by which key, and what that key opens.
+
+use std::collections::BTreeMap;
+
+use dcom_parsers::rpce::SecTrailer;
+use dcom_parsers::security::ntlmssp::{Message, Proof};
+use dcom_parsers::security::sealed::Sealed;
+use dcom_parsers::security::{self, AuthLevel, AuthService};
+
+use super::kerberos::Kerberos;
+use super::ntlm::{self, Established, Login};
+use super::{KeyName, Keys};
+use crate::flow::Side;
+
+/// Security contexts of one connection that are told apart.
+const MAX_SESSIONS: usize = 16;
+
+/// A PDU, by what of it is protected how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protected<'a> {
+    /// The header, up to the stub.
+    pub(super) head: &'a [u8],
+    /// The stub and its padding.
+    pub(super) body: &'a [u8],
+    /// The `sec_trailer`.
+    pub(super) trailer: &'a [u8],
+    /// The `auth_value`.
+    pub(super) signature: &'a [u8],
+    /// Is the body sealed, and not just signed?
+    pub(super) is_sealed: bool,
+}
+
+impl<'a> Protected<'a> {
+    /// The parts of a PDU whose header is so long.
+    pub(crate) fn of(pdu: &'a [u8], head_length: usize, verifier: &SecTrailer<'_>) -> Option<Self> {
+        let signed = pdu.len().checked_sub(verifier.auth_value.len())?;
+        let (signed, signature) = pdu.split_at(signed);
+        let (rest, trailer) = signed.split_last_chunk::<8>()?;
+        let (head, body) = rest.split_at_checked(head_length)?;
+        Some(Self {
+            head,
+            body,
+            trailer,
+            signature,
+            is_sealed: AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY,
+        })
+    }
+
+    /// Whether headers may be signed too, the likelier first.
+    pub(super) fn signed_headers(known: Option<bool>) -> impl Iterator<Item = bool> + use<> {
+        let both = [Some(true), Some(false)].into_iter();
+        both.flatten()
+            .filter(move |&signs| known.is_none_or(|known| known == signs))
+    }
+
+    /// What is signed.
+    pub(super) fn signed<'b>(&self, signs_headers: bool, body: &'b [u8]) -> [&'b [u8]; 3]
+    where
+        'a: 'b,
+    {
+        if signs_headers {
+            [self.head, body, self.trailer]
+        } else {
+            [&[], body, &[]]
+        }
+    }
+}
+
+/// What a signature says of a PDU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is right. What was sealed is open.
+    Right,
+    /// It is wrong, and the key is right: something was changed.
+    Bad,
+    /// It cannot be told: too much was lost to know where in the key stream it is.
+    StreamLost,
+    /// The same, told for the first time.
+    StreamJustLost,
+    /// It cannot be told: no key is known.
+    NoKey,
+}
+
+/// What of one direction was not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// Bytes of stubs in PDUs whose header was seen.
+    pub(crate) stubs: u64,
+    /// Bytes of which nothing is known, at most.
+    pub(crate) bytes: u64,
+}
+
+impl Loss {
+    /// So many bytes at most, of which nothing is known.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self { stubs: 0, bytes }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.stubs = self.stubs.saturating_add(other.stubs);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    pub(super) fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What a leg of a login came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Learnt {
+    /// Nothing yet, or nothing that is known.
+    Nothing,
+    /// The key fits. What it is that only the key tells: the client, by name and realm.
+    Known(Option<Who>),
+    /// A key of this name was to fit, and does not.
+    Mismatch(KeyName),
+}
+
+/// A client as its ticket names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) user: String,
+    pub(crate) realm: String,
+}
+
+/// The security contexts of one connection.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    by_context: BTreeMap<u32, Session>,
+    /// What is opened: kept so that its room is used again.
+    plain: zeroize::Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sessions({} contexts)", self.by_context.len())
+    }
+}
+
+/// One security context.
+enum Session {
+    /// NTLM, not as far as its third message.
+    Challenged([u8; 8]),
+    Ntlm {
+        established: Box<Established>,
+        in_spnego: bool,
+    },
+    Kerberos(Box<Kerberos>),
+}
+
+impl Sessions {
+    /// Takes in one leg of a login.
+    pub(crate) fn learn(&mut self, keys: &Keys, verifier: &SecTrailer<'_>) -> Learnt {
+        let id = verifier.auth_context_id;
+        let Some(token) = security::mechanism_token(verifier.auth_value) else {
+            return Learnt::Nothing;
+        };
+        if let Some(proof) = Proof::of(token) {
+            let Some(&Session::Challenged(challenge)) = self.by_context.get(&id) else {
+                return Learnt::Nothing;
+            };
+            self.by_context.remove(&id);
+            return match ntlm::login(keys, challenge, &proof) {
+                Login::Known(established) => {
+                    let in_spnego = AuthService(verifier.auth_type) == AuthService::SPNEGO;
+                    self.insert(id, Session::Ntlm { established, in_spnego });
+                    Learnt::Known(None)
+                }
+                Login::Mismatch(name) => Learnt::Mismatch(name),
+                Login::Unknown => Learnt::Nothing,
+            };
+        }
+        if let Some(message) = security::ntlm(token) {
+            match message {
+                Message::Challenge(challenge) => self.insert(id, Session::Challenged(challenge.server_challenge)),
+                _ => drop(self.by_context.remove(&id)),
+            }
+            return Learnt::Nothing;
+        }
+        match Sealed::parse(token) {
+            Ok(Some(message)) => self.learn_kerberos(keys, id, &message),
+            _ => Learnt::Nothing,
+        }
+    }
+
+    fn learn_kerberos(&mut self, keys: &Keys, id: u32, message: &Sealed<'_>) -> Learnt {
+        if let (Sealed::ApRep(answer), Some(Session::Kerberos(session))) = (message, self.by_context.get_mut(&id)) {
+            session.answer(*answer);
+            return Learnt::Nothing;
+        }
+        // The server's own ticket, of user-to-user, is wanted when the client's comes.
+        let earlier = match self.by_context.remove(&id) {
+            Some(Session::Kerberos(session)) => Some(session),
+            _ => None,
+        };
+        let (session, learnt) = Kerberos::login(keys, message, earlier);
+        if let Some(session) = session {
+            self.insert(id, Session::Kerberos(Box::new(session)));
+        }
+        learnt
+    }
+
+    fn insert(&mut self, id: u32, session: Session) {
+        if self.by_context.len() >= MAX_SESSIONS && !self.by_context.contains_key(&id) {
+            self.by_context.pop_first();
+        }
+        self.by_context.insert(id, session);
+    }
+
+    /// Something of this side was not seen.
+    pub(crate) fn lose(&mut self, side: Side, loss: Loss) {
+        for session in self.by_context.values_mut() {
+            if let Session::Ntlm { established, .. } = session {
+                established.directions[side].lose(loss);
+            }
+        }
+    }
+
+    /// Checks a PDU. With [`Verdict::Right`], what it holds is in [`Sessions::plain`] if it was sealed, and the key is named.
+    pub(crate) fn open(&mut self, side: Side, context_id: u32, pdu: &Protected<'_>) -> (Verdict, Option<KeyName>) {
+        match self.by_context.get_mut(&context_id) {
+            Some(Session::Ntlm { established, in_spnego }) => {
+                let verdict = established.directions[side].open(pdu, *in_spnego, &mut self.plain);
+                (verdict, Some(established.name.clone()))
+            }
+            Some(Session::Kerberos(session)) => (session.open(side, pdu, &mut self.plain), session.name()),
+            Some(Session::Challenged(_)) | None => (Verdict::NoKey, None),
+        }
+    }
+
+    /// What was opened last.
+    pub(crate) fn take_plain(&mut self) -> zeroize::Zeroizing<Vec<u8>> {
+        std::mem::take(&mut self.plain)
+    }
+
+    /// Gives its room back.
+    pub(crate) fn put_back(&mut self, plain: zeroize::Zeroizing<Vec<u8>>) {
+        self.plain = plain;
+    }
+}

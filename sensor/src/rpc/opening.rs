@@ -1,0 +1,167 @@
+//! What the user's keys do on one connection: sealed PDUs opened, signed ones checked.
+
+use dcom_parsers::rpce::{Body, CommonHeader, Pdu, PfcFlags, Ptype, SecTrailer};
+use dcom_parsers::security::AuthLevel;
+use zeroize::Zeroizing;
+
+use crate::flow::Side;
+use crate::keys::{KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, Verdict, Who};
+
+/// Anything odd that comes up: its name, and what exactly.
+type Odd = Option<(&'static str, String)>;
+
+/// The security contexts of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Openings(Sessions);
+
+/// What came of a PDU.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// It was sealed, and is open.
+    pub(super) opening: Option<Opening>,
+    /// It was a login, by whom only the key tells.
+    pub(super) who: Option<Who>,
+    pub(super) odd: Odd,
+}
+
+impl From<Odd> for Taken {
+    fn from(odd: Odd) -> Self {
+        Self { odd, ..Self::default() }
+    }
+}
+
+/// A PDU that was opened.
+pub(super) struct Opening {
+    pub(super) key: KeyName,
+    plain: Zeroizing<Vec<u8>>,
+}
+
+impl Opening {
+    /// The stub, which is as long as the sealed one: what follows it is padding.
+    pub(super) fn stub<'a>(&'a self, sealed: &[u8]) -> &'a [u8] {
+        self.plain.get(..sealed.len()).unwrap_or(&self.plain)
+    }
+}
+
+impl Openings {
+    /// Takes in a PDU: a leg of a login, or a call.
+    pub(super) fn take(
+        &mut self,
+        keys: &Keys,
+        pdu: &Pdu<'_>,
+        verifier: &SecTrailer<'_>,
+        bytes: &[u8],
+        counters: &mut KeyCounters,
+    ) -> Taken {
+        let side = match pdu.header.ptype.sent_by_client() {
+            Some(true) => Side::Client,
+            Some(false) => Side::Server,
+            None => return Taken::default(),
+        };
+        if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
+            self.call(side, pdu, verifier, bytes, counters)
+        } else {
+            self.login(keys, verifier, counters)
+        }
+    }
+
+    fn login(&mut self, keys: &Keys, verifier: &SecTrailer<'_>, counters: &mut KeyCounters) -> Taken {
+        match self.0.learn(keys, verifier) {
+            Learnt::Nothing => Taken::default(),
+            Learnt::Known(who) => {
+                counters.logins += 1;
+                Taken {
+                    who,
+                    ..Taken::default()
+                }
+            }
+            Learnt::Mismatch(name) => {
+                counters.mismatches += 1;
+                let detail = format!("not by the key of {name}: that key is another, or the login was refused");
+                Some(("key_mismatch", detail)).into()
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        side: Side,
+        pdu: &Pdu<'_>,
+        verifier: &SecTrailer<'_>,
+        bytes: &[u8],
+        counters: &mut KeyCounters,
+    ) -> Taken {
+        let level = AuthLevel(verifier.auth_level);
+        if level < AuthLevel::CALL {
+            return Taken::default();
+        }
+        let is_sealed = level == AuthLevel::PKT_PRIVACY;
+        *if is_sealed {
+            &mut counters.sealed
+        } else {
+            &mut counters.signed
+        } += 1;
+        let Some(protected) = Protected::of(bytes, head_length(pdu.header), verifier) else {
+            return Taken::default();
+        };
+        let (verdict, key) = self.0.open(side, verifier.auth_context_id, &protected);
+        match (verdict, key) {
+            (Verdict::Right, Some(key)) if is_sealed => {
+                counters.opened += 1;
+                let plain = self.0.take_plain();
+                Taken {
+                    opening: Some(Opening { key, plain }),
+                    ..Taken::default()
+                }
+            }
+            (Verdict::Right, _) => {
+                counters.verified += 1;
+                Taken::default()
+            }
+            (Verdict::Bad, key) => {
+                counters.bad += u64::from(!is_sealed);
+                let whose = key.map_or_else(String::new, |key| format!(", by the key of {key}"));
+                let detail = format!("{:?} of call {}{whose}", pdu.header.ptype, pdu.header.call_id);
+                Some(("bad_signature", detail)).into()
+            }
+            (Verdict::StreamJustLost, _) => {
+                counters.streams_lost += 1;
+                let detail =
+                    format!("{side:?}: sealed by a stream cipher, and too much was lost to find its place again");
+                Some(("key_stream_lost", detail.to_lowercase())).into()
+            }
+            (Verdict::StreamLost | Verdict::NoKey, _) => Taken::default(),
+        }
+    }
+
+    /// Something of this side was not seen.
+    pub(super) fn lose(&mut self, side: Side, loss: Loss) {
+        self.0.lose(side, loss);
+    }
+
+    /// Gives back the room in which a PDU was opened.
+    pub(super) fn put_back(&mut self, opening: Opening) {
+        self.0.put_back(opening.plain);
+    }
+}
+
+/// Where a stub begins.
+fn head_length(header: CommonHeader) -> usize {
+    match header.ptype {
+        Ptype::REQUEST if header.flags.contains(PfcFlags::OBJECT_UUID) => 40,
+        Ptype::FAULT => 32,
+        _ => 24,
+    }
+}
+
+/// What is lost with a PDU of which only the header was seen.
+pub(super) fn loss(header: CommonHeader) -> Loss {
+    let is_call = matches!(header.ptype, Ptype::REQUEST | Ptype::RESPONSE | Ptype::FAULT);
+    if header.auth_length == 0 || !is_call {
+        return Loss::default();
+    }
+    let verifier = u64::from(header.auth_length) + 8;
+    let stub = u64::from(header.frag_length).saturating_sub(head_length(header) as u64 + verifier);
+    // That there was a loss is told by one byte at least.
+    Loss { stubs: stub, bytes: 1 }
+}
