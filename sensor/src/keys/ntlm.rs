@@ -160,7 +160,7 @@ impl Keystream {
             self.used = 0;
             if self.ahead.capacity() < bytes {
                 // What grows leaves its old place behind: the new one is filled by hand, and the old one overwritten.
-                let mut larger = Zeroizing::new(Vec::with_capacity(bytes.next_power_of_two()));
+                let mut larger = Zeroizing::new(Vec::with_capacity(bytes + from / 2));
                 larger.extend_from_slice(&self.ahead);
                 self.ahead = larger;
             }
@@ -173,8 +173,8 @@ impl Keystream {
     fn advance(&mut self, bytes: usize) {
         self.ahead(bytes);
         self.used += bytes;
-        if self.used == self.ahead.len() && self.ahead.capacity() > SMALL {
-            // A search has been here.
+        if self.used == self.ahead.len() {
+            // Between PDUs a connection keeps no more than the cipher's state.
             self.ahead = Zeroizing::default();
             self.used = 0;
         }
@@ -221,8 +221,6 @@ impl Signature {
     }
 }
 
-/// Bytes of the key stream for which room is kept: more than any PDU uses.
-const SMALL: usize = 128 << 10;
 /// Bytes that a search may hash before it gives up: a tenth of a second or so.
 const SEARCH: usize = 64 << 20;
 /// Searches in one direction of one context.
