@@ -15,8 +15,6 @@ pub(super) struct Protection {
     form: Form,
     /// Are headers signed too? Known once a signature was right.
     signs_headers: Option<bool>,
-    /// What a token and its stub are put together in.
-    whole: Wiped,
 }
 
 enum Form {
@@ -48,14 +46,13 @@ impl Protection {
         Some(Self {
             form,
             signs_headers: None,
-            whole: Wiped::default(),
         })
     }
 
     /// Is the token right? Then `plain` holds what was sealed.
     pub(super) fn open(&mut self, side: Side, pdu: &Protected<'_>, plain: &mut Vec<u8>) -> bool {
         let found = match &self.form {
-            Form::Cfx(cfx) if pdu.is_sealed => cfx.unwrap(side, pdu, self.signs_headers, &mut self.whole, plain),
+            Form::Cfx(cfx) if pdu.is_sealed => cfx.unwrap(side, pdu, self.signs_headers, plain),
             Form::Cfx(cfx) => cfx.verify(side, pdu, self.signs_headers),
             Form::Rc4(keys) => keys.open(side, pdu, self.signs_headers, plain),
         };
@@ -104,14 +101,7 @@ impl Cfx {
 
     /// RFC 4121 section 4.2.6.2 Wrap Tokens, rotated as in 4.2.5; with DCE's form, [MS-KILE] 3.4.5.4.1, the rotation is
     /// by `EC` more than it says.
-    fn unwrap(
-        &self,
-        side: Side,
-        pdu: &Protected<'_>,
-        known: Option<bool>,
-        whole: &mut Wiped,
-        plain: &mut Vec<u8>,
-    ) -> Option<bool> {
+    fn unwrap(&self, side: Side, pdu: &Protected<'_>, known: Option<bool>, plain: &mut Vec<u8>) -> Option<bool> {
         let (header, rest) = pdu.signature.split_first_chunk::<16>()?;
         if header[..2] != [5, 4] || !is_from(side, header[2]) || header[2] & SEALED == 0 {
             return None;
@@ -127,7 +117,7 @@ impl Cfx {
         if sealed != BLOCK + pdu.body.len() + extra + 16 {
             return None;
         }
-        whole.clear();
+        let mut whole = Wiped::new(Vec::with_capacity(length));
         whole.extend_from_slice(rest);
         whole.extend_from_slice(pdu.body);
         whole.rotate_left((rotation + extra) % length);
@@ -149,10 +139,10 @@ impl Cfx {
         };
         let mut found = None;
         if self.etype.signs_sealed() {
-            found = Some(signed(whole, known)?);
+            found = Some(signed(&whole, known)?);
         }
         keys.decrypt(&mut whole[..sealed])?;
-        let found = found.or_else(|| signed(whole, known))?;
+        let found = found.or_else(|| signed(&whole, known))?;
         // The header as it was before it was rotated.
         let copy = &whole[stub.end + extra..sealed];
         if copy[..6] != header[..6] || copy[8..] != header[8..] {

@@ -160,3 +160,139 @@ fn is_named(key: &TicketKey, service: &str) -> bool {
     let host = host.split('.').next().unwrap_or_default();
     of == service || of.strip_suffix('$').is_some_and(|computer| computer == host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::etype::tests::seal;
+
+    fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, length[0], length[1]], &content[..]].concat()
+    }
+
+    fn integer(number: u8) -> Vec<u8> {
+        tlv(2, &[&[number]])
+    }
+
+    fn principal(name: &str) -> Vec<u8> {
+        let names = tlv(0x30, &[&tlv(0x1b, &[name.as_bytes()])]);
+        tlv(0x30, &[&tlv(0xa0, &[&integer(1)]), &tlv(0xa1, &[&names])])
+    }
+
+    fn key(etype: u8, value: &[u8]) -> Vec<u8> {
+        tlv(
+            0x30,
+            &[&tlv(0xa0, &[&integer(etype)]), &tlv(0xa1, &[&tlv(4, &[value])])],
+        )
+    }
+
+    /// An `EncryptedData` of that.
+    fn sealed(number: u8, key: &[u8], usage: u32, plain: &[u8]) -> Vec<u8> {
+        let etype = Etype::of(number.into()).unwrap();
+        let plain = [&[0x5a; 16], plain].concat();
+        let cipher = seal(etype, key, usage, &plain, 16..16, &[], &[]);
+        tlv(
+            0x30,
+            &[
+                &tlv(0xa0, &[&integer(number)]),
+                &tlv(0xa1, &[&integer(2)]),
+                &tlv(0xa2, &[&tlv(4, &[&cipher])]),
+            ],
+        )
+    }
+
+    /// A ticket for `service`, sealed in `by`, that holds `session_key`.
+    fn ticket(service: &str, etype: u8, by: &[u8], session_key: &[u8]) -> Vec<u8> {
+        let realm = tlv(0x1b, &[b"LAB.EXAMPLE"]);
+        let part = [
+            tlv(0xa0, &[&tlv(3, &[&[0; 5]])]),
+            tlv(0xa1, &[&key(etype, session_key)]),
+            tlv(0xa2, &[&realm]),
+            tlv(0xa3, &[&principal("alice")]),
+        ];
+        let part = tlv(0x63, &[&tlv(0x30, &[&part.concat()])]);
+        let fields = [
+            tlv(0xa0, &[&integer(5)]),
+            tlv(0xa1, &[&realm]),
+            tlv(0xa2, &[&principal(service)]),
+            tlv(0xa3, &[&sealed(etype, by, TICKET, &part)]),
+        ];
+        tlv(0x61, &[&tlv(0x30, &[&fields.concat()])])
+    }
+
+    /// A client that shows this ticket, and suggests a key.
+    fn ap_req(ticket: &[u8], options: u8, etype: u8, session_key: &[u8], subkey: &[u8]) -> Vec<u8> {
+        let authenticator = tlv(
+            0x62,
+            &[&tlv(
+                0x30,
+                &[&tlv(0xa0, &[&integer(5)]), &tlv(0xa6, &[&key(etype, subkey)])],
+            )],
+        );
+        let fields = [
+            tlv(0xa0, &[&integer(5)]),
+            tlv(0xa1, &[&integer(14)]),
+            tlv(0xa2, &[&tlv(3, &[&[0, options, 0, 0, 0]])]),
+            tlv(0xa3, &[ticket]),
+            tlv(0xa4, &[&sealed(etype, session_key, AUTHENTICATOR, &authenticator)]),
+        ];
+        tlv(0x6e, &[&tlv(0x30, &[&fields.concat()])])
+    }
+
+    fn keys(principal: &str, etype: i32, key: &[u8]) -> Keys {
+        let mut keys = Keys::default();
+        crate::keys::keytab::add_key(&mut keys, principal, "LAB.EXAMPLE", Some(2), etype, key.to_vec().into());
+        keys
+    }
+
+    fn login(keys: &Keys, token: &[u8], earlier: Option<Kerberos>) -> (Option<Kerberos>, Learnt) {
+        let message = Sealed::parse(token).unwrap().unwrap();
+        Kerberos::login(keys, &message, earlier.map(Box::new))
+    }
+
+    #[test]
+    fn tickets_of_every_aes_type_give_their_keys_and_their_client() {
+        for (etype, length) in [(17, 16), (18, 32), (19, 16), (20, 32)] {
+            let [long, session_key, subkey] = [1, 2, 3].map(|byte| vec![byte; length]);
+            let ticket = ticket("host/dc.lab.example", etype, &long, &session_key);
+            let token = ap_req(&ticket, 0, etype, &session_key, &subkey);
+            let (session, learnt) = login(&keys("DC$", etype.into(), &long), &token, None);
+            let session = session.unwrap();
+            assert_eq!(session.protections.len(), 2, "{etype}");
+            assert_eq!(session.name().as_deref(), Some("DC$@LAB.EXAMPLE"));
+            assert!(matches!(learnt, Learnt::Known(Some(who)) if who.user == "alice" && who.realm == "LAB.EXAMPLE"));
+            let (session, learnt) = login(&keys("DC$", etype.into(), &session_key), &token, None);
+            assert!(session.is_none());
+            assert_eq!(learnt, Learnt::Mismatch("DC$@LAB.EXAMPLE".into()), "{etype}");
+            let (session, learnt) = login(&keys("OTHER$", etype.into(), &session_key), &token, None);
+            assert!(session.is_none());
+            assert_eq!(learnt, Learnt::Nothing, "{etype}");
+        }
+    }
+
+    #[test]
+    fn user_to_user_is_opened_by_the_servers_own_ticket() {
+        let [krbtgt, of_server, session_key, subkey] = [1, 2, 3, 4].map(|byte| vec![byte; 32]);
+        let keys = keys("krbtgt/LAB.EXAMPLE", 18, &krbtgt);
+        let own = ticket("krbtgt/LAB.EXAMPLE", 18, &krbtgt, &of_server);
+        let reply = tlv(
+            0x30,
+            &[
+                &tlv(0xa0, &[&integer(5)]),
+                &tlv(0xa1, &[&integer(17)]),
+                &tlv(0xa2, &[&own]),
+            ],
+        );
+        let mechanism = tlv(6, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 1, 2, 2, 3]]);
+        let (earlier, learnt) = login(&keys, &tlv(0x60, &[&mechanism, &[4, 1], &reply]), None);
+        assert_eq!(learnt, Learnt::Nothing);
+        let ticket = ticket("bob", 18, &of_server, &session_key);
+        let token = ap_req(&ticket, 0x40, 18, &session_key, &subkey);
+        assert!(login(&keys, &token, None).0.is_none());
+        let (session, learnt) = login(&keys, &token, earlier);
+        assert_eq!(session.unwrap().protections.len(), 2);
+        assert!(matches!(learnt, Learnt::Known(Some(_))));
+    }
+}

@@ -160,7 +160,7 @@ impl Keystream {
             self.used = 0;
             if self.ahead.capacity() < bytes {
                 // What grows leaves its old place behind: the new one is filled by hand, and the old one overwritten.
-                let mut larger = Zeroizing::new(Vec::with_capacity(bytes.next_power_of_two()));
+                let mut larger = Zeroizing::new(Vec::with_capacity(bytes + from / 2));
                 larger.extend_from_slice(&self.ahead);
                 self.ahead = larger;
             }
@@ -173,8 +173,8 @@ impl Keystream {
     fn advance(&mut self, bytes: usize) {
         self.ahead(bytes);
         self.used += bytes;
-        if self.used == self.ahead.len() && self.ahead.capacity() > SMALL {
-            // A search has been here.
+        if self.used == self.ahead.len() {
+            // Between PDUs a connection keeps no more than the cipher's state.
             self.ahead = Zeroizing::default();
             self.used = 0;
         }
@@ -221,10 +221,8 @@ impl Signature {
     }
 }
 
-/// Bytes of the key stream for which room is kept: more than any PDU uses.
-const SMALL: usize = 128 << 10;
 /// Bytes that a search may hash before it gives up: a tenth of a second or so.
-const SEARCH: usize = 64 << 20;
+const SEARCH: usize = 32 << 20;
 /// Searches in one direction of one context.
 const SEARCHES: u8 = 2;
 /// Bytes of the key stream that a search may look at.
@@ -370,9 +368,9 @@ impl Direction {
             return self.fits(0, signature, pdu, plain).then_some(0);
         }
         let loss = self.loss;
-        let known = usize::try_from(loss.stubs).ok()?;
+        let known = usize::try_from(loss.stubs.min(2 * REACH)).ok()?;
         let exact = [known + signatures, signatures];
-        let reach = usize::try_from((loss.stubs + loss.bytes).min(REACH)).ok()?;
+        let reach = usize::try_from(loss.stubs.saturating_add(loss.bytes).min(REACH)).ok()?;
         // What is sealed is padded to four bytes at least.
         let others = (signatures..=signatures.saturating_add(reach)).step_by(4);
         let tries = SEARCH / (pdu.body.len() + 64);
@@ -413,41 +411,78 @@ mod tests {
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }
 
-    /// [MS-NLMP] 4.2.3 NTLM v1 with Client Challenge: the sealed `Plaintext` and its signature.
+    const CHALLENGE: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+
+    /// The login of [MS-NLMP] 4.2.3 NTLM v1 with Client Challenge.
+    fn example(keys: &Keys) -> Login {
+        let lm_response = bytes("aaaaaaaaaaaaaaaa00000000000000000000000000000000");
+        let nt_response = bytes("7537f803ae367128ca458204bde7caf81e97ed2683267232");
+        let proof = Proof {
+            flags: NegotiateFlags::from_bits_retain(0x820a_8233),
+            lm_response: &lm_response,
+            nt_response: &nt_response,
+            domain: &utf16("Domain"),
+            user: &utf16("User"),
+            session_key: &[],
+        };
+        login(keys, CHALLENGE, &proof)
+    }
+
+    fn pdu<'a>(body: &'a [u8], signature: &'a [u8]) -> Protected<'a> {
+        Protected {
+            head: &[],
+            body,
+            trailer: &[],
+            signature,
+            is_sealed: true,
+        }
+    }
+
+    /// [MS-NLMP] 4.2.3.4: the sealed `Plaintext` and its signature.
     #[test]
     fn ntlm_v1_with_extended_session_security_opens_the_example_of_ms_nlmp_4_2_3() {
         let mut keys = Keys::default();
         account(&mut keys);
-        let flags = NegotiateFlags::from_bits_retain(0x820a_8233);
-        let lm_response = bytes("aaaaaaaaaaaaaaaa00000000000000000000000000000000");
-        let nt_response = bytes("7537f803ae367128ca458204bde7caf81e97ed2683267232");
-        let (domain, user) = (utf16("Domain"), utf16("User"));
-        let proof = Proof {
-            flags,
-            lm_response: &lm_response,
-            nt_response: &nt_response,
-            domain: &domain,
-            user: &user,
-            session_key: &[],
-        };
-        let Login::Known(mut session) = login(&keys, [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef], &proof) else {
+        let Login::Known(mut session) = example(&keys) else {
             panic!("the login is not known");
         };
         let sealed = bytes("a02372f6530273f3aa1eb90190ce5200c99d");
         let signature = bytes("01000000ff2aeb52f681793a00000000");
         let mut plain = Vec::new();
-        let pdu = Protected {
-            head: &[],
-            body: &sealed,
-            trailer: &[],
-            signature: &signature,
-            is_sealed: true,
-        };
-        assert_eq!(session.directions.client.open(&pdu, false, &mut plain), Verdict::Right);
+        let client = &mut session.directions.client;
+        assert_eq!(
+            client.open(&pdu(&sealed, &signature), false, &mut plain),
+            Verdict::Right
+        );
         assert_eq!(plain, utf16("Plaintext"));
         keys.accounts.clear();
         keys.add_account(None, "User", nt_hash("password").to_vec().into());
-        let wrong = login(&keys, [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef], &proof);
-        assert!(matches!(wrong, Login::Mismatch(name) if &*name == "User"));
+        assert!(matches!(example(&keys), Login::Mismatch(name) if &*name == "User"));
+    }
+
+    #[test]
+    fn absurd_numbers_after_a_loss_cost_little_and_are_told_once() {
+        let mut keys = Keys::default();
+        account(&mut keys);
+        let Login::Known(mut session) = example(&keys) else {
+            panic!("the login is not known");
+        };
+        let direction = &mut session.directions.server;
+        direction.lose(Loss::of(u64::MAX));
+        let mut plain = Vec::new();
+        for (number, verdict) in [
+            (u32::MAX, Verdict::StreamLost),
+            (7, Verdict::StreamJustLost),
+            (8, Verdict::StreamLost),
+        ] {
+            let signature = [&[1, 0, 0, 0][..], &[9; 8], &number.to_le_bytes()].concat();
+            assert_eq!(
+                direction.open(&pdu(&[0; 5_000], &signature), false, &mut plain),
+                verdict,
+                "{number}"
+            );
+            assert!(plain.is_empty());
+        }
+        assert_eq!(direction.keystream.ahead.capacity(), 0);
     }
 }

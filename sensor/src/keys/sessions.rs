@@ -128,7 +128,7 @@ pub(crate) struct Who {
 #[derive(Default)]
 pub(crate) struct Sessions {
     by_context: BTreeMap<u32, Session>,
-    /// What is opened: kept so that its room is used again.
+    /// What was opened, until it is taken.
     plain: zeroize::Zeroizing<Vec<u8>>,
 }
 
@@ -232,10 +232,5 @@ impl Sessions {
     /// What was opened last.
     pub(crate) fn take_plain(&mut self) -> zeroize::Zeroizing<Vec<u8>> {
         std::mem::take(&mut self.plain)
-    }
-
-    /// Gives its room back.
-    pub(crate) fn put_back(&mut self, plain: zeroize::Zeroizing<Vec<u8>>) {
-        self.plain = plain;
     }
 }

@@ -286,9 +286,6 @@ impl Association {
             Body::Fault(fault) => self.fault(at, header.call_id, fault, handling),
             Body::Auth3 | Body::Shutdown | Body::Cancel | Body::Orphaned | Body::Other(_) => {}
         }
-        if let (Some(opening), Some(openings)) = (opening, &mut self.openings) {
-            openings.put_back(opening);
-        }
     }
 
     /// Opens a sealed PDU, or checks a signed one, if there are keys.

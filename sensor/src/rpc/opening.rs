@@ -138,11 +138,6 @@ impl Openings {
     pub(super) fn lose(&mut self, side: Side, loss: Loss) {
         self.0.lose(side, loss);
     }
-
-    /// Gives back the room in which a PDU was opened.
-    pub(super) fn put_back(&mut self, opening: Opening) {
-        self.0.put_back(opening.plain);
-    }
 }
 
 /// Where a stub begins.
