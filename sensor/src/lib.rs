@@ -157,7 +157,7 @@ impl Sensor {
     /// The capture is over: everything that waits is told.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
         self.settle(self.clock.end(), out);
-        out.push(statistics::event(&self.tally(), self.clock.span().1));
+        out.push(statistics::event(&self.tally(), self.clock.span()));
     }
 
     /// Times of the first and the last frame.

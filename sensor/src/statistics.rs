@@ -3,6 +3,7 @@
 use crate::baseline;
 use crate::dcom::{DcomCounters, EndpointCounters};
 use crate::decode::{Carrier, DecodeCounters, FragmentCounters};
+use crate::event::record::Interval;
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
 use crate::flow::{AssemblerCounters, FlowCounters};
@@ -84,16 +85,18 @@ impl Tally {
     }
 }
 
-/// The `stats` record of this moment.
-pub(crate) fn event(tally: &Tally, now: Timestamp) -> Event {
+/// The `stats` record of a whole run, from its first frame to its last.
+pub(crate) fn event(tally: &Tally, (first, last): (Timestamp, Timestamp)) -> Event {
     let meta = Meta {
-        timestamp: now,
+        timestamp: last,
         ..Meta::default()
     };
     Event {
         meta,
         body: Body::Stats(Box::new(Stats {
             counters: Counters(tally.0.clone()),
+            before: Counters::default(),
+            interval: Interval(last.since(first)),
         })),
     }
 }
@@ -171,6 +174,8 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
         ("dcom.flow.stray_resets", flow.stray_resets),
         ("dcom.flow.over_limit", assembler.over_limit),
         ("dcom.flow.bytes_missing", assembler.missing),
+        ("dcom.flow.acks", assembler.acknowledgements),
+        ("dcom.flow.acks_of_unseen", assembler.acknowledged_unseen),
         ("dcom.smb.connections", carriage.smb),
         ("dcom.smb.pipes", carriage.pipes),
         ("dcom.smb.encrypted", carriage.encrypted),

@@ -178,7 +178,7 @@ impl Crew {
         }
         self.send(Vec::new(), vec![Mark::Settle(place)], true);
         self.drain(out);
-        out.push(statistics::event(&self.tally(), self.clock.span().1));
+        out.push(statistics::event(&self.tally(), self.clock.span()));
     }
 
     /// Asks every worker what it has counted, and waits for it.

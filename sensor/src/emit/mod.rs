@@ -191,6 +191,15 @@ mod tests {
     use super::*;
     use crate::event::samples;
 
+    const LOGS: [&str; 6] = [
+        "capture_loss.log",
+        "dce_rpc.log",
+        "dcom.log",
+        "notice.log",
+        "stats.log",
+        "weird.log",
+    ];
+
     fn written(name: &str, formats: &[Format]) -> Vec<(String, Vec<u8>)> {
         let scratch = Scratch::new(name);
         let folder = scratch.0.join("new/logs");
@@ -220,12 +229,9 @@ mod tests {
     #[test]
     fn each_format_has_its_files() {
         assert_eq!(names(&written("eve", &[Format::Eve])), ["eve.json"]);
-        assert_eq!(
-            names(&written("tsv", &[Format::Zeek])),
-            ["dce_rpc.log", "dcom.log", "notice.log", "weird.log"]
-        );
+        assert_eq!(names(&written("tsv", &[Format::Zeek])), LOGS);
         let json = written("json", &[Format::ZeekJson, Format::ZeekJson]);
-        assert_eq!(names(&json), ["dce_rpc.log", "dcom.log", "notice.log", "weird.log"]);
+        assert_eq!(names(&json), LOGS);
         assert!(json.iter().all(|(_, text)| text.starts_with(b"{\"ts\":")));
     }
 
@@ -235,6 +241,8 @@ mod tests {
         assert_eq!(
             names(&files),
             [
+                "capture_loss.json",
+                "capture_loss.log",
                 "dce_rpc.json",
                 "dce_rpc.log",
                 "dcom.json",
@@ -242,6 +250,8 @@ mod tests {
                 "eve.json",
                 "notice.json",
                 "notice.log",
+                "stats.json",
+                "stats.log",
                 "weird.json",
                 "weird.log"
             ]

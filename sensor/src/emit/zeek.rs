@@ -62,11 +62,16 @@ impl Logs {
         }
     }
 
-    /// Adds an event's row to its log, if it has one.
+    /// Adds an event's rows to its logs, if it has any.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        let Some(kind) = event.body.zeek_log() else {
-            return Ok(());
-        };
+        let mut result = Ok(());
+        for log in event.body.zeek_logs() {
+            result = result.and(self.add(event, log));
+        }
+        result
+    }
+
+    fn add(&mut self, event: &Event, kind: &'static ZeekLog) -> io::Result<()> {
         // By path, which is a log's name: to compare all their columns costs more than the row.
         let same = |log: &Log| log.kind.path == kind.path;
         let mut opened = Ok(());
@@ -77,9 +82,9 @@ impl Logs {
         }
         if let Some(log) = self.open.iter_mut().find(|log| same(log)) {
             match self.form {
-                Form::Tsv => tsv(event, log.sink.line()),
-                Form::Json | Form::JsonBesideTsv => json_line(event, log.sink.line()),
-            };
+                Form::Tsv => tsv(event, kind, log.sink.line()),
+                Form::Json | Form::JsonBesideTsv => json_line(event, kind, log.sink.line()),
+            }
             log.sink.settle()?;
         }
         opened
@@ -163,35 +168,30 @@ fn date(time: Timestamp) -> String {
         .collect()
 }
 
-/// Writes an event's tab-separated row, its line feed included; says to which log it belongs.
-pub fn tsv(event: &Event, out: &mut Vec<u8>) -> Option<&'static ZeekLog> {
+/// Writes an event's tab-separated row of one of its logs, the line feed included.
+pub fn tsv(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     let start = out.len();
-    let log = event.zeek(&mut |_, value| {
+    event.zeek(log, &mut |_, value| {
         if out.len() > start {
             out.push(b'\t');
         }
         cell(out, value, Place::Column);
-    })?;
+    });
     out.push(b'\n');
-    Some(log)
 }
 
-/// Writes an event's JSON object, a line feed included; says to which log it belongs.
-pub fn json_line(event: &Event, out: &mut Vec<u8>) -> Option<&'static ZeekLog> {
+/// Writes an event's JSON object for one of its logs, a line feed included.
+pub fn json_line(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'{');
-    let Some(log) = event.zeek(&mut |name, value| {
+    event.zeek(log, &mut |name, value| {
         if !matches!(value, Value::Unset) {
             json::separate(out);
             json::text(out, name);
             out.push(b':');
             json_value(out, value);
         }
-    }) else {
-        out.pop();
-        return None;
-    };
+    });
     out.extend_from_slice(b"}\n");
-    Some(log)
 }
 
 fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
@@ -218,7 +218,7 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Bool(false) => out.push(b'F'),
         Value::Uint(number) => number::whole(out, number),
         Value::Int(number) => number::signed(out, number),
-        Value::Float(number) => json::display(out, format_args!("{number}")),
+        Value::Float(number) => json::display(out, format_args!("{number:?}")),
         Value::Text(string) => text(out, string, place),
         Value::Shown(name) => shown(out, name, place),
         Value::Addr(address) => number::address(out, address),
@@ -313,9 +313,11 @@ mod tests {
     use crate::event::dcom::Kind;
     use crate::event::{Body, Dcerpc, Dcom, samples};
 
-    fn row(event: &Event, write: fn(&Event, &mut Vec<u8>) -> Option<&'static ZeekLog>) -> String {
+    fn row(event: &Event, write: fn(&Event, &ZeekLog, &mut Vec<u8>)) -> String {
         let mut out = Vec::new();
-        write(event, &mut out);
+        for log in event.body.zeek_logs() {
+            write(event, log, &mut out);
+        }
         String::from_utf8(out).unwrap()
     }
 
@@ -343,6 +345,9 @@ mod tests {
                 "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\tfragment_out_of_place\t",
                 "common_header: `frag_length` is 3 (offset 8)\tF\tdcom-sensor\tDCE_RPC",
                 "\n",
+                "1595113802.061141\tdcom-sensor\t-\t324\t40960\t-\t-\t-\t-\t-\t-\t-\t-\t-\t0\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-",
+                "\n",
+                "1595113802.061141\t2.500000\tdcom-sensor\t0\t0\t0.0\n",
             )
         );
     }
@@ -379,6 +384,10 @@ mod tests {
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"name":"fragment_out_of_place","#,
                 r#""addl":"common_header: `frag_length` is 3 (offset 8)","notice":false,"peer":"dcom-sensor","#,
                 r#""source":"DCE_RPC"}"#,
+                "\n",
+                r#"{"ts":1595113802.061141,"peer":"dcom-sensor","pkts_proc":324,"bytes_recv":40960,"tcp_conns":0}"#,
+                "\n",
+                r#"{"ts":1595113802.061141,"ts_delta":2.500000,"peer":"dcom-sensor","gaps":0,"acks":0,"percent_lost":0.0}"#,
                 "\n",
             )
         );

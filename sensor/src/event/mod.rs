@@ -23,6 +23,7 @@ use alert::Notice;
 use anomaly::Weird;
 use dcerpc::{Circumstances, ZeekRow};
 use record::{Column, Record, Value, Visit, Visitor};
+use stats::{CaptureLossRow, StatsRow};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,9 @@ pub struct ZeekLog {
     /// Columns of the envelope that Zeek's log of this name does not have.
     without: &'static [&'static str],
 }
+
+/// Columns of the envelope that a row about no connection does not have.
+const OF_A_CONNECTION: &[&str] = &["uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "rtt"];
 
 impl ZeekLog {
     pub(crate) const DCE_RPC: Self = Self {
@@ -112,6 +116,16 @@ impl ZeekLog {
         parts: &[Meta::COLUMNS, Weird::COLUMNS],
         without: &["rtt"],
     };
+    pub(crate) const STATS: Self = Self {
+        path: "stats",
+        parts: &[Meta::COLUMNS, StatsRow::COLUMNS],
+        without: OF_A_CONNECTION,
+    };
+    pub(crate) const CAPTURE_LOSS: Self = Self {
+        path: "capture_loss",
+        parts: &[Meta::COLUMNS, CaptureLossRow::COLUMNS],
+        without: OF_A_CONNECTION,
+    };
 
     /// Every Zeek log there can be.
     pub const ALL: &'static [&'static Self] = &[
@@ -120,6 +134,8 @@ impl ZeekLog {
         &Self::DCOM_CALL,
         &Self::NOTICE,
         &Self::WEIRD,
+        &Self::STATS,
+        &Self::CAPTURE_LOSS,
     ];
 
     /// Its columns by name, in order.
@@ -189,21 +205,21 @@ impl Body {
         }
     }
 
-    /// The Zeek log it has a row in, if any.
-    pub fn zeek_log(&self) -> Option<&'static ZeekLog> {
+    /// The Zeek logs it has a row in, if any.
+    pub fn zeek_logs(&self) -> &'static [&'static ZeekLog] {
         match self {
             // In rows it stands already, as it was when it was told.
-            Self::Dcom(dcom) if dcom.update == Some(true) => None,
-            Self::Dcom(dcom) if dcom.is_object_call() => Some(&ZeekLog::DCOM_CALL),
-            Self::Dcom(_) => Some(&ZeekLog::DCOM),
-            Self::Alert(_) => Some(&ZeekLog::NOTICE),
+            Self::Dcom(dcom) if dcom.update == Some(true) => &[],
+            Self::Dcom(dcom) if dcom.is_object_call() => &[&ZeekLog::DCOM_CALL],
+            Self::Dcom(_) => &[&ZeekLog::DCOM],
+            Self::Alert(_) => &[&ZeekLog::NOTICE],
             // Zeek writes a row at the reply to a request only.
             Self::Dcerpc(dcerpc) => match dcerpc.zeek_row {
-                Some(_) => Some(&ZeekLog::DCE_RPC),
-                None => None,
+                Some(_) => &[&ZeekLog::DCE_RPC],
+                None => &[],
             },
-            Self::Anomaly(_) => Some(&ZeekLog::WEIRD),
-            Self::Stats(_) => None,
+            Self::Anomaly(_) => &[&ZeekLog::WEIRD],
+            Self::Stats(_) => &[&ZeekLog::STATS, &ZeekLog::CAPTURE_LOSS],
         }
     }
 }
@@ -230,26 +246,25 @@ impl Event {
         }
     }
 
-    /// Shows what stands in its row of the Zeek log, which is returned: name and value, in that log's order.
-    pub fn zeek(&self, visitor: &mut dyn FnMut(&'static str, Value<'_>)) -> Option<&'static ZeekLog> {
-        let log = self.body.zeek_log()?;
+    /// Shows what stands in its row of one of its Zeek logs: name and value, in that log's order.
+    pub fn zeek(&self, log: &ZeekLog, visitor: &mut dyn FnMut(&'static str, Value<'_>)) {
         let mut show = |column: &'static Column, value: Value<'_>| {
             if let Some(name) = column.zeek.filter(|name| !log.without.contains(name)) {
                 visitor(name, value);
             }
         };
         self.meta.visit(&mut show);
-        self.zeek_row(&mut show);
-        Some(log)
+        self.zeek_row(log, &mut show);
     }
 
-    fn zeek_row(&self, show: &mut Visitor<'_>) {
+    fn zeek_row(&self, log: &ZeekLog, show: &mut Visitor<'_>) {
         match &self.body {
             Body::Dcom(body) => body.visit(show),
             Body::Alert(body) => Notice::of(&self.meta, body).visit(show),
             Body::Dcerpc(body) => body.zeek_row.visit(show),
             Body::Anomaly(body) => Weird::of(body).visit(show),
-            Body::Stats(_) => {}
+            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).visit(show),
+            Body::Stats(body) => CaptureLossRow::of(body).visit(show),
         }
     }
 }
@@ -277,7 +292,7 @@ mod tests {
                 "{name} is not explained"
             );
         }
-        assert!(known.len() > 6);
+        assert!(known.len() > 5);
     }
 
     #[test]
@@ -326,8 +341,9 @@ mod tests {
                     .eq(event.body.eve_type().columns().map(|(path, _)| path)),
                 "{shown:?}"
             );
-            let mut shown = Vec::new();
-            if let Some(log) = event.zeek(&mut |name, _| shown.push(name)) {
+            for log in event.body.zeek_logs() {
+                let mut shown = Vec::new();
+                event.zeek(log, &mut |name, _| shown.push(name));
                 assert!(
                     shown.iter().copied().eq(log.columns().map(|(name, _)| name)),
                     "{shown:?}"
@@ -339,11 +355,11 @@ mod tests {
     #[test]
     fn a_call_that_was_not_answered_has_no_row_in_dce_rpc_log() {
         let unanswered = Body::Dcerpc(Box::default());
-        assert_eq!(unanswered.zeek_log(), None);
+        assert!(unanswered.zeek_logs().is_empty());
         let answered = Body::Dcerpc(Box::new(Dcerpc {
             zeek_row: Some(ZeekRow::default()),
             ..Dcerpc::default()
         }));
-        assert_eq!(answered.zeek_log().map(|log| log.path), Some("dce_rpc"));
+        assert!(answered.zeek_logs().iter().map(|log| log.path).eq(["dce_rpc"]));
     }
 }

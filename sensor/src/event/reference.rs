@@ -7,6 +7,7 @@ use super::anomaly::Weird;
 use super::dcerpc::{Circumstances, DcerpcInterface};
 use super::dcom::{NamedGuid, SecurityBinding, TowerRecord};
 use super::record::{Column, Record};
+use super::stats::{CaptureLossRow, StatsRow};
 use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
 
 const OPENING: &str = "# Events
@@ -37,6 +38,8 @@ pub fn reference() -> String {
     page.record::<Anomaly>("in `anomaly` events");
     page.record::<Weird>("`anomaly` events in `weird.log`");
     page.record::<Stats>("in `stats` events");
+    page.record::<StatsRow>("`stats` events in `stats.log`");
+    page.record::<CaptureLossRow>("`stats` events in `capture_loss.log`");
     page.text
 }
 

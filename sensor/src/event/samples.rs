@@ -206,5 +206,7 @@ fn stats() -> Stats {
             ("dcom.endpoints.expected", 1),
             ("dcom.endpoints.realized", 1),
         ]),
+        before: Counters::default(),
+        interval: Interval(2_500_000_000),
     }
 }

@@ -37,6 +37,10 @@ pub struct AssemblerCounters {
     pub gaps: u64,
     /// Bytes in them.
     pub missing: u64,
+    /// Acknowledgements of something new.
+    pub acknowledgements: u64,
+    /// Those of them that acknowledge what was never seen.
+    pub acknowledged_unseen: u64,
 }
 
 /// A segment's payload, or what of it was not there yet.
@@ -72,6 +76,8 @@ pub struct Assembler {
     held: usize,
     /// Segments in a row that lay outside the window.
     strays: u8,
+    /// Everything before this sequence number was acknowledged.
+    acknowledged: u32,
     past: Past,
 }
 
@@ -87,6 +93,7 @@ impl Assembler {
             early: BTreeMap::new(),
             held: 0,
             strays: 0,
+            acknowledged: sequence,
             past: Past::default(),
         }
     }
@@ -140,16 +147,19 @@ impl Assembler {
 
     /// The peer acknowledges everything before this sequence number: what of it was not seen will not come.
     pub fn acknowledged(&mut self, acknowledgement: u32, bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
-        let ahead = acknowledgement.wrapping_sub(self.sequence).cast_signed();
-        if ahead > 0 && ahead.unsigned_abs() <= bounds.limits.window {
-            self.give_up_to(self.position + u64::from(ahead.unsigned_abs()), bounds, &mut out);
+        let gaps = bounds.counters.gaps;
+        self.give_up_before(acknowledgement, bounds, &mut out);
+        if acknowledgement.wrapping_sub(self.acknowledged).cast_signed() > 0 {
+            self.acknowledged = acknowledgement;
+            bounds.counters.acknowledgements += 1;
+            bounds.counters.acknowledged_unseen += u64::from(bounds.counters.gaps > gaps);
         }
     }
 
     /// The bytes from `from` to `until` were never captured. Declared when their turn has come.
-    pub fn cut(&mut self, from: u32, until: u32, bounds: &mut Bounds, out: impl FnMut(Piece<'_>)) {
+    pub fn cut(&mut self, from: u32, until: u32, bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
         if from == self.sequence {
-            self.acknowledged(until, bounds, out);
+            self.give_up_before(until, bounds, &mut out);
         }
     }
 
@@ -159,6 +169,14 @@ impl Assembler {
             self.skip_hole(bounds, &mut out);
         }
         self.past.forget(bounds);
+    }
+
+    /// Declares what is missing before a sequence number, if that lies within the window.
+    fn give_up_before(&mut self, until: u32, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
+        let ahead = until.wrapping_sub(self.sequence).cast_signed();
+        if ahead > 0 && ahead.unsigned_abs() <= bounds.limits.window {
+            self.give_up_to(self.position + u64::from(ahead.unsigned_abs()), bounds, out);
+        }
     }
 
     /// Declares every hole before `until` missing and delivers what stands between them.

@@ -1,6 +1,7 @@
 //! What was lost, and whether that makes verdicts doubtful.
 
 use std::fmt::Write;
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::metrics::Page;
 use crate::capture::live::Kernel;
 use crate::detect;
+use crate::event::record::Interval;
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
 use crate::statistics::Tally;
@@ -20,6 +22,8 @@ const DOUBTFUL: u64 = 10;
 pub(super) struct Losses {
     kernels: Vec<(Arc<str>, Arc<Kernel>)>,
     before: (u64, u64),
+    /// What the last record said, and when; before it, when the sensor began.
+    told: (Counters, Timestamp),
     last: Counts,
     #[cfg(target_os = "linux")]
     page: Arc<Mutex<Page>>,
@@ -47,10 +51,11 @@ const OF_A_WORKER: [&str; 8] = [
 ];
 
 impl Losses {
-    pub(super) fn new(kernels: Vec<(Arc<str>, Arc<Kernel>)>) -> Self {
+    pub(super) fn new(kernels: Vec<(Arc<str>, Arc<Kernel>)>, now: Timestamp) -> Self {
         Self {
             kernels,
             before: (0, 0),
+            told: (Counters::default(), now),
             last: Counts::default(),
             #[cfg(target_os = "linux")]
             page: Arc::default(),
@@ -87,6 +92,8 @@ impl Losses {
         all.push(("dcom.emit.unwritten", unwritten));
         let workers: Vec<&Tally> = workers.collect();
         self.publish(&all, &workers);
+        let counters = Counters(all);
+        let (before, since) = mem::replace(&mut self.told, (counters.clone(), now));
         let meta = Meta {
             timestamp: now,
             ..Meta::default()
@@ -94,7 +101,9 @@ impl Losses {
         let mut events = vec![Event {
             meta: meta.clone(),
             body: Body::Stats(Box::new(Stats {
-                counters: Counters(all),
+                counters,
+                before,
+                interval: Interval(now.since(since)),
             })),
         }];
         let lost = counts.dropped + counts.interface_dropped;

@@ -161,22 +161,27 @@ fn colour_is_for_terminals_and_no_color_is_honoured() {
 
 #[test]
 fn each_log_format_has_its_files() {
-    let zeek = ["dce_rpc.log", "dcom.log", "dcom_call.log", "notice.log"];
+    let zeek = [
+        "capture_loss.log",
+        "dce_rpc.log",
+        "dcom.log",
+        "dcom_call.log",
+        "notice.log",
+        "stats.log",
+    ];
+    let mut with_eve = zeek.to_vec();
+    with_eve.insert(4, "eve.json");
     for (formats, expected) in [
-        (
-            None,
-            vec!["dce_rpc.log", "dcom.log", "dcom_call.log", "eve.json", "notice.log"],
-        ),
+        (None, with_eve.clone()),
         (Some("eve"), vec!["eve.json"]),
         (Some("zeek"), zeek.to_vec()),
         (Some("zeek-json"), zeek.to_vec()),
-        (
-            Some("zeek-json,eve"),
-            vec!["dce_rpc.log", "dcom.log", "dcom_call.log", "eve.json", "notice.log"],
-        ),
+        (Some("zeek-json,eve"), with_eve),
         (
             Some("zeek,zeek-json"),
             vec![
+                "capture_loss.json",
+                "capture_loss.log",
                 "dce_rpc.json",
                 "dce_rpc.log",
                 "dcom.json",
@@ -185,6 +190,8 @@ fn each_log_format_has_its_files() {
                 "dcom_call.log",
                 "notice.json",
                 "notice.log",
+                "stats.json",
+                "stats.log",
             ],
         ),
     ] {
