@@ -20,6 +20,10 @@ impl Detection for OddActivation {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
+        // Few are odd: what alerts would say is not put into words for the others.
+        if !is_odd(dcom) {
+            return;
+        }
         let (who, whom, user) = (address(meta.client), address(meta.server), as_whom(&dcom.client));
         let class = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
         let class = class.as_deref().unwrap_or("an object");
@@ -46,10 +50,7 @@ impl Detection for OddActivation {
                     found.push(alert(&STORAGE_ACTIVATION, severity, "medium", message, record));
                 }
             }
-            Kind::Call
-                if dcom.opnum == Some(CREATE_INSTANCE)
-                    && dcom.interface.as_ref().is_some_and(|it| it.uuid == known::ITYPE_INFO) =>
-            {
+            Kind::Call => {
                 let severity = severity(dcom, Severity::High);
                 let message =
                     format!("{who} had {whom} make an object out of the type information of {class}{user}: {result}");
@@ -57,6 +58,18 @@ impl Detection for OddActivation {
             }
             _ => {}
         }
+    }
+}
+
+/// An activation in another session or from a storage, or an object made out of type information.
+fn is_odd(dcom: &Dcom) -> bool {
+    match dcom.kind {
+        Kind::Activation => dcom.session_id.is_some() || dcom.storage == Some(true) || dcom.file_name.is_some(),
+        Kind::Call => {
+            dcom.opnum == Some(CREATE_INSTANCE)
+                && dcom.interface.as_ref().is_some_and(|it| it.uuid == known::ITYPE_INFO)
+        }
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::sink::{Sink, Start};
 use super::{json, number};
 use crate::event::Event;
-use crate::event::record::{Column, Value, Visit};
+use crate::event::record::{self, Column, Value, Visit};
 
 /// The file eve.json. It is there from the start, empty when nothing happened.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Log {
 /// Writes an event's line, its line feed included, to the end of `out`.
 pub fn line(event: &Event, out: &mut Vec<u8>) {
     let mut object = Object::begin(out);
-    event.eve(&mut |path, value| object.member(path, value));
+    event.eve(|column, value| object.column(column, value));
     object.end();
     out.push(b'\n');
 }
@@ -60,25 +60,32 @@ impl<'o> Object<'o> {
     }
 
     /// Unset and empty members are left out.
-    fn member(&mut self, path: &'static str, value: Value<'_>) {
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
         let empty = match value {
             Value::Unset | Value::Counters([]) => true,
             Value::List(elements) => elements.is_empty(),
             _ => false,
         };
-        if empty {
-            return;
+        if let Some(path) = column.eve
+            && !empty
+        {
+            self.member(path, column.eve_object, value);
         }
-        let (inner, name) = split(path);
-        self.enter(inner);
-        self.key(name);
+    }
+
+    /// A member whose path begins with so many bytes of an object's.
+    fn member(&mut self, path: &'static str, object: usize, value: Value<'_>) {
+        // Past the dot, where there is an object.
+        let name = object + usize::from(object > 0);
+        self.enter(&path[..object]);
+        self.key(&path[name..]);
         write(self.out, value);
     }
 
     /// Closes and opens objects until the one at `path` is open.
     fn enter(&mut self, path: &'static str) {
         while !lies_within(path, self.inner) {
-            self.inner = split(self.inner).0;
+            self.inner = &self.inner[..record::object(Some(self.inner))];
             self.out.push(b'}');
         }
         while self.inner.len() < path.len() {
@@ -92,6 +99,7 @@ impl<'o> Object<'o> {
     }
 
     fn key(&mut self, name: &str) {
+        self.out.reserve(name.len() + 4);
         json::separate(self.out);
         // Names are ours: letters, digits, underscores.
         self.out.push(b'"');
@@ -102,14 +110,6 @@ impl<'o> Object<'o> {
     fn end(mut self) {
         self.enter("");
         self.out.push(b'}');
-    }
-}
-
-/// The object in which something stands, and its name there. Paths are short: to look at each byte is the fastest.
-fn split(path: &'static str) -> (&'static str, &'static str) {
-    match path.bytes().rposition(|byte| byte == b'.') {
-        Some(dot) => (&path[..dot], &path[dot + 1..]),
-        None => ("", path),
     }
 }
 
@@ -131,7 +131,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Counters(counters) => {
             let mut object = Object::begin(out);
             for &(name, count) in counters {
-                object.member(name, Value::Uint(count));
+                object.member(name, record::object(Some(name)), Value::Uint(count));
             }
             object.end();
         }
@@ -141,11 +141,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
 
 fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
     let mut object = Object::begin(out);
-    record.visit(&mut |column: &'static Column, value| {
-        if let Some(path) = column.eve {
-            object.member(path, value);
-        }
-    });
+    record.visit(&mut |column: &'static Column, value| object.column(column, value));
     object.end();
 }
 
@@ -273,7 +269,7 @@ mod tests {
     fn a_round_trip_is_milliseconds_and_may_be_negative() {
         let mut event = samples::all().remove(0);
         for (nanoseconds, written) in [(72_954_999, "72.954"), (-1_500_000, "-1.500"), (999, "0.000")] {
-            event.meta.rtt = Some(crate::event::record::Interval(nanoseconds));
+            event.meta.rtt = Some(record::Interval(nanoseconds));
             assert!(
                 text(&event).contains(&format!("\"rtt_ms\":{written},")),
                 "{nanoseconds}"

@@ -11,6 +11,7 @@ pub(super) type Writer = fn(&mut Vec<u8>, Value<'_>);
 /// Writes a string.
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
+        out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
@@ -45,11 +46,17 @@ fn shown(out: &mut Vec<u8>, name: &dyn fmt::Display) {
     }
 }
 
-/// Does it stand for itself between quotes? Nearly all that is logged does. Every byte is looked at, as that is faster
-/// than to stop at the first that does not.
+/// Does it stand for itself between quotes? Nearly all that is logged does.
 fn is_plain(text: &[u8]) -> bool {
-    let odd = |byte: u8| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
-    !text.iter().fold(false, |found, &byte| found | odd(byte))
+    all_plain(text, b'"')
+}
+
+/// Is it printable ASCII without backslash and one other character? Every byte is looked at, many at a time, as that is
+/// faster than to stop at the first that is not.
+pub(super) fn all_plain(text: &[u8], reserved: u8) -> bool {
+    let unprintable = |byte: u8| u8::from(byte.wrapping_sub(b' ') > b'~' - b' ');
+    let odd = |byte: u8| unprintable(byte) | u8::from(byte == b'\\') | u8::from(byte == reserved);
+    text.iter().fold(0, |found, &byte| found | odd(byte)) == 0
 }
 
 /// Writes what prints without quotes.
@@ -71,7 +78,8 @@ impl Write for Bytes<'_> {
 /// Writes the values that have one form in JSON; times and records have not.
 pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
-        Value::Bool(yes) => display(out, format_args!("{yes}")),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Uint(number) => number::whole(out, number),
         Value::Int(number) => number::signed(out, number),
         Value::Float(number) => {

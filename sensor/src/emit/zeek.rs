@@ -171,7 +171,7 @@ fn date(time: Timestamp) -> String {
 /// Writes an event's tab-separated row of one of its logs, the line feed included.
 pub fn tsv(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     let start = out.len();
-    event.zeek(log, &mut |_, value| {
+    event.zeek(log, |_, value| {
         if out.len() > start {
             out.push(b'\t');
         }
@@ -183,8 +183,10 @@ pub fn tsv(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
 /// Writes an event's JSON object for one of its logs, a line feed included.
 pub fn json_line(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'{');
-    event.zeek(log, &mut |name, value| {
-        if !matches!(value, Value::Unset) {
+    event.zeek(log, |column, value| {
+        if let Some(name) = column.zeek
+            && !matches!(value, Value::Unset)
+        {
             json::separate(out);
             json::text(out, name);
             out.push(b':');
@@ -280,11 +282,7 @@ fn text(out: &mut Vec<u8>, text: &str, place: Place) {
         return;
     }
     let reserved = text.as_bytes() == UNSET || text.as_bytes() == EMPTY;
-    if !reserved
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\' && byte != b',')
-    {
+    if !reserved && json::all_plain(text.as_bytes(), b',') {
         return out.extend_from_slice(text.as_bytes());
     }
     for (index, character) in text.char_indices() {

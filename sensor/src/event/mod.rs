@@ -56,23 +56,32 @@ pub struct ZeekLog {
     pub path: &'static str,
     /// The records that make a row, in order.
     parts: &'static [&'static [Column]],
-    /// Columns of the envelope that Zeek's log of this name does not have.
-    without: &'static [&'static str],
+    /// Which of their columns it has: to ask that by name costs more than to write the row.
+    kept: &'static [bool],
+}
+
+/// A Zeek log of some records, without some of their columns.
+macro_rules! zeek_log {
+    ($path:literal, [$($part:expr),+], $without:expr) => {{
+        const PARTS: &[&[Column]] = &[$($part),+];
+        const KEPT: [bool; record::count(PARTS)] = record::kept(PARTS, $without);
+        Self {
+            path: $path,
+            parts: PARTS,
+            kept: &KEPT,
+        }
+    }};
 }
 
 /// Columns of the envelope that a row about no connection does not have.
 const OF_A_CONNECTION: &[&str] = &["uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "rtt"];
 
 impl ZeekLog {
-    pub(crate) const DCE_RPC: Self = Self {
-        path: "dce_rpc",
-        parts: &[Meta::COLUMNS, ZeekRow::COLUMNS],
-        without: &[],
-    };
-    pub(crate) const DCOM: Self = Self {
-        path: "dcom",
-        parts: &[Meta::COLUMNS, Dcom::COLUMNS],
-        without: &[
+    pub(crate) const DCE_RPC: Self = zeek_log!("dce_rpc", [Meta::COLUMNS, ZeekRow::COLUMNS], &[]);
+    pub(crate) const DCOM: Self = zeek_log!(
+        "dcom",
+        [Meta::COLUMNS, Dcom::COLUMNS],
+        &[
             "ipid",
             "object_path",
             "method",
@@ -84,12 +93,12 @@ impl ZeekLog {
             "activation_frame",
             "activation_ts",
             "activation_proof",
-        ],
-    };
-    pub(crate) const DCOM_CALL: Self = Self {
-        path: "dcom_call",
-        parts: &[Meta::COLUMNS, Dcom::COLUMNS],
-        without: &[
+        ]
+    );
+    pub(crate) const DCOM_CALL: Self = zeek_log!(
+        "dcom_call",
+        [Meta::COLUMNS, Dcom::COLUMNS],
+        &[
             "kind",
             "target_name",
             "class_context",
@@ -104,28 +113,16 @@ impl ZeekLog {
             "followed",
             "runs_as",
             "session_id",
-        ],
-    };
-    pub(crate) const NOTICE: Self = Self {
-        path: "notice",
-        parts: &[Meta::COLUMNS, Notice::COLUMNS],
-        without: &["rtt"],
-    };
-    pub(crate) const WEIRD: Self = Self {
-        path: "weird",
-        parts: &[Meta::COLUMNS, Weird::COLUMNS],
-        without: &["rtt"],
-    };
-    pub(crate) const STATS: Self = Self {
-        path: "stats",
-        parts: &[Meta::COLUMNS, StatsRow::COLUMNS],
-        without: OF_A_CONNECTION,
-    };
-    pub(crate) const CAPTURE_LOSS: Self = Self {
-        path: "capture_loss",
-        parts: &[Meta::COLUMNS, CaptureLossRow::COLUMNS],
-        without: OF_A_CONNECTION,
-    };
+        ]
+    );
+    pub(crate) const NOTICE: Self = zeek_log!("notice", [Meta::COLUMNS, Notice::COLUMNS], &["rtt"]);
+    pub(crate) const WEIRD: Self = zeek_log!("weird", [Meta::COLUMNS, Weird::COLUMNS], &["rtt"]);
+    pub(crate) const STATS: Self = zeek_log!("stats", [Meta::COLUMNS, StatsRow::COLUMNS], OF_A_CONNECTION);
+    pub(crate) const CAPTURE_LOSS: Self = zeek_log!(
+        "capture_loss",
+        [Meta::COLUMNS, CaptureLossRow::COLUMNS],
+        OF_A_CONNECTION
+    );
 
     /// Every Zeek log there can be.
     pub const ALL: &'static [&'static Self] = &[
@@ -140,13 +137,9 @@ impl ZeekLog {
 
     /// Its columns by name, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
-        let without = self.without;
-        let named = self
-            .parts
-            .iter()
-            .flat_map(|part| part.iter())
-            .filter_map(|column| Some((column.zeek?, column)));
-        named.filter(move |(name, _)| !without.contains(name))
+        let columns = self.parts.iter().flat_map(|part| part.iter());
+        let kept = columns.zip(self.kept).filter(|(_, kept)| **kept);
+        kept.filter_map(|(column, _)| Some((column.zeek?, column)))
     }
 }
 
@@ -225,12 +218,12 @@ impl Body {
 }
 
 impl Event {
-    /// Shows what stands in its line of eve.json: path and value, in order.
-    pub fn eve(&self, visitor: &mut dyn FnMut(&'static str, Value<'_>)) {
+    /// Shows what stands in its line of eve.json: column and value, in order.
+    pub fn eve(&self, mut visitor: impl FnMut(&'static Column, Value<'_>)) {
         let name = self.body.eve_type().name;
         let mut show = |column: &'static Column, value: Value<'_>| match (column.eve, value) {
-            (Some(path), Value::EventType) => visitor(path, Value::Text(name)),
-            (Some(path), value) => visitor(path, value),
+            (Some(_), Value::EventType) => visitor(column, Value::Text(name)),
+            (Some(_), value) => visitor(column, value),
             (None, _) => {}
         };
         self.meta.visit(&mut show);
@@ -246,11 +239,12 @@ impl Event {
         }
     }
 
-    /// Shows what stands in its row of one of its Zeek logs: name and value, in that log's order.
-    pub fn zeek(&self, log: &ZeekLog, visitor: &mut dyn FnMut(&'static str, Value<'_>)) {
+    /// Shows what stands in its row of one of its Zeek logs: column and value, in that log's order.
+    pub fn zeek(&self, log: &ZeekLog, mut visitor: impl FnMut(&'static Column, Value<'_>)) {
+        let mut kept = log.kept.iter();
         let mut show = |column: &'static Column, value: Value<'_>| {
-            if let Some(name) = column.zeek.filter(|name| !log.without.contains(name)) {
-                visitor(name, value);
+            if kept.next() == Some(&true) {
+                visitor(column, value);
             }
         };
         self.meta.visit(&mut show);
@@ -333,7 +327,7 @@ mod tests {
     fn what_is_shown_is_what_was_declared() {
         for event in samples::all() {
             let mut shown = Vec::new();
-            event.eve(&mut |path, _| shown.push(path));
+            event.eve(|column, _| shown.extend(column.eve));
             assert!(
                 shown
                     .iter()
@@ -343,7 +337,7 @@ mod tests {
             );
             for log in event.body.zeek_logs() {
                 let mut shown = Vec::new();
-                event.zeek(log, &mut |name, _| shown.push(name));
+                event.zeek(log, |column, _| shown.extend(column.zeek));
                 assert!(
                     shown.iter().copied().eq(log.columns().map(|(name, _)| name)),
                     "{shown:?}"

@@ -34,6 +34,8 @@ use crate::time::Timestamp;
 pub struct Column {
     /// Path in eve.json, objects separated by dots; none when the column is not there.
     pub eve: Option<&'static str>,
+    /// How much of that path, up to its last dot, names the object it stands in.
+    pub eve_object: usize,
     /// Column in the Zeek log; none when the column is not there.
     pub zeek: Option<&'static str>,
     /// Its type in the Zeek log's header.
@@ -220,10 +222,63 @@ pub(crate) const fn count(parts: &[&[Column]]) -> usize {
     total
 }
 
+/// How much of a dotted path comes before its last dot; for `record!`.
+pub(crate) const fn object(path: Option<&str>) -> usize {
+    let Some(path) = path else { return 0 };
+    let mut end = path.len();
+    while end > 0 {
+        end -= 1;
+        if path.as_bytes()[end] == b'.' {
+            return end;
+        }
+    }
+    0
+}
+
+/// Which of the parts' columns stand in the Zeek log that is without some of them, in the order in which they are shown.
+pub(crate) const fn kept<const N: usize>(parts: &[&[Column]], without: &[&str]) -> [bool; N] {
+    let mut kept = [false; N];
+    let (mut part, mut next) = (0, 0);
+    while part < parts.len() {
+        let mut column = 0;
+        while column < parts[part].len() {
+            kept[next] = match parts[part][column].zeek {
+                Some(name) => !contains(without, name),
+                None => false,
+            };
+            next += 1;
+            column += 1;
+        }
+        part += 1;
+    }
+    kept
+}
+
+const fn contains(names: &[&str], wanted: &str) -> bool {
+    let mut name = 0;
+    while name < names.len() {
+        if same(names[name].as_bytes(), wanted.as_bytes()) {
+            return true;
+        }
+        name += 1;
+    }
+    false
+}
+
+/// `==` is not for constants yet.
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    a.len() == b.len() && index == a.len()
+}
+
 /// The parts' columns in one row; for `record!`.
 pub(crate) const fn concat<const N: usize>(parts: &[&[Column]]) -> [Column; N] {
     let mut all = [Column {
         eve: None,
+        eve_object: 0,
         zeek: None,
         zeek_type: "",
         doc: "",
@@ -343,6 +398,7 @@ macro_rules! record {
     (@made [$type:ty] [$($doc:literal)+] $eve:expr, $zeek:expr) => {
         $crate::event::record::Column {
             eve: $eve,
+            eve_object: $crate::event::record::object($eve),
             zeek: $zeek,
             zeek_type: <$type as $crate::event::record::Field>::ZEEK_TYPE,
             doc: concat!($($doc),+),
