@@ -70,6 +70,8 @@ pub fn type_serialization_2<'a>(bytes: &'a [u8], structure: &'static str) -> Res
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::guid::Guid;
     use crate::names::known;
@@ -87,25 +89,46 @@ mod tests {
         assert_eq!(type_serialization_1(&big, "test").unwrap().u32(), Ok(1));
     }
 
-    #[test]
-    fn version_2_is_read_in_the_encoding_it_names() {
-        for (syntax, encoding) in [(known::NDR20, Encoding::Ndr20), (known::NDR64, Encoding::Ndr64)] {
-            let mut writer = Writer::new(ByteOrder::Little, encoding);
-            writer.u8(2).u8(0x10).u16(0x40).raw(&[0xcc; 20]);
-            writer.guid(syntax).u32(1).guid(Guid::NULL).u32(0);
-            writer.u32(48).raw(&[0; 12]).pointer().wide_string("inside");
-            let bytes = writer.bytes();
-            let mut reader = type_serialization_2(&bytes, "test").unwrap();
-            assert_eq!(
-                (reader.pointer(), reader.wide_string().as_deref()),
-                (Ok(true), Ok("inside"))
-            );
-            for length in 0..80 {
-                assert!(
-                    type_serialization_2(&bytes[..length], "test").is_err(),
-                    "{length} bytes"
-                );
+    /// The header of version 2, and what `write` writes behind it.
+    fn version_2(syntax: Guid, encoding: Encoding, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut inner = Writer::new(ByteOrder::Little, encoding);
+        write(&mut inner);
+        let mut writer = Writer::new(ByteOrder::Little, encoding);
+        writer.u8(2).u8(0x10).u16(0x40).raw(&[0xcc; 20]);
+        writer.guid(syntax).u32(1).guid(Guid::NULL).u32(0);
+        writer
+            .u32(u32::try_from(inner.len()).unwrap())
+            .raw(&[0; 12])
+            .raw(&inner.bytes());
+        writer.bytes()
+    }
+
+    proptest! {
+        /// Version 2 is little-endian in both encodings.
+        #[test]
+        fn version_2_is_read_as_it_was_written(number: u32, text in "\\PC{0,40}", wide: u64) {
+            for (syntax, encoding) in [(known::NDR20, Encoding::Ndr20), (known::NDR64, Encoding::Ndr64)] {
+                let bytes = version_2(syntax, encoding, |writer| {
+                    writer.ndr_u32(number).pointer().wide_string(&text).ndr_u64(wide);
+                });
+                let mut reader = type_serialization_2(&bytes, "test").unwrap();
+                prop_assert_eq!(reader.u32(), Ok(number));
+                prop_assert_eq!(reader.pointer(), Ok(true));
+                prop_assert_eq!(reader.wide_string(), Ok(text.clone()));
+                prop_assert_eq!(reader.u64(), Ok(wide));
+                prop_assert!(reader.rest().is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn a_short_version_2_is_refused_and_another_syntax_named() {
+        let bytes = version_2(known::NDR64, Encoding::Ndr64, |writer| _ = writer.u64(1));
+        for length in 0..80 {
+            assert!(
+                type_serialization_2(&bytes[..length], "test").is_err(),
+                "{length} bytes"
+            );
         }
         let mut other = [0; 96];
         other[..4].copy_from_slice(&[2, 0x10, 0x40, 0]);

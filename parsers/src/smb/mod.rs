@@ -5,6 +5,8 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod checks;
+#[cfg(test)]
+mod round_trips;
 mod session;
 mod smb1;
 mod smb2;
