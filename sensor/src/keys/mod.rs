@@ -11,7 +11,7 @@
 //!
 //! INVARIANT: nothing is told as opened that its own signature does not vouch for. A wrong key opens nothing.
 //!
-//! INVARIANT: a secret is in a [`Secret`], in memory that is overwritten when it is let go, or in a cipher that does the
+//! INVARIANT: a secret is in a `Secret`, in memory that is overwritten when it is let go, or in a cipher that does the
 //! same. Nothing that holds one shows it.
 
 mod etype;
