@@ -31,7 +31,7 @@ use crate::scmr::{
     self, ChangeServiceConfigRequest, CreateServiceRequest, OpenScManagerRequest, OpenServiceRequest,
     StartServiceRequest,
 };
-use crate::security::{self, AuthService, kerberos, netlogon, ntlmssp, spnego};
+use crate::security::{self, AuthService, kerberos, mechanism_token, netlogon, ntlmssp, sealed::Sealed, spnego};
 use crate::tsch::{self, RegisterTaskRequest, RunRequest};
 use crate::wmi::{
     self, EstablishPositionRequest, ExecMethodRequest, NameRequest, Named, NtlmLoginRequest, Object, ObjectReply,
@@ -335,6 +335,8 @@ pub fn security(bytes: &[u8]) {
     }
     entry(bytes, spnego::Token::parse);
     entry(bytes, kerberos::Message::parse);
+    entry(bytes, Sealed::parse);
+    measured(bytes.len(), || mechanism_token(bytes));
     entry(bytes, netlogon::NlAuthMessage::parse);
     let services = [
         AuthService::SPNEGO,
@@ -468,9 +470,13 @@ pub fn management(bytes: &[u8]) {
         RegisterTaskRequest::parse,
         RunRequest::parse,
         OpenScManagerRequest::parse,
+        OpenScManagerRequest::parse_narrow,
         OpenServiceRequest::parse,
+        OpenServiceRequest::parse_narrow,
         CreateServiceRequest::parse,
+        CreateServiceRequest::parse_narrow,
         ChangeServiceConfigRequest::parse,
+        ChangeServiceConfigRequest::parse_narrow,
         StartServiceRequest::parse,
     }
     entry(bytes, Object::parse);

@@ -45,7 +45,7 @@ pub struct SealedTicket<'a> {
     pub sealed: EncryptedData<'a>,
 }
 
-/// A message between a Kerberos client and a service, by what of it is sealed.
+/// A message between a Kerberos client and a service (RFC 4120 section 3.2), by what of it is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sealed<'a> {
     /// RFC 4120 section 5.5.1 `KRB_AP_REQ`.

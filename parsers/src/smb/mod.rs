@@ -79,7 +79,7 @@ pub enum Operation<'a> {
     Other,
 }
 
-/// What a file is opened for.
+/// What a file is opened for: [MS-SMB2] 2.2.13.1 SMB2 Access Mask Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// What it holds may be changed by this, or the file be made.
