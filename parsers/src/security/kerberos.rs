@@ -10,13 +10,13 @@ use crate::input::{ByteOrder, Input};
 /// The most components one principal name may have. Services have two, or three.
 const COMPONENTS: usize = 8;
 
-const AP_REQ: Tag = Tag::application(14);
-const AP_REP: Tag = Tag::application(15);
+pub(super) const AP_REQ: Tag = Tag::application(14);
+pub(super) const AP_REP: Tag = Tag::application(15);
 const KRB_ERROR: Tag = Tag::application(30);
-const TICKET: Tag = Tag::application(1);
+pub(super) const TICKET: Tag = Tag::application(1);
 
 /// `use-session-key`, bit 1 of RFC 4120 section 5.5.1 `APOptions`, counted from the most significant.
-const USE_SESSION_KEY: u8 = 0x40;
+pub(super) const USE_SESSION_KEY: u8 = 0x40;
 
 /// RFC 4120 section 5.2.2 Realm and `PrincipalName`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,13 +106,7 @@ impl Message {
     /// The two-byte token identifier is taken over and the message's own tag believed: they can only differ by mistake.
     /// The user-to-user messages have no tag of their own, so there it decides.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let mut input = Input::new(bytes, ByteOrder::Big, "Kerberos");
-        let mut token_id = None;
-        if der::peek(&input) == Some(Tag::application(0)) {
-            input = der::expect(&mut input, Tag::application(0))?;
-            der::expect(&mut input, Tag::OID)?;
-            token_id = Some(input.u16()?);
-        }
+        let (token_id, mut input) = unframed(bytes)?;
         let start = input;
         let (tag, mut body) = der::element(&mut input)?;
         match (tag, token_id) {
@@ -139,6 +133,18 @@ impl Message {
             })),
         }
     }
+}
+
+/// The message that a token is, with the token identifier where it comes in the frame of RFC 4121 section 4.1.
+pub(super) fn unframed(bytes: &[u8]) -> Result<(Option<u16>, Input<'_>)> {
+    let mut input = Input::new(bytes, ByteOrder::Big, "Kerberos");
+    let mut token_id = None;
+    if der::peek(&input) == Some(Tag::application(0)) {
+        input = der::expect(&mut input, Tag::application(0))?;
+        der::expect(&mut input, Tag::OID)?;
+        token_id = Some(input.u16()?);
+    }
+    Ok((token_id, input))
 }
 
 impl Principal {

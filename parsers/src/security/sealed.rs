@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::der::{self, Tag};
-use super::kerberos::Principal;
+use super::kerberos::{AP_REP, AP_REQ, Principal, TICKET, USE_SESSION_KEY, unframed};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -66,20 +66,14 @@ pub enum Sealed<'a> {
 impl<'a> Sealed<'a> {
     /// Reads a message in the frame of RFC 4121 section 4.1, or bare. None where nothing is sealed.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>> {
-        let mut input = Input::new(bytes, ByteOrder::Big, "Kerberos");
-        let mut token_id = None;
-        if der::peek(&input) == Some(Tag::application(0)) {
-            input = der::expect(&mut input, Tag::application(0))?;
-            der::expect(&mut input, Tag::OID)?;
-            token_id = Some(input.u16()?);
-        }
+        let (token_id, mut input) = unframed(bytes)?;
         let (tag, mut body) = der::element(&mut input)?;
         Ok(match (tag, token_id) {
-            (tag, _) if tag == Tag::application(14) => {
+            (AP_REQ, _) => {
                 body.enter("KRB_AP_REQ");
                 let mut body = der::expect(&mut body, Tag::SEQUENCE)?;
                 let options = der::expect(&mut der::required(&mut body, 2)?, Tag::BIT_STRING)?;
-                let user_to_user = options.rest().get(1).is_some_and(|bits| bits & 0x40 != 0);
+                let user_to_user = options.rest().get(1).is_some_and(|bits| bits & USE_SESSION_KEY != 0);
                 let ticket = SealedTicket::parse(der::required(&mut body, 3)?)?;
                 let authenticator = EncryptedData::parse(der::required(&mut body, 4)?)?;
                 Some(Self::ApReq {
@@ -88,7 +82,7 @@ impl<'a> Sealed<'a> {
                     user_to_user,
                 })
             }
-            (tag, _) if tag == Tag::application(15) => {
+            (AP_REP, _) => {
                 body.enter("KRB_AP_REP");
                 let mut body = der::expect(&mut body, Tag::SEQUENCE)?;
                 Some(Self::ApRep(EncryptedData::parse(der::required(&mut body, 2)?)?))
@@ -104,7 +98,7 @@ impl<'a> Sealed<'a> {
 
 impl<'a> SealedTicket<'a> {
     fn parse(mut input: Input<'a>) -> Result<Self> {
-        let mut input = der::expect(&mut input, Tag::application(1))?;
+        let mut input = der::expect(&mut input, TICKET)?;
         input.enter("Ticket");
         let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
         Ok(Self {
