@@ -5,7 +5,7 @@ mod live;
 pub(crate) mod settings;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -133,21 +133,31 @@ pub(crate) struct Replay {
 
 /// Keys for sealed traffic.
 #[derive(Debug, clap::Args)]
-pub(crate) struct KeyOptions {
+pub(crate) struct KeysFile {
     /// Open sealed traffic with the keys that this file names (TOML, mode 0600; see docs/KEYS.md).
     #[arg(long = "keys", value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    file: Option<PathBuf>,
+}
+
+/// Keys for sealed traffic, and what becomes of that which they open.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyOptions {
+    #[command(flatten)]
+    keys: KeysFile,
 
     /// Write each stub that was opened to this file, as a line of JSON.
     #[arg(long, value_name = "FILE", requires = "file")]
     pub(crate) unsealed: Option<PathBuf>,
 }
 
-/// Loads the keys that a file names.
-fn load_keys(path: &Path, keep: Keep) -> Result<Used> {
-    keys::keep_out_of_core_dumps();
-    let keys = Arc::new(Keys::load(path)?);
-    Ok(Used { keys, keep })
+impl KeysFile {
+    /// Loads the keys, if there are any.
+    pub(crate) fn load(&self, keep: Keep) -> Result<Option<Used>> {
+        let Some(path) = &self.file else { return Ok(None) };
+        keys::keep_out_of_core_dumps();
+        let keys = Arc::new(Keys::load(path)?);
+        Ok(Some(Used { keys, keep }))
+    }
 }
 
 impl KeyOptions {
@@ -158,7 +168,7 @@ impl KeyOptions {
         } else {
             Keep::Records
         };
-        self.file.as_deref().map(|path| load_keys(path, keep)).transpose()
+        self.keys.load(keep)
     }
 }
 

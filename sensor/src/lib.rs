@@ -114,10 +114,9 @@ impl Sensor {
         &mut self.analysis
     }
 
-    /// Sealed traffic will be opened by these keys. `unsealed`: what is opened is kept for [`Sensor::take_unsealed`].
-    pub fn use_keys(&mut self, keys: Arc<Keys>, unsealed: Keep) {
-        self.analysis.keep_unsealed(unsealed);
-        let keep = unsealed;
+    /// Sealed traffic will be opened by these keys. `keep`: is what they open kept for [`Sensor::take_unsealed`]?
+    pub fn use_keys(&mut self, keys: Arc<Keys>, keep: Keep) {
+        self.analysis.keep_unsealed(keep);
         self.worker.use_keys(&Used { keys, keep });
     }
 

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use clap::ValueEnum;
 
 use super::settings::Settings;
-use super::{WhichCalls, load_keys, workers};
+use super::{KeysFile, WhichCalls, workers};
 use crate::config::Config;
-use crate::keys::{Keep, Used};
 
 /// Options of `live`.
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch that can be typed")]
@@ -52,9 +50,8 @@ pub(crate) struct Live {
     #[arg(long, value_name = "BYTES", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(96..=262_144))]
     pub(crate) snap_length: u32,
 
-    /// Open sealed traffic with the keys that this file names (TOML, mode 0600; see docs/KEYS.md).
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) keys: KeysFile,
 
     /// How many threads take packets apart. Default: the cores there are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -110,14 +107,6 @@ impl Live {
     /// The folder for logs.
     pub(crate) fn log_dir(&self, config: &Config) -> PathBuf {
         self.log_dir.clone().unwrap_or_else(|| config.output.log_dir.clone())
-    }
-
-    /// Loads the keys, if there are any.
-    pub(crate) fn keys(&self) -> Result<Option<Used>> {
-        self.keys
-            .as_deref()
-            .map(|path| load_keys(path, Keep::Records))
-            .transpose()
     }
 
     /// How many threads take packets apart.

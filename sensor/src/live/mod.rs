@@ -32,6 +32,7 @@ use crate::cli::{Live, RAN, complain, settings};
 use crate::config::Config;
 use crate::event::Event;
 use crate::failures;
+use crate::keys::Keep;
 use crate::limits::Limits;
 use crate::time::Timestamp;
 use crate::workers::Crew;
@@ -56,7 +57,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let classes = settings::catalog(&config)?;
     let log_dir = options.log_dir(&config);
     let limits = Limits::live();
-    let keys = options.keys()?;
+    let keys = options.keys.load(Keep::Records)?;
     let interfaces = open(options)?;
     let metrics = options
         .metrics
