@@ -114,13 +114,8 @@ mod tests {
             dcom.session_id = Some(2);
             dcom.outcome = Some(Outcome::Failed);
         }));
-        let found = rig.found();
-        let told: Vec<_> = found
-            .iter()
-            .map(|it| (it.alert.signature_id, it.alert.severity))
-            .collect();
         assert_eq!(
-            told,
+            rig.told(),
             [
                 (CROSS_SESSION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::High),

@@ -8,6 +8,7 @@ use crate::dcom::Record;
 use crate::decode::Endpoint;
 use crate::event::dcom::{ActivationRecord, Evidence, Kind, Outcome};
 use crate::event::{Dcerpc, samples};
+use crate::severity::Severity;
 use crate::time::Timestamp;
 
 /// One detection, what it is shown, and what it finds.
@@ -53,6 +54,12 @@ impl<D: Detection> Rig<D> {
     /// What was found since the last time.
     pub(super) fn found(&mut self) -> Vec<Found> {
         std::mem::take(&mut self.found)
+    }
+
+    /// The same, by number and severity.
+    pub(super) fn told(&mut self) -> Vec<(u32, Severity)> {
+        let found = self.found().into_iter();
+        found.map(|it| (it.alert.signature_id, it.alert.severity)).collect()
     }
 }
 

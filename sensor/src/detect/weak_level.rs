@@ -95,13 +95,8 @@ mod tests {
         let mut unseen = activation("MMC20.Application");
         unseen.dcom.auth.level = None;
         rig.see(unseen);
-        let found = rig.found();
-        let told: Vec<_> = found
-            .iter()
-            .map(|it| (it.alert.signature_id, it.alert.severity))
-            .collect();
         assert_eq!(
-            told,
+            rig.told(),
             [
                 (WEAK_LEVEL.id, Severity::Informational),
                 (ANONYMOUS.id, Severity::Medium)
