@@ -141,23 +141,6 @@ fn line(line: &Value) -> (String, u64, u64, String) {
     )
 }
 
-fn truths(variable: &str, place: &str) -> Vec<(PathBuf, Value)> {
-    let Some(folder) = program::beside(variable, place) else {
-        return Vec::new();
-    };
-    let entries = fs::read_dir(&folder).expect("the captures can be listed");
-    let mut captures: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the captures can be listed").path())
-        .filter(|path| path.extension().is_some_and(|end| end == "pcap"))
-        .collect();
-    captures.sort();
-    let with_truth = captures.into_iter().map(|capture| {
-        let truth = fs::read(capture.with_extension("json")).expect("a capture has its truth");
-        (capture, serde_json::from_slice(&truth).expect("a truth is JSON"))
-    });
-    with_truth.collect()
-}
-
 /// What both ends know of the sealed calls of one of the rig's captures.
 fn sealed_calls(truth: &Value) -> Vec<(String, u64, u64, String)> {
     let mut expected = Vec::new();
@@ -183,7 +166,7 @@ fn sealed_calls(truth: &Value) -> Vec<(String, u64, u64, String)> {
 
 #[test]
 fn sealed_captures_open_with_the_password_and_with_the_nt_hash() {
-    for (capture, truth) in truths("DCOM_RIG", "shared/rig/out") {
+    for (capture, truth) in program::truths_beside("DCOM_RIG", "shared/rig/out") {
         let credentials = &truth["credentials"];
         if credentials["accepted"] != true || credentials["used"] != true {
             continue;
@@ -217,7 +200,7 @@ fn sealed_captures_open_with_the_password_and_with_the_nt_hash() {
 
 #[test]
 fn with_keys_a_sealed_capture_tells_what_its_signed_twin_tells() {
-    for (sealed, _) in truths("DCOM_RIG", "shared/rig/out") {
+    for (sealed, _) in program::truths_beside("DCOM_RIG", "shared/rig/out") {
         let name = sealed
             .file_name()
             .and_then(|name| name.to_str())
@@ -266,7 +249,7 @@ fn with_keys_a_sealed_capture_tells_what_its_signed_twin_tells() {
 
 #[test]
 fn every_sealed_stub_under_kerberos_equals_the_truths() {
-    for (capture, truth) in truths("DCOM_KERBEROS", "shared/rig/kerberos") {
+    for (capture, truth) in program::truths_beside("DCOM_KERBEROS", "shared/rig/kerberos") {
         let keytab = capture.with_file_name("dc.keytab");
         let run = Run::of(&format!("[[kerberos]]\nkeytab = \"{}\"\n", keytab.display()), &capture);
         let mut expected = Vec::new();
@@ -563,7 +546,7 @@ fn opened_by_tshark(capture: &Path, password: &str) -> Option<BTreeMap<u64, Stri
 
 #[test]
 fn tshark_opens_the_same_stubs() {
-    let captures = truths("DCOM_RIG", "shared/rig/out")
+    let captures = program::truths_beside("DCOM_RIG", "shared/rig/out")
         .into_iter()
         .filter(|(capture, truth)| {
             let name = capture.file_name().and_then(|name| name.to_str()).unwrap_or_default();

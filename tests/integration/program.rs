@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
+use serde_json::Value;
+
 /// What a run came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -84,6 +86,25 @@ pub(crate) fn beside(variable: &str, place: &str) -> Option<PathBuf> {
         "not tested: there is no ../{place} (set {variable} to another place)"
     );
     None
+}
+
+/// The captures of such a folder, sorted, each with its truth: a `.json` beside it. None where the folder is not there.
+pub(crate) fn truths_beside(variable: &str, place: &str) -> Vec<(PathBuf, Value)> {
+    let Some(folder) = beside(variable, place) else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir(&folder).expect("the captures can be listed");
+    let mut captures: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("the captures can be listed").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "pcap"))
+        .collect();
+    assert!(!captures.is_empty(), "no capture in {}", folder.display());
+    captures.sort();
+    let with_truth = captures.into_iter().map(|capture| {
+        let truth = fs::read(capture.with_extension("json")).expect("a capture has its truth");
+        (capture, serde_json::from_slice(&truth).expect("a truth is JSON"))
+    });
+    with_truth.collect()
 }
 
 /// Does the file's name end so?

@@ -92,18 +92,14 @@ fn the_corpus_without_lateral_movement_is_quiet() {
 
 #[test]
 fn the_rig_without_lateral_movement_is_quiet() {
-    let Some(rig) = program::beside("DCOM_RIG", "shared/rig/out") else {
+    let truths = program::truths_beside("DCOM_RIG", "shared/rig/out");
+    if truths.is_empty() {
         return;
-    };
-    let captures: Vec<PathBuf> = listed(&rig)
+    }
+    let captures: Vec<PathBuf> = truths
         .into_iter()
-        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
-        .filter(|path| {
-            let truth = fs::read_to_string(path).expect("a truth can be read");
-            let truth: Value = serde_json::from_str(&truth).expect("a truth is JSON");
-            truth["t1021_003"] == false
-        })
-        .map(|path| path.with_extension("pcap"))
+        .filter(|(_, truth)| truth["t1021_003"] == false)
+        .map(|(capture, _)| capture)
         .collect();
     assert_quiet(&captures, 10);
 }

@@ -7,7 +7,6 @@ mod kerberos;
 mod sealed;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -33,26 +32,16 @@ struct Scenario {
 }
 
 static RIG: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
-    let Some(folder) = program::beside("DCOM_RIG", "shared/rig/out") else {
-        return Vec::new();
-    };
-    let entries = fs::read_dir(&folder).expect("the rig's captures can be listed");
-    let mut all: Vec<Scenario> = entries
-        .map(|entry| entry.expect("the rig's captures can be listed").path())
-        .filter(|path| path.extension().is_some_and(|end| end == "json"))
-        .map(|path| {
-            let truth = fs::read_to_string(&path).expect("a truth can be read");
-            let truth: Value = serde_json::from_str(&truth).expect("a truth is JSON");
-            Scenario {
-                name: text(&truth["name"]).to_owned(),
-                records: Records::of(&path.with_extension("pcap")),
-                capture: path.with_extension("pcap"),
-                truth,
-            }
+    let captures = program::truths_beside("DCOM_RIG", "shared/rig/out").into_iter();
+    let mut all: Vec<Scenario> = captures
+        .map(|(capture, truth)| Scenario {
+            name: text(&truth["name"]).to_owned(),
+            records: Records::of(&capture),
+            capture,
+            truth,
         })
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(!all.is_empty(), "no capture in {}", folder.display());
     all
 });
 

@@ -1,8 +1,6 @@
 //! Sealed and signed RPC of real clients against Samba's domain controller: what can be read of it without a key.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -14,20 +12,8 @@ use crate::records::{Records, client, elements, server, text};
 
 /// Name, truth, and what the program tells.
 static ALL: LazyLock<Vec<(String, Value, Records)>> = LazyLock::new(|| {
-    let Some(folder) = program::beside("DCOM_KERBEROS", "shared/rig/kerberos") else {
-        return Vec::new();
-    };
-    let entries = fs::read_dir(&folder).expect("the captures can be listed");
-    let mut captures: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the captures can be listed").path())
-        .filter(|path| path.extension().is_some_and(|end| end == "pcap"))
-        .collect();
-    captures.sort();
-    let all = captures.into_iter().map(|path| {
-        let truth = fs::read_to_string(path.with_extension("json")).expect("a capture has its truth");
-        let truth: Value = serde_json::from_str(&truth).expect("a truth is JSON");
-        (text(&truth["name"]).to_owned(), truth, Records::with_all_calls(&path))
-    });
+    let captures = program::truths_beside("DCOM_KERBEROS", "shared/rig/kerberos").into_iter();
+    let all = captures.map(|(path, truth)| (text(&truth["name"]).to_owned(), truth, Records::with_all_calls(&path)));
     all.collect()
 });
 
