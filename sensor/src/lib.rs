@@ -34,6 +34,7 @@ pub mod emit;
 pub mod event;
 mod failures;
 pub mod flow;
+pub mod host_log;
 pub mod keys;
 pub mod limits;
 mod live;

@@ -1,0 +1,5 @@
+//! What hosts say of themselves: Windows event logs and what is exported of them, read as [`HostEvent`]s.
+
+pub mod event;
+
+pub use event::{HostBody, HostEvent};
