@@ -97,6 +97,7 @@ pub(crate) fn event(tally: &Tally, (first, last): (Timestamp, Timestamp)) -> Eve
             counters: Counters(tally.0.clone()),
             before: Counters::default(),
             interval: Interval(last.since(first)),
+            worker: None,
         })),
     }
 }

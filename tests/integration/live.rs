@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,8 +63,14 @@ impl Space {
 
     /// Starts the sensor, and waits until it listens.
     fn sensor(&self, logs: &Path, more: &[&str]) -> Sensor {
+        self.sensor_with(logs, more, &[])
+    }
+
+    /// The same with variables in its environment.
+    fn sensor_with(&self, logs: &Path, more: &[&str], environment: &[(&str, &Path)]) -> Sensor {
         let mut command = self.command(env!("CARGO_BIN_EXE_dcom-sensor"));
         command.args(["live", "--json", "-i", "far", "-o"]).arg(logs).args(more);
+        command.envs(environment.iter().copied());
         let said = fs::File::create(logs.with_extension("said")).expect("a file for what it says");
         let child = command
             .stdout(Stdio::null())
@@ -226,6 +233,186 @@ fn an_interface_that_goes_down_and_comes_up_is_listened_to_again() {
     assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
     let (said, _) = sensor.end();
     assert!(said.contains("listening again"), "{said}");
+}
+
+#[test]
+fn settings_are_read_again_and_bad_ones_change_nothing() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let (logs, config) = (scratch.path("logs"), scratch.path("settings.toml"));
+    fs::write(&config, "").expect("a file");
+    // What it becomes can still read its settings.
+    run(Command::new("chmod")
+        .args(["-R", "a+rX"])
+        .arg(config.parent().expect("a folder")));
+    let sensor = space.sensor(&logs, &["--config", config.to_str().expect("a path")]);
+    fs::write(&config, "[detect]\nno_such_key = 1\n").expect("a file");
+    sensor.signal("HUP");
+    assert!(
+        until(|| sensor.said().contains("stay as they were")),
+        "{}",
+        sensor.said()
+    );
+    assert!(
+        sensor.said().contains("settings.toml:2") && sensor.said().contains("no_such_key"),
+        "file, line and cause are told: {}",
+        sensor.said()
+    );
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    fs::write(&config, "[[allow]]\ncomment = \"the lab\"\nsource = \"192.0.2.0/24\"\n").expect("a file");
+    sensor.signal("HUP");
+    assert!(until(|| sensor.said().contains("read again")), "{}", sensor.said());
+    space.send(&pcap("shellwindows-connect.pcap"), &["--rate", "500"]);
+    assert!(
+        until(|| lines(&logs, r#""class":"ShellWindows""#) > 0),
+        "the record is written all the same: {}",
+        sensor.said()
+    );
+    sensor.end();
+    assert_eq!(lines(&logs, ALERT), 1, "the second alert is allowed");
+}
+
+#[test]
+fn a_full_disk_delays_logs_and_costs_no_alert() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.path("disk");
+    fs::create_dir(&disk).expect("a folder");
+    if !run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+        .arg(&disk))
+    {
+        let _ = writeln!(io::stderr(), "not tested: a full disk needs leave to mount a small one");
+        return;
+    }
+    let mounted = Mounted(disk.clone());
+    let logs = disk.join("logs");
+    let filling = disk.join("filling");
+    let sensor = space.sensor(&logs, &["--logs", "eve"]);
+    // Whatever is left of it is taken.
+    let _ = fs::write(&filling, vec![0; 512 << 10]);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| sensor.said().contains("is held back")), "{}", sensor.said());
+    assert_eq!(lines(&logs, ALERT), 0, "there is no room");
+    fs::remove_file(&filling).expect("it can be removed");
+    assert!(
+        until(|| sensor.said().contains("logs are written again")),
+        "{}",
+        sensor.said()
+    );
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    sensor.end();
+    let text = fs::read_to_string(logs.join("eve.json")).expect("a log");
+    let told = Records::parse(&text);
+    assert_eq!(
+        told.of_type("stats").last().expect("counters")["stats"]["dcom"]["emit"]["unwritten"],
+        0
+    );
+    drop(mounted);
+}
+
+/// A file system, taken away in the end.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
+
+#[test]
+fn counters_of_each_worker_and_health_are_told_and_privileges_are_gone() {
+    let Some(space) = Space::new() else { return };
+    space.ip("link set lo up");
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let notified = scratch.path("notified");
+    let socket = UnixDatagram::bind(&notified).expect("a socket");
+    run(Command::new("chmod").args(["a+rwX"]).arg(&notified));
+    let sensor = space.sensor_with(
+        &logs,
+        &["--workers", "2", "--metrics", "127.0.0.1:9477"],
+        &[("NOTIFY_SOCKET", &notified)],
+    );
+    // systemd is told that it is ready, and that it is alive.
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+    let mut heard = String::new();
+    while !(heard.contains("READY=1") && heard.contains("WATCHDOG=1")) {
+        let mut message = [0; 256];
+        let length = socket.recv(&mut message).expect("it says that it is ready and alive");
+        heard.push_str(&String::from_utf8_lossy(&message[..length]));
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", sensor.child.id())).expect("it runs");
+    let of = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert!(of("Uid:").iter().all(|uid| uid != "0"), "it is not root: {status}");
+    assert_eq!(
+        (of("CapEff:"), of("NoNewPrivs:")),
+        (vec!["0".repeat(16)], vec!["1".to_owned()])
+    );
+    assert_eq!(of("Seccomp:"), ["2"], "system calls are filtered: {status}");
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    sensor.signal("USR1");
+    let ask = |page: &str| {
+        let program = "import sys, urllib.request as r\n\
+             try: a = r.urlopen('http://127.0.0.1:9477/' + sys.argv[1]); print(a.status, a.read().decode())\n\
+             except r.HTTPError as e: print(e.code, e.read().decode())";
+        let output = space.command("python3").args(["-c", program, page]).output();
+        String::from_utf8(output.expect("python3 runs").stdout).expect("text")
+    };
+    let packets = |text: &str| -> u64 {
+        let counts = text
+            .lines()
+            .filter(|line| line.starts_with("dcom_sensor_worker_decoder_pkts_total{"));
+        counts
+            .filter_map(|line| line.split(' ').nth(1)?.parse::<u64>().ok())
+            .sum()
+    };
+    assert!(until(|| packets(&ask("metrics")) > 10), "{}", ask("metrics"));
+    assert!(ask("health").starts_with("200 ok"), "{}", ask("health"));
+    space.ip("link set far down");
+    assert!(until(|| sensor.said().contains("waiting for it")), "{}", sensor.said());
+    sensor.signal("USR1");
+    assert!(
+        until(|| ask("health").starts_with("503 far is down")),
+        "{}",
+        ask("health")
+    );
+    sensor.end();
+    let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    let last = &told.of_type("stats").last().expect("counters")["stats"];
+    let count = |thread: &str| last["threads"][thread]["decoder"]["pkts"].as_u64().expect("a counter");
+    // What is neither TCP nor UDP never reaches a worker.
+    assert_eq!(count("W#01") + count("W#02"), last["decoder"]["tcp"], "{last}");
+    assert_eq!(last["threads"]["RX#01-far"]["capture"]["kernel_drops"], 0, "{last}");
+    for log in ["stats.log", "capture_loss.log"] {
+        let text = fs::read_to_string(logs.join(log)).expect("a log");
+        for peer in ["dcom-sensor", "worker-1", "worker-2"] {
+            assert!(
+                text.lines().any(|line| line.split('\t').any(|cell| cell == peer)),
+                "{log}: {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_goes_on_as_root_unasked() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let mut command = space.command(env!("CARGO_BIN_EXE_dcom-sensor"));
+    command.args(["live", "-i", "far", "--user", "root", "-o"]).arg(&logs);
+    let run = Outcome::from(command.output().expect("the program runs"));
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("--allow-root"), "{}", run.stderr);
 }
 
 #[test]

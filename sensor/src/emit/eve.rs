@@ -38,8 +38,11 @@ impl Log {
     }
 }
 
-/// Writes an event's line, its line feed included, to the end of `out`.
+/// Writes an event's line, its line feed included, to the end of `out`; nothing of what has no line of its own.
 pub fn line(event: &Event, out: &mut Vec<u8>) {
+    if !event.body.is_in_eve() {
+        return;
+    }
     let mut object = Object::begin(out);
     event.eve(|column, value| object.column(column, value));
     object.end();

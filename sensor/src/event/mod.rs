@@ -198,6 +198,11 @@ impl Body {
         }
     }
 
+    /// Has it a line in eve.json? What a worker counted stands there in the record of all of them, under `threads`.
+    pub fn is_in_eve(&self) -> bool {
+        !matches!(self, Self::Stats(stats) if stats.worker.is_some())
+    }
+
     /// The Zeek logs it has a row in, if any.
     pub fn zeek_logs(&self) -> &'static [&'static ZeekLog] {
         match self {

@@ -208,5 +208,6 @@ fn stats() -> Stats {
         ]),
         before: Counters::default(),
         interval: Interval(2_500_000_000),
+        worker: None,
     }
 }

@@ -1,5 +1,7 @@
 //! What the sensor counted.
 
+use std::borrow::Cow;
+
 use super::record::{Field, Interval, Value, record};
 
 record! {
@@ -12,14 +14,16 @@ record! {
         before: Counters => apart;
         /// Since then, or since the start.
         interval: Interval => apart;
+        /// Which worker counted; none when it is all of them. Zeek calls that a peer.
+        worker: Option<usize> => apart;
     }
 }
 
 record! {
     /// Counters in the columns of Zeek's `stats.log`. Counts are since the row before; what is not counted here is never set.
     pub struct StatsRow {
-        /// Who says so.
-        peer: &'static str => zeek;
+        /// Who says so: `dcom-sensor` for all of it; live also each worker, `worker-1` and so on.
+        peer: Cow<'static, str> => zeek;
         /// Memory in use: never set.
         mem: Option<u64> => zeek;
         /// Frames taken apart: `decoder.pkts`.
@@ -79,8 +83,8 @@ record! {
     pub struct CaptureLossRow {
         /// Since the row before, or the start: from the first frame to the last in a replay.
         ts_delta: Interval => zeek;
-        /// Who says so.
-        peer: &'static str => zeek;
+        /// Who says so: `dcom-sensor` for all of it; live also each worker, `worker-1` and so on.
+        peer: Cow<'static, str> => zeek;
         /// Acknowledgements of data that was never seen: `dcom.flow.acks_of_unseen`.
         gaps: u64 => zeek;
         /// Acknowledgements of something new: `dcom.flow.acks`.
@@ -91,6 +95,12 @@ record! {
 }
 
 const PEER: &str = "dcom-sensor";
+
+fn peer(stats: &Stats) -> Cow<'static, str> {
+    stats
+        .worker
+        .map_or(PEER.into(), |number| format!("worker-{number}").into())
+}
 
 impl Stats {
     /// How much a counter grew since the record before; none where it is not counted.
@@ -105,7 +115,7 @@ impl StatsRow {
     pub fn of(stats: &Stats) -> Self {
         let dropped = ["capture.kernel_drops", "capture.kernel_ifdrops"].map(|name| stats.grown(name));
         Self {
-            peer: PEER,
+            peer: peer(stats),
             mem: None,
             pkts_proc: stats.grown("decoder.pkts").unwrap_or_default(),
             bytes_recv: stats.grown("decoder.bytes").unwrap_or_default(),
@@ -146,7 +156,7 @@ impl CaptureLossRow {
         let millionths = (gaps * 1_000_000).checked_div(acks).unwrap_or_default();
         Self {
             ts_delta: stats.interval,
-            peer: PEER,
+            peer: peer(stats),
             gaps,
             acks,
             percent_lost: f64::from(u32::try_from(millionths).unwrap_or(u32::MAX)) / 10_000.0,
@@ -195,6 +205,7 @@ mod tests {
                 ("dcom.flow.acks_of_unseen", 2),
             ]),
             interval: Interval(5),
+            worker: None,
         };
         let row = StatsRow::of(&stats);
         assert_eq!(
@@ -203,6 +214,12 @@ mod tests {
         );
         let loss = CaptureLossRow::of(&stats);
         assert_eq!((loss.ts_delta, loss.gaps, loss.acks), (Interval(5), 1, 7));
+        assert_eq!((&*row.peer, &*loss.peer), ("dcom-sensor", "dcom-sensor"));
+        let of_a_worker = Stats {
+            worker: Some(2),
+            ..stats.clone()
+        };
+        assert_eq!(StatsRow::of(&of_a_worker).peer, "worker-2");
         assert!((loss.percent_lost - 14.2857).abs() < 1e-9, "{loss:?}");
         // A capture has no kernel, and nothing acknowledged is nothing lost.
         stats.counters = Counters(vec![("decoder.pkts", 120)]);

@@ -21,12 +21,25 @@ const DOUBTFUL: u64 = 10;
 /// Counters, and what they were the last time.
 pub(super) struct Losses {
     kernels: Vec<(Arc<str>, Arc<Kernel>)>,
+    /// What the counters of each interface and of each worker are called.
+    names: Names,
     before: (u64, u64),
     /// What the last record said, and when; before it, when the sensor began.
     told: (Counters, Timestamp),
+    /// What each worker had counted by then.
+    told_of_workers: Vec<Counters>,
     last: Counts,
     #[cfg(target_os = "linux")]
     page: Arc<Mutex<Page>>,
+}
+
+/// What one interface's kernel says, in the order of [`OF_AN_INTERFACE`].
+struct Delivered([u64; OF_AN_INTERFACE.len()]);
+
+impl Delivered {
+    fn of(kernel: &Kernel) -> Self {
+        Self([&kernel.received, &kernel.dropped, &kernel.interface_dropped].map(|count| count.load(Ordering::Relaxed)))
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -38,21 +51,63 @@ struct Counts {
     missing: u64,
 }
 
-/// The counters of each worker that tell whether it keeps up: names are Suricata's where it has them.
-const OF_A_WORKER: [&str; 8] = [
+/// The counters of each worker that tell what it had to do and what of that was lost: names are Suricata's where it has them.
+/// Those that share a parent stand together.
+const OF_A_WORKER: [&str; 13] = [
     "decoder.pkts",
     "decoder.bytes",
     "decoder.invalid",
+    "flow.tcp",
     "tcp.reassembly_gap",
     "tcp.overlap",
+    "dcom.flow.copies",
     "dcom.flow.evicted",
     "dcom.flow.over_limit",
+    "dcom.flow.bytes_missing",
+    "dcom.flow.acks",
+    "dcom.flow.acks_of_unseen",
     "dcom.rpc.malformed",
 ];
 
-impl Losses {
-    pub(super) fn new(kernels: Vec<(Arc<str>, Arc<Kernel>)>, now: Timestamp) -> Self {
+/// What is counted of each interface.
+const OF_AN_INTERFACE: [&str; 3] = [
+    "capture.kernel_packets",
+    "capture.kernel_drops",
+    "capture.kernel_ifdrops",
+];
+
+/// The names of counters under `threads`, where Suricata has those of each of its threads.
+struct Names {
+    interfaces: Vec<[&'static str; OF_AN_INTERFACE.len()]>,
+    workers: Vec<[&'static str; OF_A_WORKER.len()]>,
+}
+
+impl Names {
+    /// They are made once and kept for as long as the program runs: as many as there are interfaces and workers.
+    fn new(kernels: &[(Arc<str>, Arc<Kernel>)], workers: usize) -> Self {
+        fn under<const N: usize>(thread: &str, names: [&str; N]) -> [&'static str; N] {
+            names.map(|name| &*format!("threads.{thread}.{name}").leak())
+        }
         Self {
+            interfaces: (1..)
+                .zip(kernels)
+                // A dot would begin another object.
+                .map(|(number, (name, _))| {
+                    under(&format!("RX#{number:02}-{}", name.replace('.', "_")), OF_AN_INTERFACE)
+                })
+                .collect(),
+            workers: (1..=workers)
+                .map(|number| under(&format!("W#{number:02}"), OF_A_WORKER))
+                .collect(),
+        }
+    }
+}
+
+impl Losses {
+    pub(super) fn new(kernels: Vec<(Arc<str>, Arc<Kernel>)>, workers: usize, now: Timestamp) -> Self {
+        Self {
+            names: Names::new(&kernels, workers),
+            told_of_workers: vec![Counters::default(); workers],
             kernels,
             before: (0, 0),
             told: (Counters::default(), now),
@@ -75,37 +130,55 @@ impl Losses {
         workers: impl Iterator<Item = &'t Tally>,
         unwritten: u64,
     ) -> Vec<Event> {
-        let sum = |of: fn(&Kernel) -> u64| self.kernels.iter().map(|(_, kernel)| of(kernel)).sum::<u64>();
+        let kernels: Vec<_> = self.kernels.iter().map(|(_, kernel)| Delivered::of(kernel)).collect();
+        let sum = |of: fn(&Delivered) -> u64| kernels.iter().map(of).sum::<u64>();
         let counts = Counts {
-            received: sum(|kernel| kernel.received.load(Ordering::Relaxed)),
-            dropped: sum(|kernel| kernel.dropped.load(Ordering::Relaxed)),
-            interface_dropped: sum(|kernel| kernel.interface_dropped.load(Ordering::Relaxed)),
+            received: sum(|kernel| kernel.0[0]),
+            dropped: sum(|kernel| kernel.0[1]),
+            interface_dropped: sum(|kernel| kernel.0[2]),
             seen: tally.get("decoder.pkts"),
             missing: tally.get("dcom.flow.bytes_missing"),
         };
-        let mut all = vec![
-            ("capture.kernel_packets", counts.received),
-            ("capture.kernel_drops", counts.dropped),
-            ("capture.kernel_ifdrops", counts.interface_dropped),
-        ];
+        let mut all: Vec<_> = OF_AN_INTERFACE
+            .into_iter()
+            .zip([counts.received, counts.dropped, counts.interface_dropped])
+            .collect();
         all.extend(tally.iter());
         all.push(("dcom.emit.unwritten", unwritten));
         let workers: Vec<&Tally> = workers.collect();
         self.publish(&all, &workers);
+        let of_workers: Vec<_> = workers
+            .iter()
+            .map(|worker| OF_A_WORKER.map(|name| worker.get(name)))
+            .collect();
+        for (names, kernel) in self.names.interfaces.iter().zip(&kernels) {
+            all.extend(names.iter().copied().zip(kernel.0));
+        }
+        for (names, counted) in self.names.workers.iter().zip(&of_workers) {
+            all.extend(names.iter().copied().zip(*counted));
+        }
         let counters = Counters(all);
         let (before, since) = mem::replace(&mut self.told, (counters.clone(), now));
         let meta = Meta {
             timestamp: now,
             ..Meta::default()
         };
-        let mut events = vec![Event {
+        let interval = Interval(now.since(since));
+        let stats = |counters, before, worker| Event {
             meta: meta.clone(),
             body: Body::Stats(Box::new(Stats {
                 counters,
                 before,
-                interval: Interval(now.since(since)),
+                interval,
+                worker,
             })),
-        }];
+        };
+        let mut events = vec![stats(counters, before, None)];
+        for ((number, counted), told) in (1..).zip(of_workers).zip(&mut self.told_of_workers) {
+            let counters = Counters(OF_A_WORKER.into_iter().zip(counted).collect());
+            let before = mem::replace(told, counters.clone());
+            events.push(stats(counters, before, Some(number)));
+        }
         let lost = counts.dropped + counts.interface_dropped;
         let (lost_now, seen_now) = (
             lost.saturating_sub(self.before.0),

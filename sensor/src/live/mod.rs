@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         &format!("listening on {}, logs in {}", names.join(", "), log_dir.display()),
         None,
     );
-    let mut losses = Losses::new(kernels, now());
+    let mut losses = Losses::new(kernels, crew.tallies().count(), now());
     #[cfg(target_os = "linux")]
     if let Some(listener) = metrics {
         metrics::serve(listener, losses.page())?;
