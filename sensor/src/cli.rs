@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
 mod catalog;
+mod explain;
 mod live;
 pub(crate) mod settings;
 
@@ -40,9 +41,18 @@ const NAME: &str = "dcom-sensor";
 /// Sees DCOM lateral movement (ATT&CK T1021.003) on the wire.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, about, max_term_width = 100)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 pub struct Arguments {
+    /// Print what a detection sees, how sure it is, and what sets it off wrongly.
+    #[arg(long, value_name = "SIGNATURE_ID", required = true)]
+    explain: Option<u32>,
+
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -240,11 +250,13 @@ impl Replay {
 /// Does what was asked, and says how it went.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
-        Command::Replay(replay) => replay::run(replay),
-        Command::Live(live) => crate::live::run(live),
-        Command::Catalog(command) => catalog::run(command),
-        Command::Completions { shell } => completions(*shell),
-        Command::Man => manual(),
+        Some(Command::Replay(replay)) => replay::run(replay),
+        Some(Command::Live(live)) => crate::live::run(live),
+        Some(Command::Catalog(command)) => catalog::run(command),
+        Some(Command::Completions { shell }) => completions(*shell),
+        Some(Command::Man) => manual(),
+        // One of the two is required.
+        None => explain::run(arguments.explain.unwrap_or_default()),
     };
     match done {
         Ok(status) => ExitCode::from(status),

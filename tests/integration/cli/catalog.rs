@@ -153,3 +153,20 @@ fn completions_and_the_manual_know_every_command_and_option() {
         assert!(plain, "{part}");
     }
 }
+
+#[test]
+fn a_detection_is_explained_by_its_number() {
+    let known = run(&["--explain", "1021303"]);
+    assert_eq!((known.code, known.stderr.as_str()), (Some(0), ""));
+    assert!(
+        known.stdout.starts_with("# ") && known.stdout.contains("## False positives"),
+        "{}",
+        known.stdout
+    );
+    let unknown = run(&["--explain", "1"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(2), ""));
+    assert!(unknown.stderr.contains("no signature 1"), "{}", unknown.stderr);
+    let neither = run(&[]);
+    assert_eq!(neither.code, Some(2));
+    assert!(neither.stderr.contains("Usage: "), "{}", neither.stderr);
+}

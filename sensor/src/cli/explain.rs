@@ -1,0 +1,64 @@
+//! `--explain`: the page of a detection, as it stands in docs/detections.
+
+use std::io::{self, Write};
+
+use anyhow::{Result, bail};
+
+use super::RAN;
+
+/// The pages, each with the detections that it tells of in its head.
+const PAGES: &[&str] = &[
+    include_str!("../../../docs/detections/activation-refused.md"),
+    include_str!("../../../docs/detections/activation-without-call.md"),
+    include_str!("../../../docs/detections/beside-activation.md"),
+    include_str!("../../../docs/detections/coercion.md"),
+    include_str!("../../../docs/detections/enumeration.md"),
+    include_str!("../../../docs/detections/execution.md"),
+    include_str!("../../../docs/detections/fan-out.md"),
+    include_str!("../../../docs/detections/first-activation.md"),
+    include_str!("../../../docs/detections/frames-lost.md"),
+    include_str!("../../../docs/detections/odd-activation.md"),
+    include_str!("../../../docs/detections/remote-activation.md"),
+    include_str!("../../../docs/detections/sealed-activation.md"),
+    include_str!("../../../docs/detections/unanswered.md"),
+    include_str!("../../../docs/detections/weak-level.md"),
+    include_str!("../../../docs/detections/wmi.md"),
+];
+
+/// Prints the page of a signature.
+pub(super) fn run(id: u32) -> Result<u8> {
+    let Some(page) = page(id) else {
+        bail!("there is no signature {id}; docs/detections lists them, and alerts have them as `signature_id`");
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(page.as_bytes())?;
+    Ok(RAN)
+}
+
+fn page(id: u32) -> Option<&'static str> {
+    let id = id.to_string();
+    let is_of = |page: &&str| head(page).split_whitespace().any(|word| word == id);
+    PAGES.iter().copied().find(is_of)
+}
+
+/// What stands before a page's first section.
+fn head(page: &str) -> &str {
+    page.split("\n## ").next().unwrap_or(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::SIGNATURES;
+
+    #[test]
+    fn every_signature_has_its_page() {
+        for signature in SIGNATURES {
+            let page = page(signature.id).unwrap_or_else(|| panic!("{} has no page", signature.id));
+            assert!(page.contains("\n## What\n"), "{page}");
+        }
+        assert!(page(1_021_390).is_some_and(|page| page.contains("lost")));
+        assert_eq!(page(1), None);
+        assert_ne!(page(1_021_301), page(1_021_306));
+    }
+}
