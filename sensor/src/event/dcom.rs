@@ -86,7 +86,7 @@ impl Field for Hresult {
     const ZEEK_TYPE: &'static str = "string";
 
     fn value(&self) -> Value<'_> {
-        Value::Shown(self)
+        Value::Hexadecimal(self.0.into(), 8)
     }
 }
 
@@ -104,7 +104,7 @@ impl Field for Flags {
     const ZEEK_TYPE: &'static str = "string";
 
     fn value(&self) -> Value<'_> {
-        Value::Shown(self)
+        Value::Hexadecimal(self.0.into(), 1)
     }
 }
 

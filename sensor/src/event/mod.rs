@@ -22,7 +22,7 @@ pub use stats::Stats;
 use alert::Notice;
 use anomaly::Weird;
 use dcerpc::{Circumstances, ZeekRow};
-use record::{Column, Record, Value, Visit, Visitor};
+use record::{Column, Record, Value};
 use stats::{CaptureLossRow, StatsRow};
 
 /// One thing that happened.
@@ -226,16 +226,16 @@ impl Event {
             (Some(_), value) => visitor(column, value),
             (None, _) => {}
         };
-        self.meta.visit(&mut show);
+        self.meta.show(&mut show);
         match &self.body {
-            Body::Dcom(body) => body.visit(&mut show),
-            Body::Alert(body) => body.visit(&mut show),
+            Body::Dcom(body) => body.show(&mut show),
+            Body::Alert(body) => body.show(&mut show),
             Body::Dcerpc(body) => {
-                body.visit(&mut show);
-                body.circumstances.visit(&mut show);
+                body.show(&mut show);
+                body.circumstances.show(&mut show);
             }
-            Body::Anomaly(body) => body.visit(&mut show),
-            Body::Stats(body) => body.visit(&mut show),
+            Body::Anomaly(body) => body.show(&mut show),
+            Body::Stats(body) => body.show(&mut show),
         }
     }
 
@@ -247,25 +247,21 @@ impl Event {
                 visitor(column, value);
             }
         };
-        self.meta.visit(&mut show);
-        self.zeek_row(log, &mut show);
-    }
-
-    fn zeek_row(&self, log: &ZeekLog, show: &mut Visitor<'_>) {
+        self.meta.show(&mut show);
         match &self.body {
-            Body::Dcom(body) => body.visit(show),
-            Body::Alert(body) => Notice::of(&self.meta, body).visit(show),
-            Body::Dcerpc(body) => body.zeek_row.visit(show),
-            Body::Anomaly(body) => Weird::of(body).visit(show),
-            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).visit(show),
-            Body::Stats(body) => CaptureLossRow::of(body).visit(show),
+            Body::Dcom(body) => body.show(&mut show),
+            Body::Alert(body) => Notice::of(&self.meta, body).show(&mut show),
+            Body::Dcerpc(body) => body.zeek_row.show(&mut show),
+            Body::Anomaly(body) => Weird::of(body).show(&mut show),
+            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut show),
+            Body::Stats(body) => CaptureLossRow::of(body).show(&mut show),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use super::*;
 
@@ -291,6 +287,18 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_snake_case_and_explained() {
+    #[test]
+    fn objects_are_told_apart_by_their_numbers() {
+        let mut known: HashMap<u32, &str> = HashMap::new();
+        for (path, column) in EveType::ALL.iter().flat_map(|kind| kind.columns()) {
+            let object = &path[..column.eve_object];
+            assert_eq!(*known.entry(column.eve_object_id).or_insert(object), object, "{path}");
+            let name = path.rsplit('.').next().unwrap();
+            assert_eq!(column.eve_key, format!(",\"{name}\":").as_bytes());
+        }
+        assert!(known.len() > 10);
+    }
+
         for kind in EveType::ALL {
             assert_well_named(kind.columns());
         }
