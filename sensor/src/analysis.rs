@@ -256,7 +256,7 @@ impl Judge {
                     meta, dcom, recorded, ..
                 } = *record;
                 if recorded {
-                    let body = Body::Dcom(Box::new(dcom));
+                    let body = Body::Dcom(dcom);
                     out.push(Event { meta, body });
                 }
             }
@@ -265,7 +265,7 @@ impl Judge {
             Told::Bound(binding) => {
                 self.detector.see(&Seen::Bound(&binding), &mut self.found);
                 let Binding { meta, dcerpc, .. } = *binding;
-                let body = Body::Dcerpc(Box::new(dcerpc));
+                let body = Body::Dcerpc(dcerpc);
                 out.push(Event { meta, body });
             }
         }

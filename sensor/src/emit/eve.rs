@@ -166,7 +166,7 @@ fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
 mod tests {
     use super::*;
     use crate::event::samples;
-    use crate::event::{Body, Dcom, Meta};
+    use crate::event::{Body, Dcom, Meta, Shared};
 
     fn text(event: &Event) -> String {
         let mut out = Vec::new();
@@ -243,7 +243,7 @@ mod tests {
     fn nothing_known_is_still_a_line() {
         let event = Event {
             meta: Meta::default(),
-            body: Body::Dcom(Box::default()),
+            body: Body::Dcom(Shared::default()),
         };
         assert_eq!(
             text(&event),
@@ -269,7 +269,7 @@ mod tests {
     fn hostile_text_stays_in_its_string() {
         let hostile = "a\"},{\n\r\t\\\0\x1b[31m\x7f\u{9b}31m\u{2028}\u{fffd}é☃";
         let mut event = samples::all().remove(0);
-        event.body = Body::Dcom(Box::new(Dcom {
+        event.body = Body::Dcom(Shared::new(Dcom {
             class: Some(hostile.to_owned()),
             bindings: vec![hostile.to_owned(), String::new()],
             ..Dcom::default()

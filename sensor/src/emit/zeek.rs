@@ -313,7 +313,7 @@ mod tests {
     use crate::emit::Scratch;
     use crate::event::dcerpc::ZeekRow;
     use crate::event::dcom::Kind;
-    use crate::event::{Body, Dcerpc, Dcom, samples};
+    use crate::event::{Body, Dcerpc, Dcom, Shared, samples};
 
     fn row(event: &Event, write: fn(&Event, &ZeekLog, &mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -401,7 +401,7 @@ mod tests {
             ..Dcom::default()
         };
         fill(&mut dcom);
-        let row = row(&samples::event(Body::Dcom(Box::new(dcom))), tsv);
+        let row = row(&samples::event(Body::Dcom(Shared::new(dcom))), tsv);
         assert_eq!(row.matches('\n').count(), 1, "{row:?}");
         let cells: Vec<String> = row.trim_end_matches('\n').split('\t').map(str::to_owned).collect();
         assert_eq!(cells.len(), ZeekLog::DCOM.columns().count(), "{cells:?}");
@@ -475,11 +475,11 @@ mod tests {
     fn a_log_is_made_at_its_first_row_and_carries_the_captures_times() {
         let folder = Scratch::new("zeek");
         let mut logs = Logs::new(&folder.0, Form::Tsv, Start::Anew);
-        let unanswered = samples::event(Body::Dcerpc(Box::default()));
+        let unanswered = samples::event(Body::Dcerpc(Shared::default()));
         logs.write(&unanswered).unwrap();
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
         let zeek_row = Some(ZeekRow::default());
-        logs.write(&samples::event(Body::Dcerpc(Box::new(Dcerpc {
+        logs.write(&samples::event(Body::Dcerpc(Shared::new(Dcerpc {
             zeek_row,
             ..Dcerpc::default()
         }))))

@@ -9,6 +9,7 @@ pub mod record;
 mod reference;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shared;
 pub mod stats;
 
 pub use alert::Alert;
@@ -17,6 +18,7 @@ pub use dcerpc::Dcerpc;
 pub use dcom::Dcom;
 pub use meta::Meta;
 pub use reference::reference;
+pub use shared::Shared;
 pub use stats::Stats;
 
 use alert::Notice;
@@ -38,11 +40,11 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// An activation, an OXID resolution, an endpoint mapping or an object call.
-    Dcom(Box<Dcom>),
+    Dcom(Shared<Dcom>),
     /// A detection that fired.
     Alert(Box<Alert>),
     /// An RPC exchange.
-    Dcerpc(Box<Dcerpc>),
+    Dcerpc(Shared<Dcerpc>),
     /// Something odd on the wire.
     Anomaly(Box<Anomaly>),
     /// Counters.
@@ -286,8 +288,6 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_snake_case_and_explained() {
-    #[test]
     fn objects_are_told_apart_by_their_numbers() {
         let mut known: HashMap<u32, &str> = HashMap::new();
         for (path, column) in EveType::ALL.iter().flat_map(|kind| kind.columns()) {
@@ -299,6 +299,8 @@ mod tests {
         assert!(known.len() > 10);
     }
 
+    #[test]
+    fn names_are_unique_and_snake_case_and_explained() {
         for kind in EveType::ALL {
             assert_well_named(kind.columns());
         }
@@ -356,9 +358,9 @@ mod tests {
 
     #[test]
     fn a_call_that_was_not_answered_has_no_row_in_dce_rpc_log() {
-        let unanswered = Body::Dcerpc(Box::default());
+        let unanswered = Body::Dcerpc(Shared::default());
         assert!(unanswered.zeek_logs().is_empty());
-        let answered = Body::Dcerpc(Box::new(Dcerpc {
+        let answered = Body::Dcerpc(Shared::new(Dcerpc {
             zeek_row: Some(ZeekRow::default()),
             ..Dcerpc::default()
         }));
