@@ -176,6 +176,7 @@ impl Analyst {
     /// Knows other classes from now on.
     pub(crate) fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
+        self.watch.forget_told();
     }
 
     /// Says in an event where its frame stood.
