@@ -34,6 +34,7 @@ pub mod emit;
 pub mod event;
 mod failures;
 pub mod flow;
+mod hash;
 pub mod keys;
 pub mod limits;
 mod live;

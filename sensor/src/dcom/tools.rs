@@ -1,7 +1,6 @@
 //! Which tool a client is, by how it writes: watches each connection for the facts that the catalogue knows, and puts
 //! together what the activation's connection and the object's show.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,9 +13,10 @@ use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest, Variant};
 use super::exchange::parse;
 use crate::catalog::{Field, Seen, Sightings, Tools};
 use crate::decode::Transport;
-use crate::event::{Dcom, Shared};
 use crate::event::dcom::{Evidence, Kind, ToolRecord};
+use crate::event::{Dcom, Shared};
 use crate::flow::{Connection, Protocol};
+use crate::hash::HashMap;
 use crate::limits::Limits;
 use crate::rpc::{Exchange, Message, Shape};
 use crate::time::Timestamp;
@@ -427,8 +427,8 @@ struct Remembered<K, V> {
 impl<K: Copy + Eq + Hash, V: Default> Remembered<K, V> {
     fn new(most: usize, lifetime: i64) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             since: Timestamp::default(),
             most: (most / 2).max(1),
             lifetime,
