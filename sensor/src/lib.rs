@@ -111,10 +111,6 @@ impl Sensor {
         self.analysis.baseline()
     }
 
-    pub(crate) fn analysis(&mut self) -> &mut Analysis {
-        &mut self.analysis
-    }
-
     /// Sealed traffic will be opened by these keys. `keep`: is what they open kept for [`Sensor::take_unsealed`]?
     pub fn use_keys(&mut self, keys: Arc<Keys>, keep: Keep) {
         self.analysis.keep_unsealed(keep);
