@@ -2,8 +2,6 @@
 
 use nom::Parser;
 use nom::bytes::complete::take;
-use nom::number::Endianness;
-use nom::number::complete as number;
 
 use crate::error::{ErrorKind, ParseError, Result};
 use crate::guid::Guid;
@@ -32,9 +30,13 @@ type NomError<'a> = nom::error::Error<&'a [u8]>;
 macro_rules! integer {
     ($($(#[$doc:meta])* $name:ident -> $type:ty;)*) => {$(
         $(#[$doc])*
+        #[inline]
         pub fn $name(&mut self) -> Result<$type> {
-            let read = number::$name::<_, NomError<'a>>(self.endianness());
-            self.run(size_of::<$type>(), read)
+            let bytes = self.array()?;
+            Ok(match self.order {
+                ByteOrder::Big => <$type>::from_be_bytes(bytes),
+                ByteOrder::Little => <$type>::from_le_bytes(bytes),
+            })
         }
     )*};
 }
@@ -85,6 +87,20 @@ impl<'a> Input<'a> {
         self.bytes.is_empty()
     }
 
+    /// The next bytes, as many as the array has. Most of what is read is single integers: a combinator for each of them
+    /// would cost several times the reading.
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        #[cfg(test)]
+        READS.set(READS.get().wrapping_add(1));
+        let Some((bytes, rest)) = self.bytes.split_first_chunk() else {
+            return Err(self.truncated(N));
+        };
+        self.offset = self.offset.saturating_add(N);
+        self.bytes = rest;
+        Ok(*bytes)
+    }
+
     integer! {
         /// An unsigned 16-bit integer.
         u16 -> u16;
@@ -95,31 +111,39 @@ impl<'a> Input<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8> {
-        self.run(1, number::u8::<_, NomError<'a>>)
+        let [byte] = self.array()?;
+        Ok(byte)
     }
 
     /// A GUID in the sender's byte order (C706 appendix A: the first three fields are integers, the rest are bytes).
+    #[inline]
     pub fn guid(&mut self) -> Result<Guid> {
-        let data1 = self.u32()?;
-        let data2 = self.u16()?;
-        let data3 = self.u16()?;
-        let mut data4 = [0; 8];
-        data4.copy_from_slice(self.take(8)?);
-        Ok(Guid {
-            data1,
-            data2,
-            data3,
-            data4,
-        })
+        let [a, b, c, d, e, f, g, h, data4 @ ..] = self.array::<16>()?;
+        let (data1, data2, data3) = match self.order {
+            ByteOrder::Big => (
+                u32::from_be_bytes([a, b, c, d]),
+                u16::from_be_bytes([e, f]),
+                u16::from_be_bytes([g, h]),
+            ),
+            ByteOrder::Little => (
+                u32::from_le_bytes([a, b, c, d]),
+                u16::from_le_bytes([e, f]),
+                u16::from_le_bytes([g, h]),
+            ),
+        };
+        Ok(Guid::new(data1, data2, data3, data4))
     }
 
     /// The next `count` bytes.
+    #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         self.run(count, take::<_, _, NomError<'a>>(count))
     }
 
     /// The next `count` bytes as a cursor of their own, with the same offsets and byte order.
+    #[inline]
     pub fn sub(&mut self, count: usize) -> Result<Self> {
         let offset = self.offset;
         Ok(Self {
@@ -130,11 +154,13 @@ impl<'a> Input<'a> {
     }
 
     /// Step over `count` bytes.
+    #[inline]
     pub fn skip(&mut self, count: usize) -> Result<()> {
         self.take(count).map(|_| ())
     }
 
     /// Step to a multiple of `alignment` counted from `origin`, an absolute offset.
+    #[inline]
     pub fn align(&mut self, origin: usize, alignment: usize) -> Result<()> {
         let position = self.offset.saturating_sub(origin);
         match position.checked_rem(alignment) {
@@ -160,14 +186,8 @@ impl<'a> Input<'a> {
         })
     }
 
-    fn endianness(&self) -> Endianness {
-        match self.order {
-            ByteOrder::Big => Endianness::Big,
-            ByteOrder::Little => Endianness::Little,
-        }
-    }
-
     /// Run one of nom's `complete` combinators that reads exactly `need` bytes.
+    #[inline]
     fn run<T>(&mut self, need: usize, mut read: impl Parser<&'a [u8], Output = T, Error = NomError<'a>>) -> Result<T> {
         #[cfg(test)]
         READS.set(READS.get().wrapping_add(1));
@@ -177,11 +197,14 @@ impl<'a> Input<'a> {
                 self.bytes = rest;
                 Ok(value)
             }
-            Err(_) => Err(self.error(ErrorKind::Truncated {
-                need,
-                have: self.bytes.len(),
-            })),
+            Err(_) => Err(self.truncated(need)),
         }
+    }
+
+    #[cold]
+    fn truncated(&self, need: usize) -> ParseError {
+        let have = self.bytes.len();
+        self.error(ErrorKind::Truncated { need, have })
     }
 }
 

@@ -16,10 +16,21 @@ use crate::policy::{Policy, Verdict};
 use crate::rpc::RpcBody;
 use crate::statistics::{Counted, Tally};
 use crate::time::Timestamp;
-use crate::worker::{Failure, Said, Spoken};
+use crate::worker::{Failure, Place, Said, Spoken};
 
 /// Failures whose frames are handed out; of the rest the anomaly alone is told.
 const MAX_FAILURES: u64 = 64;
+
+/// What happens here between two things that are said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mark {
+    /// The first frame is of this time.
+    Begin(Timestamp),
+    /// Time has come this far, before that frame was looked at.
+    Tick(Place),
+    /// What was on its way before that frame will not come.
+    Settle(Place),
+}
 
 /// All state that crosses connections and hosts, and the detections.
 pub(crate) struct Analysis {
@@ -153,6 +164,29 @@ impl Analysis {
         }
     }
 
+    /// Takes in what the heavy half says of some frames in a row, in their order, and what happens between.
+    pub(crate) fn hear(&mut self, spoken: Vec<Spoken>, marks: Vec<Mark>, out: &mut Vec<Event>) {
+        let mut spoken = spoken.into_iter().peekable();
+        for mark in marks {
+            if let Mark::Tick(place) | Mark::Settle(place) = mark {
+                let is_before = |spoken: &Spoken| {
+                    spoken.sequence < place.sequence || (spoken.sequence == place.sequence && spoken.due)
+                };
+                while let Some(spoken) = spoken.next_if(is_before) {
+                    self.push(spoken, out);
+                }
+            }
+            match mark {
+                Mark::Begin(time) => self.begin(time),
+                Mark::Tick(place) => self.advance(place.time, out),
+                Mark::Settle(_) => self.finish(out),
+            }
+        }
+        for spoken in spoken {
+            self.push(spoken, out);
+        }
+    }
+
     /// Time has come this far.
     pub(crate) fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
         self.guarded(out, |analyst, told| analyst.advance(now, told));
@@ -256,7 +290,7 @@ impl Judge {
                     meta, dcom, recorded, ..
                 } = *record;
                 if recorded {
-                    let body = Body::Dcom(Box::new(dcom));
+                    let body = Body::Dcom(dcom);
                     out.push(Event { meta, body });
                 }
             }
@@ -265,7 +299,7 @@ impl Judge {
             Told::Bound(binding) => {
                 self.detector.see(&Seen::Bound(&binding), &mut self.found);
                 let Binding { meta, dcerpc, .. } = *binding;
-                let body = Body::Dcerpc(Box::new(dcerpc));
+                let body = Body::Dcerpc(dcerpc);
                 out.push(Event { meta, body });
             }
         }

@@ -34,6 +34,7 @@ pub mod emit;
 pub mod event;
 mod failures;
 pub mod flow;
+mod hash;
 pub mod host_log;
 pub mod keys;
 pub mod limits;
@@ -109,10 +110,6 @@ impl Sensor {
     /// The baseline, as it is by now.
     pub fn baseline(&self) -> Option<&Baseline> {
         self.analysis.baseline()
-    }
-
-    pub(crate) fn analysis(&mut self) -> &mut Analysis {
-        &mut self.analysis
     }
 
     /// Sealed traffic will be opened by these keys. `keep`: is what they open kept for [`Sensor::take_unsealed`]?

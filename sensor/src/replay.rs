@@ -1,5 +1,7 @@
 //! `dcom-sensor replay`: captures in, logs and a table out.
 
+mod reading;
+
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,25 +12,21 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
-use crate::capture::{CaptureError, CaptureFile, Frame, Input, expand};
+use crate::capture::{CaptureError, Input, expand};
 use crate::cli::settings;
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
-use crate::config::Config;
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
+use crate::emit::writer::Writer;
 use crate::emit::{Emitters, Format, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
-use crate::keys::Used;
 use crate::limits::Limits;
 use crate::policy::{self, Policy};
-use crate::statistics::Tally;
+use crate::statistics::{self, Tally};
 use crate::time::Timestamp;
-use crate::workers::Crew;
-use crate::{Failure, Sensor, failures};
-
-/// The progress bar moves once in so many frames.
-const FRAMES_PER_TICK: u64 = 4096;
+use crate::{Failure, failures};
+use reading::{Brought, Position, Reading};
 
 pub(crate) fn run(options: &Replay) -> Result<u8> {
     let started = Instant::now();
@@ -37,10 +35,16 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
-    let mut engine = Engine::new(options, &config)?;
+    let limits = Limits::default();
+    let keys = options.keys.load()?;
+    let mut analysis = Analysis::new(settings::catalog(&config)?, &limits, options.calls.into());
+    if let Some(used) = &keys {
+        analysis.keep_unsealed(used.keep);
+    }
+    settings::equip(&mut analysis, &config, &limits)?;
     let (inputs, errors) = expand(&options.inputs);
     if inputs.len() > 1 {
-        engine.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
+        analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
     let mut output = Outlet::new(options, &config.output.logs)?;
     let progress = Progress::new(options, &inputs);
@@ -52,23 +56,43 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         failures.tell(error);
     }
     let interrupted = interruption()?;
+    let mut reading = Reading::start(
+        options.workers(),
+        &limits,
+        keys.as_ref(),
+        inputs,
+        Arc::clone(&interrupted),
+    );
     let mut events = Vec::new();
-    for (number, input) in (0..).zip(&inputs) {
-        if let Err(error) = engine.read(input, number, &mut output, &mut events, &progress, &interrupted)? {
-            failures.tell(&error);
+    let mut results = None;
+    while let Some(brought) = reading.next() {
+        match brought {
+            Brought::Heard(spoken, marks, position) => {
+                analysis.hear(spoken, marks, &mut events);
+                if !events.is_empty() {
+                    progress.news(&mut analysis);
+                    output.take(&mut events)?;
+                }
+                output.take_unsealed(&mut analysis)?;
+                progress.at(position);
+            }
+            Brought::Unreadable(error) => failures.tell(&error),
+            Brought::Ended(mut tally, span) => {
+                tally.add(&analysis.tally());
+                results = Some((tally, span));
+            }
         }
     }
-    engine.finish(&mut events);
+    let (tally, span) = results.context("reading ended before its end")?;
+    events.push(statistics::event(&tally, span));
     output.take(&mut events)?;
-    output.take_unsealed(engine.analysis())?;
-    output.keep(&engine.take_failures());
-    progress.news(engine.analysis());
+    output.keep(&analysis.take_failures());
+    progress.news(&mut analysis);
     progress.done();
-    settings::keep(engine.analysis(), &config)?;
+    settings::keep(&analysis, &config)?;
     let failed = failures.count;
-    let (tally, span) = engine.results();
     output.summary = summary(&tally, span, &output.summary, failed, started);
-    let found = output.finish(options, &tally, span, engine.analysis().policy())?;
+    let found = output.finish(options, &tally, span, analysis.policy())?;
     Ok(if interrupted.load(Ordering::Relaxed) {
         INTERRUPTED
     } else if failed > 0 {
@@ -78,127 +102,6 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     } else {
         RAN
     })
-}
-
-/// One thread, or one that reads and several that work.
-enum Engine {
-    One(Box<Sensor>),
-    Several(Box<Crew>),
-}
-
-impl Engine {
-    fn new(options: &Replay, config: &Config) -> Result<Self> {
-        let (catalog, limits, calls) = (settings::catalog(config)?, Limits::default(), options.calls.into());
-        let keys = options.keys.load()?;
-        let mut engine = match options.workers() {
-            1 => {
-                let mut sensor = Box::new(Sensor::new(catalog, limits, calls));
-                if let Some(Used { keys, keep }) = keys {
-                    sensor.use_keys(keys, keep);
-                }
-                Self::One(sensor)
-            }
-            workers => Self::Several(Box::new(Crew::new(workers, catalog, &limits, calls, keys.as_ref()))),
-        };
-        settings::equip(engine.analysis(), config, &limits)?;
-        Ok(engine)
-    }
-
-    fn analysis(&mut self) -> &mut Analysis {
-        match self {
-            Self::One(sensor) => sensor.analysis(),
-            Self::Several(crew) => crew.analysis(),
-        }
-    }
-
-    fn name_inputs(&mut self, names: Vec<Arc<str>>) {
-        self.analysis().name_inputs(names);
-    }
-
-    /// Reads one capture. The outer error is about our output, the inner one about the capture.
-    fn read(
-        &mut self,
-        input: &Input,
-        number: u32,
-        output: &mut Outlet,
-        events: &mut Vec<Event>,
-        progress: &Progress,
-        interrupted: &AtomicBool,
-    ) -> Result<std::result::Result<(), CaptureError>> {
-        let mut capture = match CaptureFile::open(input) {
-            Ok(capture) => capture,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut frames = 0_u64;
-        while !interrupted.load(Ordering::Relaxed) {
-            match self.step(&mut capture, number, events) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return Ok(Err(error)),
-            }
-            if !events.is_empty() {
-                progress.news(self.analysis());
-                output.take(events)?;
-            }
-            output.take_unsealed(self.analysis())?;
-            frames += 1;
-            if frames.is_multiple_of(FRAMES_PER_TICK) || matches!(self, Self::Several(_)) {
-                progress.at(number, capture.bytes_read());
-            }
-        }
-        progress.at(number, capture.bytes_read());
-        Ok(Ok(()))
-    }
-
-    /// Takes a frame, or a batch of them. False when there are no more.
-    #[inline]
-    fn step(
-        &mut self,
-        capture: &mut CaptureFile,
-        number: u32,
-        events: &mut Vec<Event>,
-    ) -> std::result::Result<bool, CaptureError> {
-        match self {
-            Self::One(sensor) => {
-                let Some(frame) = capture.next_frame()? else {
-                    return Ok(false);
-                };
-                let mut at = frame.at;
-                at.input = number;
-                sensor.push(&Frame { at, ..frame }, events);
-            }
-            Self::Several(crew) => {
-                let Some(mut batch) = capture.next_batch(crew.spare())? else {
-                    return Ok(false);
-                };
-                batch.frames.iter_mut().for_each(|slot| slot.at.input = number);
-                crew.push(batch, events);
-            }
-        }
-        Ok(true)
-    }
-
-    fn finish(&mut self, events: &mut Vec<Event>) {
-        match self {
-            Self::One(sensor) => sensor.finish(events),
-            Self::Several(crew) => crew.finish(events),
-        }
-    }
-
-    fn take_failures(&mut self) -> Vec<Failure> {
-        match self {
-            Self::One(sensor) => sensor.take_failures(),
-            Self::Several(crew) => crew.take_failures(),
-        }
-    }
-
-    /// What was counted, and the times of the first and the last frame.
-    fn results(&self) -> (Tally, (Timestamp, Timestamp)) {
-        match self {
-            Self::One(sensor) => (sensor.tally(), sensor.span()),
-            Self::Several(crew) => (crew.tally(), crew.span()),
-        }
-    }
 }
 
 /// Ctrl-C asks to stop; a second one does not ask.
@@ -215,7 +118,7 @@ fn interruption() -> Result<Arc<AtomicBool>> {
 /// Where events go.
 struct Outlet {
     log_dir: Option<PathBuf>,
-    emitters: Option<Emitters>,
+    logs: Option<Writer>,
     lines: Option<BufWriter<io::Stdout>>,
     console: Console,
     least: crate::severity::Severity,
@@ -233,7 +136,7 @@ impl Outlet {
             .transpose()?;
         Ok(Self {
             log_dir: options.log_dir.clone(),
-            emitters,
+            logs: emitters.map(Writer::start),
             lines: options.json.then(|| BufWriter::new(io::stdout())),
             console: Console::new(output_width(), options.colour()),
             least: options.min_severity,
@@ -251,9 +154,6 @@ impl Outlet {
     /// Writes the events to wherever they go, and leaves none.
     fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
         for event in events.drain(..) {
-            if let Some(emitters) = &mut self.emitters {
-                emitters.write(&event)?;
-            }
             let mut shown = true;
             if let Body::Alert(alert) = &event.body {
                 self.summary.count_alert(alert.severity);
@@ -267,6 +167,19 @@ impl Outlet {
                 eve::line(&event, &mut self.buffer);
                 lines.write_all(&self.buffer)?;
             }
+            if let Some(logs) = self.logs.as_mut()
+                && !logs.write(event)
+            {
+                self.end_logs(Timestamp::default(), Timestamp::default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the logs, or says why they ended.
+    fn end_logs(&mut self, first: Timestamp, last: Timestamp) -> Result<()> {
+        if let Some(logs) = self.logs.take() {
+            logs.finish(first, last)?;
         }
         Ok(())
     }
@@ -298,9 +211,7 @@ impl Outlet {
         (first, last): (Timestamp, Timestamp),
         policy: &Policy,
     ) -> Result<bool> {
-        if let Some(emitters) = self.emitters.take() {
-            emitters.finish(first, last)?;
-        }
+        self.end_logs(first, last)?;
         if let Some(unsealed) = &mut self.unsealed {
             unsealed.flush()?;
         }
@@ -405,7 +316,7 @@ impl Progress {
         Self { bar, before }
     }
 
-    fn at(&self, input: u32, bytes: u64) {
+    fn at(&self, Position { input, bytes }: Position) {
         if let Some(bar) = &self.bar {
             bar.set_position(self.before.get(input as usize).copied().unwrap_or_default() + bytes);
         }

@@ -1,6 +1,7 @@
 //! The only clock there is: a frame's (or a host event's) own time.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Nanoseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,9 +24,13 @@ impl Timestamp {
     }
 }
 
-/// Suricata's way: `2020-07-18T23:10:02.061141+0000`.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Length of a time as text, and where in it the digits behind the point stand.
+pub(crate) const LENGTH: usize = 31;
+pub(crate) const FRACTION: Range<usize> = 20..26;
+
+impl Timestamp {
+    /// Suricata's way: `2020-07-18T23:10:02.061141+0000`.
+    pub(crate) fn text(self) -> [u8; LENGTH] {
         let (seconds, microseconds) = (
             self.0.div_euclid(1_000_000_000),
             self.microseconds().rem_euclid(1_000_000),
@@ -36,21 +41,32 @@ impl fmt::Display for Timestamp {
         let small = |number: i8| i64::from(number);
         // Every line has a time: its digits are put in place without asking `fmt` for each of the parts.
         let mut text = *b"0000-00-00T00:00:00.000000+0000";
-        for (place, mut number) in [
+        for (place, number) in [
             (0..4, i64::from(civil.year())),
             (5..7, small(civil.month())),
             (8..10, small(civil.day())),
             (11..13, small(civil.hour())),
             (14..16, small(civil.minute())),
             (17..19, small(civil.second())),
-            (20..26, microseconds),
+            (FRACTION, microseconds),
         ] {
-            for digit in text[place].iter_mut().rev() {
-                *digit += u8::try_from(number % 10).unwrap_or_default();
-                number /= 10;
-            }
+            put(&mut text[place], number);
         }
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+/// Puts a number's digits where they stand.
+pub(crate) fn put(place: &mut [u8], mut number: i64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

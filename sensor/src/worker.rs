@@ -125,7 +125,7 @@ impl Spoken {
 }
 
 /// A frame on its way through the heavy half.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) sequence: u64,
     pub(crate) time: Timestamp,

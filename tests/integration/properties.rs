@@ -41,7 +41,7 @@ pub(crate) fn found(events: Vec<Event>) -> Vec<Body> {
     for body in &mut bodies {
         let dcom = match body {
             Body::Dcom(dcom) => Some(&mut **dcom),
-            Body::Alert(alert) => alert.dcom.as_mut(),
+            Body::Alert(alert) => alert.dcom.as_deref_mut(),
             _ => None,
         };
         let Some(dcom) = dcom else { continue };

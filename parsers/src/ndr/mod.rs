@@ -76,23 +76,27 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8> {
         self.input.u8()
     }
 
     /// An aligned 16-bit integer.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16> {
         self.align(2)?;
         self.input.u16()
     }
 
     /// An aligned 32-bit integer.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32> {
         self.align(4)?;
         self.input.u32()
     }
 
     /// An aligned 64-bit integer (`hyper`).
+    #[inline]
     pub fn u64(&mut self) -> Result<u64> {
         self.align(8)?;
         self.input.u64()

@@ -72,7 +72,7 @@ impl VerificationTrailer {
             .windows(SIGNATURE.len())
             .enumerate()
             .rev()
-            .filter(|(_, window)| *window == SIGNATURE)
+            .filter(|(_, window)| window.first_chunk() == Some(&SIGNATURE))
             .find_map(|(position, _)| {
                 let start = from.saturating_add(position);
                 let commands = stub.get(start.saturating_add(SIGNATURE.len())..)?;

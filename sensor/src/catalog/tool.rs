@@ -1,6 +1,6 @@
 //! Tools, by how they write: which of them shows which facts, and what follows when several facts agree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -36,6 +36,8 @@ pub struct Tool {
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
     facts: Vec<Fact>,
+    /// The places of the facts that are looked for in each field.
+    by_field: BTreeMap<Field, Vec<usize>>,
     tools: Vec<Profile>,
 }
 
@@ -91,13 +93,25 @@ impl Sightings {
     }
 }
 
-/// A tool that fits, and the facts that say so.
+/// A tool that fits.
 struct Fit<'a> {
     place: usize,
     profile: &'a Profile,
-    facts: Vec<Sighting>,
-    kinds: BTreeSet<Kind>,
+    kinds: Kinds,
 }
+
+/// Kinds of facts, a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kinds(u32);
+
+impl Kinds {
+    fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+}
+
+/// What was seen often enough, by the places of all facts.
+type Shown = Vec<Option<Sighting>>;
 
 impl Tools {
     /// Adds facts and tools; what has a known id or name is replaced. On an error nothing changes; it comes with the place
@@ -113,6 +127,10 @@ impl Tools {
                 Some(known) => *known = fact,
                 None => all.facts.push(fact),
             }
+        }
+        all.by_field.clear();
+        for (place, fact) in all.facts.iter().enumerate() {
+            all.by_field.entry(fact.field).or_default().push(place);
         }
         for (place, tool) in tools.into_iter().enumerate() {
             let profile = all.profile(tool).map_err(|fault| (given + place, fault))?;
@@ -193,17 +211,30 @@ impl Tools {
         self.tools.iter().map(|profile| &profile.tool)
     }
 
-    /// Takes note of what was seen in a field.
-    pub fn see(&self, field: Field, seen: Seen<'_>, frame: u64, sightings: &mut Sightings) {
-        for (place, fact) in self.facts.iter().enumerate() {
-            if fact.field != field {
-                continue;
-            }
+    /// Is there something in a field that has not been seen there yet?
+    pub fn looks_for(&self, field: Field, sightings: &Sightings) -> bool {
+        self.of(field).any(|(place, fact)| {
+            let known = sightings.0.iter().find(|sighting| sighting.fact == place);
+            known.is_none_or(|known| known.times < fact.times)
+        })
+    }
+
+    /// The facts of a field, each with its place among all.
+    fn of(&self, field: Field) -> impl Iterator<Item = (usize, &Fact)> {
+        let places = self.by_field.get(&field).map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|&place| Some((place, self.facts.get(place)?)))
+    }
+
+    /// Takes note of what was seen in a field. True when that was something new.
+    pub fn see(&self, field: Field, seen: Seen<'_>, frame: u64, sightings: &mut Sightings) -> bool {
+        let mut news = false;
+        for (place, fact) in self.of(field) {
             let known = sightings.0.iter_mut().find(|sighting| sighting.fact == place);
             // What was seen often enough need not be looked for again.
             if known.as_ref().is_some_and(|known| known.times >= fact.times) || !fact.holds(seen) {
                 continue;
             }
+            news = true;
             match known {
                 Some(known) => known.times += 1,
                 None => sightings.0.push(Sighting {
@@ -213,6 +244,7 @@ impl Tools {
                 }),
             }
         }
+        news
     }
 
     /// The sighting of a fact, if it was seen often enough.
@@ -233,53 +265,68 @@ impl Tools {
         if sightings.0.len() < 2 {
             return None;
         }
-        let fits = || (0..self.tools.len()).filter_map(|place| self.fit(place, sightings));
-        let bases: Vec<_> = fits().filter(|fit| fit.profile.refines.is_none()).collect();
-        let most = bases.iter().map(|fit| fit.kinds.len()).max()?;
-        let mut best = bases.into_iter().filter(|fit| fit.kinds.len() == most);
-        let mut base = best.next()?;
-        let family = base.profile.tool.family.clone();
+        let shown = self.shown(sightings);
+        let fits = || (0..self.tools.len()).filter_map(|place| self.fit(place, &shown));
+        let bases = || fits().filter(|fit| fit.profile.refines.is_none());
+        let most = bases().map(|fit| fit.kinds.count()).max()?;
+        let mut best = bases().filter(|fit| fit.kinds.count() == most);
+        let base = best.next()?;
+        let family = &base.profile.tool.family;
         if let Some(other) = best.next() {
             // Several fit as well: they are one family, or nothing can be said.
             let mut others = std::iter::once(other).chain(best);
-            let alike = others.all(|fit| fit.profile.tool.family == family);
-            return alike.then(|| self.told(family, Confidence::Low, &base));
+            let alike = others.all(|fit| fit.profile.tool.family == *family);
+            return alike.then(|| self.told(family, Confidence::Low, &[base.profile], &shown));
         }
         let mut special = fits().filter(|fit| fit.profile.refines == Some(base.place));
         let (mut name, mut verified) = (&base.profile.tool.name, base.profile.tool.verified);
+        let (mut kinds, mut profiles) = (base.kinds, vec![base.profile]);
         if let (Some(only), None) = (special.next(), special.next()) {
             name = &only.profile.tool.name;
             verified &= only.profile.tool.verified;
-            base.kinds.extend(only.kinds);
-            base.facts.extend(only.facts);
+            kinds = Kinds(kinds.0 | only.kinds.0);
+            profiles.push(only.profile);
         }
-        let confidence = match (verified, base.kinds.len()) {
+        let confidence = match (verified, kinds.count()) {
             (true, 3..) => Confidence::High,
             (true, _) | (false, 3..) => Confidence::Medium,
             (false, _) => Confidence::Low,
         };
-        Some(self.told(name.clone(), confidence, &base))
+        Some(self.told(name, confidence, &profiles, &shown))
     }
 
-    fn fit(&self, place: usize, sightings: &Sightings) -> Option<Fit<'_>> {
+    fn shown(&self, sightings: &Sightings) -> Shown {
+        let mut shown = vec![None; self.facts.len()];
+        for sighting in &sightings.0 {
+            let often = self
+                .facts
+                .get(sighting.fact)
+                .filter(|fact| sighting.times >= fact.times);
+            if let (Some(_), Some(place)) = (often, shown.get_mut(sighting.fact)) {
+                *place = Some(*sighting);
+            }
+        }
+        shown
+    }
+
+    fn fit(&self, place: usize, shown: &Shown) -> Option<Fit<'_>> {
         let profile = self.tools.get(place)?;
-        let seen = |&place: &usize| self.seen(place, sightings);
-        if profile.excludes.iter().any(|place| seen(place).is_some()) {
+        let seen = |place: &&usize| shown.get(**place).is_some_and(Option::is_some);
+        if profile.excludes.iter().any(|place| seen(&place)) {
             return None;
         }
-        let facts: Vec<_> = profile.facts.iter().filter_map(seen).collect();
-        let kinds: BTreeSet<_> = facts.iter().filter_map(|sighting| self.kind(sighting.fact)).collect();
-        (kinds.len() >= profile.tool.least).then_some(Fit {
-            place,
-            profile,
-            facts,
-            kinds,
-        })
+        let seen = profile.facts.iter().filter(seen);
+        let kinds = seen
+            .filter_map(|&place| self.kind(place))
+            .fold(0, |kinds, kind| kinds | 1 << kind as u32);
+        let kinds = Kinds(kinds);
+        (kinds.count() >= profile.tool.least).then_some(Fit { place, profile, kinds })
     }
 
-    fn told(&self, name: String, confidence: Confidence, fit: &Fit<'_>) -> Told {
+    fn told(&self, name: &str, confidence: Confidence, profiles: &[&Profile], shown: &Shown) -> Told {
         let mut because: Vec<String> = Vec::new();
-        for sighting in &fit.facts {
+        let facts = profiles.iter().flat_map(|profile| &profile.facts);
+        for sighting in facts.filter_map(|&place| *shown.get(place)?) {
             let Some(fact) = self.facts.get(sighting.fact) else {
                 continue;
             };
@@ -289,8 +336,10 @@ impl Tools {
             }
         }
         Told {
-            name,
-            family: fit.profile.tool.family.clone(),
+            name: name.to_owned(),
+            family: profiles
+                .first()
+                .map_or_else(String::new, |base| base.tool.family.clone()),
             confidence,
             because,
         }

@@ -1,9 +1,10 @@
 //! Dynamic ports that replies named, and the connections that go there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::decode::Endpoint;
+use crate::hash::HashMap;
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -54,9 +55,9 @@ impl<T> Endpoints<T> {
     pub(super) fn new(limits: &Limits, patience: i64) -> Self {
         Self {
             waiting: BTreeMap::new(),
-            expected: HashMap::new(),
+            expected: HashMap::default(),
             next: 0,
-            open: HashMap::new(),
+            open: HashMap::default(),
             counters: EndpointCounters::default(),
             most_waiting: limits.pending,
             most_open: limits.connections,

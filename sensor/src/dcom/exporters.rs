@@ -9,7 +9,7 @@
 //! An object is forgotten some time after its last reference was released, when its pings end, or when nothing was heard of
 //! it for long.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use dcom_parsers::guid::{Clsid, Iid, Ipid, Oid, Oxid};
 
 use crate::event::dcom::{ActivationRecord, Proof};
 use crate::flow::Connection;
+use crate::hash::HashMap;
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -188,14 +189,14 @@ pub(super) struct Exporters {
 impl Exporters {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            interfaces: HashMap::new(),
+            interfaces: HashMap::default(),
             names: 0,
             order: VecDeque::new(),
-            activated: HashMap::new(),
+            activated: HashMap::default(),
             activated_order: VecDeque::new(),
-            addresses: HashMap::new(),
-            pinged: HashMap::new(),
-            sets: HashMap::new(),
+            addresses: HashMap::default(),
+            pinged: HashMap::default(),
+            sets: HashMap::default(),
             limits: *limits,
             now: Timestamp::default(),
             forgotten: 0,

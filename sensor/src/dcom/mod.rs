@@ -31,7 +31,7 @@ use crate::event::anomaly::AnomalyKind;
 use crate::event::dcom::{ClientIdentity, Kind};
 use crate::event::meta::{Protocol, TunnelRecord};
 use crate::event::record::Interval;
-use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta};
+use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta, Shared};
 use crate::flow::{Connection, Opener, Silence};
 use crate::limits::Limits;
 use crate::rpc::{Exchange, FileOpened, Named, Reply, RpcBody, RpcEvent};
@@ -77,9 +77,9 @@ pub struct Record {
     /// When, where, between whom.
     pub meta: Meta,
     /// What it means.
-    pub dcom: Dcom,
+    pub dcom: Shared<Dcom>,
     /// What was exchanged.
-    pub dcerpc: Dcerpc,
+    pub dcerpc: Shared<Dcerpc>,
     /// Is it written to the logs, or there for detections alone?
     pub recorded: bool,
     /// How the stubs are encoded, where the bind told.
@@ -92,7 +92,7 @@ pub struct Binding {
     /// When, where, between whom.
     pub meta: Meta,
     /// What was exchanged.
-    pub dcerpc: Dcerpc,
+    pub dcerpc: Shared<Dcerpc>,
     /// The interfaces that were offered, each with the result that the server gave it (C706 12.6.3.1: 0 is acceptance).
     pub interfaces: Vec<(Guid, Option<u16>)>,
     /// Why the whole was refused, if it was.
@@ -176,6 +176,7 @@ impl Analyst {
     /// Knows other classes from now on.
     pub(crate) fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
+        self.watch.forget_told();
     }
 
     /// Says in an event where its frame stood.
@@ -257,7 +258,7 @@ impl Analyst {
                 };
                 out.push(Told::Bound(Box::new(Binding {
                     meta,
-                    dcerpc: rpc_log::bound(connection, bound),
+                    dcerpc: Shared::new(rpc_log::bound(connection, bound)),
                     interfaces: bound.contexts.iter().map(interface).collect(),
                     refused: bound.refused.map(rpc_log::refusal),
                     client: exchange::client(&bound.claims),
@@ -310,7 +311,11 @@ impl Analyst {
         let at = request.or(reply).unwrap_or_default();
         let meta = self.meta(connection, at, request.and(reply));
         let read = self.read(connection, exchange, out);
-        let dcerpc = rpc_log::exchange(connection, exchange, read.as_ref().map(|read| &read.dcom));
+        let dcerpc = Shared::new(rpc_log::exchange(
+            connection,
+            exchange,
+            read.as_ref().map(|read| &read.dcom),
+        ));
         if let Some(Read {
             dcom,
             learned,
@@ -320,11 +325,11 @@ impl Analyst {
             // Kept until it can be said whether the port was reached; the RPC log does not wait.
             out.push(Told::Event(Event {
                 meta: meta.clone(),
-                body: Body::Dcerpc(Box::new(dcerpc.clone())),
+                body: Body::Dcerpc(dcerpc.clone()),
             }));
             let waiting = Record {
                 meta,
-                dcom,
+                dcom: Shared::new(dcom),
                 dcerpc,
                 recorded,
                 encoding: exchange.encoding,
@@ -342,7 +347,7 @@ impl Analyst {
         } else {
             out.push(Told::Event(Event {
                 meta,
-                body: Body::Dcerpc(Box::new(dcerpc)),
+                body: Body::Dcerpc(dcerpc),
             }));
         }
     }
@@ -415,7 +420,7 @@ impl Analyst {
                 endpoint.ip = Some(server.address);
             }
             dcom.update = Some(true);
-            let body = Body::Dcom(Box::new(dcom));
+            let body = Body::Dcom(dcom);
             out.push(Told::Event(Event { meta, body }));
         }
     }

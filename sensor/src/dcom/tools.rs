@@ -1,7 +1,6 @@
 //! Which tool a client is, by how it writes: watches each connection for the facts that the catalogue knows, and puts
 //! together what the activation's connection and the object's show.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,9 +13,10 @@ use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest, Variant};
 use super::exchange::parse;
 use crate::catalog::{Field, Seen, Sightings, Tools};
 use crate::decode::Transport;
-use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, ToolRecord};
+use crate::event::{Dcom, Shared};
 use crate::flow::{Connection, Protocol};
+use crate::hash::HashMap;
 use crate::limits::Limits;
 use crate::rpc::{Exchange, Message, Shape};
 use crate::time::Timestamp;
@@ -35,12 +35,18 @@ pub(super) struct Watch {
     connections: Remembered<u64, Watched>,
     /// Between two machines, the connection that activated last, and when.
     activations: Remembered<(IpAddr, IpAddr), (u64, Timestamp)>,
+    /// How often something new was seen on any connection.
+    news: u64,
 }
 
 /// One connection.
 #[derive(Debug, Default)]
 struct Watched {
     sightings: Sightings,
+    /// When something new was seen last, as [`Watch::news`] counts.
+    news: u64,
+    /// What was told last, and of what.
+    told: Option<(Basis, Option<Shared<ToolRecord>>)>,
     /// What was looked at last: the same again shows nothing new.
     shape: Option<Arc<Shape>>,
     /// Members asked for by name.
@@ -51,11 +57,28 @@ struct Watched {
     calls: u32,
 }
 
+/// What it depends on which tool is told: the same of the same. Of each connection, what was seen until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Basis {
+    own: u64,
+    other: Option<(u64, u64)>,
+    /// Does the call descend from the other connection's activation?
+    descends: bool,
+}
+
 impl Watch {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             connections: Remembered::new(limits.tool_connections, limits.tool_memory),
             activations: Remembered::new(limits.tool_connections, limits.tool_memory),
+            news: 0,
+        }
+    }
+
+    /// Tools are told by other facts from now on.
+    pub(super) fn forget_told(&mut self) {
+        for watched in self.connections.values_mut() {
+            watched.told = None;
         }
     }
 
@@ -100,6 +123,7 @@ impl Watch {
             exchange,
             request,
             watched,
+            news: &mut self.news,
         };
         looking.shape();
         looking.call(interface, dcom.as_deref());
@@ -113,31 +137,46 @@ impl Watch {
     }
 
     /// What the connection shows, together with the activation's.
-    fn tell(&self, tools: &Tools, connection: &Connection, dcom: &Dcom) -> Option<ToolRecord> {
-        let own = &self.connections.get(&connection.flow_id)?.sightings;
-        let of = |flow: u64| {
-            let other = self.connections.get(&flow).filter(|_| flow != connection.flow_id)?;
-            tools.tell(&own.with(&other.sightings))
-        };
-        let together = if let Some(activation) = &dcom.activation {
-            of(activation.flow_id)
+    fn tell(&mut self, tools: &Tools, connection: &Connection, dcom: &Dcom) -> Option<Shared<ToolRecord>> {
+        let flow = connection.flow_id;
+        let other = if let Some(activation) = &dcom.activation {
+            Some(activation.flow_id)
         } else {
             // Which activation it descends from cannot be seen: the last one between these two machines before the
             // connection was opened, if the connection shows something of that tool by itself.
             let between = (connection.client.address, connection.server.address);
             let last = self.activations.get(&between);
             let before = last.filter(|(_, at)| *at <= connection.opened.time);
-            before
-                .and_then(|(flow, _)| of(*flow))
-                .filter(|told| tools.shows(told, own))
+            before.map(|(flow, _)| *flow)
         };
-        let told = together.or_else(|| tools.tell(own))?;
-        Some(ToolRecord {
-            name: told.name,
-            family: told.family,
-            confidence: told.confidence.name().into(),
-            because: told.because,
-        })
+        let other = other.filter(|&other| other != flow);
+        let other = other.and_then(|flow| Some((flow, self.connections.get(&flow)?)));
+        let own = self.connections.get(&flow)?;
+        let basis = Basis {
+            own: own.news,
+            other: other.map(|(flow, other)| (flow, other.news)),
+            descends: dcom.activation.is_some(),
+        };
+        if let Some((known, told)) = &own.told
+            && *known == basis
+        {
+            return told.clone();
+        }
+        let together = other
+            .and_then(|(_, other)| tools.tell(&own.sightings.with(&other.sightings)))
+            .filter(|told| basis.descends || tools.shows(told, &own.sightings));
+        let told = together.or_else(|| tools.tell(&own.sightings)).map(|told| {
+            Shared::new(ToolRecord {
+                name: told.name,
+                family: told.family,
+                confidence: told.confidence.name().into(),
+                because: told.because,
+            })
+        });
+        if let Some(own) = self.connections.get_mut(&flow) {
+            own.told = Some((basis, told.clone()));
+        }
+        told
     }
 }
 
@@ -147,11 +186,20 @@ struct Looking<'a> {
     exchange: &'a Exchange,
     request: &'a Message,
     watched: &'a mut Watched,
+    news: &'a mut u64,
 }
 
 impl Looking<'_> {
     fn see_at(&mut self, frame: u64, field: Field, seen: Seen<'_>) {
-        self.tools.see(field, seen, frame, &mut self.watched.sightings);
+        if self.tools.see(field, seen, frame, &mut self.watched.sightings) {
+            *self.news += 1;
+            self.watched.news = *self.news;
+        }
+    }
+
+    /// Is it worth while to put together what stands in a field?
+    fn looks_for(&self, field: Field) -> bool {
+        self.tools.looks_for(field, &self.watched.sightings)
     }
 
     fn see(&mut self, field: Field, seen: Seen<'_>) {
@@ -274,6 +322,9 @@ impl Looking<'_> {
     }
 
     fn query(&mut self) {
+        if !self.looks_for(Field::InterfaceQuery) {
+            return;
+        }
         let asked = parse(self.request, self.exchange.encoding, RemQueryInterfaceRequest::parse);
         if let Some(Ok((asked, _))) = asked {
             for iid in asked.iids.iter().take(MAX_NAMES) {
@@ -309,13 +360,14 @@ impl Looking<'_> {
         if dcom.evidence != Evidence::Arguments {
             return;
         }
-        if let Some(method) = &dcom.method {
+        if let Some(method) = dcom.method.as_ref().filter(|_| self.looks_for(Field::Call)) {
             let call = format!("{method}({})", dcom.arguments.join(", "));
             self.see(Field::Call, Seen::Text(&call));
         }
         self.other(dcom);
         self.watched.calls += 1;
-        if self.watched.calls > MAX_CALLS {
+        let lcids = self.watched.names_lcid.is_some() && self.looks_for(Field::Lcids);
+        if self.watched.calls > MAX_CALLS || !(lcids || self.looks_for(Field::CallTypes)) {
             return;
         }
         let asked = parse(self.request, self.exchange.encoding, InvokeRequest::parse);
@@ -375,8 +427,8 @@ struct Remembered<K, V> {
 impl<K: Copy + Eq + Hash, V: Default> Remembered<K, V> {
     fn new(most: usize, lifetime: i64) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             since: Timestamp::default(),
             most: (most / 2).max(1),
             lifetime,
@@ -386,6 +438,15 @@ impl<K: Copy + Eq + Hash, V: Default> Remembered<K, V> {
 
     fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// The value of a key, no younger for that.
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.young.get_mut(key).or_else(|| self.old.get_mut(key))
+    }
+
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.young.values_mut().chain(self.old.values_mut())
     }
 
     /// The value of a key, made if it is new; it is young from now on.

@@ -37,7 +37,7 @@ use crate::dcom::{Binding, File, Record, Unanswered};
 use crate::decode::Endpoint;
 use crate::event::alert::{Action, Metadata};
 use crate::event::dcom::{ClientIdentity, Outcome};
-use crate::event::{Alert, Body, Dcerpc, Dcom, Event, Meta};
+use crate::event::{Alert, Body, Dcerpc, Dcom, Event, Meta, Shared};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -219,8 +219,8 @@ fn build(
     severity: Severity,
     confidence: &'static str,
     message: String,
-    dcom: Option<Dcom>,
-    dcerpc: Option<Dcerpc>,
+    dcom: Option<Shared<Dcom>>,
+    dcerpc: Option<Shared<Dcerpc>>,
 ) -> Alert {
     let (tactic_id, tactic_name) = signature.tactic;
     Alert {

@@ -1,8 +1,9 @@
 //! What is remembered for a while of each source, target, or pair of them: bounded, the oldest forgotten first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
 
+use crate::hash::HashMap;
 use crate::time::Timestamp;
 
 /// Keys with what is known of each. Beyond the bound, and after their time, the oldest is forgotten.
@@ -22,7 +23,7 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
     /// Room for so many, each kept for so many nanoseconds after it was last put in.
     pub(super) fn new(most: usize, keep: i64) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             order: VecDeque::new(),
             next: 0,
             most,

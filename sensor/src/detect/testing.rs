@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::dcom::Record;
 use crate::decode::Endpoint;
 use crate::event::dcom::{ActivationRecord, Evidence, Kind, Outcome};
-use crate::event::{Dcerpc, samples};
+use crate::event::{Shared, samples};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -77,8 +77,8 @@ pub(super) fn activation(class: &str) -> Record {
     meta.frame = Some(1);
     Record {
         meta,
-        dcom,
-        dcerpc: Dcerpc::default(),
+        dcom: Shared::new(dcom),
+        dcerpc: Shared::default(),
         recorded: true,
         encoding: None,
     }

@@ -180,7 +180,7 @@ struct Row {
 impl Row {
     fn of(meta: &Meta, alert: &Alert) -> Self {
         // What is not about an object or an activation has neither class nor evidence.
-        let of = |text: fn(&Dcom) -> String| alert.dcom.as_ref().map(text).unwrap_or_default();
+        let of = |text: fn(&Dcom) -> String| alert.dcom.as_deref().map(text).unwrap_or_default();
         Self {
             time: meta.timestamp.to_string().replace('T', " ").chars().take(19).collect(),
             severity: alert.severity,

@@ -54,15 +54,29 @@ struct Object<'o> {
     out: &'o mut Vec<u8>,
     /// The dotted path of the object within it that is open; empty when none is.
     inner: &'static str,
+    /// Its number.
+    inner_id: u32,
 }
+
+/// The number of the outermost object.
+const OUTERMOST: u32 = record::object_id(Some(""));
 
 impl<'o> Object<'o> {
     fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self { out, inner: "" }
+        Self {
+            out,
+            inner: "",
+            inner_id: OUTERMOST,
+        }
     }
 
     /// Unset and empty members are left out.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it stands at each column: what is left of it where one is unset is a comparison"
+    )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
         let empty = match value {
             Value::Unset | Value::Counters([]) => true,
@@ -72,17 +86,24 @@ impl<'o> Object<'o> {
         if let Some(path) = column.eve
             && !empty
         {
-            self.member(path, column.eve_object, value);
+            self.member(path, column, value);
         }
     }
 
-    /// A member whose path begins with so many bytes of an object's.
-    fn member(&mut self, path: &'static str, object: usize, value: Value<'_>) {
-        // Past the dot, where there is an object.
-        let name = object + usize::from(object > 0);
-        self.enter(&path[..object]);
-        self.key(&path[name..]);
+    fn member(&mut self, path: &'static str, column: &'static Column, value: Value<'_>) {
+        if self.inner_id != column.eve_object_id {
+            self.enter(&path[..column.eve_object]);
+            self.inner_id = column.eve_object_id;
+        }
+        json::key(self.out, column.eve_key);
         write(self.out, value);
+    }
+
+    /// A counter, whose name is a path.
+    fn counter(&mut self, path: &'static str, count: u64) {
+        self.enter(&path[..record::object(Some(path))]);
+        self.name(&path[record::name(Some(path))..]);
+        number::whole(self.out, count);
     }
 
     /// Closes and opens objects until the one at `path` is open.
@@ -95,14 +116,13 @@ impl<'o> Object<'o> {
             // Past the dot, unless the object is the first.
             let start = self.inner.len() + usize::from(!self.inner.is_empty());
             let length = path.bytes().skip(start).take_while(|&byte| byte != b'.').count();
-            self.key(&path[start..start + length]);
+            self.name(&path[start..start + length]);
             self.out.push(b'{');
             self.inner = &path[..start + length];
         }
     }
 
-    fn key(&mut self, name: &str) {
-        self.out.reserve(name.len() + 4);
+    fn name(&mut self, name: &str) {
         json::separate(self.out);
         // Names are ours: letters, digits, underscores.
         self.out.push(b'"');
@@ -118,15 +138,12 @@ impl<'o> Object<'o> {
 
 /// Is `path` the object at `outer`, or one within it?
 fn lies_within(path: &str, outer: &str) -> bool {
-    // Nearly always the same, and nearly always short: a call to compare them costs more than the comparison.
-    path.len() >= outer.len()
-        && path.bytes().zip(outer.bytes()).all(|(a, b)| a == b)
-        && (path.len() == outer.len() || outer.is_empty() || path.as_bytes()[outer.len()] == b'.')
+    path.starts_with(outer) && (path.len() == outer.len() || outer.is_empty() || path.as_bytes()[outer.len()] == b'.')
 }
 
 fn write(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
-        Value::Time(time) => json::display(out, format_args!("\"{time}\"")),
+        Value::Time(time) => json::quoted(out, |out| number::time(out, time)),
         // Milliseconds with three decimals, cut as Zeek's are.
         Value::Interval(interval) => number::decimal(out, interval.0 / 1_000, 3),
         Value::List(elements) => json::list(out, elements, write),
@@ -134,7 +151,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Counters(counters) => {
             let mut object = Object::begin(out);
             for &(name, count) in counters {
-                object.member(name, record::object(Some(name)), Value::Uint(count));
+                object.counter(name, count);
             }
             object.end();
         }
@@ -152,7 +169,7 @@ fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
 mod tests {
     use super::*;
     use crate::event::samples;
-    use crate::event::{Body, Dcom, Meta};
+    use crate::event::{Body, Dcom, Meta, Shared};
 
     fn text(event: &Event) -> String {
         let mut out = Vec::new();
@@ -229,7 +246,7 @@ mod tests {
     fn nothing_known_is_still_a_line() {
         let event = Event {
             meta: Meta::default(),
-            body: Body::Dcom(Box::default()),
+            body: Body::Dcom(Shared::default()),
         };
         assert_eq!(
             text(&event),
@@ -255,7 +272,7 @@ mod tests {
     fn hostile_text_stays_in_its_string() {
         let hostile = "a\"},{\n\r\t\\\0\x1b[31m\x7f\u{9b}31m\u{2028}\u{fffd}é☃";
         let mut event = samples::all().remove(0);
-        event.body = Body::Dcom(Box::new(Dcom {
+        event.body = Body::Dcom(Shared::new(Dcom {
             class: Some(hostile.to_owned()),
             bindings: vec![hostile.to_owned(), String::new()],
             ..Dcom::default()

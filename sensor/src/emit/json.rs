@@ -11,13 +11,25 @@ pub(super) type Writer = fn(&mut Vec<u8>, Value<'_>);
 /// Writes a string.
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
-        out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
         return;
     }
     let start = out.len();
+    if is_printable(text.as_bytes()) {
+        // Accounts and paths: all that has to be escaped are quotes and backslashes.
+        out.push(b'"');
+        for run in text.as_bytes().split_inclusive(|byte| b"\"\\".contains(byte)) {
+            if let Some((&last @ (b'"' | b'\\'), before)) = run.split_last() {
+                out.extend_from_slice(before);
+                out.extend_from_slice(&[b'\\', last]);
+            } else {
+                out.extend_from_slice(run);
+            }
+        }
+        return out.push(b'"');
+    }
     // Writing to memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, text);
     // JSON lets DEL and the C1 control characters through, but terminals obey them.
@@ -32,20 +44,6 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Writes what prints as text: as it is, and looked at afterwards.
-fn shown(out: &mut Vec<u8>, name: &dyn fmt::Display) {
-    out.push(b'"');
-    let start = out.len();
-    display(out, format_args!("{name}"));
-    if is_plain(&out[start..]) {
-        out.push(b'"');
-    } else {
-        let written = out.split_off(start);
-        out.pop();
-        text(out, &String::from_utf8_lossy(&written));
-    }
-}
-
 /// Does it stand for itself between quotes? Nearly all that is logged does.
 fn is_plain(text: &[u8]) -> bool {
     all_plain(text, b'"')
@@ -54,9 +52,50 @@ fn is_plain(text: &[u8]) -> bool {
 /// Is it printable ASCII without backslash and one other character? Every byte is looked at, many at a time, as that is
 /// faster than to stop at the first that is not.
 pub(super) fn all_plain(text: &[u8], reserved: u8) -> bool {
-    let unprintable = |byte: u8| u8::from(byte.wrapping_sub(b' ') > b'~' - b' ');
-    let odd = |byte: u8| unprintable(byte) | u8::from(byte == b'\\') | u8::from(byte == reserved);
-    text.iter().fold(0, |found, &byte| found | odd(byte)) == 0
+    let word = |bytes: &[u8; 8]| odd_in(u64::from_le_bytes(*bytes), reserved);
+    // Most texts are short. What is left at the end is looked at together with what stands before it.
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        if text.len() <= 16 {
+            return word(first) | word(last) == 0;
+        }
+        let mut found = [0_u8; 16];
+        for bytes in text.as_chunks::<16>().0.iter().chain(text.last_chunk::<16>()) {
+            for (found, &byte) in found.iter_mut().zip(bytes) {
+                *found |= odd(byte, reserved);
+            }
+        }
+        return u128::from_le_bytes(found) == 0;
+    }
+    match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(first), Some(last)) => word(&join(*first, *last)) == 0,
+        _ => text.iter().fold(0, |found, &byte| found | odd(byte, reserved)) == 0,
+    }
+}
+
+/// Is all of it printable ASCII?
+pub(super) fn is_printable(text: &[u8]) -> bool {
+    text.iter().fold(0, |found, &byte| {
+        found | u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')
+    }) == 0
+}
+
+fn join([a, b, c, d]: [u8; 4], [e, f, g, h]: [u8; 4]) -> [u8; 8] {
+    [a, b, c, d, e, f, g, h]
+}
+
+fn odd(byte: u8, reserved: u8) -> u8 {
+    u8::from(byte.wrapping_sub(b' ') > b'~' - b' ') | u8::from(byte == b'\\') | u8::from(byte == reserved)
+}
+
+/// The same of eight bytes at once: not 0 when one of them is odd.
+fn odd_in(word: u64, reserved: u8) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let is = |byte: u8| {
+        let differ = word ^ (EACH * u64::from(byte));
+        differ.wrapping_sub(EACH) & !differ
+    };
+    let control = word.wrapping_sub(EACH * u64::from(b' ')) & !word;
+    (control | is(0x7f) | is(b'\\') | is(reserved) | word) & (EACH << 7)
 }
 
 /// Writes what prints without quotes.
@@ -86,12 +125,10 @@ pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
             let _ = serde_json::to_writer(out, &number);
         }
         Value::Text(string) => text(out, string),
-        Value::Shown(name) => shown(out, name),
-        Value::Addr(address) => {
-            out.push(b'"');
-            number::address(out, address);
-            out.push(b'"');
-        }
+        Value::Guid(guid) => quoted(out, |out| out.extend_from_slice(&guid.text())),
+        Value::Hexadecimal(number, least) => quoted(out, |out| number::hexadecimal(out, number, least)),
+        Value::Dotted(left, right) => quoted(out, |out| number::dotted(out, left, right)),
+        Value::Addr(address) => quoted(out, |out| number::address(out, address)),
         Value::Port(port) => number::whole(out, port.into()),
         Value::Time(_)
         | Value::Interval(_)
@@ -101,6 +138,19 @@ pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
         | Value::EventType
         | Value::Unset => out.extend_from_slice(b"null"),
     }
+}
+
+/// Writes what needs no escaping as a string.
+pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
+}
+
+/// Writes a member's key, which begins with a comma: without it where an object has just begun.
+pub(super) fn key(out: &mut Vec<u8>, key: &[u8]) {
+    let first = matches!(out.last(), Some(b'{'));
+    out.extend_from_slice(if first { key.get(1..).unwrap_or_default() } else { key });
 }
 
 /// Writes a list.
@@ -117,5 +167,26 @@ pub(super) fn list(out: &mut Vec<u8>, elements: &dyn Elements, write: Writer) {
 pub(super) fn separate(out: &mut Vec<u8>) {
     if !matches!(out.last(), Some(b'{' | b'[') | None) {
         out.push(b',');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_byte_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            let mut text = vec![b'a'; length];
+            assert!(all_plain(&text, b','), "{length}");
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    text[place] = byte;
+                    let plain = matches!(byte, b' '..=b'~') && !b"\\,".contains(&byte);
+                    assert_eq!(all_plain(&text, b','), plain, "{byte} at {place} of {length}");
+                }
+                text[place] = b'~';
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ mod number;
 mod sink;
 pub mod summary;
 pub mod unsealed;
+pub mod writer;
 pub mod zeek;
 
 use std::fs;

@@ -1,12 +1,16 @@
 //! Numbers as digits. Half of a log line is numbers, and `std::fmt` asks each of them for its width, sign and fill.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
+use dcom_parsers::guid;
+
 use super::json;
+use crate::time::{self, Timestamp};
 
 /// Writes a number.
 pub(super) fn whole(out: &mut Vec<u8>, number: u64) {
-    digits(out, number, 1);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a number that may be negative.
@@ -25,8 +29,45 @@ pub(super) fn decimal(out: &mut Vec<u8>, number: i64, decimals: u32) {
     }
     let number = number.unsigned_abs();
     whole(out, number / one);
+    // With a digit before them, which the point takes the place of, none of the zeroes is lost.
+    let mut buffer = itoa::Buffer::new();
+    let fraction = buffer.format(number % one + one).as_bytes();
     out.push(b'.');
-    digits(out, number % one, decimals as usize);
+    out.extend_from_slice(fraction.get(1..).unwrap_or_default());
+}
+
+/// Writes `0x` and a number's hexadecimal digits, with zeroes before it up to `least`.
+pub(super) fn hexadecimal(out: &mut Vec<u8>, number: u64, least: usize) {
+    let half = |number: u64| guid::hexadecimal(u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default());
+    let mut digits = [0; 16];
+    digits[..8].copy_from_slice(&half(number >> 32));
+    digits[8..].copy_from_slice(&half(number));
+    let zeroes = digits.iter().take_while(|&&digit| digit == b'0').count();
+    out.extend_from_slice(b"0x");
+    out.extend_from_slice(&digits[zeroes.min(digits.len() - least)..]);
+}
+
+/// Writes two numbers with a point between them.
+pub(super) fn dotted(out: &mut Vec<u8>, left: u16, right: u16) {
+    whole(out, left.into());
+    out.push(b'.');
+    whole(out, right.into());
+}
+
+/// Writes a time as Suricata does. Lines that follow one another are mostly of one second, whose date is kept.
+pub(super) fn time(out: &mut Vec<u8>, time: Timestamp) {
+    thread_local! {
+        static LAST: Cell<(i64, [u8; time::LENGTH])> = const { Cell::new((i64::MIN, [0; time::LENGTH])) };
+    }
+    let second = time.0.div_euclid(1_000_000_000);
+    let (known, mut text) = LAST.get();
+    if known == second {
+        time::put(&mut text[time::FRACTION], time.microseconds().rem_euclid(1_000_000));
+    } else {
+        text = time.text();
+        LAST.set((second, text));
+    }
+    out.extend_from_slice(&text);
 }
 
 /// Writes an address.
@@ -34,24 +75,12 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     let IpAddr::V4(address) = address else {
         return json::display(out, format_args!("{address}"));
     };
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            out.push(b'.');
-        }
+    let [a, b, c, d] = address.octets();
+    for octet in [a, b, c] {
         whole(out, octet.into());
+        out.push(b'.');
     }
-}
-
-/// Writes a number with zeroes before it, up to `least` digits.
-fn digits(out: &mut Vec<u8>, mut number: u64, least: usize) {
-    let mut buffer = [b'0'; 20];
-    let mut start = buffer.len();
-    while number > 0 || buffer.len() - start < least {
-        start -= 1;
-        buffer[start] += u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-    }
-    out.extend_from_slice(&buffer[start..]);
+    whole(out, d.into());
 }
 
 #[cfg(test)]
@@ -83,6 +112,34 @@ mod tests {
         );
         assert_eq!(written(|out| decimal(out, -1_000_001, 6)), "-1.000001");
         assert_eq!(written(|out| decimal(out, -500, 3)), "-0.500");
+    }
+
+    #[test]
+    fn hexadecimal_is_written_as_the_standard_library_writes_it() {
+        for number in [0, 9, 0x10, 0x8007_0005, 0xbed0_5b18_ecb1_3abf, u64::MAX] {
+            assert_eq!(written(|out| hexadecimal(out, number, 1)), format!("{number:#x}"));
+            assert_eq!(written(|out| hexadecimal(out, number, 8)), format!("0x{number:08x}"));
+            assert_eq!(written(|out| hexadecimal(out, number, 16)), format!("0x{number:016x}"));
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_they_print_whatever_came_before() {
+        let first = 1_595_113_802_061_141_999;
+        for nanoseconds in [
+            first,
+            first + 7_000,
+            first,
+            first + 1_000_000_000,
+            -1,
+            -999_999_000,
+            0,
+            i64::MIN,
+            i64::MAX,
+        ] {
+            let at = Timestamp(nanoseconds);
+            assert_eq!(written(|out| time(out, at)), at.to_string());
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Zeek's logs: tab-separated with header lines, or a JSON object a line. A log is made at its first row.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -170,26 +169,30 @@ fn date(time: Timestamp) -> String {
 
 /// Writes an event's tab-separated row of one of its logs, the line feed included.
 pub fn tsv(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
-    let start = out.len();
     event.zeek(log, |_, value| {
-        if out.len() > start {
-            out.push(b'\t');
+        // Most columns of most rows.
+        if matches!(value, Value::Unset) {
+            out.extend_from_slice(b"-\t");
+        } else {
+            column(out, value);
         }
-        cell(out, value, Place::Column);
     });
+    // Behind the last there is no tabulator.
+    out.pop();
     out.push(b'\n');
+}
+
+fn column(out: &mut Vec<u8>, value: Value<'_>) {
+    cell(out, value, Place::Column);
+    out.push(b'\t');
 }
 
 /// Writes an event's JSON object for one of its logs, a line feed included.
 pub fn json_line(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'{');
     event.zeek(log, |column, value| {
-        if let Some(name) = column.zeek
-            && !matches!(value, Value::Unset)
-        {
-            json::separate(out);
-            json::text(out, name);
-            out.push(b':');
+        if !matches!(value, Value::Unset) {
+            json::key(out, column.zeek_key);
             json_value(out, value);
         }
     });
@@ -222,7 +225,9 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Int(number) => number::signed(out, number),
         Value::Float(number) => json::display(out, format_args!("{number:?}")),
         Value::Text(string) => text(out, string, place),
-        Value::Shown(name) => shown(out, name, place),
+        Value::Guid(guid) => out.extend_from_slice(&guid.text()),
+        Value::Hexadecimal(number, least) => number::hexadecimal(out, number, least),
+        Value::Dotted(left, right) => number::dotted(out, left, right),
         Value::Addr(address) => number::address(out, address),
         Value::Port(port) => number::whole(out, port.into()),
         Value::Time(time) => number::decimal(out, time.microseconds(), 6),
@@ -262,28 +267,27 @@ fn first_of(record: &dyn Visit, write: &mut dyn FnMut(Value<'_>)) {
     });
 }
 
-/// Identifiers and numbers are many and harmless: they are written as they are, and looked at afterwards.
-fn shown(out: &mut Vec<u8>, name: &dyn fmt::Display, place: Place) {
-    let start = out.len();
-    json::display(out, format_args!("{name}"));
-    if !out[start..]
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))
-    {
-        let written = out.split_off(start);
-        text(out, &String::from_utf8_lossy(&written), place);
-    }
-}
-
 /// Control characters and backslashes are escaped, as is the first byte of what would read as unset or empty.
 fn text(out: &mut Vec<u8>, text: &str, place: Place) {
     if text.is_empty() {
         out.extend_from_slice(EMPTY);
         return;
     }
-    let reserved = text.as_bytes() == UNSET || text.as_bytes() == EMPTY;
-    if !reserved && json::all_plain(text.as_bytes(), b',') {
+    // Both begin with what few texts begin with.
+    let reserved = text.starts_with(['-', '(']) && (text.as_bytes() == UNSET || text.as_bytes() == EMPTY);
+    let separator = if place == Place::List { b',' } else { b'\\' };
+    if !reserved && json::all_plain(text.as_bytes(), separator) {
         return out.extend_from_slice(text.as_bytes());
+    }
+    if !reserved && place == Place::Column && json::is_printable(text.as_bytes()) {
+        // Accounts and paths: all that has to be escaped are backslashes.
+        for run in text.as_bytes().split_inclusive(|&byte| byte == b'\\') {
+            out.extend_from_slice(run);
+            if run.ends_with(b"\\") {
+                out.push(b'\\');
+            }
+        }
+        return;
     }
     for (index, character) in text.char_indices() {
         match character {
@@ -309,7 +313,7 @@ mod tests {
     use crate::emit::Scratch;
     use crate::event::dcerpc::ZeekRow;
     use crate::event::dcom::Kind;
-    use crate::event::{Body, Dcerpc, Dcom, samples};
+    use crate::event::{Body, Dcerpc, Dcom, Shared, samples};
 
     fn row(event: &Event, write: fn(&Event, &ZeekLog, &mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -397,7 +401,7 @@ mod tests {
             ..Dcom::default()
         };
         fill(&mut dcom);
-        let row = row(&samples::event(Body::Dcom(Box::new(dcom))), tsv);
+        let row = row(&samples::event(Body::Dcom(Shared::new(dcom))), tsv);
         assert_eq!(row.matches('\n').count(), 1, "{row:?}");
         let cells: Vec<String> = row.trim_end_matches('\n').split('\t').map(str::to_owned).collect();
         assert_eq!(cells.len(), ZeekLog::DCOM.columns().count(), "{cells:?}");
@@ -471,11 +475,11 @@ mod tests {
     fn a_log_is_made_at_its_first_row_and_carries_the_captures_times() {
         let folder = Scratch::new("zeek");
         let mut logs = Logs::new(&folder.0, Form::Tsv, Start::Anew);
-        let unanswered = samples::event(Body::Dcerpc(Box::default()));
+        let unanswered = samples::event(Body::Dcerpc(Shared::default()));
         logs.write(&unanswered).unwrap();
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
         let zeek_row = Some(ZeekRow::default());
-        logs.write(&samples::event(Body::Dcerpc(Box::new(Dcerpc {
+        logs.write(&samples::event(Body::Dcerpc(Shared::new(Dcerpc {
             zeek_row,
             ..Dcerpc::default()
         }))))

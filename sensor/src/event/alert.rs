@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use super::Shared;
 use super::dcerpc::Dcerpc;
 use super::dcom::Dcom;
 use super::meta::{Destination, Meta, Protocol, Source};
@@ -44,9 +45,9 @@ record! {
         /// What happened, in a sentence.
         message: String => apart;
         /// What was done with DCOM; of several, the last.
-        dcom: Option<Dcom> => group;
+        dcom: Option<Shared<Dcom>> => group;
         /// The RPC exchange in which it was done.
-        dcerpc: Option<Dcerpc> => group;
+        dcerpc: Option<Shared<Dcerpc>> => group;
     }
 }
 
@@ -177,7 +178,7 @@ impl Alert {
     /// What was done with DCOM; empty where the alert is of something else.
     pub fn about(&self) -> &Dcom {
         static NOTHING: LazyLock<Dcom> = LazyLock::new(Dcom::default);
-        self.dcom.as_ref().unwrap_or(&NOTHING)
+        self.dcom.as_deref().unwrap_or(&NOTHING)
     }
 }
 

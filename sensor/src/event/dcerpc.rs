@@ -28,7 +28,7 @@ impl Field for InterfaceVersion {
     const ZEEK_TYPE: &'static str = "string";
 
     fn value(&self) -> Value<'_> {
-        Value::Shown(self)
+        Value::Dotted(self.major, self.minor)
     }
 }
 

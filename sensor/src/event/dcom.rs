@@ -8,6 +8,7 @@ use std::sync::Arc;
 use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::{self, known};
 
+use super::Shared;
 use super::record::{Field, Port, Value, names, record};
 use crate::catalog::Effect;
 use crate::time::Timestamp;
@@ -86,7 +87,7 @@ impl Field for Hresult {
     const ZEEK_TYPE: &'static str = "string";
 
     fn value(&self) -> Value<'_> {
-        Value::Shown(self)
+        Value::Hexadecimal(self.0.into(), 8)
     }
 }
 
@@ -104,7 +105,7 @@ impl Field for Flags {
     const ZEEK_TYPE: &'static str = "string";
 
     fn value(&self) -> Value<'_> {
-        Value::Shown(self)
+        Value::Hexadecimal(self.0.into(), 1)
     }
 }
 
@@ -209,7 +210,7 @@ record! {
         /// The name of that key: whose it is.
         key: Option<Arc<str>> => eve;
         /// The tool that the client is, when its manner of writing gives it away.
-        tool: Option<ToolRecord> => group;
+        tool: Option<Shared<ToolRecord>> => group;
     }
 }
 

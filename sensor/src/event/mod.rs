@@ -9,6 +9,7 @@ pub mod record;
 mod reference;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shared;
 pub mod stats;
 
 pub use alert::Alert;
@@ -17,12 +18,13 @@ pub use dcerpc::Dcerpc;
 pub use dcom::Dcom;
 pub use meta::Meta;
 pub use reference::reference;
+pub use shared::Shared;
 pub use stats::Stats;
 
 use alert::Notice;
 use anomaly::Weird;
 use dcerpc::{Circumstances, ZeekRow};
-use record::{Column, Record, Value, Visit, Visitor};
+use record::{Column, Record, Value};
 use stats::{CaptureLossRow, StatsRow};
 
 /// One thing that happened.
@@ -38,11 +40,11 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// An activation, an OXID resolution, an endpoint mapping or an object call.
-    Dcom(Box<Dcom>),
+    Dcom(Shared<Dcom>),
     /// A detection that fired.
     Alert(Box<Alert>),
     /// An RPC exchange.
-    Dcerpc(Box<Dcerpc>),
+    Dcerpc(Shared<Dcerpc>),
     /// Something odd on the wire.
     Anomaly(Box<Anomaly>),
     /// Counters.
@@ -231,16 +233,16 @@ impl Event {
             (Some(_), value) => visitor(column, value),
             (None, _) => {}
         };
-        self.meta.visit(&mut show);
+        self.meta.show(&mut show);
         match &self.body {
-            Body::Dcom(body) => body.visit(&mut show),
-            Body::Alert(body) => body.visit(&mut show),
+            Body::Dcom(body) => body.show(&mut show),
+            Body::Alert(body) => body.show(&mut show),
             Body::Dcerpc(body) => {
-                body.visit(&mut show);
-                body.circumstances.visit(&mut show);
+                body.show(&mut show);
+                body.circumstances.show(&mut show);
             }
-            Body::Anomaly(body) => body.visit(&mut show),
-            Body::Stats(body) => body.visit(&mut show),
+            Body::Anomaly(body) => body.show(&mut show),
+            Body::Stats(body) => body.show(&mut show),
         }
     }
 
@@ -252,25 +254,21 @@ impl Event {
                 visitor(column, value);
             }
         };
-        self.meta.visit(&mut show);
-        self.zeek_row(log, &mut show);
-    }
-
-    fn zeek_row(&self, log: &ZeekLog, show: &mut Visitor<'_>) {
+        self.meta.show(&mut show);
         match &self.body {
-            Body::Dcom(body) => body.visit(show),
-            Body::Alert(body) => Notice::of(&self.meta, body).visit(show),
-            Body::Dcerpc(body) => body.zeek_row.visit(show),
-            Body::Anomaly(body) => Weird::of(body).visit(show),
-            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).visit(show),
-            Body::Stats(body) => CaptureLossRow::of(body).visit(show),
+            Body::Dcom(body) => body.show(&mut show),
+            Body::Alert(body) => Notice::of(&self.meta, body).show(&mut show),
+            Body::Dcerpc(body) => body.zeek_row.show(&mut show),
+            Body::Anomaly(body) => Weird::of(body).show(&mut show),
+            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut show),
+            Body::Stats(body) => CaptureLossRow::of(body).show(&mut show),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use super::*;
 
@@ -292,6 +290,18 @@ mod tests {
             );
         }
         assert!(known.len() > 5);
+    }
+
+    #[test]
+    fn objects_are_told_apart_by_their_numbers() {
+        let mut known: HashMap<u32, &str> = HashMap::new();
+        for (path, column) in EveType::ALL.iter().flat_map(|kind| kind.columns()) {
+            let object = &path[..column.eve_object];
+            assert_eq!(*known.entry(column.eve_object_id).or_insert(object), object, "{path}");
+            let name = path.rsplit('.').next().unwrap();
+            assert_eq!(column.eve_key, format!(",\"{name}\":").as_bytes());
+        }
+        assert!(known.len() > 10);
     }
 
     #[test]
@@ -353,9 +363,9 @@ mod tests {
 
     #[test]
     fn a_call_that_was_not_answered_has_no_row_in_dce_rpc_log() {
-        let unanswered = Body::Dcerpc(Box::default());
+        let unanswered = Body::Dcerpc(Shared::default());
         assert!(unanswered.zeek_logs().is_empty());
-        let answered = Body::Dcerpc(Box::new(Dcerpc {
+        let answered = Body::Dcerpc(Shared::new(Dcerpc {
             zeek_row: Some(ZeekRow::default()),
             ..Dcerpc::default()
         }));

@@ -21,7 +21,6 @@
 //! A name that is left out is the field's own; the record's prefix (`in`) stands before each EVE name.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,8 +35,14 @@ pub struct Column {
     pub eve: Option<&'static str>,
     /// How much of that path, up to its last dot, names the object it stands in.
     pub eve_object: usize,
+    /// A number for that object: the same for all columns in it, and for no others.
+    pub eve_object_id: u32,
+    /// What stands before its value there, with a comma: `,"name":`.
+    pub eve_key: &'static [u8],
     /// Column in the Zeek log; none when the column is not there.
     pub zeek: Option<&'static str>,
+    /// The same as a member of a JSON object, with a comma: `,"name":`.
+    pub zeek_key: &'static [u8],
     /// Its type in the Zeek log's header.
     pub zeek_type: &'static str,
     /// What it means.
@@ -61,6 +66,10 @@ pub trait Record: Visit {
     const DOC: &'static str;
     /// Its columns, in the order in which [`Visit::visit`] shows them.
     const COLUMNS: &'static [Column];
+
+    /// [`Visit::visit`] for a visitor that is known when the program is built: what it does with each column becomes
+    /// straight code, and an unset column costs next to nothing.
+    fn show<V: FnMut(&'static Column, Value<'_>) + ?Sized>(&self, visitor: &mut V);
 }
 
 /// A group that may be missing as a whole: then each of its columns is unset.
@@ -68,14 +77,19 @@ impl<R: Record> Record for Option<R> {
     const NAME: &'static str = R::NAME;
     const DOC: &'static str = R::DOC;
     const COLUMNS: &'static [Column] = R::COLUMNS;
+
+    #[inline]
+    fn show<V: FnMut(&'static Column, Value<'_>) + ?Sized>(&self, visitor: &mut V) {
+        match self {
+            Some(record) => record.show(visitor),
+            None => R::COLUMNS.iter().for_each(|column| visitor(column, Value::Unset)),
+        }
+    }
 }
 
 impl<R: Record> Visit for Option<R> {
     fn visit(&self, visitor: &mut Visitor<'_>) {
-        match self {
-            Some(record) => record.visit(visitor),
-            None => R::COLUMNS.iter().for_each(|column| visitor(column, Value::Unset)),
-        }
+        self.show(visitor);
     }
 }
 
@@ -94,8 +108,12 @@ pub enum Value<'a> {
     Float(f64),
     /// Text, possibly from the wire: whoever prints it escapes it.
     Text(&'a str),
-    /// Something that prints as text: a GUID, a number in hex, a name out of a list.
-    Shown(&'a dyn fmt::Display),
+    /// A GUID, printed as text.
+    Guid(Guid),
+    /// A number printed as text, `0x` and at least so many digits.
+    Hexadecimal(u64, usize),
+    /// Two numbers printed as text, with a point between them.
+    Dotted(u16, u16),
     /// An IP address.
     Addr(IpAddr),
     /// A TCP or UDP port.
@@ -203,13 +221,13 @@ fields! {
     Timestamp: "time", "vector[time]", self => Value::Time(*self);
     Interval: "interval", "vector[interval]", self => Value::Interval(*self);
     EventType: "string", "vector[string]", self => Value::EventType;
-    Guid: "string", "vector[string]", self => Value::Shown(self);
-    Clsid: "string", "vector[string]", self => Value::Shown(self);
-    Iid: "string", "vector[string]", self => Value::Shown(self);
-    Ipid: "string", "vector[string]", self => Value::Shown(self);
-    Causality: "string", "vector[string]", self => Value::Shown(self);
-    Oid: "string", "vector[string]", self => Value::Shown(self);
-    Oxid: "string", "vector[string]", self => Value::Shown(self);
+    Guid: "string", "vector[string]", self => Value::Guid(*self);
+    Clsid: "string", "vector[string]", self => Value::Guid(self.0);
+    Iid: "string", "vector[string]", self => Value::Guid(self.0);
+    Ipid: "string", "vector[string]", self => Value::Guid(self.0);
+    Causality: "string", "vector[string]", self => Value::Guid(self.0);
+    Oid: "string", "vector[string]", self => Value::Hexadecimal(self.0, 16);
+    Oxid: "string", "vector[string]", self => Value::Hexadecimal(self.0, 16);
 }
 
 /// How many columns the parts have together; for `record!`.
@@ -233,6 +251,48 @@ pub(crate) const fn object(path: Option<&str>) -> usize {
         }
     }
     0
+}
+
+/// A number for the object at the start of a path (FNV-1a); for `record!`. That no two have the same is tested.
+pub(crate) const fn object_id(path: Option<&str>) -> u32 {
+    let Some(text) = path else { return 0 };
+    let (mut id, mut index) = (0x811c_9dc5_u32, 0);
+    while index < object(path) {
+        id = (id ^ text.as_bytes()[index] as u32).wrapping_mul(0x0100_0193);
+        index += 1;
+    }
+    id
+}
+
+/// Where a member's name begins in its path; for `record!`.
+pub(crate) const fn name(path: Option<&str>) -> usize {
+    match object(path) {
+        0 => 0,
+        // Past the dot.
+        end => end + 1,
+    }
+}
+
+/// How long a member's key is, whose name is what of the text begins there; for `record!`.
+pub(crate) const fn key_length(text: Option<&str>, start: usize) -> usize {
+    match text {
+        Some(text) => text.len() - start + 4,
+        None => 0,
+    }
+}
+
+/// `,"name":`; for `record!`. Names are ours: letters, digits, dots, underscores.
+pub(crate) const fn key<const N: usize>(text: Option<&str>, start: usize) -> [u8; N] {
+    let mut key = [b'"'; N];
+    let Some(text) = text else { return key };
+    key[0] = b',';
+    key[N - 1] = b':';
+    let mut index = start;
+    while index < text.len() {
+        key[2 + index - start] = text.as_bytes()[index];
+        index += 1;
+    }
+    key
 }
 
 /// Which of the parts' columns stand in the Zeek log that is without some of them, in the order in which they are shown.
@@ -279,7 +339,10 @@ pub(crate) const fn concat<const N: usize>(parts: &[&[Column]]) -> [Column; N] {
     let mut all = [Column {
         eve: None,
         eve_object: 0,
+        eve_object_id: 0,
+        eve_key: &[],
         zeek: None,
+        zeek_key: &[],
         zeek_type: "",
         doc: "",
     }; N];
@@ -337,15 +400,22 @@ macro_rules! record {
                     $crate::event::record::concat(PARTS);
                 &ALL
             };
-        }
 
-        impl $crate::event::record::Visit for $name {
-            fn visit(&self, visitor: &mut $crate::event::record::Visitor<'_>) {
+            fn show<V>(&self, visitor: &mut V)
+            where
+                V: FnMut(&'static $crate::event::record::Column, $crate::event::record::Value<'_>) + ?Sized,
+            {
                 // No `..`: a field without a column does not compile.
                 let Self { $($field),+ } = self;
                 $($crate::event::record::record!(
                     @visit visitor $prefix $field [$type] [$($doc)+] $($how $($label)? $(($view))?),+
                 );)+
+            }
+        }
+
+        impl $crate::event::record::Visit for $name {
+            fn visit(&self, visitor: &mut $crate::event::record::Visitor<'_>) {
+                $crate::event::record::Record::show(self, visitor);
             }
         }
 
@@ -366,10 +436,10 @@ macro_rules! record {
     (@part $($column:tt)+) => { &[$crate::event::record::record!(@column $($column)+)] };
 
     (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt group) => {
-        $crate::event::record::Visit::visit($field, $visitor)
+        $crate::event::record::Record::show($field, $visitor)
     };
     (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt group($view:ident)) => {
-        $crate::event::record::Visit::visit(&$view::from($field), $visitor)
+        $crate::event::record::Record::show(&$view::from($field), $visitor)
     };
     (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt apart) => { let _ = $field; };
     (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt $($how:tt)+) => {{
@@ -395,15 +465,24 @@ macro_rules! record {
             Some($crate::event::record::record!(@path [] $field $($zeek)?))
         )
     };
-    (@made [$type:ty] [$($doc:literal)+] $eve:expr, $zeek:expr) => {
+    (@made [$type:ty] [$($doc:literal)+] $eve:expr, $zeek:expr) => {{
+        const EVE: Option<&str> = $eve;
+        const EVE_NAME: usize = $crate::event::record::name(EVE);
+        const EVE_KEY: [u8; $crate::event::record::key_length(EVE, EVE_NAME)] =
+            $crate::event::record::key(EVE, EVE_NAME);
+        const ZEEK: Option<&str> = $zeek;
+        const ZEEK_KEY: [u8; $crate::event::record::key_length(ZEEK, 0)] = $crate::event::record::key(ZEEK, 0);
         $crate::event::record::Column {
-            eve: $eve,
-            eve_object: $crate::event::record::object($eve),
-            zeek: $zeek,
+            eve: EVE,
+            eve_object: $crate::event::record::object(EVE),
+            eve_object_id: $crate::event::record::object_id(EVE),
+            eve_key: &EVE_KEY,
+            zeek: ZEEK,
+            zeek_key: &ZEEK_KEY,
             zeek_type: <$type as $crate::event::record::Field>::ZEEK_TYPE,
             doc: concat!($($doc),+),
         }
-    };
+    }};
 
     (@path [] $field:ident) => { stringify!($field) };
     (@path [] $field:ident $label:literal) => { $label };

@@ -15,7 +15,7 @@ use super::dcom::{
 use super::meta::Protocol;
 use super::record::{Interval, Port};
 use super::stats::Counters;
-use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Meta, Stats};
+use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Meta, Shared, Stats};
 use crate::decode::Endpoint;
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -23,9 +23,9 @@ use crate::time::Timestamp;
 /// One of each body.
 pub(crate) fn all() -> Vec<Event> {
     vec![
-        event(Body::Dcom(Box::new(dcom()))),
+        event(Body::Dcom(Shared::new(dcom()))),
         event(Body::Alert(Box::new(alert()))),
-        event(Body::Dcerpc(Box::new(dcerpc()))),
+        event(Body::Dcerpc(Shared::new(dcerpc()))),
         event(Body::Anomaly(Box::new(anomaly()))),
         Event {
             meta: Meta {
@@ -182,8 +182,8 @@ pub(crate) fn alert() -> Alert {
         },
         note: "DCOM::Remote_Activation".into(),
         message: "172.16.66.25 activated MMC20.Application on 172.16.66.36".to_owned(),
-        dcom: Some(dcom()),
-        dcerpc: Some(dcerpc()),
+        dcom: Some(Shared::new(dcom())),
+        dcerpc: Some(Shared::new(dcerpc())),
     }
 }
 

@@ -241,8 +241,6 @@ impl Sensor<'_> {
 
     fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
         self.crew.finish(&mut self.events);
-        // The last record of counters is the one that knows the kernel's.
-        self.events.pop();
         self.count(outlet, losses)?;
         outlet.finish(now());
         complain(&losses.summary(), None);

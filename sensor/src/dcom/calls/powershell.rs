@@ -22,8 +22,11 @@ pub(super) fn decoded(command_line: &str) -> Option<String> {
         return None;
     }
     let mut words = command_line
-        .split([' ', '\t', '"', '\''])
-        .filter(|word| !word.is_empty());
+        .as_bytes()
+        .split(|byte| b" \t\"'".contains(byte))
+        .filter(|word| !word.is_empty())
+        // Cut at ASCII, what was text is text.
+        .filter_map(|word| str::from_utf8(word).ok());
     while let Some(word) = words.next() {
         let option = word.strip_prefix(['-', '/', '–']).map(str::to_ascii_lowercase);
         let is_it = |name: &String| !name.is_empty() && (OPTION.starts_with(name.as_str()) || name == SHORT);

@@ -1,0 +1,100 @@
+//! Logs that are written on a thread of their own, while what comes next is read and understood.
+
+use std::io;
+use std::mem;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use super::Emitters;
+use crate::event::Event;
+use crate::time::Timestamp;
+
+/// Events that are handed over at a time, and how often that may be done before the first of them are written: a thousand
+/// events or two, which bounds the memory.
+const BATCH: usize = 128;
+const QUEUE: usize = 8;
+
+/// Hands events to the thread that writes them.
+#[derive(Debug)]
+pub struct Writer {
+    batch: Vec<Event>,
+    batches: SyncSender<Vec<Event>>,
+    thread: JoinHandle<(Emitters, io::Result<()>)>,
+}
+
+impl Writer {
+    /// From now on these logs are written by a thread.
+    pub fn start(mut emitters: Emitters) -> Self {
+        let (batches, to_write) = sync_channel::<Vec<Event>>(QUEUE);
+        let thread = thread::spawn(move || {
+            let mut written = to_write.iter().flatten().map(|event| emitters.write(&event));
+            let result = written.find(Result::is_err).unwrap_or(Ok(()));
+            (emitters, result)
+        });
+        Self {
+            batch: Vec::with_capacity(BATCH),
+            batches,
+            thread,
+        }
+    }
+
+    /// Takes an event. False when the logs cannot be written any more: [`Self::finish`] says why.
+    pub fn write(&mut self, event: Event) -> bool {
+        self.batch.push(event);
+        self.batch.len() < BATCH || self.send()
+    }
+
+    fn send(&mut self) -> bool {
+        let batch = mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        self.batches.send(batch).is_ok()
+    }
+
+    /// Waits for what was handed over, and ends the logs as [`Emitters::finish`] does.
+    pub fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+        self.send();
+        drop(self.batches);
+        let (emitters, written) = self.thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        written?;
+        emitters.finish(first, last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::emit::{Format, Scratch};
+    use crate::event::samples;
+
+    #[test]
+    fn what_is_handed_over_is_written_in_order() {
+        let scratch = Scratch::new("writer");
+        let mut writer = Writer::start(Emitters::create(&scratch.0, &[Format::Eve]).unwrap());
+        for number in 0..3 * BATCH {
+            let mut event = samples::all().remove(0);
+            event.meta.frame = Some(number as u64);
+            assert!(writer.write(event));
+        }
+        writer.finish(samples::time(), samples::time()).unwrap();
+        let text = fs::read_to_string(scratch.0.join("eve.json")).unwrap();
+        let numbers = text.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["pcap_cnt"].as_u64().unwrap()
+        });
+        assert!(numbers.eq(0..3 * BATCH as u64));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told() {
+        let scratch = Scratch::new("unwritable");
+        let emitters = Emitters::create(&scratch.0, &[Format::Zeek]).unwrap();
+        let mut writer = Writer::start(emitters);
+        // The log is made at its first row, and by then its folder is gone.
+        fs::remove_dir(&scratch.0).unwrap();
+        while writer.write(samples::all().remove(0)) {}
+        let error = writer.finish(samples::time(), samples::time()).unwrap_err();
+        assert!(error.to_string().contains("dcom.log"), "{error}");
+    }
+}

@@ -1,0 +1,283 @@
+//! Captures, read and taken apart on threads of their own, while what was said before is understood.
+//!
+//! A single worker reads for itself. Several have someone who reads and deals out.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use crate::analysis::Mark;
+use crate::capture::{CaptureError, CaptureFile, Frame, Input};
+use crate::clock::{Clock, Due};
+use crate::dcom;
+use crate::keys::Used;
+use crate::limits::Limits;
+use crate::statistics::{Counted, Tally};
+use crate::time::Timestamp;
+use crate::worker::{Place, Spoken, Worker};
+use crate::workers::{self, Dealer, Gatherer, Gone, IN_FLIGHT};
+
+/// What a single worker says is handed over when it is so much, or after so many frames.
+const SAID: usize = 128;
+const FRAMES: usize = 4_096;
+
+/// What comes from the captures, in their order.
+pub(super) enum Brought {
+    /// What was said of some frames, and what happens between.
+    Heard(Vec<Spoken>, Vec<Mark>, Position),
+    /// A capture that cannot be read, or not to its end.
+    Unreadable(CaptureError),
+    /// Nothing more: what was counted, and the times of the first and the last frame.
+    Ended(Box<Tally>, (Timestamp, Timestamp)),
+}
+
+/// How far reading has come: which of the inputs, and how much of it.
+#[derive(Clone, Copy)]
+pub(super) struct Position {
+    pub(super) input: u32,
+    pub(super) bytes: u64,
+}
+
+/// What the thread that reads says.
+enum Said {
+    Brought(Brought),
+    /// Frames were dealt out to workers, with this between.
+    Dealt(Vec<Mark>, Position),
+}
+
+/// Where what is read comes from.
+pub(super) struct Reading {
+    // Before the gatherer, which waits for the workers: who deals ends when nobody listens.
+    said: Option<Receiver<Said>>,
+    reader: Option<JoinHandle<Result<(), Gone>>>,
+    gatherer: Option<Gatherer>,
+}
+
+impl Reading {
+    /// Begins to read, by so many workers, until the end or until `interrupted`.
+    pub(super) fn start(
+        workers: usize,
+        limits: &Limits,
+        keys: Option<&Used>,
+        inputs: Vec<Input>,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
+        let (out, said) = sync_channel(IN_FLIGHT);
+        let source = Source {
+            inputs,
+            interrupted,
+            out,
+        };
+        let (reader, gatherer) = if workers == 1 {
+            let mut worker = Worker::new(0, 1, limits, dcom::is_read);
+            if let Some(used) = keys {
+                worker.use_keys(used);
+            }
+            let alone = Alone {
+                clock: Clock::new(limits),
+                worker,
+                spoken: Vec::new(),
+                marks: Vec::new(),
+                frames: 0,
+            };
+            let reader = thread::spawn(move || {
+                // Nobody listens: the logs cannot be written.
+                let _ = alone.read(&source);
+                Ok(())
+            });
+            (reader, None)
+        } else {
+            let (dealer, gatherer) = workers::start(workers, limits, keys);
+            (thread::spawn(move || deal(dealer, &source)), Some(gatherer))
+        };
+        Self {
+            said: Some(said),
+            reader: Some(reader),
+            gatherer,
+        }
+    }
+
+    /// What comes next; none after the end.
+    pub(super) fn next(&mut self) -> Option<Brought> {
+        let Ok(said) = self.said.as_ref()?.recv() else {
+            self.ended();
+            return None;
+        };
+        Some(match (said, &mut self.gatherer) {
+            (Said::Dealt(marks, position), Some(gatherer)) => Brought::Heard(gatherer.gather(), marks, position),
+            (Said::Dealt(marks, position), None) => Brought::Heard(Vec::new(), marks, position),
+            (Said::Brought(Brought::Ended(mut tally, span)), Some(gatherer)) => {
+                gatherer.tallies().for_each(|worker| tally.add(worker));
+                Brought::Ended(tally, span)
+            }
+            (Said::Brought(brought), _) => brought,
+        })
+    }
+
+    /// If a thread ended in a panic, so does the sensor, and says why.
+    fn ended(&mut self) {
+        self.said = None;
+        match self.reader.take().map(JoinHandle::join) {
+            Some(Err(panic)) => resume_unwind(panic),
+            Some(Ok(Err(gone))) => {
+                if let Some(gatherer) = &mut self.gatherer {
+                    gatherer.died(gone);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The captures, and who wants to hear of them.
+struct Source {
+    inputs: Vec<Input>,
+    interrupted: Arc<AtomicBool>,
+    out: SyncSender<Said>,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+impl Source {
+    fn say(&self, said: Said) -> Result<(), Unheard> {
+        self.out.send(said).map_err(|_| Unheard)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Opens one capture after the other, and tells of those that cannot be opened.
+    fn each(&self, mut read: impl FnMut(u32, CaptureFile) -> Result<(), Unheard>) -> Result<(), Unheard> {
+        for (number, input) in (0..).zip(&self.inputs) {
+            match CaptureFile::open(input) {
+                Ok(capture) => read(number, capture)?,
+                Err(error) => self.say(Said::Brought(Brought::Unreadable(error)))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A worker that reads for itself.
+struct Alone {
+    clock: Clock,
+    worker: Worker,
+    spoken: Vec<Spoken>,
+    marks: Vec<Mark>,
+    /// Frames since something was handed over.
+    frames: usize,
+}
+
+impl Alone {
+    fn read(mut self, source: &Source) -> Result<(), Unheard> {
+        let mut position = Position { input: 0, bytes: 0 };
+        source.each(|number, mut capture| {
+            let mut failed = None;
+            while !source.is_interrupted() {
+                match capture.next_frame() {
+                    Ok(Some(frame)) => {
+                        let mut at = frame.at;
+                        at.input = number;
+                        self.push(&Frame { at, ..frame });
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+                if self.spoken.len() >= SAID || self.frames >= FRAMES {
+                    position = Position {
+                        input: number,
+                        bytes: capture.bytes_read(),
+                    };
+                    self.hand_over(position, source)?;
+                }
+            }
+            position = Position {
+                input: number,
+                bytes: capture.bytes_read(),
+            };
+            self.hand_over(position, source)?;
+            failed.map_or(Ok(()), |error| source.say(Said::Brought(Brought::Unreadable(error))))
+        })?;
+        let place = self.clock.end();
+        self.worker.settle(place, &mut self.spoken);
+        self.marks.push(Mark::Settle(place));
+        self.hand_over(position, source)?;
+        let mut tally = Tally::of(&Counted {
+            uptime: self.clock.uptime(),
+            ..Counted::default()
+        });
+        tally.add(&self.worker.tally());
+        source.say(Said::Brought(Brought::Ended(Box::new(tally), self.clock.span())))
+    }
+
+    #[inline]
+    fn push(&mut self, frame: &Frame<'_>) {
+        self.frames += 1;
+        let before = self.clock.end();
+        let (sequence, due) = self.clock.step(frame.at);
+        let time = frame.at.time;
+        if sequence == 1 {
+            self.marks.push(Mark::Begin(time));
+        }
+        match due {
+            Due::Nothing => {}
+            Due::Tick => {
+                let place = Place { sequence, time };
+                self.worker.tick(place, &mut self.spoken);
+                self.marks.push(Mark::Tick(place));
+            }
+            Due::Settle => {
+                let place = Place { sequence, ..before };
+                self.worker.settle(place, &mut self.spoken);
+                self.marks.push(Mark::Settle(place));
+            }
+        }
+        self.worker.frame(sequence, frame, &mut self.spoken);
+    }
+
+    fn hand_over(&mut self, position: Position, source: &Source) -> Result<(), Unheard> {
+        self.frames = 0;
+        let spoken = std::mem::replace(&mut self.spoken, Vec::with_capacity(SAID));
+        let marks = std::mem::take(&mut self.marks);
+        source.say(Said::Brought(Brought::Heard(spoken, marks, position)))
+    }
+}
+
+/// Reads, and deals out to several workers.
+fn deal(mut dealer: Dealer, source: &Source) -> Result<(), Gone> {
+    let mut gone = None;
+    let mut position = Position { input: 0, bytes: 0 };
+    let mut tell = |dealt: Result<Vec<Mark>, Gone>, position| match dealt {
+        Ok(marks) => source.say(Said::Dealt(marks, position)),
+        Err(worker) => {
+            gone = Some(worker);
+            Err(Unheard)
+        }
+    };
+    let read = source.each(|number, mut capture| {
+        position.input = number;
+        while !source.is_interrupted() {
+            match capture.next_batch(dealer.spare()) {
+                Ok(Some(mut batch)) => {
+                    batch.frames.iter_mut().for_each(|slot| slot.at.input = number);
+                    position.bytes = capture.bytes_read();
+                    tell(dealer.deal(batch), position)?;
+                }
+                Ok(None) => break,
+                Err(error) => return source.say(Said::Brought(Brought::Unreadable(error))),
+            }
+        }
+        Ok(())
+    });
+    let _ = read
+        .and_then(|()| tell(dealer.settle(), position))
+        .and_then(|()| source.say(Said::Brought(Brought::Ended(Box::new(dealer.tally()), dealer.span()))));
+    gone.map_or(Ok(()), Err)
+}

@@ -1,0 +1,231 @@
+//! Who looks at which frame.
+//!
+//! A frame whose addresses do not show at once (fragments, tunnels, UDP that may be RPC) is decoded here, so that fragments
+//! meet and the innermost addresses decide.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use crate::analysis::Mark;
+use crate::capture::{Batch, LinkType, Slot};
+use crate::clock::{Clock, Due};
+use crate::decode::{self, Decoded, Decoder, Tunnel};
+use crate::limits::Limits;
+use crate::rpc;
+use crate::statistics::{Counted, Tally};
+use crate::time::Timestamp;
+use crate::worker::{Place, shard};
+
+/// Deals frames out to workers.
+pub(crate) struct Dealer {
+    clock: Clock,
+    /// For what has to be decoded before it can be dealt out.
+    decoder: Decoder,
+    failed: u64,
+    lanes: Vec<Lane>,
+    /// Memory that comes back.
+    spare: Receiver<(Vec<u8>, Vec<Vec<Step>>)>,
+}
+
+/// The way to one worker.
+pub(super) struct Lane {
+    jobs: SyncSender<Job>,
+    steps: Vec<Step>,
+    /// Steps that were gone, to be used again.
+    spare: Vec<Step>,
+}
+
+/// That worker is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone(pub(super) usize);
+
+/// What one worker has to do with a batch.
+pub(super) struct Job {
+    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) steps: Vec<Step>,
+    /// Is it to say what it has counted?
+    pub(super) count: bool,
+}
+
+pub(super) enum Step {
+    Frame(u64, Slot),
+    Decoded(u64, Box<Loose>),
+    Tick(Place),
+    Settle(Place),
+}
+
+/// Something decoded that outlives its frame.
+pub(super) struct Loose {
+    pub(super) link_type: LinkType,
+    decoded: Decoded<'static>,
+    tunnel: Option<Tunnel>,
+    payload: Vec<u8>,
+}
+
+impl Loose {
+    fn of(link_type: LinkType, decoded: &Decoded<'_>) -> Self {
+        Self {
+            link_type,
+            decoded: decoded.with(&[], None),
+            tunnel: decoded.tunnel().copied(),
+            payload: decoded.payload().to_vec(),
+        }
+    }
+
+    pub(super) fn decoded(&self) -> Decoded<'_> {
+        self.decoded.with(&self.payload, self.tunnel.as_ref())
+    }
+}
+
+impl Lane {
+    pub(super) fn new(jobs: SyncSender<Job>) -> Self {
+        Self {
+            jobs,
+            steps: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+}
+
+impl Dealer {
+    pub(super) fn new(limits: &Limits, lanes: Vec<Lane>, spare: Receiver<(Vec<u8>, Vec<Vec<Step>>)>) -> Self {
+        Self {
+            clock: Clock::new(limits),
+            decoder: Decoder::new(*limits),
+            failed: 0,
+            lanes,
+            spare,
+        }
+    }
+
+    /// Times of the first and the last frame.
+    pub(crate) fn span(&self) -> (Timestamp, Timestamp) {
+        self.clock.span()
+    }
+
+    /// Memory that a batch stood in and that is free.
+    pub(crate) fn spare(&mut self) -> Vec<u8> {
+        let Ok((bytes, steps)) = self.spare.try_recv() else {
+            return Vec::new();
+        };
+        for (lane, steps) in self.lanes.iter_mut().zip(steps) {
+            lane.spare = steps;
+        }
+        bytes
+    }
+
+    /// Hands frames to the workers, and says what happens between them.
+    pub(crate) fn deal(&mut self, batch: Batch) -> Result<Vec<Mark>, Gone> {
+        let mut marks = Vec::new();
+        for slot in batch.frames {
+            self.frame(slot, &batch.bytes, &mut marks);
+        }
+        self.send(batch.bytes, marks, false)
+    }
+
+    /// Time has come this far without a frame.
+    pub(crate) fn idle(&mut self, now: Timestamp) -> Option<Result<Vec<Mark>, Gone>> {
+        let place = self.clock.idle(now)?;
+        for lane in &mut self.lanes {
+            lane.steps.push(Step::Tick(place));
+        }
+        Some(self.send(Vec::new(), vec![Mark::Tick(place)], false))
+    }
+
+    /// Nothing more comes: everything that waits is told, and everything is counted.
+    pub(crate) fn settle(&mut self) -> Result<Vec<Mark>, Gone> {
+        let place = self.clock.end();
+        for lane in &mut self.lanes {
+            lane.steps.push(Step::Settle(place));
+        }
+        self.send(Vec::new(), vec![Mark::Settle(place)], true)
+    }
+
+    /// Asks every worker what it has counted.
+    pub(crate) fn count(&mut self) -> Result<Vec<Mark>, Gone> {
+        self.send(Vec::new(), Vec::new(), true)
+    }
+
+    /// What was counted here.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally::of(&Counted {
+            uptime: self.clock.uptime(),
+            decode: *self.decoder.counters(),
+            fragments: self.decoder.fragment_counters(),
+            failed: self.failed,
+            ..Counted::default()
+        })
+    }
+
+    /// Decides who looks at a frame, and what is due before it.
+    #[inline]
+    fn frame(&mut self, slot: Slot, bytes: &[u8], marks: &mut Vec<Mark>) {
+        let before = self.clock.end();
+        let (sequence, due) = self.clock.step(slot.at);
+        if sequence == 1 {
+            marks.push(Mark::Begin(slot.at.time));
+        }
+        match due {
+            Due::Nothing => {}
+            Due::Tick => {
+                let time = slot.at.time;
+                let place = Place { sequence, time };
+                marks.push(Mark::Tick(place));
+                self.lanes
+                    .iter_mut()
+                    .for_each(|lane| lane.steps.push(Step::Tick(place)));
+            }
+            Due::Settle => {
+                let place = Place { sequence, ..before };
+                marks.push(Mark::Settle(place));
+                self.lanes
+                    .iter_mut()
+                    .for_each(|lane| lane.steps.push(Step::Settle(place)));
+            }
+        }
+        let frame = slot.clone().frame(|range| &bytes[range]);
+        let lanes = self.lanes.len();
+        if let Some((a, b)) = decode::plain_tcp(&frame) {
+            self.lanes[shard(a, b) % lanes].steps.push(Step::Frame(sequence, slot));
+            return;
+        }
+        let decoder = &mut self.decoder;
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            let decoded = decoder.push(&frame)?;
+            let is_wanted = match &decoded {
+                Decoded::Segment(_) => true,
+                Decoded::Datagram(datagram) => rpc::recognise(datagram).is_some(),
+            };
+            let (source, destination) = decoded.ends();
+            is_wanted.then(|| {
+                (
+                    shard(source.address, destination.address),
+                    Loose::of(frame.link_type, &decoded),
+                )
+            })
+        }));
+        match decoded {
+            Ok(None) => {}
+            Ok(Some((shard, loose))) => {
+                let lane = &mut self.lanes[shard % lanes];
+                lane.steps.push(Step::Decoded(sequence, Box::new(loose)));
+            }
+            // The first worker meets with the same, and tells of it.
+            Err(_) => self.lanes[0].steps.push(Step::Frame(sequence, slot)),
+        }
+    }
+
+    fn send(&mut self, bytes: Vec<u8>, marks: Vec<Mark>, count: bool) -> Result<Vec<Mark>, Gone> {
+        let bytes = Arc::new(bytes);
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            let job = Job {
+                bytes: Arc::clone(&bytes),
+                steps: std::mem::replace(&mut lane.steps, std::mem::take(&mut lane.spare)),
+                count,
+            };
+            lane.jobs.send(job).map_err(|_| Gone(number))?;
+        }
+        Ok(marks)
+    }
+}
