@@ -61,6 +61,9 @@ fn fill(input: &mut impl Read, buffer: &mut Vec<u8>, size: usize) -> io::Result<
 
 /// Reads one chunk, or what is left of one, and says how many bytes that was.
 fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink: Sink<'_>) -> usize {
+    // One that was cut short ends where the next begins.
+    let next = memmem::find(&bytes[CHUNK_SIGNATURE.len()..], CHUNK_SIGNATURE);
+    let bytes = &bytes[..next.map_or(bytes.len(), |next| next + CHUNK_SIGNATURE.len())];
     let mut data = match catch_unwind(|| EvtxChunkData::new(bytes.to_vec(), false)) {
         Ok(Ok(data)) => data,
         Ok(Err(_)) => {

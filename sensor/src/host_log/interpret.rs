@@ -380,7 +380,14 @@ impl Maker<'_, '_> {
             package: self.name(&[F::AuthenticationPackageName]),
             status: (kind == LogonKind::Failed).then(|| self.number(&[F::Status])).flatten(),
             target_server: self.name(&[F::TargetServerName]),
-            process: self.process(F::ProcessId, F::ProcessName),
+            process: {
+                // Process 0 is none.
+                let process = self.process(F::ProcessId, F::ProcessName);
+                Process {
+                    pid: process.pid.filter(|pid| *pid != 0),
+                    ..process
+                }
+            },
         }
     }
 

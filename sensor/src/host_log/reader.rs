@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::clock::Written;
-use super::event::{Clock, HostEvent, Place, Source};
+use super::event::{Clock, HostEvent, Place};
 use super::fields::{Field, Fields};
 use super::interpret::{self, Times};
 use super::keep::Texts;
@@ -196,7 +196,7 @@ impl Reader {
         }
         self.held.push_back(Held { event, local, lacks });
         if self.held.len() > limits::HELD {
-            if self.held.iter().any(|held| held.local.is_some()) {
+            if !self.zone_given_up && self.zones.settled("").is_none() {
                 self.zone_given_up = true;
                 self.date_held();
             } else {
