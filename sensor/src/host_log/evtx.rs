@@ -7,8 +7,9 @@ use std::sync::Arc;
 use evtx::{EvtxChunkData, ParserSettings};
 use memchr::memmem;
 
+use super::clock::Written;
 use super::fields::Fields;
-use super::{inserts, json};
+use super::{clock, inserts, interpret, json};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
 
@@ -83,22 +84,9 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
             return;
         };
         for record in chunk.iter() {
-            let Ok(record) = record else {
-                reader.skip(Reason::BrokenRecord);
-                continue;
-            };
-            let number = record.event_record_id;
-            let Ok(record) = record.into_json_bytes() else {
-                reader.skip(Reason::BrokenRecord);
-                continue;
-            };
-            let mut fields = Fields::default();
-            match json::read(&record.data, &mut fields) {
-                Ok(()) => {
-                    inserts::name(&mut fields);
-                    reader.record(&fields, number, sink);
-                }
-                Err(_) => reader.skip(Reason::BrokenRecord),
+            match record.map(|record| (record.event_record_id, record.into_json())) {
+                Ok((number, Ok(rendered))) => one(&rendered.data, number, reader, sink),
+                Ok((_, Err(_))) | Err(_) => reader.skip(Reason::BrokenRecord),
             }
         }
     }));
@@ -106,4 +94,53 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
         reader.skip(Reason::Fault);
     }
     bytes.len()
+}
+
+/// Reads one record, which the library has made JSON of.
+fn one(json: &str, number: u64, reader: &mut Reader, sink: Sink<'_>) {
+    if let Some(system) = System::of(json)
+        && !interpret::any_wants(system.id)
+    {
+        let reason = interpret::unwanted(system.provider, system.id);
+        return reader.passed_over(system.computer, clock::written(system.time).map(Written::utc), reason);
+    }
+    let mut fields = Fields::default();
+    match json::read(json, &mut fields) {
+        Ok(()) => {
+            inserts::name(&mut fields);
+            reader.record(&fields, number, sink);
+        }
+        Err(_) => reader.skip(Reason::BrokenRecord),
+    }
+}
+
+/// What every event has, found without reading all of it: most records of a log are not of interest.
+///
+/// `System` comes first, and within a text no name can be quoted: what looks like a key is one.
+struct System<'j> {
+    id: u16,
+    provider: &'j str,
+    computer: &'j str,
+    time: &'j str,
+}
+
+impl<'j> System<'j> {
+    fn of(json: &'j str) -> Option<Self> {
+        let system = &json[..json.find("\"EventData\":").or_else(|| json.find("\"UserData\":"))?];
+        let after = |key: &str| system.find(key).map(|at| &system[at + key.len()..]);
+        // One with escapes is left to who can read them.
+        let text = |key: &str| after(key)?.split('"').next().filter(|text| !text.contains('\\'));
+        let id = after("\"EventID\":")?;
+        let id = match id.strip_prefix('{') {
+            Some(object) => object.split_once("\"#text\":")?.1,
+            None => id,
+        };
+        let digits = id.bytes().take_while(u8::is_ascii_digit).count();
+        Some(Self {
+            id: id[..digits].parse().ok()?,
+            provider: text("\"Name\":\"")?,
+            computer: text("\"Computer\":\"")?,
+            time: text("\"SystemTime\":\"")?,
+        })
+    }
 }

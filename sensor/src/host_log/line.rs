@@ -34,7 +34,7 @@ pub(super) fn read(line: &[u8], number: u64, reader: &mut Reader, sink: Sink<'_>
 /// JSON, XML, or either behind a header.
 fn text<'a>(line: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
     match line.as_bytes() {
-        [b'{', ..] => json::read(line.as_bytes(), fields),
+        [b'{', ..] => json::read(line, fields),
         [b'<', next, ..] if !next.is_ascii_digit() => xml::read(line, fields),
         bytes => {
             let json = memchr(b'{', bytes);
@@ -48,7 +48,7 @@ fn text<'a>(line: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
             if is_xml {
                 xml::read(record, fields)?;
             } else {
-                json::read(record.trim_end().as_bytes(), fields)?;
+                json::read(record.trim_end(), fields)?;
             }
             syslog(header, fields);
             Ok(())

@@ -72,6 +72,17 @@ impl Reader {
         self.report.skip(reason);
     }
 
+    /// A record that is not of interest, of which no more than this was read. It shows all the same that the log covers its time.
+    pub(super) fn passed_over(&mut self, host: &str, time: Option<Timestamp>, reason: Reason) {
+        self.skip(reason);
+        let host = self.texts.name(host);
+        self.report.of_host(&host);
+        if let Some(time) = time {
+            self.report.saw(time);
+            self.latest = self.latest.max(time);
+        }
+    }
+
     /// A record, as far as its form could be read.
     pub(super) fn record(&mut self, fields: &Fields<'_>, number: u64, sink: Sink<'_>) {
         self.report.records += 1;
