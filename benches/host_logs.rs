@@ -33,7 +33,8 @@ static LINES: LazyLock<PathBuf> = LazyLock::new(|| {
         let text = fs::read_to_string(samples.join(name)).expect("a sample");
         wanted.extend(text.lines().map(str::to_owned));
     }
-    let message = "The handle to an object was closed.\\r\\n\\r\\nSubject :\\r\\n\\tSecurity ID:\\t\\tS-1-5-18\\r\\n".repeat(6);
+    let message =
+        "The handle to an object was closed.\\r\\n\\r\\nSubject :\\r\\n\\tSecurity ID:\\t\\tS-1-5-18\\r\\n".repeat(6);
     let mut text = String::with_capacity(SIZE + (1 << 16));
     let mut number = 0_u64;
     while text.len() < SIZE {

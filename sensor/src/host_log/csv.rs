@@ -42,12 +42,7 @@ fn column(name: &str) -> Option<Field> {
 }
 
 /// Reads the header, then row after row.
-pub(super) fn read(
-    text: &mut Text<impl Read>,
-    separator: u8,
-    reader: &mut Reader,
-    sink: Sink<'_>,
-) -> io::Result<()> {
+pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
     let mut rows = Rows {
         parser: ReaderBuilder::new().delimiter(separator).build(),
         bytes: vec![0; 64 << 10],

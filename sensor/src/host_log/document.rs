@@ -11,7 +11,17 @@ use crate::limits::host_log as limits;
 
 /// Names under which an array of records stands in an answer: of Defender, Splunk, Elasticsearch, Sumo Logic and others.
 const WRAPPERS: &[&[u8]] = &[
-    b"hits", b"Results", b"results", b"Events", b"events", b"value", b"rows", b"records", b"Records", b"data", b"messages",
+    b"hits",
+    b"Results",
+    b"results",
+    b"Events",
+    b"events",
+    b"value",
+    b"rows",
+    b"records",
+    b"Records",
+    b"data",
+    b"messages",
 ];
 /// Arrays and answers within one another.
 const FRAMES: usize = 64;

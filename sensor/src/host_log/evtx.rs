@@ -2,16 +2,16 @@
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use evtx::{EvtxChunkData, ParserSettings};
 use memchr::memmem;
 
 use super::clock::Written;
 use super::fields::Fields;
-use super::{clock, inserts, interpret, json};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
+use super::{clock, inserts, interpret, json};
 
 /// How an EVTX file begins.
 pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
@@ -98,10 +98,10 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
 
 /// Reads one record, which the library has made JSON of.
 fn one(json: &str, number: u64, reader: &mut Reader, sink: Sink<'_>) {
-    if let Some(system) = System::of(json)
-        && !interpret::any_wants(system.id)
+    if let Some(id) = id(json).filter(|id| !interpret::any_wants(*id))
+        && let Some(system) = System::of(json)
     {
-        let reason = interpret::unwanted(system.provider, system.id);
+        let reason = interpret::unwanted(system.provider, id);
         return reader.passed_over(system.computer, clock::written(system.time).map(Written::utc), reason);
     }
     let mut fields = Fields::default();
@@ -118,29 +118,51 @@ fn one(json: &str, number: u64, reader: &mut Reader, sink: Sink<'_>) {
 ///
 /// `System` comes first, and within a text no name can be quoted: what looks like a key is one.
 struct System<'j> {
-    id: u16,
     provider: &'j str,
     computer: &'j str,
     time: &'j str,
 }
 
+/// Looks for a key, and gives what stands behind it.
+struct Behind(LazyLock<memmem::Finder<'static>>);
+
+impl Behind {
+    fn of<'j>(&self, json: &'j str) -> Option<&'j str> {
+        let found = self.0.find(json.as_bytes())?;
+        json.get(found + self.0.needle().len()..)
+    }
+
+    /// A text there. One with escapes is left to who can read them.
+    fn text<'j>(&self, json: &'j str) -> Option<&'j str> {
+        let rest = self.of(json)?;
+        let text = &rest[..memchr::memchr(b'"', rest.as_bytes())?];
+        (!text.contains('\\')).then_some(text)
+    }
+}
+
+static EVENT_ID: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"EventID\":")));
+static NAME: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"Name\":\"")));
+static COMPUTER: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"Computer\":\"")));
+static SYSTEM_TIME: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"SystemTime\":\"")));
+
+/// The number of an event, found without reading all of it.
+fn id(json: &str) -> Option<u16> {
+    let id = EVENT_ID.of(json)?;
+    let id = match id.strip_prefix('{') {
+        // With attributes, the number stands behind them.
+        Some(object) => object.split_once("\"#text\":")?.1,
+        None => id,
+    };
+    let digits = id.bytes().take_while(u8::is_ascii_digit).count();
+    id[..digits].parse().ok()
+}
+
 impl<'j> System<'j> {
     fn of(json: &'j str) -> Option<Self> {
-        let system = &json[..json.find("\"EventData\":").or_else(|| json.find("\"UserData\":"))?];
-        let after = |key: &str| system.find(key).map(|at| &system[at + key.len()..]);
-        // One with escapes is left to who can read them.
-        let text = |key: &str| after(key)?.split('"').next().filter(|text| !text.contains('\\'));
-        let id = after("\"EventID\":")?;
-        let id = match id.strip_prefix('{') {
-            Some(object) => object.split_once("\"#text\":")?.1,
-            None => id,
-        };
-        let digits = id.bytes().take_while(u8::is_ascii_digit).count();
         Some(Self {
-            id: id[..digits].parse().ok()?,
-            provider: text("\"Name\":\"")?,
-            computer: text("\"Computer\":\"")?,
-            time: text("\"SystemTime\":\"")?,
+            provider: NAME.text(json)?,
+            computer: COMPUTER.text(json)?,
+            time: SYSTEM_TIME.text(json)?,
         })
     }
 }

@@ -7,7 +7,12 @@ use super::fields::{Field as F, Fields, Value};
 use super::interpret;
 use super::names;
 
-const SUBJECT: [F; 4] = [F::SubjectUserSid, F::SubjectUserName, F::SubjectDomainName, F::SubjectLogonId];
+const SUBJECT: [F; 4] = [
+    F::SubjectUserSid,
+    F::SubjectUserName,
+    F::SubjectDomainName,
+    F::SubjectLogonId,
+];
 
 /// Names, by event, in the order of its latest template. Earlier versions are shorter. None: not of interest.
 fn order(source: Source, count: usize) -> Vec<Option<F>> {
@@ -117,7 +122,12 @@ fn order(source: Source, count: usize) -> Vec<Option<F>> {
 
 /// Sysmon's templates begin with `RuleName` since version 10; what comes after it is in the same order before.
 fn sysmon(id: u16, count: usize) -> Vec<Option<F>> {
-    let process = [Some(F::UtcTime), Some(F::ProcessGuid), Some(F::ProcessId), Some(F::Image)];
+    let process = [
+        Some(F::UtcTime),
+        Some(F::ProcessGuid),
+        Some(F::ProcessId),
+        Some(F::Image),
+    ];
     let (rest, with_rule): (Vec<Option<F>>, usize) = match id {
         1 => {
             let mut rest = vec![None; if count >= 22 { 5 } else { 4 }];

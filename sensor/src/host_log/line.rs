@@ -17,12 +17,11 @@ pub(super) fn read(line: &[u8], number: u64, reader: &mut Reader, sink: Sink<'_>
         return;
     }
     let lossy;
-    let line = match str::from_utf8(line) {
-        Ok(line) => line,
-        Err(_) => {
-            lossy = String::from_utf8_lossy(line).into_owned();
-            &lossy
-        }
+    let line = if let Ok(line) = str::from_utf8(line) {
+        line
+    } else {
+        lossy = String::from_utf8_lossy(line);
+        &*lossy
     };
     let mut fields = Fields::default();
     match text(line, &mut fields) {

@@ -51,7 +51,9 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
         self.order.push_back((key.clone(), self.next));
         self.entries.insert(key, (value, self.next));
         while self.order.len() > limits::PROCESSES {
-            let Some((key, stamp)) = self.order.pop_front() else { break };
+            let Some((key, stamp)) = self.order.pop_front() else {
+                break;
+            };
             // One that was told anew since is not the oldest.
             if self.entries.get(&key).is_some_and(|(_, last)| *last == stamp) {
                 self.entries.remove(&key);
@@ -65,6 +67,8 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
 }
 
 type Name = Arc<str>;
+/// A process id, and when it was told.
+type Seen = (u32, Timestamp);
 
 /// The processes of one log.
 #[derive(Debug, Default)]
@@ -73,9 +77,9 @@ pub(super) struct Processes {
     images: Recent<(Name, u32), Option<Name>>,
     guids: Recent<Guid, u32>,
     /// By computer, parent and image: which processes were started when.
-    starts: Recent<(Name, Option<u32>, Name), Vec<(u32, Timestamp)>>,
+    starts: Recent<(Name, Option<u32>, Name), Vec<Seen>>,
     /// By computer and both ends, in order: whose connection it is.
-    connections: Recent<(Name, [HostEnd; 2]), (u32, Timestamp)>,
+    connections: Recent<(Name, [HostEnd; 2]), Seen>,
     pub(super) inferred: u64,
 }
 

@@ -154,7 +154,9 @@ impl Reader {
         });
         let (time, clock, logged) = match (times.own, logged) {
             (Some(own), logged) => {
-                let logged = logged.filter(|(_, clock)| *clock != Clock::Assumed).map(|(time, _)| time);
+                let logged = logged
+                    .filter(|(_, clock)| *clock != Clock::Assumed)
+                    .map(|(time, _)| time);
                 (own, Clock::Utc, logged)
             }
             (None, Some((time, clock))) => (time, clock, None),

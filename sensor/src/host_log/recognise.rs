@@ -69,12 +69,23 @@ pub(super) fn form(text: &[u8]) -> Option<Form> {
 
 /// Names of which at least one stands at the beginning of every log that is read, and of few other files.
 const MARKS: &[&str] = &[
-    "EventID", "EventId", "event_id", "EventCode", "event.code", "DeviceName", "_raw", "<Event ", "<Event>", "StringInserts",
+    "EventID",
+    "EventId",
+    "event_id",
+    "EventCode",
+    "event.code",
+    "DeviceName",
+    "_raw",
+    "<Event ",
+    "<Event>",
+    "StringInserts",
 ];
 
 /// Is this the beginning of a log, whatever else may be JSON or XML?
 pub(super) fn is_known(text: &[u8]) -> bool {
-    form(text).is_some_and(|form| matches!(form, Form::Csv(_)) || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some()))
+    form(text).is_some_and(|form| {
+        matches!(form, Form::Csv(_)) || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
+    })
 }
 
 fn first_line(text: &[u8]) -> &[u8] {

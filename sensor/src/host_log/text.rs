@@ -68,7 +68,11 @@ impl<R: Read> Utf16<R> {
         self.ended = read == 0;
         let unit = |pair: &[u8]| {
             let pair = [pair[0], pair[1]];
-            if self.big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+            if self.big {
+                u16::from_be_bytes(pair)
+            } else {
+                u16::from_le_bytes(pair)
+            }
         };
         let mut units: Vec<u16> = self.left.chunks_exact(2).map(unit).collect();
         let mut used = units.len() * 2;
@@ -85,7 +89,8 @@ impl<R: Read> Utf16<R> {
         let mut utf8 = [0; 4];
         for character in char::decode_utf16(units) {
             let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
-            self.decoded.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+            self.decoded
+                .extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
         }
         Ok(())
     }

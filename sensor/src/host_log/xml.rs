@@ -104,7 +104,11 @@ fn element<'a>(start: &BytesStart<'a>, around: Option<&Open<'a>>, fields: &mut F
         if outer == names::DATA && key == "Name" {
             element.own = names::step(names::DATA, &value).and_then(|step| step.own);
             element.insert = false;
-        } else if let Some(own) = step.enter.and_then(|enter| names::step(enter, key)).and_then(|step| step.own) {
+        } else if let Some(own) = step
+            .enter
+            .and_then(|enter| names::step(enter, key))
+            .and_then(|step| step.own)
+        {
             fields.put(own, Value::Text(Cow::Owned(value.into_owned())), false);
         }
     }
@@ -163,15 +167,12 @@ pub(super) fn document(text: &mut Text<impl Read>, reader: &mut Reader, sink: Si
         };
         // One that has lost its end is not the next one's beginning.
         let whole = &text.rest()[..end];
-        match start(&whole[1..]) {
-            Some(next) => {
-                reader.skip(Reason::BrokenXml);
-                text.take(1 + next);
-            }
-            None => {
-                super::line::read(whole, number, reader, sink);
-                text.take(end);
-            }
+        if let Some(next) = start(&whole[1..]) {
+            reader.skip(Reason::BrokenXml);
+            text.take(1 + next);
+        } else {
+            super::line::read(whole, number, reader, sink);
+            text.take(end);
         }
     }
 }

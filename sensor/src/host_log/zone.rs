@@ -67,7 +67,9 @@ impl Zone {
 
 /// Fourteen hours is the most there is.
 fn minutes(quarters: i64) -> Option<i16> {
-    i16::try_from(quarters * 15).ok().filter(|minutes| minutes.abs() <= 14 * 60)
+    i16::try_from(quarters * 15)
+        .ok()
+        .filter(|minutes| minutes.abs() <= 14 * 60)
 }
 
 impl Zones {
@@ -111,12 +113,20 @@ impl Zones {
     /// The same, when no more can be waited for. A time that claims to be UTC is only doubted for a vote of its own kind.
     pub(super) fn best(&self, host: &str, claims_utc: bool) -> Option<i16> {
         let own = self.hosts.get(host).unwrap_or(&self.all).minutes.or(self.all.minutes);
-        if claims_utc { own } else { own.or(self.collected.minutes) }
+        if claims_utc {
+            own
+        } else {
+            own.or(self.collected.minutes)
+        }
     }
 
     /// Votes, by minutes east of UTC; with those of collection where there are no better ones.
     pub(super) fn votes(&self) -> &BTreeMap<i16, u64> {
-        if self.votes.is_empty() { &self.collected_votes } else { &self.votes }
+        if self.votes.is_empty() {
+            &self.collected_votes
+        } else {
+            &self.votes
+        }
     }
 }
 
@@ -143,7 +153,10 @@ mod tests {
     #[test]
     fn a_zone_is_settled_by_three_that_agree_and_not_moved_by_a_few() {
         assert_eq!(zones(&[-4 * HOUR, -4 * HOUR]).settled("a"), None);
-        assert_eq!(zones(&[-4 * HOUR - MINUTE, -4 * HOUR, -4 * HOUR + 3 * MINUTE]).settled("b"), Some(-240));
+        assert_eq!(
+            zones(&[-4 * HOUR - MINUTE, -4 * HOUR, -4 * HOUR + 3 * MINUTE]).settled("b"),
+            Some(-240)
+        );
         assert_eq!(zones(&[HOUR, HOUR, HOUR, 0, 0, 0, HOUR]).settled("a"), Some(60));
         let mut change = vec![2 * HOUR; 100];
         change.extend([HOUR; 8]);

@@ -25,7 +25,12 @@ fn told(events: &[HostEvent], report: &Report) -> String {
         } = event;
         let logged = logged.map_or_else(String::new, |logged| format!(" logged {logged}"));
         let body = without_nothing(format!("{body:?}"));
-        writeln!(text, "{} {time} {clock:?}{logged} {host} {source}: {body}", place.record).unwrap();
+        writeln!(
+            text,
+            "{} {time} {clock:?}{logged} {host} {source}: {body}",
+            place.record
+        )
+        .unwrap();
     }
     text
 }
@@ -107,7 +112,7 @@ fn what_is_no_log_says_so_and_is_passed_over_in_a_folder() {
     let error = host_log::read(&file.0, &mut |_| {}).unwrap_err();
     assert!(matches!(error.cause, Cause::NotALog), "{error}");
     let (named, _) = host_log::inputs(std::slice::from_ref(&file.0));
-    assert_eq!(named, [file.0.clone()]);
+    assert_eq!(named, std::slice::from_ref(&file.0));
     let folder = std::env::temp_dir().join(format!("dcom-sensor-{}-folder", std::process::id()));
     fs::create_dir_all(folder.join("deeper")).unwrap();
     fs::write(folder.join("a.exe"), b"MZ\x90\0").unwrap();
@@ -143,16 +148,29 @@ pub(super) fn evtx() -> Vec<u8> {
                     "Microsoft-Windows-Sysmon",
                     "Microsoft-Windows-Sysmon/Operational",
                     10,
-                    vec![("UtcTime", text("2020-09-18 17:05:52.782")), ("SourceImage", "x".repeat(200))],
+                    vec![
+                        ("UtcTime", text("2020-09-18 17:05:52.782")),
+                        ("SourceImage", "x".repeat(200)),
+                    ],
                 ),
                 2 => (
                     "Microsoft-Windows-DistributedCOM",
                     "System",
                     10016,
-                    ["application-specific", "Remote", "Launch", "{49B2791A-B1AE-4C90-9B8E-E860BA07F889}", "Unavailable", "LAB", "alice", "S-1-5-21-1-2-3-1104", "192.0.2.5"]
-                        .iter()
-                        .map(|value| ("", text(value)))
-                        .collect(),
+                    [
+                        "application-specific",
+                        "Remote",
+                        "Launch",
+                        "{49B2791A-B1AE-4C90-9B8E-E860BA07F889}",
+                        "Unavailable",
+                        "LAB",
+                        "alice",
+                        "S-1-5-21-1-2-3-1104",
+                        "192.0.2.5",
+                    ]
+                    .iter()
+                    .map(|value| ("", text(value)))
+                    .collect(),
                 ),
                 _ => ("Service Control Manager", "System", 7036, vec![("param1", text("x"))]),
             };

@@ -8,7 +8,8 @@ use dcom_sensor::host_log::{self, Lines, Reason};
 use super::forms::evtx;
 use super::{Scratch, read, samples};
 
-const GOOD: &str = r#"{"EventID":4689,"Channel":"Security","Hostname":"a","EventTime":"2020-09-18T17:05:52-04:00","ProcessId":"1"}"#;
+const GOOD: &str =
+    r#"{"EventID":4689,"Channel":"Security","Hostname":"a","EventTime":"2020-09-18T17:05:52-04:00","ProcessId":"1"}"#;
 
 #[test]
 fn a_line_of_a_hundred_megabytes_is_passed_over() {
@@ -27,17 +28,16 @@ fn a_line_of_a_hundred_megabytes_is_passed_over() {
 fn a_long_element_a_long_event_and_a_long_row_are_passed_over() {
     let long = "x".repeat(40 << 20);
     let cases = [
-        (
-            "array",
-            format!("[{GOOD},{{\"a\":\"{long}\"}},{GOOD}]"),
-        ),
+        ("array", format!("[{GOOD},{{\"a\":\"{long}\"}},{GOOD}]")),
         (
             "xml",
-            format!("<Events>{0}<Event><System><Channel>{long}</Channel></System></Event>{0}</Events>", XML),
+            format!("<Events>{XML}<Event><System><Channel>{long}</Channel></System></Event>{XML}</Events>"),
         ),
         (
             "csv",
-            format!("EventID,Channel,Computer,TimeCreated\n4689,Security,a,2020-09-18T17:05:52-04:00\n1,\"{long}\",b,c\n4689,Security,a,2020-09-18T17:05:52-04:00\n"),
+            format!(
+                "EventID,Channel,Computer,TimeCreated\n4689,Security,a,2020-09-18T17:05:52-04:00\n1,\"{long}\",b,c\n4689,Security,a,2020-09-18T17:05:52-04:00\n"
+            ),
         ),
     ];
     for (name, text) in cases {
@@ -53,7 +53,11 @@ const XML: &str = "<Event><System><Provider Name='Microsoft-Windows-Security-Aud
 #[test]
 fn depth_is_counted_and_costs_no_stack() {
     let deep = 1 << 20;
-    let nested = format!("{{\"EventData\":{}1{}}}", "{\"EventData\":".repeat(deep), "}".repeat(deep));
+    let nested = format!(
+        "{{\"EventData\":{}1{}}}",
+        "{\"EventData\":".repeat(deep),
+        "}".repeat(deep)
+    );
     let arrays = format!("{{\"x\":{}{}}}", "[".repeat(deep), "]".repeat(deep));
     let xml = format!("<Event>{}</Event>", "<a>".repeat(deep));
     let mut lines = Lines::new("x".into());
@@ -107,7 +111,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % below.max(1)
     }
 }

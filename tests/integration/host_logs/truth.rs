@@ -26,7 +26,10 @@ fn logs() -> Vec<(PathBuf, Value)> {
         for file in fs::read_dir(folder).unwrap() {
             let file = file.unwrap().path();
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
-            let Some(stem) = name.strip_suffix(".truth.json").filter(|stem| !stem.starts_with("capture")) else {
+            let Some(stem) = name
+                .strip_suffix(".truth.json")
+                .filter(|stem| !stem.starts_with("capture"))
+            else {
                 continue;
             };
             let log = [".ndjson.gz", ".json.gz", ".json", ".evtx"]
@@ -107,7 +110,11 @@ impl Log<'_> {
         let offset = self.truth["time_zone"]["utc_minus_raw_seconds"].as_i64().unwrap();
         let zones: Vec<i64> = report.zones.keys().map(|minutes| -i64::from(*minutes) * 60).collect();
         let expected: &[i64] = if offset == 0 { &[] } else { &[offset] };
-        assert_eq!(zones.iter().copied().filter(|zone| *zone != 0).collect::<Vec<_>>(), expected, "{name}");
+        assert_eq!(
+            zones.iter().copied().filter(|zone| *zone != 0).collect::<Vec<_>>(),
+            expected,
+            "{name}"
+        );
     }
 
     fn each(&self, list: &str, check: impl Fn(&HostEvent, &Value)) {
@@ -139,13 +146,26 @@ impl Log<'_> {
         assert_eq!(create.parent.pid.map(u64::from), expected["ppid"].as_u64(), "{event:?}");
         assert_eq!(create.process.image.as_deref(), text(&expected["image"]));
         assert_eq!(create.process.command_line.as_deref(), text(&expected["command_line"]));
-        assert_eq!(create.parent.image.as_deref(), text(&expected["parent_image"]), "{expected}");
-        assert_eq!(create.parent.command_line.as_deref(), text(&expected["parent_command_line"]));
+        assert_eq!(
+            create.parent.image.as_deref(),
+            text(&expected["parent_image"]),
+            "{expected}"
+        );
+        assert_eq!(
+            create.parent.command_line.as_deref(),
+            text(&expected["parent_command_line"])
+        );
         if expected.get("parent_image_from").is_some() {
             assert!(create.parent.pid_from.is_some(), "{event:?}");
         }
-        let target = expected["target_user"].as_str().filter(|user| !["-\\-", "None\\None"].contains(user));
-        assert_eq!(account(&create.account).as_deref(), target.or(text(&expected["user"])), "{event:?}");
+        let target = expected["target_user"]
+            .as_str()
+            .filter(|user| !["-\\-", "None\\None"].contains(user));
+        assert_eq!(
+            account(&create.account).as_deref(),
+            target.or(text(&expected["user"])),
+            "{event:?}"
+        );
         if target.is_none() {
             assert_eq!(create.account.logon_id, hexadecimal(&expected["logon_id"]));
         }
@@ -170,7 +190,11 @@ impl Log<'_> {
         assert_eq!(account(&logon.account).as_deref(), text(&expected["user"]));
         assert_eq!(logon.account.logon_id, hexadecimal(&expected["logon_id"]));
         assert_eq!(logon.workstation.as_deref(), text(&expected["workstation"]));
-        assert_eq!(logon.address, text(&expected["ip"]).map(|ip| ip.parse().unwrap()), "{expected}");
+        assert_eq!(
+            logon.address,
+            text(&expected["ip"]).map(|ip| ip.parse().unwrap()),
+            "{expected}"
+        );
         assert_eq!(logon.port, text(&expected["port"]).map(|port| port.parse().unwrap()));
         assert_eq!(logon.package.as_deref(), text(&expected["package"]));
     }
@@ -197,13 +221,28 @@ impl Log<'_> {
         assert_eq!(event.source, Source::System(id));
         assert_eq!(error.account.sid.as_deref(), text(&expected["user"]), "{error:?}");
         let said = expected["message"].to_string();
-        let DcomError { clsid, appid, address, local, target, .. } = &**error;
+        let DcomError {
+            clsid,
+            appid,
+            address,
+            local,
+            target,
+            ..
+        } = &**error;
         for guid in clsid.iter().map(|clsid| clsid.0).chain(*appid) {
             assert!(said.to_lowercase().contains(&guid.to_string()), "{guid} {said}");
         }
-        assert_eq!(clsid.is_some(), said.to_lowercase().contains("clsid ") || said.contains("\"param4\":\"{"), "{said}");
+        assert_eq!(
+            clsid.is_some(),
+            said.to_lowercase().contains("clsid ") || said.contains("\"param4\":\"{"),
+            "{said}"
+        );
         assert_eq!(*local, said.contains("LocalHost (Using LRPC)"));
-        for place in address.iter().map(ToString::to_string).chain(target.iter().map(ToString::to_string)) {
+        for place in address
+            .iter()
+            .map(ToString::to_string)
+            .chain(target.iter().map(ToString::to_string))
+        {
             assert!(said.contains(&place), "{place} {said}");
         }
         assert_eq!(address.is_some() || target.is_some(), !local);
@@ -214,17 +253,29 @@ impl Log<'_> {
 
     /// What the truth lists whole, it lists whole.
     fn nothing_else(&self) {
-        let dcom = self.events.iter().filter(|event| matches!(event.body, HostBody::DcomError(_))).count();
+        let dcom = self
+            .events
+            .iter()
+            .filter(|event| matches!(event.body, HostBody::DcomError(_)))
+            .count();
         assert_eq!(dcom, self.truth["dcom_events"].as_array().unwrap().len());
-        let creations = self.events.iter().filter(|event| matches!(event.body, HostBody::ProcessCreate(_))).count();
-        assert_eq!(creations as u64, self.truth["process_creations_total"].as_u64().unwrap());
+        let creations = self
+            .events
+            .iter()
+            .filter(|event| matches!(event.body, HostBody::ProcessCreate(_)))
+            .count();
+        assert_eq!(
+            creations as u64,
+            self.truth["process_creations_total"].as_u64().unwrap()
+        );
     }
 }
 
 fn same_event(event: &HostEvent, expected: &Value) -> bool {
     match (&event.body, event.source) {
         (HostBody::Logon(logon), Source::Security(id)) => {
-            Some(u64::from(id)) == expected["id"].as_u64() && logon.account.logon_id == hexadecimal(&expected["logon_id"])
+            Some(u64::from(id)) == expected["id"].as_u64()
+                && logon.account.logon_id == hexadecimal(&expected["logon_id"])
         }
         (HostBody::DcomError(_), Source::System(id)) => Some(u64::from(id)) == expected["id"].as_u64(),
         _ => false,
@@ -259,6 +310,10 @@ fn the_folder_of_real_logs_gives_them_all() {
     let (files, _) = host_log::inputs(&[corpus]);
     for (log, _) in logs() {
         let log = fs::canonicalize(log).unwrap();
-        assert!(files.iter().any(|file| fs::canonicalize(file).unwrap() == log), "{}", log.display());
+        assert!(
+            files.iter().any(|file| fs::canonicalize(file).unwrap() == log),
+            "{}",
+            log.display()
+        );
     }
 }
