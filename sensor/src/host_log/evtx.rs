@@ -1,0 +1,168 @@
+//! Windows' own event logs: a header, then chunks of 64 KiB, each complete in itself. Damaged ones are counted and passed over.
+
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use evtx::{EvtxChunkData, ParserSettings};
+use memchr::memmem;
+
+use super::clock::Written;
+use super::fields::Fields;
+use super::reader::{Reader, Sink};
+use super::report::Reason;
+use super::{clock, inserts, interpret, json};
+
+/// How an EVTX file begins.
+pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
+/// And how its chunks do: a carved file may begin with one.
+pub(super) const CHUNK_SIGNATURE: &[u8] = b"ElfChnk\0";
+const FILE_HEADER: usize = 4096;
+const CHUNK: usize = 65_536;
+
+/// Reads chunk after chunk; what is between them is looked through for the next one.
+pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
+    let settings = Arc::new(ParserSettings::default().num_threads(1));
+    let mut buffer = Vec::with_capacity(2 * CHUNK);
+    fill(&mut input, &mut buffer, CHUNK_SIGNATURE.len())?;
+    if buffer.starts_with(SIGNATURE) {
+        fill(&mut input, &mut buffer, FILE_HEADER)?;
+        buffer.clear();
+    }
+    loop {
+        fill(&mut input, &mut buffer, CHUNK)?;
+        if buffer.len() < CHUNK_SIGNATURE.len() {
+            reader.report.lost_bytes += buffer.len() as u64;
+            return Ok(());
+        }
+        if buffer.starts_with(CHUNK_SIGNATURE) {
+            let taken = chunk(&buffer, &settings, reader, sink);
+            buffer.drain(..taken.min(buffer.len()));
+            continue;
+        }
+        // Zeroes are room for chunks to come.
+        let found = memmem::find(&buffer, CHUNK_SIGNATURE);
+        let passed = found.unwrap_or(buffer.len() - (CHUNK_SIGNATURE.len() - 1));
+        if buffer[..passed].iter().any(|byte| *byte != 0) {
+            reader.report.lost_bytes += passed as u64;
+            if buffer.len() == CHUNK && passed == buffer.len() - (CHUNK_SIGNATURE.len() - 1) {
+                reader.skip(Reason::BrokenChunk);
+            }
+        }
+        buffer.drain(..passed);
+    }
+}
+
+/// Fills up to `size`, or to the end of the input.
+fn fill(input: &mut impl Read, buffer: &mut Vec<u8>, size: usize) -> io::Result<()> {
+    let missing = size.saturating_sub(buffer.len()) as u64;
+    input.by_ref().take(missing).read_to_end(buffer)?;
+    Ok(())
+}
+
+/// Reads one chunk, or what is left of one, and says how many bytes that was.
+fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink: Sink<'_>) -> usize {
+    // One that was cut short ends where the next begins.
+    let next = memmem::find(&bytes[CHUNK_SIGNATURE.len()..], CHUNK_SIGNATURE);
+    let bytes = &bytes[..next.map_or(bytes.len(), |next| next + CHUNK_SIGNATURE.len())];
+    let mut data = match catch_unwind(|| EvtxChunkData::new(bytes.to_vec(), false)) {
+        Ok(Ok(data)) => data,
+        Ok(Err(_)) => {
+            reader.skip(Reason::BrokenChunk);
+            return CHUNK_SIGNATURE.len();
+        }
+        Err(_) => {
+            reader.skip(Reason::Fault);
+            return CHUNK_SIGNATURE.len();
+        }
+    };
+    // A panic in the library costs the rest of this chunk. What the reader knows is whole at any time: it is changed only
+    // between records.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let Ok(mut chunk) = data.parse(settings.clone()) else {
+            reader.skip(Reason::BrokenChunk);
+            return;
+        };
+        for record in chunk.iter() {
+            match record.map(|record| (record.event_record_id, record.into_json())) {
+                Ok((number, Ok(rendered))) => one(&rendered.data, number, reader, sink),
+                Ok((_, Err(_))) | Err(_) => reader.skip(Reason::BrokenRecord),
+            }
+        }
+    }));
+    if outcome.is_err() {
+        reader.skip(Reason::Fault);
+    }
+    bytes.len()
+}
+
+/// Reads one record, which the library has made JSON of.
+fn one(json: &str, number: u64, reader: &mut Reader, sink: Sink<'_>) {
+    if let Some(id) = id(json).filter(|id| !interpret::any_wants(*id))
+        && let Some(system) = System::of(json)
+    {
+        let reason = interpret::unwanted(system.provider, id);
+        return reader.passed_over(system.computer, clock::written(system.time).map(Written::utc), reason);
+    }
+    let mut fields = Fields::default();
+    match json::read(json, &mut fields) {
+        Ok(()) => {
+            inserts::name(&mut fields);
+            reader.record(&fields, number, sink);
+        }
+        Err(_) => reader.skip(Reason::BrokenRecord),
+    }
+}
+
+/// What every event has, found without reading all of it: most records of a log are not of interest.
+///
+/// `System` comes first, and within a text no name can be quoted: what looks like a key is one.
+struct System<'j> {
+    provider: &'j str,
+    computer: &'j str,
+    time: &'j str,
+}
+
+/// Looks for a key, and gives what stands behind it.
+struct Behind(LazyLock<memmem::Finder<'static>>);
+
+impl Behind {
+    fn of<'j>(&self, json: &'j str) -> Option<&'j str> {
+        let found = self.0.find(json.as_bytes())?;
+        json.get(found + self.0.needle().len()..)
+    }
+
+    /// A text there. One with escapes is left to who can read them.
+    fn text<'j>(&self, json: &'j str) -> Option<&'j str> {
+        let rest = self.of(json)?;
+        let text = &rest[..memchr::memchr(b'"', rest.as_bytes())?];
+        (!text.contains('\\')).then_some(text)
+    }
+}
+
+static EVENT_ID: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"EventID\":")));
+static NAME: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"Name\":\"")));
+static COMPUTER: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"Computer\":\"")));
+static SYSTEM_TIME: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"SystemTime\":\"")));
+
+/// The number of an event, found without reading all of it.
+fn id(json: &str) -> Option<u16> {
+    let id = EVENT_ID.of(json)?;
+    let id = match id.strip_prefix('{') {
+        // With attributes, the number stands behind them.
+        Some(object) => object.split_once("\"#text\":")?.1,
+        None => id,
+    };
+    let digits = id.bytes().take_while(u8::is_ascii_digit).count();
+    id[..digits].parse().ok()
+}
+
+impl<'j> System<'j> {
+    fn of(json: &'j str) -> Option<Self> {
+        Some(Self {
+            provider: NAME.text(json)?,
+            computer: COMPUTER.text(json)?,
+            time: SYSTEM_TIME.text(json)?,
+        })
+    }
+}

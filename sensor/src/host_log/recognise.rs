@@ -1,0 +1,113 @@
+//! In which form a text is, by how it begins.
+
+use memchr::memmem;
+
+use super::document::{Found, Scan};
+use super::report::Kind;
+use super::{csv, evtx, xml};
+
+/// What bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    Evtx,
+    Utf16 { big: bool },
+    Utf8,
+}
+
+/// What bytes are that begin like this.
+pub(super) fn bytes(first: &[u8]) -> Bytes {
+    if first.starts_with(evtx::SIGNATURE) || first.starts_with(evtx::CHUNK_SIGNATURE) {
+        return Bytes::Evtx;
+    }
+    match first {
+        [0xff, 0xfe, ..] | [b'<' | b'{' | b'[', 0, ..] => Bytes::Utf16 { big: false },
+        [0xfe, 0xff, ..] | [0, b'<' | b'{' | b'[', ..] => Bytes::Utf16 { big: true },
+        _ => Bytes::Utf8,
+    }
+}
+
+/// The forms of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Lines,
+    Document,
+    Xml,
+    Csv(u8),
+}
+
+impl Form {
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Lines => Kind::Lines,
+            Self::Document => Kind::Json,
+            Self::Xml => Kind::Xml,
+            Self::Csv(_) => Kind::Csv,
+        }
+    }
+}
+
+/// So many lines are looked at for one that is a record by itself.
+const LINES: usize = 16;
+
+/// The form of a text that begins like this, if it is one of ours.
+pub(super) fn form(text: &[u8]) -> Option<Form> {
+    let text = text.trim_ascii_start();
+    match text {
+        [b'[', ..] => Some(Form::Document),
+        [b'{', ..] => Some(object(text)),
+        [b'<', next, ..] if next.is_ascii_digit() => Some(Form::Lines),
+        [b'<', ..] => (text.starts_with(b"<?xml") || text.starts_with(b"<Events") || xml::start(text) == Some(0))
+            .then_some(Form::Xml),
+        _ => {
+            let first = first_line(text);
+            // A header of syslog without its priority, as relays write it to files.
+            let line = || (memchr::memchr(b'{', first).is_some() || xml::start(first).is_some()).then_some(Form::Lines);
+            csv::separator(first).map(Form::Csv).or_else(line)
+        }
+    }
+}
+
+/// Names of which at least one stands at the beginning of every log that is read, and of few other files.
+const MARKS: &[&str] = &[
+    "EventID",
+    "EventId",
+    "event_id",
+    "EventCode",
+    "event.code",
+    "DeviceName",
+    "_raw",
+    "<Event ",
+    "<Event>",
+    "StringInserts",
+];
+
+/// Is this the beginning of a log, whatever else may be JSON or XML?
+pub(super) fn is_known(text: &[u8]) -> bool {
+    form(text).is_some_and(|form| {
+        matches!(form, Form::Csv(_)) || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
+    })
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
+    line.trim_ascii_end()
+}
+
+/// One object a line, or one that is more.
+fn object(text: &[u8]) -> Form {
+    if let Found::Inside(_) = Scan::default().on(text) {
+        return Form::Document;
+    }
+    if first_line(text) == b"{" {
+        return Form::Document;
+    }
+    let whole = |line: &[u8]| {
+        let line = line.trim_ascii();
+        line.starts_with(b"{") && Scan::default().on(line) == Found::End(line.len())
+    };
+    if text.split(|byte| *byte == b'\n').take(LINES).any(whole) {
+        Form::Lines
+    } else {
+        Form::Document
+    }
+}
