@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
 mod catalog;
+mod hosts;
 mod live;
 pub(crate) mod settings;
 
@@ -102,6 +103,9 @@ pub(crate) struct Replay {
 
     #[command(flatten)]
     pub(crate) keys: KeyOptions,
+
+    #[command(flatten)]
+    pub(crate) hosts: hosts::HostOptions,
 
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]

@@ -26,6 +26,7 @@ pub mod catalog;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod correlate;
 pub mod dcom;
 pub mod decode;
 pub mod detect;

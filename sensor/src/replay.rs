@@ -42,10 +42,18 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     if inputs.len() > 1 {
         engine.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
+    let hosts = options
+        .hosts
+        .load(&config, &Limits::default(), &inputs, options.quiet)?;
+    let mut unreadable_logs = 0;
+    if let Some((correlator, unreadable)) = hosts {
+        unreadable_logs = unreadable;
+        engine.analysis().set_hosts(correlator);
+    }
     let mut output = Outlet::new(options, &config.output.logs)?;
     let progress = Progress::new(options, &inputs);
     let mut failures = Failures {
-        count: 0,
+        count: unreadable_logs,
         progress: &progress,
     };
     for error in &errors {
@@ -64,6 +72,9 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     output.keep(&engine.take_failures());
     progress.news(engine.analysis());
     progress.done();
+    if !options.quiet {
+        tell_hosts(engine.analysis());
+    }
     settings::keep(engine.analysis(), &config)?;
     let failed = failures.count;
     let (tally, span) = engine.results();
@@ -78,6 +89,17 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     } else {
         RAN
     })
+}
+
+/// Names in conflict, and clocks, as far as host logs and traffic tell.
+fn tell_hosts(analysis: &mut Analysis) {
+    let Some(hosts) = analysis.hosts() else { return };
+    for conflict in hosts.take_news() {
+        complain(&conflict, Some("--host-map FILE says whose address it is"));
+    }
+    for clock in hosts.clocks() {
+        complain(&clock, None);
+    }
 }
 
 /// One thread, or one that reads and several that work.
@@ -354,6 +376,7 @@ fn summary(
         endpoints_realized: tally.get("dcom.endpoints.realized"),
         unreadable_inputs,
         keys: tally.keys(),
+        hosts: tally.hosts(),
         ..so_far.clone()
     }
 }

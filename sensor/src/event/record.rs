@@ -79,6 +79,19 @@ impl<R: Record> Visit for Option<R> {
     }
 }
 
+/// The same for one that is kept elsewhere.
+impl<R: Record> Record for Box<R> {
+    const NAME: &'static str = R::NAME;
+    const DOC: &'static str = R::DOC;
+    const COLUMNS: &'static [Column] = R::COLUMNS;
+}
+
+impl<R: Record> Visit for Box<R> {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        (**self).visit(visitor);
+    }
+}
+
 /// What stands in a column. Borrowed, so that showing an event allocates nothing.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {

@@ -76,7 +76,9 @@ pub fn is_library(line: &str) -> bool {
 /// In one spelling: lower case, single blanks and backslashes, no quotes, well-known variables in full, and the program by
 /// the name of its file alone, without `.exe`.
 pub fn normalised(line: &str) -> String {
-    let mut text = line.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_lowercase();
+    let mut text = line
+        .trim_matches(|c: char| c.is_whitespace() || c == '\0')
+        .to_lowercase();
     // A log that was written by a format string has each sign twice.
     while text.contains("%%") {
         text = text.replace("%%", "%");
