@@ -204,3 +204,21 @@ impl Default for Limits {
         }
     }
 }
+
+/// Caps of reading host logs.
+pub(crate) mod host_log {
+    /// Bytes of one record as text. A longer one is passed over to its end.
+    pub(crate) const RECORD: usize = 16 << 20;
+    /// Bytes of a text that is kept: Windows' own limit of a command line, in the longest UTF-8.
+    pub(crate) const TEXT: usize = 96 << 10;
+    /// Computers listed in a report, and whose zone is known.
+    pub(crate) const HOSTS: usize = 4096;
+    /// Names kept once for many events. Beyond it they are forgotten and kept anew.
+    pub(crate) const NAMES: usize = 16_384;
+    /// Bytes of a name to be kept so.
+    pub(crate) const NAME: usize = 512;
+    /// Processes of a log remembered for what later records do not say. Beyond it the oldest is forgotten.
+    pub(crate) const PROCESSES: usize = 65_536;
+    /// Events held back until what they lack is known.
+    pub(crate) const HELD: usize = 4096;
+}

@@ -10,8 +10,9 @@ mod events_doc;
 mod expect;
 mod feeds;
 mod golden;
-mod keys;
 #[cfg(target_os = "linux")]
+mod host_logs;
+mod keys;
 mod live;
 // It asks /proc.
 #[cfg(target_os = "linux")]

@@ -11,7 +11,7 @@ use crate::capture::{CaptureFile, Input};
 use crate::config::Config;
 use crate::correlate::names::Names;
 use crate::correlate::{Correlator, Mode};
-use crate::host_log;
+use crate::host_log::{self, Cause};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -88,6 +88,8 @@ impl HostOptions {
                         complain(&report.to_string(), None);
                     }
                 }
+                // A folder may hold anything; what is named by itself was meant.
+                Err(error) if matches!(error.cause, Cause::NotALog) && !self.host_logs.contains(&path) => {}
                 Err(error) => {
                     unreadable += 1;
                     complain(&error.to_string(), None);

@@ -17,6 +17,9 @@ pub struct HostEvent {
     pub time: Timestamp,
     /// What that time rests on.
     pub clock: Clock,
+    /// When it was written to the log, where the record says that beside its own time: Sysmon's `UtcTime` of a connection
+    /// (3) is off by a minute or two after some boots, and the log's is not.
+    pub logged: Option<Timestamp>,
     /// The computer, as the log spells it. Compare with [`same_host`].
     pub host: Arc<str>,
     /// What wrote it.

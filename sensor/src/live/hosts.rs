@@ -24,6 +24,8 @@ use crate::host_log::{HostEvent, Lines};
 const QUEUE: usize = 64;
 /// Events in one of them.
 const BATCH: usize = 256;
+/// Bytes of a line; each file and each sender may hold so many. A longer one is passed over to its end.
+const LINE: usize = 1 << 20;
 /// Batches taken in one go: frames must not wait.
 const AT_A_TIME: usize = 16;
 

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use walkdir::WalkDir;
 
-use super::{Cutter, Once, Sink, add};
+use super::{Cutter, LINE, Once, Sink, add};
 use crate::host_log::{self, Lines};
-use crate::limits::host_log::RECORD;
 
 /// How often files are looked at.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -278,7 +277,7 @@ impl Growing {
             }
             let Self { cutter, lines, .. } = self;
             let counts = std::sync::Arc::clone(&sink.counts);
-            cutter.push(bytes, RECORD, &counts, |line| sink.line(lines, line));
+            cutter.push(bytes, LINE, &counts, |line| sink.line(lines, line));
             self.fresh = Some(Instant::now());
         }
         Ok(false)
@@ -439,7 +438,7 @@ mod tests {
     fn a_line_without_an_end_takes_bounded_memory() {
         let mut rig = Rig::new("long", "");
         for _ in 0..3 {
-            rig.append(&"x".repeat(RECORD));
+            rig.append(&"x".repeat(LINE));
             assert!(rig.pids().is_empty());
         }
         rig.append(&format!("\n{}", line(5)));

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Counts, Cutter, Sink, add};
+use super::{Counts, Cutter, LINE, Sink, add};
 use crate::host_log::Lines;
-use crate::limits::host_log::RECORD;
 
 /// Senders at a time. Whoever comes beyond it is turned away.
 const SENDERS: usize = 64;
@@ -142,7 +141,7 @@ impl Frames {
                     } else if first == b' ' {
                         let left = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
                         let left: usize = left.unwrap_or_default();
-                        let skipping = left > RECORD;
+                        let skipping = left > LINE;
                         if skipping {
                             add(&counts.too_long);
                         }
@@ -174,7 +173,7 @@ impl Frames {
                     let end = bytes.iter().position(|&byte| byte == b'\n');
                     let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
                     bytes = rest;
-                    self.cutter.push(part, RECORD, counts, &mut each);
+                    self.cutter.push(part, LINE, counts, &mut each);
                     if end.is_some() {
                         self.state = State::Between;
                     }
@@ -221,15 +220,15 @@ mod tests {
     fn what_is_too_long_is_passed_over_and_counted() {
         let (mut frames, counts, mut messages) = (Frames::default(), Counts::default(), Vec::new());
         let mut each = |line: &[u8]| messages.push(line.to_vec());
-        frames.push(format!("{} ", RECORD + 1).as_bytes(), &counts, &mut each);
-        for _ in 0..=RECORD / 1024 {
+        frames.push(format!("{} ", LINE + 1).as_bytes(), &counts, &mut each);
+        for _ in 0..=LINE / 1024 {
             frames.push(&[b'x'; 1024], &counts, &mut each);
         }
         // The rest of the last block is no digit: it goes on to the end of its line.
         frames.push(b"\n{}\n", &counts, &mut each);
         assert_eq!(messages.last().map(Vec::as_slice), Some(&b"{}"[..]));
         assert_eq!(counts.too_long.load(Ordering::Relaxed), 1);
-        assert!(frames.cutter.partial.capacity() < 2 * RECORD);
+        assert!(frames.cutter.partial.capacity() < 2 * LINE);
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! Windows' own event logs: a header, then chunks of 64 KiB, each complete in itself. Damaged ones are counted and passed over.
+
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use evtx::{EvtxChunkData, ParserSettings};
+use memchr::memmem;
+
+use super::fields::Fields;
+use super::json;
+use super::reader::{Reader, Sink};
+use super::report::Reason;
+
+/// How an EVTX file begins.
+pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
+const CHUNK_SIGNATURE: &[u8] = b"ElfChnk\0";
+const FILE_HEADER: usize = 4096;
+const CHUNK: usize = 65_536;
+
+/// Reads chunk after chunk; what is between them is looked through for the next one.
+pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
+    let settings = Arc::new(ParserSettings::default().num_threads(1));
+    let mut buffer = Vec::with_capacity(2 * CHUNK);
+    fill(&mut input, &mut buffer, FILE_HEADER)?;
+    buffer.clear();
+    loop {
+        fill(&mut input, &mut buffer, CHUNK)?;
+        if buffer.len() < CHUNK_SIGNATURE.len() {
+            reader.report.lost_bytes += buffer.len() as u64;
+            return Ok(());
+        }
+        if buffer.starts_with(CHUNK_SIGNATURE) {
+            let taken = chunk(&buffer, &settings, reader, sink);
+            buffer.drain(..taken.min(buffer.len()));
+            continue;
+        }
+        // Zeroes are room for chunks to come.
+        let found = memmem::find(&buffer, CHUNK_SIGNATURE);
+        let passed = found.unwrap_or(buffer.len() - (CHUNK_SIGNATURE.len() - 1));
+        if buffer[..passed].iter().any(|byte| *byte != 0) {
+            reader.report.lost_bytes += passed as u64;
+            if buffer.len() == CHUNK && passed == buffer.len() - (CHUNK_SIGNATURE.len() - 1) {
+                reader.skip(Reason::BrokenChunk);
+            }
+        }
+        buffer.drain(..passed);
+    }
+}
+
+/// Fills up to `size`, or to the end of the input.
+fn fill(input: &mut impl Read, buffer: &mut Vec<u8>, size: usize) -> io::Result<()> {
+    let missing = size.saturating_sub(buffer.len()) as u64;
+    input.by_ref().take(missing).read_to_end(buffer)?;
+    Ok(())
+}
+
+/// Reads one chunk, or what is left of one, and says how many bytes that was.
+fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink: Sink<'_>) -> usize {
+    let mut data = match catch_unwind(|| EvtxChunkData::new(bytes.to_vec(), false)) {
+        Ok(Ok(data)) => data,
+        Ok(Err(_)) => {
+            reader.skip(Reason::BrokenChunk);
+            return CHUNK_SIGNATURE.len();
+        }
+        Err(_) => {
+            reader.skip(Reason::Fault);
+            return CHUNK_SIGNATURE.len();
+        }
+    };
+    // A panic in the library costs the rest of this chunk. What the reader knows is whole at any time: it is changed only
+    // between records.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let Ok(mut chunk) = data.parse(settings.clone()) else {
+            reader.skip(Reason::BrokenChunk);
+            return;
+        };
+        for record in chunk.iter() {
+            let Ok(record) = record else {
+                reader.skip(Reason::BrokenRecord);
+                continue;
+            };
+            let number = record.event_record_id;
+            let Ok(record) = record.into_json_bytes() else {
+                reader.skip(Reason::BrokenRecord);
+                continue;
+            };
+            let mut fields = Fields::default();
+            match json::read(&record.data, &mut fields) {
+                Ok(()) => reader.record(&fields, number, sink),
+                Err(_) => reader.skip(Reason::BrokenRecord),
+            }
+        }
+    }));
+    if outcome.is_err() {
+        reader.skip(Reason::Fault);
+    }
+    bytes.len()
+}

@@ -1,0 +1,44 @@
+//! What the user named, as a list of logs.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::{Cause, Failure, Report, StoredCause};
+
+/// All files below these paths: folders with all below them, sorted; a file named by itself is never passed over.
+pub fn inputs(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Failure>) {
+    let mut files = Vec::new();
+    let mut failures = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            folder(path, &mut files, &mut failures);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    (files, failures)
+}
+
+fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
+    let before = files.len() + failures.len();
+    let fail = |path: &Path, cause: Cause| Failure {
+        input: path.display().to_string(),
+        cause,
+        report: Box::new(Report::default()),
+    };
+    for entry in WalkDir::new(top).follow_links(true).sort_by_file_name() {
+        match entry {
+            // Anything but a regular file, a pipe say, might never give a byte.
+            Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) => {
+                let path = error.path().unwrap_or(top).to_owned();
+                failures.push(fail(&path, StoredCause::List(error.into()).into()));
+            }
+        }
+    }
+    if files.len() + failures.len() == before {
+        failures.push(fail(top, Cause::NoLogInFolder));
+    }
+}

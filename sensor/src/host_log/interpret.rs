@@ -1,0 +1,432 @@
+//! From what a record says to an event: whose it is, when it was, what happened.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
+
+use super::clock::{self, Written};
+use super::event::{
+    Account, Clock, Direction, FileCreate, HostBody, HostEnd, ImageLoad, Logon, LogonKind, NetworkConnect, Process,
+    ProcessCreate, ProcessEnd, Registry, Script, Source,
+};
+use super::fields::{Field as F, Fields, Value, said};
+use super::keep::Texts;
+use super::report::Reason;
+use super::{dcom_error, defender};
+
+/// What wrote this record.
+pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
+    let Some(id) = fields
+        .small::<u16>(F::EventId)
+        .or_else(|| fields.small(F::EcsEventCode))
+    else {
+        return defender::table(fields).ok_or(Reason::NotAnEvent)?;
+    };
+    let source = match fields.first(&[F::Provider, F::EcsProvider]) {
+        Some(provider) => by_provider(provider, id).ok_or(Reason::OtherProvider)?,
+        None => by_channel(fields.text(F::Channel).ok_or(Reason::NotAnEvent)?, id).ok_or(Reason::OtherProvider)?,
+    };
+    let wanted = match source {
+        Source::Sysmon(id) => matches!(id, 1 | 3 | 5 | 7 | 11..=14),
+        Source::Security(id) => matches!(id, 4624 | 4625 | 4648 | 4688 | 4689 | 5156),
+        Source::System(id) => matches!(id, 10016 | 10028 | 10036..=10038),
+        Source::PowerShell(id) => id == 4104,
+        Source::DeviceProcessEvents | Source::DeviceNetworkEvents => true,
+    };
+    if wanted { Ok(source) } else { Err(Reason::NotOfInterest) }
+}
+
+fn by_provider(provider: &str, id: u16) -> Option<Source> {
+    Some(match provider {
+        "Microsoft-Windows-Sysmon" => Source::Sysmon(id),
+        "Microsoft-Windows-Security-Auditing" | "Microsoft Windows security auditing." => Source::Security(id),
+        "Microsoft-Windows-DistributedCOM" | "DCOM" => Source::System(id),
+        "Microsoft-Windows-PowerShell" | "PowerShellCore" => Source::PowerShell(id),
+        _ => return None,
+    })
+}
+
+/// Where the provider is not said. In these channels there is none but theirs, except for System.
+fn by_channel(channel: &str, id: u16) -> Option<Source> {
+    let is = |name: &str| channel.eq_ignore_ascii_case(name);
+    if is("Microsoft-Windows-Sysmon/Operational") {
+        Some(Source::Sysmon(id))
+    } else if is("Security") {
+        Some(Source::Security(id))
+    } else if is("System") && matches!(id, 10016 | 10028 | 10036..=10038) {
+        Some(Source::System(id))
+    } else if is("Microsoft-Windows-PowerShell/Operational") || is("PowerShellCore/Operational") {
+        Some(Source::PowerShell(id))
+    } else {
+        None
+    }
+}
+
+/// The computer's name, as the record has it. A collector's own name only where there is no other.
+pub(super) fn host<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
+    fields.first(&[F::Computer, F::DeviceName, F::EcsHost, F::Collector])
+}
+
+/// The times of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    /// What the event itself says: in UTC.
+    pub(super) own: Option<crate::time::Timestamp>,
+    /// When it was logged, in UTC or with a zone.
+    pub(super) logged: Option<(crate::time::Timestamp, Clock)>,
+    /// When it was logged, in local time; a `Z` behind it may be false.
+    pub(super) local: Option<Written>,
+    /// When it was collected.
+    pub(super) collected: Option<crate::time::Timestamp>,
+}
+
+fn time(fields: &Fields<'_>, field: F) -> Option<Written> {
+    match fields.get(field)? {
+        Value::Text(text) => clock::written(text),
+        Value::Number(number) => clock::epoch(*number, 0),
+        // Seconds with a fraction: a double holds them to the microsecond.
+        Value::Fraction(seconds) => clock::written(&format!("{seconds:.6}")),
+        Value::Flag(_) => None,
+    }
+}
+
+pub(super) fn times(fields: &Fields<'_>) -> Times {
+    let utc = |field| time(fields, field).map(Written::utc);
+    let mut times = Times {
+        own: utc(F::UtcTime),
+        ..Times::default()
+    };
+    let ecs = fields.has(F::WinlogApi) || fields.has(F::EcsEventCode);
+    let certain = utc(F::SystemTime)
+        .or_else(|| ecs.then(|| utc(F::AtTimestamp))?)
+        .or_else(|| {
+            fields
+                .has(F::DeviceName)
+                .then(|| utc(F::Timestamp).or_else(|| utc(F::TimeGenerated)))?
+        })
+        .or_else(|| fields.has(F::ChunkNumber).then(|| utc(F::LocalTime))?);
+    if let Some(certain) = certain {
+        times.logged = Some((certain, Clock::Utc));
+        return times;
+    }
+    match time(fields, F::LocalTime).or_else(|| time(fields, F::TimeGenerated)) {
+        Some(written) if written.zone.is_some_and(|zone| zone != 0) => {
+            times.logged = Some((written.utc(), Clock::Zoned));
+        }
+        local => times.local = local,
+    }
+    if times.logged.is_none() && times.local.is_none() {
+        times.logged = time(fields, F::Indexed)
+            .map(|written| (written.utc(), written.zone.map_or(Clock::Assumed, |_| Clock::Zoned)));
+    }
+    times.collected = utc(F::AtTimestamp).or_else(|| utc(F::Received));
+    times
+}
+
+/// What happened.
+pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Option<HostBody> {
+    let mut maker = Maker { fields, texts };
+    Some(match source {
+        Source::Sysmon(1) => HostBody::ProcessCreate(Box::new(maker.sysmon_create())),
+        Source::Sysmon(3) => HostBody::NetworkConnect(Box::new(maker.sysmon_connect()?)),
+        Source::Sysmon(5) => HostBody::ProcessEnd(Box::new(ProcessEnd {
+            process: maker.sysmon_process(),
+        })),
+        Source::Sysmon(7) => HostBody::ImageLoad(Box::new(ImageLoad {
+            process: maker.sysmon_process(),
+            path: maker.name(&[F::ImageLoaded, F::EcsFilePath]),
+            signed: fields.flag(F::Signed),
+        })),
+        Source::Sysmon(11) => HostBody::FileCreate(Box::new(FileCreate {
+            process: maker.sysmon_process(),
+            path: maker.text(&[F::TargetFilename, F::EcsFilePath]),
+        })),
+        Source::Sysmon(id) => HostBody::Registry(Box::new(maker.registry(id))),
+        Source::Security(4688) => HostBody::ProcessCreate(Box::new(maker.security_create())),
+        Source::Security(4689) => HostBody::ProcessEnd(Box::new(ProcessEnd {
+            process: maker.process(F::ProcessId, F::ProcessName),
+        })),
+        Source::Security(5156) => HostBody::NetworkConnect(Box::new(maker.filter_connect()?)),
+        Source::Security(id) => HostBody::Logon(Box::new(maker.logon(id))),
+        Source::System(id) => HostBody::DcomError(Box::new(dcom_error::read(id, fields, maker.texts))),
+        Source::PowerShell(_) => HostBody::Script(Box::new(maker.script()?)),
+        Source::DeviceProcessEvents => HostBody::ProcessCreate(Box::new(defender::process(fields, maker.texts))),
+        Source::DeviceNetworkEvents => HostBody::NetworkConnect(Box::new(defender::connect(fields, maker.texts)?)),
+    })
+}
+
+struct Maker<'r, 'a> {
+    fields: &'r Fields<'a>,
+    texts: &'r mut Texts,
+}
+
+/// An address, also an IPv4 one in IPv6's clothes.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let text = text.split_once('%').map_or(text, |(address, _zone)| address);
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// `DOMAIN\user`.
+pub(super) fn account(text: &str, texts: &mut Texts) -> Account {
+    let (domain, user) = match text.split_once('\\') {
+        Some((domain, user)) => (Some(domain), user),
+        None => (None, text),
+    };
+    Account {
+        user: said(user).map(|user| texts.name(user)),
+        domain: domain.and_then(said).map(|domain| texts.name(domain)),
+        ..Account::default()
+    }
+}
+
+impl Maker<'_, '_> {
+    fn name(&mut self, fields: &[F]) -> Option<Arc<str>> {
+        self.fields.first(fields).map(|text| self.texts.name(text))
+    }
+
+    fn text(&mut self, fields: &[F]) -> Option<Arc<str>> {
+        self.fields.first(fields).map(|text| self.texts.text(text))
+    }
+
+    fn guid(&self, fields: &[F]) -> Option<Guid> {
+        self.fields
+            .first(fields)
+            .and_then(Guid::parse)
+            .filter(|guid| !guid.is_null())
+    }
+
+    fn number<T: TryFrom<u64>>(&self, fields: &[F]) -> Option<T> {
+        fields.iter().find_map(|field| self.fields.small(*field))
+    }
+
+    fn sysmon_process(&mut self) -> Process {
+        Process {
+            pid: self.number(&[F::ProcessId, F::EcsPid]),
+            guid: self.guid(&[F::ProcessGuid, F::EcsGuid]),
+            image: self.name(&[F::Image, F::EcsImage]),
+            ..Process::default()
+        }
+    }
+
+    /// Sysmon's `User`, or the ECS fields it was taken apart into.
+    fn sysmon_account(&mut self) -> Account {
+        match self.fields.text(F::User) {
+            Some(user) => account(user, self.texts),
+            None => Account {
+                user: self.name(&[F::EcsUserName]),
+                domain: self.name(&[F::EcsUserDomain]),
+                ..Account::default()
+            },
+        }
+    }
+
+    fn sysmon_create(&mut self) -> ProcessCreate {
+        ProcessCreate {
+            process: Process {
+                command_line: self.text(&[F::CommandLine, F::EcsCommandLine]),
+                ..self.sysmon_process()
+            },
+            parent: Process {
+                pid: self.number(&[F::ParentProcessId, F::EcsParentPid]),
+                pid_from: None,
+                guid: self.guid(&[F::ParentProcessGuid, F::EcsParentGuid]),
+                image: self.name(&[F::ParentImage, F::EcsParentImage]),
+                command_line: self.text(&[F::ParentCommandLine, F::EcsParentCommandLine]),
+            },
+            account: Account {
+                logon_id: self.fields.number(F::LogonId),
+                ..self.sysmon_account()
+            },
+            integrity: self.name(&[F::IntegrityLevel]),
+            hashes: self.text(&[F::Hashes]),
+        }
+    }
+
+    fn end(&self, ip: &[F], port: &[F]) -> Option<HostEnd> {
+        Some(HostEnd {
+            ip: address(self.fields.first(ip)?)?,
+            port: self.number(port)?,
+        })
+    }
+
+    fn sysmon_connect(&mut self) -> Option<NetworkConnect> {
+        let direction = match (self.fields.flag(F::Initiated), self.fields.text(F::EcsDirection)) {
+            (Some(true), _) | (None, Some("outbound" | "egress")) => Some(Direction::Outbound),
+            (Some(false), _) | (None, Some("inbound" | "ingress")) => Some(Direction::Inbound),
+            _ => None,
+        };
+        Some(NetworkConnect {
+            process: self.sysmon_process(),
+            account: self.sysmon_account(),
+            protocol: self.fields.first(&[F::Protocol, F::EcsTransport]).and_then(protocol),
+            direction,
+            source: self.end(&[F::SourceIp, F::EcsSourceIp], &[F::SourcePort, F::EcsSourcePort])?,
+            source_name: self.name(&[F::SourceHostname, F::EcsSourceName]),
+            destination: self.end(
+                &[F::DestinationIp, F::EcsDestinationIp],
+                &[F::DestinationPort, F::EcsDestinationPort],
+            )?,
+            destination_name: self.name(&[F::DestinationHostname, F::EcsDestinationName]),
+        })
+    }
+
+    fn registry(&mut self, id: u16) -> Registry {
+        let said = self.fields.text(F::EventType).filter(|operation| {
+            // NXLog puts its own `INFO` in the place of Sysmon's word.
+            ["SetValue", "CreateKey", "DeleteKey", "DeleteValue", "RenameKey"].contains(operation)
+        });
+        let operation = said.or(match id {
+            // Number 13 is of values that are set, whether it says so again or not.
+            13 => Some("SetValue"),
+            _ => None,
+        });
+        Registry {
+            operation: operation.map(|operation| self.texts.name(operation)),
+            process: self.sysmon_process(),
+            object: self.text(&[F::TargetObject, F::EcsRegistryPath]),
+            details: self.text(if id == 14 {
+                &[F::NewName, F::EcsRegistryData]
+            } else {
+                &[F::Details, F::EcsRegistryData]
+            }),
+        }
+    }
+
+    fn process(&mut self, pid: F, image: F) -> Process {
+        Process {
+            pid: self.number(&[pid, F::EcsPid]),
+            image: self.name(&[image, F::EcsImage]),
+            ..Process::default()
+        }
+    }
+
+    /// The account of one of Windows' own groups of fields.
+    fn account(&mut self, [user, domain, sid, logon]: [F; 4]) -> Account {
+        Account {
+            user: self.name(&[user]),
+            domain: self.name(&[domain]),
+            sid: self.name(&[sid]),
+            logon_id: self.fields.number(logon),
+        }
+    }
+
+    fn security_create(&mut self) -> ProcessCreate {
+        let subject = self.account(SUBJECT);
+        let target = self.account(TARGET);
+        // The target is there when the process runs as someone else than who started it.
+        let account = if target.user.is_some() { target } else { subject };
+        ProcessCreate {
+            process: Process {
+                pid: self.number(&[F::NewProcessId, F::EcsPid]),
+                image: self.name(&[F::NewProcessName, F::EcsImage]),
+                command_line: self.text(&[F::CommandLine, F::ProcessCommandLine, F::EcsCommandLine]),
+                ..Process::default()
+            },
+            parent: Process {
+                pid: self.number(&[F::ProcessId, F::EcsParentPid]),
+                image: self.name(&[F::ParentProcessName, F::EcsParentImage]),
+                ..Process::default()
+            },
+            account,
+            integrity: self
+                .fields
+                .text(F::MandatoryLabel)
+                .and_then(integrity)
+                .map(|level| self.texts.name(level)),
+            hashes: None,
+        }
+    }
+
+    fn filter_connect(&mut self) -> Option<NetworkConnect> {
+        let direction = match self.fields.first(&[F::Direction, F::EcsDirection]) {
+            Some("%%14592" | "Inbound" | "inbound" | "ingress") => Some(Direction::Inbound),
+            Some("%%14593" | "Outbound" | "outbound" | "egress") => Some(Direction::Outbound),
+            _ => None,
+        };
+        Some(NetworkConnect {
+            process: self.process(F::ProcessId, F::Application),
+            account: Account::default(),
+            protocol: self.number(&[F::Protocol]),
+            direction,
+            source: self.end(&[F::SourceAddress, F::EcsSourceIp], &[F::SourcePort, F::EcsSourcePort])?,
+            source_name: None,
+            destination: self.end(
+                &[F::DestAddress, F::EcsDestinationIp],
+                &[F::DestPort, F::EcsDestinationPort],
+            )?,
+            destination_name: None,
+        })
+    }
+
+    fn logon(&mut self, id: u16) -> Logon {
+        let kind = match id {
+            4625 => LogonKind::Failed,
+            4648 => LogonKind::Explicit,
+            _ => LogonKind::Succeeded,
+        };
+        let mut account = self.account(TARGET);
+        if kind == LogonKind::Explicit {
+            account.logon_id = self.fields.number(F::SubjectLogonId);
+        }
+        Logon {
+            kind,
+            logon_type: self.number(&[F::LogonType]),
+            account,
+            workstation: self.name(&[F::WorkstationName]),
+            address: self.fields.first(&[F::IpAddress, F::EcsSourceIp]).and_then(address),
+            port: self.number(&[F::IpPort, F::EcsSourcePort]),
+            package: self.name(&[F::AuthenticationPackageName]),
+            status: (kind == LogonKind::Failed).then(|| self.number(&[F::Status])).flatten(),
+            target_server: self.name(&[F::TargetServerName]),
+            process: self.process(F::ProcessId, F::ProcessName),
+        }
+    }
+
+    fn script(&mut self) -> Option<Script> {
+        Some(Script {
+            text: self.text(&[F::ScriptBlockText, F::EcsScriptText])?,
+            block: self.guid(&[F::ScriptBlockId, F::EcsScriptId]),
+            part: self
+                .number(&[F::MessageNumber, F::EcsSequence])
+                .zip(self.number(&[F::MessageTotal, F::EcsTotal])),
+            path: self.text(&[F::Path]),
+            process: Process::default(),
+        })
+    }
+}
+
+const SUBJECT: [F; 4] = [
+    F::SubjectUserName,
+    F::SubjectDomainName,
+    F::SubjectUserSid,
+    F::SubjectLogonId,
+];
+const TARGET: [F; 4] = [
+    F::TargetUserName,
+    F::TargetDomainName,
+    F::TargetUserSid,
+    F::TargetLogonId,
+];
+
+fn protocol(text: &str) -> Option<u8> {
+    match text {
+        "tcp" | "Tcp" | "TCP" => Some(6),
+        "udp" | "Udp" | "UDP" => Some(17),
+        number => number.parse().ok(),
+    }
+}
+
+/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels.
+fn integrity(label: &str) -> Option<&'static str> {
+    Some(match label {
+        "S-1-16-0" => "Untrusted",
+        "S-1-16-4096" => "Low",
+        "S-1-16-8192" => "Medium",
+        "S-1-16-8448" => "MediumPlus",
+        "S-1-16-12288" => "High",
+        "S-1-16-16384" => "System",
+        _ => return None,
+    })
+}

@@ -1,0 +1,209 @@
+//! Where each exporter writes what: the paths of names that lead to a [`F`].
+
+use std::sync::LazyLock;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::fields::Field as F;
+
+/// A place in a record's tree of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Node(u16);
+
+/// The record itself: flat names, and those of ECS.
+pub(super) const ROOT: Node = Node(0);
+/// Event data: names as the event's template has them.
+pub(super) const DATA: Node = Node(1);
+/// The part of an event that is the same for all.
+pub(super) const SYSTEM: Node = Node(2);
+const FIRST_FREE: u16 = 3;
+
+/// What a name means where it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// A plain value there is this.
+    pub(super) own: Option<F>,
+    /// An object there is read on as this.
+    pub(super) enter: Option<Node>,
+    /// An array there holds event data, in order, or as pairs of name and text.
+    pub(super) list: bool,
+}
+
+/// Names of event data, beside those that `Field` spells.
+const DATA_NAMES: &[(&str, F)] = &[
+    // 5156 has it so.
+    ("ProcessID", F::ProcessId),
+    // The event of a rename.
+    ("ParentUser", F::User),
+];
+
+/// Everything else, as the path of names from the record on. A `*` is event data.
+const PATHS: &[(&str, F)] = &[
+    // The event as Windows writes it, as XML or as JSON made of that; Velociraptor, evtx_dump, Get-WinEvent.
+    ("System.EventID", F::EventId),
+    ("System.EventID.Value", F::EventId),
+    ("System.EventID.#text", F::EventId),
+    ("System.Provider", F::Provider),
+    ("System.Provider.Name", F::Provider),
+    ("System.Provider.@Name", F::Provider),
+    ("System.Provider.#attributes.Name", F::Provider),
+    ("System.Channel", F::Channel),
+    ("System.Computer", F::Computer),
+    ("System.EventRecordID", F::Record),
+    ("System.TimeCreated.SystemTime", F::SystemTime),
+    ("System.TimeCreated.@SystemTime", F::SystemTime),
+    ("System.TimeCreated.#attributes.SystemTime", F::SystemTime),
+    ("System.Security.UserID", F::UserSid),
+    ("System.Security.@UserID", F::UserSid),
+    ("System.Security.#attributes.UserID", F::UserSid),
+    // Winlogbeat.
+    ("winlog.event_id", F::EventId),
+    ("winlog.provider_name", F::Provider),
+    ("winlog.channel", F::Channel),
+    ("winlog.computer_name", F::Computer),
+    ("winlog.record_id", F::Record),
+    ("winlog.user.identifier", F::UserSid),
+    ("winlog.api", F::WinlogApi),
+    ("event.original", F::Raw),
+    ("message", F::Message),
+    ("host.hostname", F::EcsHost),
+    ("dll.path", F::EcsFilePath),
+    ("registry.data.strings", F::EcsRegistryData),
+    // NXLog, Fluent Bit, EvtxECmd, Splunk, Sumo Logic: one row.
+    ("EventCode", F::EventId),
+    ("EventId", F::EventId),
+    ("event_id", F::EventId),
+    ("SourceName", F::Provider),
+    ("ProviderName", F::Provider),
+    ("provider_name", F::Provider),
+    ("Provider.Name", F::Provider),
+    ("EventChannel", F::Channel),
+    ("log_name", F::Channel),
+    ("LogName", F::Channel),
+    ("Hostname", F::Computer),
+    ("ComputerName", F::Computer),
+    ("MachineName", F::Computer),
+    ("computer_name", F::Computer),
+    ("_sourceHost", F::Collector),
+    ("RecordNumber", F::Record),
+    ("RecordId", F::Record),
+    ("EventRecordId", F::Record),
+    ("record_number", F::Record),
+    ("TimeCreated", F::LocalTime),
+    ("TimeCreated.SystemTime", F::SystemTime),
+    ("_messagetime", F::Indexed),
+    ("_messageTime", F::Indexed),
+    ("_receipttime", F::Received),
+    ("UserId", F::UserSid),
+    ("Sid", F::UserSid),
+    ("Payload", F::Raw),
+    ("EventXML", F::Raw),
+    ("xml", F::Raw),
+    ("log", F::Raw),
+    ("System", F::Raw),
+    ("$table", F::Table),
+    ("_source_name", F::Provider),
+];
+
+/// Objects that stand around a record, or around its parts: what is in them is read as if they were not there.
+const WRAPPERS: &[(&str, Node)] = &[
+    ("Event", ROOT),
+    ("_source", ROOT),
+    ("result", ROOT),
+    ("map", ROOT),
+    ("System", SYSTEM),
+    ("EventData", DATA),
+    ("UserData", DATA),
+    ("event_data", DATA),
+    ("winlog.event_data", DATA),
+    ("winlog.user_data", DATA),
+    ("RenderedEventData", DATA),
+];
+
+struct Tree {
+    steps: HashMap<(Node, &'static str), Step, FixedState>,
+    next: u16,
+}
+
+impl Tree {
+    fn step(&mut self, node: Node, name: &'static str) -> &mut Step {
+        self.steps.entry((node, name)).or_default()
+    }
+
+    fn path(&mut self, path: &'static str, field: F) {
+        // `@timestamp` and its like have no dots, and `winlog.event_data` leads where it is told to.
+        let mut node = ROOT;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                self.step(node, name).own.get_or_insert(field);
+            } else {
+                let fresh = Node(self.next);
+                let enter = *self.step(node, name).enter.get_or_insert(fresh);
+                self.next += u16::from(enter == fresh);
+                node = enter;
+            }
+        }
+    }
+}
+
+static TREE: LazyLock<Tree> = LazyLock::new(|| {
+    let mut tree = Tree {
+        steps: HashMap::with_hasher(FixedState::with_seed(0)),
+        next: FIRST_FREE,
+    };
+    for (path, node) in WRAPPERS {
+        match path.rsplit_once('.') {
+            None => tree.step(ROOT, path).enter = Some(*node),
+            Some((around, name)) => {
+                let fresh = Node(tree.next);
+                let outer = *tree.step(ROOT, around).enter.get_or_insert(fresh);
+                tree.next += u16::from(outer == fresh);
+                tree.step(outer, name).enter = Some(*node);
+            }
+        }
+    }
+    for (path, field) in PATHS {
+        tree.path(path, *field);
+    }
+    for (field, name) in F::ALL {
+        tree.path(name, *field);
+        tree.step(DATA, name).own = Some(*field);
+    }
+    for (name, field) in DATA_NAMES {
+        tree.step(DATA, name).own = Some(*field);
+    }
+    for name in ["StringInserts", "Data", "EventData"] {
+        tree.step(ROOT, name).list = true;
+        tree.step(DATA, name).list = true;
+    }
+    // `<UserData><EventXML>…` and the like: one more name between.
+    tree
+});
+
+/// What this name means here.
+pub(super) fn step(node: Node, name: &str) -> Option<Step> {
+    let tree = &*TREE;
+    // The key's lifetime is the only thing between a borrowed name and the table's static ones.
+    tree.steps.get(&Borrowed(node, name)).copied()
+}
+
+/// Looks like the table's keys to its hash.
+#[derive(Hash)]
+struct Borrowed<'a>(Node, &'a str);
+
+impl hashbrown::Equivalent<(Node, &'static str)> for Borrowed<'_> {
+    fn equivalent(&self, key: &(Node, &'static str)) -> bool {
+        self.0 == key.0 && self.1 == key.1
+    }
+}
+
+/// The same for names that others joined with dots: `winlog.event_data.Image`.
+pub(super) fn dotted(node: Node, name: &str) -> Option<Step> {
+    if let Some(step) = step(node, name) {
+        return Some(step);
+    }
+    let (first, rest) = name.split_once('.')?;
+    dotted(step(node, first)?.enter?, rest)
+}

@@ -1,0 +1,3 @@
+//! What is read of host logs.
+
+mod truth;
