@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::baseline::Baseline;
 use crate::catalog::Catalog;
 use crate::correlate::Correlator;
+use crate::correlate::names::By;
 use crate::dcom::{Analyst, Binding, Calls, Record, Told, is_read};
 use crate::detect::{self, Detector, Found, Seen, Settings};
 use crate::emit::unsealed::Unsealed;
@@ -148,8 +149,14 @@ impl Analysis {
             unsealed.extend(Unsealed::of(&event.connection, exchange));
             exchange.forget_unread(is_read);
         }
-        if let (Some(hosts), Said::Heard(ends, opener)) = (&mut self.judge.hosts, &spoken.said) {
-            let caught = catch_unwind(AssertUnwindSafe(|| hosts.heard(*ends, *opener, spoken.time)));
+        if let Some(hosts) = &mut self.judge.hosts {
+            let caught = catch_unwind(AssertUnwindSafe(|| match &spoken.said {
+                Said::Heard(ends, opener) => hosts.heard(*ends, *opener, spoken.time),
+                Said::Named(told) => told
+                    .iter()
+                    .for_each(|(name, address)| hosts.named(name, *address, By::Dns)),
+                _ => {}
+            }));
             self.contained(caught.is_ok());
         }
         self.guarded(out, |analyst, told| {
@@ -159,7 +166,7 @@ impl Analysis {
                 Said::Rpc(event) => analyst.push(event, told),
                 Said::Unanswered(connection, silence) => analyst.unanswered(connection, *silence, told),
                 Said::Odd(connection, anomaly) => analyst.odd_stream(connection, anomaly, told),
-                Said::Failed(_) => {}
+                Said::Named(_) | Said::Failed(_) => {}
             }
         });
         if let Said::Failed(failure) = spoken.said {

@@ -21,6 +21,7 @@ use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::keys::Used;
 use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
 use crate::policy::{self, Policy};
 use crate::statistics::Tally;
 use crate::time::Timestamp;
@@ -112,15 +113,26 @@ impl Engine {
     fn new(options: &Replay, config: &Config) -> Result<Self> {
         let (catalog, limits, calls) = (settings::catalog(config)?, Limits::default(), options.calls.into());
         let keys = options.keys.load()?;
+        let names = options.hosts.name_answers();
         let mut engine = match options.workers() {
             1 => {
                 let mut sensor = Box::new(Sensor::new(catalog, limits, calls));
                 if let Some(Used { keys, keep }) = keys {
                     sensor.use_keys(keys, keep);
                 }
+                if names == NameAnswers::Read {
+                    sensor.read_names();
+                }
                 Self::One(sensor)
             }
-            workers => Self::Several(Box::new(Crew::new(workers, catalog, &limits, calls, keys.as_ref()))),
+            workers => Self::Several(Box::new(Crew::new(
+                workers,
+                catalog,
+                &limits,
+                calls,
+                keys.as_ref(),
+                names,
+            ))),
         };
         settings::equip(engine.analysis(), config, &limits)?;
         Ok(engine)

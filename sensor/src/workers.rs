@@ -20,6 +20,7 @@ use crate::decode::{self, Decoded, Decoder, Tunnel};
 use crate::event::Event;
 use crate::keys::Used;
 use crate::limits::Limits;
+use crate::name_answers::{self, NameAnswers};
 use crate::rpc;
 use crate::statistics::{self, Counted, Tally};
 use crate::time::Timestamp;
@@ -33,6 +34,7 @@ pub(crate) struct Crew {
     clock: Clock,
     /// For what has to be decoded before it can be dealt out.
     decoder: Decoder,
+    names: NameAnswers,
     failed: u64,
     lanes: Vec<Lane>,
     waiting: VecDeque<Vec<Mark>>,
@@ -102,12 +104,22 @@ enum Mark {
 
 impl Crew {
     /// So many workers; the analysis knows the classes of `catalog` and records these object calls.
-    pub(crate) fn new(workers: usize, catalog: Catalog, limits: &Limits, calls: Calls, keys: Option<&Used>) -> Self {
+    pub(crate) fn new(
+        workers: usize,
+        catalog: Catalog,
+        limits: &Limits,
+        calls: Calls,
+        keys: Option<&Used>,
+        names: NameAnswers,
+    ) -> Self {
         let workers = workers.clamp(1, SHARDS);
         let lanes = (0..workers).map(|number| {
             let mut worker = Worker::new(number, workers, limits, dcom::is_read);
             if let Some(used) = keys {
                 worker.use_keys(used);
+            }
+            if names == NameAnswers::Read {
+                worker.read_names();
             }
             Lane::start(worker)
         });
@@ -118,6 +130,7 @@ impl Crew {
         Self {
             clock: Clock::new(limits),
             decoder: Decoder::new(*limits),
+            names,
             failed: 0,
             lanes: lanes.collect(),
             waiting: VecDeque::new(),
@@ -245,12 +258,15 @@ impl Crew {
             self.lanes[shard(a, b) % lanes].steps.push(Step::Frame(sequence, slot));
             return;
         }
-        let decoder = &mut self.decoder;
+        let (decoder, names) = (&mut self.decoder, self.names);
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let decoded = decoder.push(&frame)?;
             let is_wanted = match &decoded {
                 Decoded::Segment(_) => true,
-                Decoded::Datagram(datagram) => rpc::recognise(datagram).is_some(),
+                Decoded::Datagram(datagram) => {
+                    rpc::recognise(datagram).is_some()
+                        || (names == NameAnswers::Read && name_answers::is_answer(datagram))
+                }
             };
             let (source, destination) = decoded.ends();
             is_wanted.then(|| {

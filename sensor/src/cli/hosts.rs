@@ -13,6 +13,7 @@ use crate::correlate::names::Names;
 use crate::correlate::{Correlator, Mode};
 use crate::host_log::{self, Cause};
 use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
 
 /// Options of whoever joins host logs.
@@ -33,6 +34,15 @@ pub(crate) struct HostOptions {
 }
 
 impl HostOptions {
+    /// Whoever joins logs wants to know whose an address is.
+    pub(crate) fn name_answers(&self) -> NameAnswers {
+        if self.host_logs.is_empty() {
+            NameAnswers::PassedOver
+        } else {
+            NameAnswers::Read
+        }
+    }
+
     /// What joins them, without any log yet.
     pub(crate) fn correlator(&self, mode: Mode, config: &Config, limits: &Limits) -> Result<Correlator> {
         let mut names = Names::default();

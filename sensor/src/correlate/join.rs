@@ -66,6 +66,16 @@ struct Started<'k> {
     /// Since the case, by both clocks as they are; was the skew needed to find it?
     delta: i64,
     skewed: bool,
+    /// What else wrote of the same process.
+    again: Option<(&'k HostEvent, &'k ProcessCreate)>,
+}
+
+impl Started<'_> {
+    /// Its id: Sysmon's records lose it on their way through some collectors, and Security has it.
+    fn pid(&self) -> Option<u32> {
+        let again = self.again.and_then(|(_, create)| create.process.pid);
+        self.create.process.pid.or(again)
+    }
 }
 
 /// The evidence of one case, as it is gathered.
@@ -270,6 +280,7 @@ impl<'k> Known<'k> {
                     .is_some_and(|it| case.is_expected_parent(it)),
                 delta,
                 skewed: !fits(delta),
+                again: None,
             })
         };
         self.store
@@ -348,15 +359,11 @@ impl<'k> Known<'k> {
         };
         found.sort_by_key(best);
         let mut found = found.into_iter();
-        let Some(child) = found.next() else { return };
+        let Some(mut child) = found.next() else { return };
+        child.again = found
+            .find(|it| it.event.source != child.event.source && is_same(it, &child))
+            .map(|it| (it.event, it.create));
         self.tell_child(case, &child, gathered);
-        let pid = child.create.process.pid;
-        let again =
-            found.find(|it| pid.is_some() && it.create.process.pid == pid && it.event.source != child.event.source);
-        if let Some(again) = again {
-            let told = format!("{} logs the same process", again.event.source);
-            gathered.record.because.push(told);
-        }
         gathered.child = Some(child);
     }
 
@@ -400,6 +407,13 @@ impl<'k> Known<'k> {
             process(&child.create.process),
             Signed(child.delta),
         ));
+        if let Some((again, create)) = child.again {
+            let pid = create.process.pid.filter(|_| child.create.process.pid.is_none());
+            let pid = pid.map_or_else(String::new, |pid| format!(", with its id {pid}"));
+            record
+                .because
+                .push(format!("{} logs the same process{pid}", again.source));
+        }
         if let (true, Some(skew)) = (child.skewed, &mut gathered.skew) {
             skew.used = true;
             record.because.push(format!(
@@ -725,6 +739,7 @@ impl<'k> Known<'k> {
         }
         record.clock_skew = skew;
         record.score = score(&record.matched_on);
+        record.matched_on.sort_unstable();
         let error = error.map(|(event, error)| (event.source, error));
         Some(Attempt { record, error })
     }
@@ -771,6 +786,20 @@ fn owner_pid(gathered: &Gathered<'_>) -> Option<u32> {
     owner.or_else(|| gathered.server.as_ref()?.create.process.pid)
 }
 
+/// Do two records tell of one process? By its id, else by image, parent and time.
+fn is_same(one: &Started<'_>, other: &Started<'_>) -> bool {
+    let [a, b] = [one.create, other.create];
+    match (a.process.pid, b.process.pid) {
+        (Some(one), Some(other)) => one == other,
+        _ => {
+            a.process.name() == b.process.name()
+                && a.parent.pid == b.parent.pid
+                && a.parent.pid.is_some()
+                && (one.delta - other.delta).abs() <= EARLIER
+        }
+    }
+}
+
 fn client_side(sightings: &[Sighting<'_>], record: &mut HostRecord) {
     let clients = sightings.iter().filter(|it| it.role == Role::Client);
     let best = clients.min_by_key(|it| (!it.dynamic, it.connect.process.pid.is_none()));
@@ -789,7 +818,10 @@ fn processes(
 ) {
     if let Some(started) = child.or(server) {
         let create = started.create;
-        record.process = Some(process_record(&create.process, account(&create.account)));
+        record.process = Some(ProcessRecord {
+            pid: started.pid(),
+            ..process_record(&create.process, account(&create.account))
+        });
         record.parent = Some(ParentRecord {
             pid: create.parent.pid,
             image: create.parent.image.clone(),

@@ -106,7 +106,7 @@ pub struct Signed(pub i64);
 
 impl fmt::Display for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = self.0.unsigned_abs().div_ceil(1_000_000);
+        let milliseconds = (self.0.unsigned_abs() + 500_000) / 1_000_000;
         let sign = if self.0 < 0 { '-' } else { '+' };
         write!(f, "{sign}{}.{:03} s", milliseconds / 1_000, milliseconds % 1_000)
     }

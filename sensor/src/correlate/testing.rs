@@ -12,7 +12,7 @@ pub(crate) fn event(host: &str, at: i64, source: Source, body: HostBody) -> Host
     HostEvent {
         time: Timestamp(at),
         clock: Clock::Utc,
-        logged: Timestamp(at),
+        logged: None,
         host: host.into(),
         source,
         place: Place {

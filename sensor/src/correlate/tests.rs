@@ -389,7 +389,7 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         let host = dcom.host.unwrap();
         assert_eq!((host.verdict, host.role), (Verdict::Confirmed, Role::Client));
         assert_eq!(host.process.unwrap().pid, Some(0x1ce8));
-        assert_eq!(host.matched_on, [Matched::FourTuple, Matched::Time, Matched::DcomEvent]);
+        assert_eq!(host.matched_on, [Matched::FourTuple, Matched::DcomEvent, Matched::Time]);
         assert_eq!(alert.severity, Severity::Low);
         assert!(
             alert
@@ -583,4 +583,53 @@ fn a_source_that_is_coarser_stands_back() {
         "{:?}",
         host.because
     );
+}
+
+#[test]
+fn an_id_that_sysmons_record_lacks_is_securitys() {
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, Some(LOGGED));
+    let mut coarse = log[4].clone();
+    coarse.source = Source::Security(4688);
+    coarse.time = Timestamp(AT + 257 * MS);
+    if let HostBody::ProcessCreate(create) = &mut log[4].body {
+        create.process.pid = None;
+    }
+    log.push(coarse);
+    let host = rig.log(log).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(
+        (host.source.as_deref(), host.process.unwrap().pid),
+        (Some("Sysmon 1"), Some(6108))
+    );
+    let told = "Security 4688 logs the same process, with its id 6108";
+    assert!(host.because.iter().any(|it| it == told), "{:?}", host.because);
+}
+
+#[test]
+fn names_on_the_wire_lead_to_a_log_that_has_no_connections() {
+    let log = || {
+        target(0, Some(LOGGED))
+            .into_iter()
+            .filter(|it| matches!(it.body, HostBody::ProcessCreate(_)))
+    };
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log(log());
+    rig.correlator
+        .named("ws6.corp.example", end("10.0.0.6:1").address, By::Dns);
+    let host = rig.judge(call("ShellWindows", LINE));
+    assert_eq!(
+        (host.verdict, host.name.as_deref()),
+        (Verdict::Confirmed, Some("ws6.corp.example")),
+        "{host:#?}"
+    );
+    // By the server's own bindings, and by what the client called it.
+    let mut by_bindings = call("ShellWindows", LINE);
+    let mut activated = activation("ShellWindows");
+    activated.dcom.bindings = vec!["WS6[49913]".to_owned(), "10.0.0.6[49913]".to_owned()];
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log(log()).judge(activated);
+    assert_eq!(rig.judge(by_bindings.clone()).name.as_deref(), Some("WS6"));
+    by_bindings.dcom.auth.service_name = Some("RPCSS/ws6.corp.example@CORP.EXAMPLE".to_owned());
+    let mut rig = Rig::new(Mode::Replay);
+    assert_eq!(rig.log(log()).judge(by_bindings).verdict, Verdict::Confirmed);
 }

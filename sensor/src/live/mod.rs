@@ -38,6 +38,7 @@ use crate::event::Event;
 use crate::failures;
 use crate::keys::Keep;
 use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
 use crate::workers::Crew;
 use hosts::Feed;
@@ -74,9 +75,15 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
     let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
-    let mut crew = Crew::new(options.workers(), classes, &limits, options.calls.into(), keys.as_ref());
-    settings::equip(crew.analysis(), &config, &limits)?;
     let has_feed = listener.is_some() || !options.hosts.host_logs.is_empty();
+    let names = if has_feed {
+        NameAnswers::Read
+    } else {
+        NameAnswers::PassedOver
+    };
+    let calls = options.calls.into();
+    let mut crew = Crew::new(options.workers(), classes, &limits, calls, keys.as_ref(), names);
+    settings::equip(crew.analysis(), &config, &limits)?;
     if has_feed {
         let correlator = options.hosts.correlator(Mode::Live, &config, &limits)?;
         crew.analysis().set_hosts(correlator);
