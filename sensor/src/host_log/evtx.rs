@@ -8,13 +8,14 @@ use evtx::{EvtxChunkData, ParserSettings};
 use memchr::memmem;
 
 use super::fields::Fields;
-use super::json;
 use super::reader::{Reader, Sink};
 use super::report::Reason;
+use super::{inserts, json};
 
 /// How an EVTX file begins.
 pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
-const CHUNK_SIGNATURE: &[u8] = b"ElfChnk\0";
+/// And how its chunks do: a carved file may begin with one.
+pub(super) const CHUNK_SIGNATURE: &[u8] = b"ElfChnk\0";
 const FILE_HEADER: usize = 4096;
 const CHUNK: usize = 65_536;
 
@@ -22,8 +23,11 @@ const CHUNK: usize = 65_536;
 pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
     let settings = Arc::new(ParserSettings::default().num_threads(1));
     let mut buffer = Vec::with_capacity(2 * CHUNK);
-    fill(&mut input, &mut buffer, FILE_HEADER)?;
-    buffer.clear();
+    fill(&mut input, &mut buffer, CHUNK_SIGNATURE.len())?;
+    if buffer.starts_with(SIGNATURE) {
+        fill(&mut input, &mut buffer, FILE_HEADER)?;
+        buffer.clear();
+    }
     loop {
         fill(&mut input, &mut buffer, CHUNK)?;
         if buffer.len() < CHUNK_SIGNATURE.len() {
@@ -87,7 +91,10 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
             };
             let mut fields = Fields::default();
             match json::read(&record.data, &mut fields) {
-                Ok(()) => reader.record(&fields, number, sink),
+                Ok(()) => {
+                    inserts::name(&mut fields);
+                    reader.record(&fields, number, sink);
+                }
                 Err(_) => reader.skip(Reason::BrokenRecord),
             }
         }

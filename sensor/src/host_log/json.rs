@@ -81,9 +81,9 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
                         list: self.list,
                         fields: self.fields,
                     })?,
-                    None => pair.text = map.next_value_seed(Text)?,
+                    None => pair.text = map.next_value_seed(Text(self.fields))?,
                 },
-                Known::Name => pair.name = map.next_value_seed(Text)?,
+                Known::Name => pair.name = map.next_value_seed(Text(self.fields))?,
                 Known::Transparent => map.next_value_seed(Walk {
                     node: self.node,
                     own: None,
@@ -95,7 +95,9 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
                 }
             }
         }
-        pair.put(self.fields);
+        if self.list {
+            pair.put(self.fields);
+        }
         Ok(())
     }
 
@@ -247,10 +249,10 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// A plain value as text.
-struct Text;
+/// A plain value as text; a list of them is event data without names.
+struct Text<'f, 'a>(&'f mut Fields<'a>);
 
-impl<'a> DeserializeSeed<'a> for Text {
+impl<'a> DeserializeSeed<'a> for Text<'_, 'a> {
     type Value = Option<Cow<'a, str>>;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -258,7 +260,7 @@ impl<'a> DeserializeSeed<'a> for Text {
     }
 }
 
-impl<'a> Visitor<'a> for Text {
+impl<'a> Visitor<'a> for Text<'_, 'a> {
     type Value = Option<Cow<'a, str>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -299,7 +301,7 @@ impl<'a> Visitor<'a> for Text {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        while seq.next_element_seed(Element(self.0))?.is_some() {}
         Ok(None)
     }
 }

@@ -11,19 +11,26 @@
 
 mod clock;
 pub mod command_line;
+mod csv;
 mod dcom_error;
 mod defender;
+mod document;
 pub mod event;
 mod evtx;
 mod fields;
 mod inputs;
+mod inserts;
 mod interpret;
 mod json;
 mod keep;
 mod line;
 mod names;
+mod processes;
 mod reader;
+mod recognise;
 mod report;
+mod text;
+mod xml;
 mod zone;
 
 use std::io::{self, Read};
@@ -37,6 +44,8 @@ pub use report::{Kind, Reason, Report};
 use crate::capture::{Cause as StoredCause, stored::Stored};
 use crate::limits::host_log as limits;
 use reader::Reader;
+use recognise::Form;
+use text::{Text, Utf16};
 
 /// A log that could not be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -77,70 +86,81 @@ pub fn read(path: &Path, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, Read
         report: Box::new(report),
     };
     let mut stored = Stored::open(path).map_err(|error| fail(StoredCause::Open(error).into(), Report::default()))?;
-    let mut first = Vec::new();
-    if let Err(error) = stored.by_ref().take(64).read_to_end(&mut first) {
-        return Err(fail(stored.cause(error).into(), Report::default()));
-    }
-    let kind = kind(&first);
-    let mut reader = Reader::new(name.clone(), kind);
-    let outcome = {
-        let mut input = first.as_slice().chain(&mut stored);
-        match kind {
-            Kind::Evtx => evtx::read(&mut input, &mut reader, sink),
-            _ => lines(&mut input, &mut reader, sink),
-        }
-    };
+    let mut reader = Reader::new(name.clone(), Kind::default());
+    let outcome = bytes(&mut stored, &mut reader, sink);
     reader.finish(sink);
     match outcome {
-        Ok(()) => Ok(reader.report),
+        Ok(true) => Ok(reader.report),
+        Ok(false) => Err(fail(Cause::NotALog, reader.report)),
         Err(error) => Err(fail(stored.cause(error).into(), reader.report)),
     }
 }
 
-fn kind(first: &[u8]) -> Kind {
-    if first.starts_with(evtx::SIGNATURE) {
-        Kind::Evtx
-    } else {
-        Kind::Lines
+/// Reads bytes as the kind of log that they are. False when they are none.
+fn bytes(mut input: impl Read, reader: &mut Reader, sink: &mut dyn FnMut(HostEvent)) -> io::Result<bool> {
+    let mut first = Vec::new();
+    input.by_ref().take(8).read_to_end(&mut first)?;
+    let input = first.as_slice().chain(input);
+    if first.starts_with(evtx::SIGNATURE) || first.starts_with(evtx::CHUNK_SIGNATURE) {
+        reader.report.kind = Kind::Evtx;
+        evtx::read(input, reader, sink)?;
+        return Ok(true);
+    }
+    match *first {
+        [0xff, 0xfe, ..] | [b'<' | b'{' | b'[', 0, ..] => written(Text::new(Utf16::new(input, false)), reader, sink),
+        [0xfe, 0xff, ..] | [0, b'<' | b'{' | b'[', ..] => written(Text::new(Utf16::new(input, true)), reader, sink),
+        _ => written(Text::new(input), reader, sink),
     }
 }
 
+/// Reads text.
+fn written(mut text: Text<impl Read>, reader: &mut Reader, sink: &mut dyn FnMut(HostEvent)) -> io::Result<bool> {
+    text.more()?;
+    if text.rest().starts_with("\u{feff}".as_bytes()) {
+        text.take("\u{feff}".len());
+    }
+    let Some(form) = recognise::form(text.rest()) else {
+        return Ok(text.rest().trim_ascii().is_empty());
+    };
+    reader.report.kind = form.kind();
+    match form {
+        Form::Lines => lines(&mut text, reader, sink)?,
+        Form::Document => document::read(&mut text, reader, sink)?,
+        Form::Xml => xml::document(&mut text, reader, sink)?,
+        Form::Csv(separator) => csv::read(&mut text, separator, reader, sink)?,
+    }
+    Ok(true)
+}
+
 /// Cuts lines; one that is too long is passed over to its end.
-fn lines(mut input: impl Read, reader: &mut Reader, sink: &mut dyn FnMut(HostEvent)) -> io::Result<()> {
-    const STEP: usize = 1 << 18;
-    let mut buffer: Vec<u8> = Vec::with_capacity(2 * STEP);
+fn lines(text: &mut Text<impl Read>, reader: &mut Reader, sink: &mut dyn FnMut(HostEvent)) -> io::Result<()> {
     let mut number = 0;
-    let mut overlong = false;
     let mut searched = 0;
+    let mut overlong = false;
     loop {
-        let before = buffer.len();
-        let read = input.by_ref().take(STEP as u64).read_to_end(&mut buffer)?;
-        let ended = read == 0;
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', &buffer[searched..before + read]).map(|at| at + searched) {
+        if let Some(found) = memchr::memchr(b'\n', &text.rest()[searched..]) {
+            let end = searched + found;
             number += 1;
             if overlong {
                 overlong = false;
                 reader.skip(Reason::TooLong);
             } else {
-                line::read(&buffer[start..end], number, reader, sink);
+                line::read(&text.rest()[..end], number, reader, sink);
             }
-            start = end + 1;
-        }
-        buffer.drain(..start);
-        searched = buffer.len();
-        if buffer.len() > limits::RECORD {
-            overlong = true;
-        }
-        if overlong {
-            buffer.clear();
+            text.take(end + 1);
             searched = 0;
+            continue;
         }
-        if ended {
+        overlong |= text.rest().len() > limits::RECORD;
+        if overlong {
+            text.take(text.rest().len());
+        }
+        searched = text.rest().len();
+        if !text.more()? {
             if overlong {
                 reader.skip(Reason::TooLong);
             } else {
-                line::read(&buffer, number + 1, reader, sink);
+                line::read(text.rest(), number + 1, reader, sink);
             }
             return Ok(());
         }
@@ -178,7 +198,7 @@ impl Lines {
         self.reader.finish(sink);
     }
 
-    /// What was read, skipped and why, so far.
+    /// What was read, skipped and why, so far; what was concluded, up to the last [`Lines::flush`].
     pub fn report(&self) -> &Report {
         &self.reader.report
     }

@@ -67,6 +67,7 @@ const PATHS: &[(&str, F)] = &[
     ("winlog.api", F::WinlogApi),
     ("event.original", F::Raw),
     ("message", F::Message),
+    ("RenderingInfo.Message", F::Message),
     ("host.hostname", F::EcsHost),
     ("dll.path", F::EcsFilePath),
     ("registry.data.strings", F::EcsRegistryData),
@@ -178,14 +179,12 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
         tree.step(ROOT, name).list = true;
         tree.step(DATA, name).list = true;
     }
-    // `<UserData><EventXML>…` and the like: one more name between.
     tree
 });
 
 /// What this name means here.
 pub(super) fn step(node: Node, name: &str) -> Option<Step> {
     let tree = &*TREE;
-    // The key's lifetime is the only thing between a borrowed name and the table's static ones.
     tree.steps.get(&Borrowed(node, name)).copied()
 }
 

@@ -1,17 +1,25 @@
-//! What stands between the records of one input and its events: what it has learned so far, and what it tells of itself.
+//! What stands between the records of one input and its events: what it has learned so far, what it holds back until it
+//! knows more, and what it tells of itself.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::clock::Written;
 use super::event::{Clock, HostEvent, Place, Source};
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::interpret::{self, Times};
 use super::keep::Texts;
+use super::processes::{self, Processes};
 use super::report::{Kind, Reason, Report};
 use super::zone::{self, Zones};
+use crate::limits::host_log as limits;
 use crate::time::Timestamp;
 
 /// Where events go.
 pub(super) type Sink<'s> = &'s mut dyn FnMut(HostEvent);
+
+/// How long an event is held back for the record that tells its process id, in the time of the log.
+const WAIT: i64 = 5_000_000_000;
 
 /// The state of one input.
 #[derive(Debug)]
@@ -19,7 +27,25 @@ pub(super) struct Reader {
     input: Arc<str>,
     texts: Texts,
     zones: Zones,
+    processes: Processes,
+    /// Events in their order, the first of which lacks something.
+    held: VecDeque<Held>,
+    /// There were so many local times before anything told their zone that it is not waited for any more.
+    zone_given_up: bool,
+    /// Local times of records that came before the zone was known: the first and the last.
+    early: Option<(Timestamp, Timestamp)>,
+    /// The latest time in the log.
+    latest: Timestamp,
     pub(super) report: Report,
+}
+
+#[derive(Debug)]
+struct Held {
+    event: HostEvent,
+    /// The time it was logged, whose zone is not known yet.
+    local: Option<Written>,
+    /// It lacks a process id.
+    lacks: bool,
 }
 
 impl Reader {
@@ -28,6 +54,11 @@ impl Reader {
             input,
             texts: Texts::default(),
             zones: Zones::default(),
+            processes: Processes::default(),
+            held: VecDeque::new(),
+            zone_given_up: false,
+            early: None,
+            latest: Timestamp(i64::MIN),
             report: Report {
                 kind,
                 ..Report::default()
@@ -44,78 +75,209 @@ impl Reader {
     /// A record, as far as its form could be read.
     pub(super) fn record(&mut self, fields: &Fields<'_>, number: u64, sink: Sink<'_>) {
         self.report.records += 1;
-        let source = interpret::source(fields);
-        match self.event(source, fields, number) {
-            Ok(event) => {
-                self.report.events += 1;
-                *self.report.sources.entry(event.source).or_default() += 1;
-                sink(event);
-            }
-            Err(reason) => self.report.skip(reason),
+        if let Err(reason) = self.event(fields, number, sink) {
+            self.report.skip(reason);
         }
     }
 
-    fn event(&mut self, source: Result<Source, Reason>, fields: &Fields<'_>, number: u64) -> Result<HostEvent, Reason> {
+    fn event(&mut self, fields: &Fields<'_>, number: u64, sink: Sink<'_>) -> Result<(), Reason> {
         // What is not of interest still shows that the log covers its time.
+        let source = interpret::source(fields);
+        if source == Err(Reason::NotAnEvent) {
+            return Err(Reason::NotAnEvent);
+        }
         let host = interpret::host(fields).map(|host| self.texts.name(host));
         let times = interpret::times(fields);
         if let Some(host) = &host {
             self.report.of_host(host);
-            if let (Some(own), Some(local)) = (times.own, times.local) {
-                self.zones.vote(host, local.digits, own);
-            }
+            self.vote(host, &times, sink);
         }
-        let (time, clock, logged) = self
-            .when(host.as_deref().unwrap_or_default(), &times)
-            .ok_or(Reason::NoTime)?;
-        if clock != Clock::Assumed {
-            self.report.saw(time);
-        }
+        let name = host.as_deref().unwrap_or_default();
+        let dated = self.dated(name, &times).ok_or(Reason::NoTime)?;
+        self.cover(&dated);
         let source = source?;
-        Ok(HostEvent {
-            time,
-            clock,
-            logged,
+        let event = HostEvent {
+            time: dated.time,
+            clock: dated.clock,
+            logged: dated.logged,
             host: host.ok_or(Reason::NoHost)?,
             source,
             place: Place {
                 input: self.input.clone(),
-                record: number,
+                record: match self.report.kind {
+                    Kind::Evtx => fields.number(Field::Record).unwrap_or(number),
+                    _ => number,
+                },
             },
             body: interpret::body(source, fields, &mut self.texts).ok_or(Reason::Incomplete)?,
-        })
+        };
+        self.report.events += 1;
+        *self.report.sources.entry(source).or_default() += 1;
+        self.hold(event, dated.local, sink);
+        Ok(())
     }
 
-    fn when(&self, host: &str, times: &Times) -> Option<(Timestamp, Clock, Option<Timestamp>)> {
-        let zone = self.zones.of(host);
-        let logged = times.logged.or_else(|| {
-            let local = times.local?;
-            Some(match (zone, local.zone) {
-                // Its `Z` is true, so far as anybody knows.
-                (Some(0), _) => (local.digits, Clock::Utc),
-                (None, Some(_)) => (local.utc(), Clock::Zoned),
-                (Some(minutes), _) => (zone::utc(local.digits, minutes), Clock::Inferred(minutes)),
-                (None, None) => (local.digits, Clock::Assumed),
-            })
-        });
-        match (times.own, logged, times.collected) {
-            (Some(own), logged, _) => Some((
-                own,
-                Clock::Utc,
-                logged
-                    .filter(|(_, clock)| *clock != Clock::Assumed)
-                    .map(|(time, _)| time),
-            )),
-            (None, Some((time, clock)), _) => Some((time, clock, None)),
-            (None, None, Some(time)) => Some((time, Clock::Collected, None)),
-            (None, None, None) => None,
+    fn vote(&mut self, host: &Arc<str>, times: &Times, sink: Sink<'_>) {
+        let Some(local) = times.local else { return };
+        match (times.own, times.collected) {
+            (Some(own), _) => {
+                let before = self.zones.settled("").is_some();
+                self.zones.vote(host, local.digits, own);
+                if !before && self.zones.settled("").is_some() {
+                    self.settle(sink);
+                }
+            }
+            (None, Some(collected)) if local.zone.is_none() => self.zones.vote_collected(local.digits, collected),
+            _ => {}
         }
     }
 
-    /// The input is over.
-    pub(super) fn finish(&mut self, _sink: Sink<'_>) {
+    fn dated(&self, host: &str, times: &Times) -> Option<Dated> {
+        let mut local = None;
+        let logged = times.logged.or_else(|| {
+            let written = times.local?;
+            if self.zones.settled(host).is_none() && !self.zone_given_up {
+                local = Some(written);
+            }
+            Some(self.logged(host, written))
+        });
+        let (time, clock, logged) = match (times.own, logged) {
+            (Some(own), logged) => {
+                let logged = logged
+                    .filter(|(_, clock)| *clock != Clock::Assumed)
+                    .map(|(time, _)| time);
+                (own, Clock::Utc, logged)
+            }
+            (None, Some((time, clock))) => (time, clock, None),
+            (None, None) => (times.collected?, Clock::Collected, None),
+        };
+        Some(Dated {
+            time,
+            clock,
+            logged,
+            local,
+        })
+    }
+
+    /// A local time, by what is known of its zone by now.
+    fn logged(&self, host: &str, written: Written) -> (Timestamp, Clock) {
+        match (self.zones.best(host, written.zone.is_some()), written.zone) {
+            // A `Z` that is true, so far as anybody knows.
+            (Some(0) | None, Some(_)) => (written.utc(), Clock::Zoned),
+            (Some(minutes), _) => (zone::utc(written.digits, minutes), Clock::Inferred(minutes)),
+            (None, None) => (written.digits, Clock::Assumed),
+        }
+    }
+
+    /// What the log covers, also by records that become no event.
+    fn cover(&mut self, dated: &Dated) {
+        match dated.local {
+            Some(local) if dated.clock != Clock::Utc => {
+                let time = local.digits;
+                self.early = Some(match self.early {
+                    Some((first, last)) => (first.min(time), last.max(time)),
+                    None => (time, time),
+                });
+            }
+            _ => {
+                self.report.saw(dated.time);
+                self.latest = self.latest.max(dated.time);
+            }
+        }
+    }
+
+    /// Gives an event out, or puts it behind those that wait.
+    fn hold(&mut self, mut event: HostEvent, local: Option<Written>, sink: Sink<'_>) {
+        let waits = local.is_some() && event.clock != Clock::Utc;
+        if !waits {
+            self.processes.pass(&mut event, &mut self.texts);
+        }
+        let lacks = processes::lacks(&event);
+        if self.held.is_empty() && local.is_none() && !lacks {
+            return sink(event);
+        }
+        self.held.push_back(Held { event, local, lacks });
+        if self.held.len() > limits::HELD {
+            if self.held.iter().any(|held| held.local.is_some()) {
+                self.zone_given_up = true;
+                self.date_held();
+            } else {
+                self.release(sink);
+            }
+        }
+        self.advance(sink);
+    }
+
+    /// Gives out those at the front that lack nothing, or have waited long enough.
+    fn advance(&mut self, sink: Sink<'_>) {
+        while let Some(first) = self.held.front() {
+            let late = self.latest.since(first.event.time) > WAIT;
+            if first.local.is_some() || (first.lacks && !late) {
+                return;
+            }
+            self.release(sink);
+        }
+    }
+
+    fn release(&mut self, sink: Sink<'_>) {
+        if let Some(Held { mut event, lacks, .. }) = self.held.pop_front() {
+            if lacks {
+                self.processes.fill(&mut event, &mut self.texts);
+            }
+            sink(event);
+        }
+    }
+
+    /// The zone is known: those that waited for it get their time.
+    fn settle(&mut self, sink: Sink<'_>) {
+        self.date_held();
+        self.advance(sink);
+    }
+
+    fn date_held(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        for Held { event, local, lacks } in &mut held {
+            let Some(written) = local.take() else { continue };
+            let (time, clock) = self.logged(&event.host, written);
+            if event.clock == Clock::Utc {
+                event.logged = (clock != Clock::Assumed).then_some(time);
+            } else {
+                (event.time, event.clock) = (time, clock);
+                self.processes.pass(event, &mut self.texts);
+                *lacks = processes::lacks(event);
+            }
+        }
+        self.held = held;
+        if let Some((first, last)) = self.early.take() {
+            for digits in [first, last] {
+                let (time, _) = self.logged("", Written { digits, zone: None });
+                self.report.saw(time);
+                self.latest = self.latest.max(time);
+            }
+        }
+    }
+
+    /// No more is waited for: everything that is held goes out.
+    pub(super) fn finish(&mut self, sink: Sink<'_>) {
+        self.date_held();
+        while !self.held.is_empty() {
+            self.release(sink);
+        }
+        self.tell();
+    }
+
+    /// Brings the report up to date.
+    pub(super) fn tell(&mut self) {
         self.report.zones.clone_from(self.zones.votes());
-        self.report.zones.remove(&0);
+        self.report.inferred = self.processes.inferred;
         self.report.cut = self.texts.cut;
     }
+}
+
+struct Dated {
+    time: Timestamp,
+    clock: Clock,
+    logged: Option<Timestamp>,
+    /// What is to be dated again when the zone is known.
+    local: Option<Written>,
 }

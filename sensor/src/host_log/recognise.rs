@@ -1,0 +1,70 @@
+//! In which form a text is, by how it begins.
+
+use super::document::{Found, Scan};
+use super::report::Kind;
+use super::{csv, xml};
+
+/// The forms of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Lines,
+    Document,
+    Xml,
+    Csv(u8),
+}
+
+impl Form {
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Lines => Kind::Lines,
+            Self::Document => Kind::Json,
+            Self::Xml => Kind::Xml,
+            Self::Csv(_) => Kind::Csv,
+        }
+    }
+}
+
+/// So many lines are looked at for one that is a record by itself.
+const LINES: usize = 16;
+
+/// The form of a text that begins like this, if it is one of ours.
+pub(super) fn form(text: &[u8]) -> Option<Form> {
+    let text = text.trim_ascii_start();
+    match text {
+        [b'[', ..] => Some(Form::Document),
+        [b'{', ..] => Some(object(text)),
+        [b'<', next, ..] if next.is_ascii_digit() => Some(Form::Lines),
+        [b'<', ..] => (text.starts_with(b"<?xml") || text.starts_with(b"<Events") || xml::start(text) == Some(0))
+            .then_some(Form::Xml),
+        _ => {
+            let first = first_line(text);
+            // A header of syslog without its priority, as relays write it to files.
+            let line = || (memchr::memchr(b'{', first).is_some() || xml::start(first).is_some()).then_some(Form::Lines);
+            csv::separator(first).map(Form::Csv).or_else(line)
+        }
+    }
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
+    line.trim_ascii_end()
+}
+
+/// One object a line, or one that is more.
+fn object(text: &[u8]) -> Form {
+    if let Found::Inside(_) = Scan::default().on(text) {
+        return Form::Document;
+    }
+    if first_line(text) == b"{" {
+        return Form::Document;
+    }
+    let whole = |line: &[u8]| {
+        let line = line.trim_ascii();
+        line.starts_with(b"{") && Scan::default().on(line) == Found::End(line.len())
+    };
+    if text.split(|byte| *byte == b'\n').take(LINES).any(whole) {
+        Form::Lines
+    } else {
+        Form::Document
+    }
+}
