@@ -1,6 +1,6 @@
 //! Names that hosts are given on the wire beside RPC: answers of name servers (DNS) and of address servers (DHCP).
 //!
-//! LLMNR and NetBIOS names are not read: whoever answers there may answer anything, and attackers do.
+//! LLMNR and `NetBIOS` names are not read: whoever answers there may answer anything, and attackers do.
 
 use std::net::IpAddr;
 

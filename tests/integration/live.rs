@@ -146,6 +146,8 @@ fn lines(logs: &Path, wanted: &str) -> usize {
     text.lines().filter(|line| line.contains(wanted)).count()
 }
 
+/// The alert of what was run.
+const EXECUTION: &str = r#""signature_id":1021303,"#;
 /// The activation's own alert.
 const ALERT: &str = r#""signature_id":1021301,"#;
 
@@ -190,7 +192,6 @@ fn what_a_host_logs_after_an_alert_confirms_it() {
         &["--host-logs", log.to_str().expect("text"), "--host-window", "60"],
     );
     space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
-    const EXECUTION: &str = r#""signature_id":1021303,"#;
     assert!(until(|| lines(&logs, EXECUTION) == 1), "{}", sensor.said());
     let eve = || Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
     let told = eve();

@@ -17,6 +17,7 @@ use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
 
 /// Options of whoever joins host logs.
+#[allow(clippy::struct_field_names, reason = "they are the options' names")]
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Host logs")]
 pub(crate) struct HostOptions {
@@ -72,7 +73,7 @@ impl HostOptions {
         let mut correlator = self.correlator(Mode::Replay, config, limits)?;
         let spans = spans(captures);
         if let Some(spans) = &spans {
-            correlator.set_spans(spans.clone());
+            correlator.set_spans(spans);
         }
         let (inputs, failures) = host_log::inputs(&self.host_logs);
         for failure in &failures {

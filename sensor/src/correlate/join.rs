@@ -56,6 +56,7 @@ struct Sighting<'k> {
 }
 
 /// A process that was started on the target.
+#[allow(clippy::struct_excessive_bools, reason = "each is one thing in common, on its own")]
 struct Started<'k> {
     event: &'k HostEvent,
     create: &'k ProcessCreate,
@@ -240,7 +241,7 @@ impl<'k> Known<'k> {
     }
 
     /// Times of the host's clock at which something may be logged that comes so much before or after.
-    fn around(&self, at: Timestamp, skew: Option<&SkewRecord>, before: i64, after: i64) -> RangeInclusive<Timestamp> {
+    fn around(at: Timestamp, skew: Option<&SkewRecord>, before: i64, after: i64) -> RangeInclusive<Timestamp> {
         let skew = skew.map_or(0, |skew| skew.median.0);
         let from = at.0.saturating_sub(before).saturating_add(skew.min(0));
         let to = at.0.saturating_add(after).saturating_add(skew.max(0));
@@ -250,7 +251,7 @@ impl<'k> Known<'k> {
     /// Process creations of the target from a time on, each with what it has in common with the case.
     fn started(&self, case: &Case<'_>, from: Timestamp, gathered: &Gathered<'k>) -> Vec<Started<'k>> {
         let skew = gathered.skew.as_ref();
-        let range = self.around(from, skew, EARLIER, self.window);
+        let range = Self::around(from, skew, EARLIER, self.window);
         let owner = owner_pid(gathered);
         let started = |event: &'k Arc<HostEvent>| {
             let HostBody::ProcessCreate(create) = &event.body else {
@@ -347,7 +348,7 @@ impl<'k> Known<'k> {
         let mut found: Vec<Started<'k>> = all.into_iter().filter(fits).collect();
         let best = |it: &Started<'_>| {
             (
-                it.likeness.filter(|&likeness| likeness != Likeness::Program).is_none(),
+                it.likeness.is_none_or(|likeness| likeness == Likeness::Program),
                 it.likeness,
                 !it.by_owner,
                 !it.by_expected,
@@ -363,11 +364,11 @@ impl<'k> Known<'k> {
         child.again = found
             .find(|it| it.event.source != child.event.source && is_same(it, &child))
             .map(|it| (it.event, it.create));
-        self.tell_child(case, &child, gathered);
+        Self::tell_child(case, &child, gathered);
         gathered.child = Some(child);
     }
 
-    fn tell_child(&self, case: &Case<'_>, child: &Started<'k>, gathered: &mut Gathered<'k>) {
+    fn tell_child(case: &Case<'_>, child: &Started<'k>, gathered: &mut Gathered<'k>) {
         let record = &mut gathered.record;
         let (matched, how) = match child.likeness {
             Some(Likeness::Equal) => (Some(Matched::CommandLine), "the command lines are equal"),
@@ -436,7 +437,7 @@ impl<'k> Known<'k> {
             return;
         };
         let wanted = command_line::program(asked);
-        let range = self.around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
+        let range = Self::around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
         let owner = owner_pid(gathered);
         let is_it = |event: &&'k Arc<HostEvent>| {
             let HostBody::ImageLoad(load) = &event.body else {
@@ -464,7 +465,7 @@ impl<'k> Known<'k> {
         if case.is_call() || case.dcom.outcome != Some(Outcome::Failed) {
             return;
         }
-        let range = self.around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
+        let range = Self::around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
         let found = self.store.within(gathered.host, Kind::Dcom, range).find(|event| {
             let HostBody::DcomError(error) = &event.body else {
                 return false;
@@ -512,8 +513,8 @@ impl<'k> Known<'k> {
                 _ => None,
             }
         };
-        let from = self.around(case.since, gathered.skew.as_ref(), EARLIER, 0);
-        let to = self.around(case.at, gathered.skew.as_ref(), 0, CLOSE.max(EARLIER));
+        let from = Self::around(case.since, gathered.skew.as_ref(), EARLIER, 0);
+        let to = Self::around(case.at, gathered.skew.as_ref(), 0, CLOSE.max(EARLIER));
         let found = self
             .store
             .within(gathered.host, Kind::Logon, *from.start()..=*to.end())
@@ -606,7 +607,7 @@ impl<'k> Known<'k> {
         if child {
             return false;
         }
-        let range = self.around(case.at, skew, EARLIER, CHILD.min(self.window));
+        let range = Self::around(case.at, skew, EARLIER, CHILD.min(self.window));
         if case.is_call() {
             return case.is_sure_to_have_a_child() && self.store.encloses(host, Kind::Process, range, SILENCE);
         }
@@ -711,7 +712,7 @@ impl<'k> Known<'k> {
             record.process = Some(process_record(&connect.process, account(&connect.account)));
         }
         let skew = self.skews.of(host);
-        let range = self.around(at, skew.as_ref(), self.window, self.window);
+        let range = Self::around(at, skew.as_ref(), self.window, self.window);
         let errors = self
             .store
             .within(host, Kind::Dcom, range)
@@ -761,7 +762,7 @@ impl<'k> Known<'k> {
     pub(super) fn refused_class(&self, case: &Case<'_>) -> Option<(Source, &'k DcomError)> {
         let host = self.logged(case.server.address)?;
         let skew = self.skews.of(host);
-        let range = self.around(case.at, skew.as_ref(), EARLIER, self.window);
+        let range = Self::around(case.at, skew.as_ref(), EARLIER, self.window);
         self.store
             .within(host, Kind::Dcom, range)
             .find_map(|event| match &event.body {

@@ -47,6 +47,8 @@ use crate::time::Timestamp;
 
 /// Live: what was confirmed may become more certain for so long.
 const SETTLE: i64 = 2_000_000_000;
+/// Live: hosts may say much; what waits looks at it so often.
+const AGAIN: i64 = 500_000_000;
 
 /// What was counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,8 +133,9 @@ struct Pending {
     severity: Severity,
     raises: bool,
     told: Timestamp,
-    /// What had come of its hosts when it was looked at last.
+    /// What had come of its hosts when it was looked at last, and when that was.
     changes: u64,
+    asked: Timestamp,
     confirmed: Option<(Timestamp, Box<Dcom>)>,
 }
 
@@ -155,7 +158,7 @@ impl Correlator {
     }
 
     /// There is traffic of these times alone.
-    pub fn set_spans(&mut self, spans: Vec<RangeInclusive<Timestamp>>) {
+    pub fn set_spans(&mut self, spans: &[RangeInclusive<Timestamp>]) {
         let margin = self.margin();
         let mut wide: Vec<(i64, i64)> = spans
             .iter()
@@ -200,8 +203,9 @@ impl Correlator {
         };
         self.store.cover(host, kind, event.time);
         // Addresses are given to others in time: those of another day say nothing.
-        let is_old = self.mode == Mode::Live && self.now.since(event.time) > self.margin().saturating_mul(2);
-        if is_old || !self.overlaps(event.time, event.time) {
+        let distance = self.now.since(event.time).saturating_abs();
+        let is_far = self.mode == Mode::Live && self.now.0 != 0 && distance > self.margin().saturating_mul(2);
+        if is_far || !self.overlaps(event.time, event.time) {
             return;
         }
         self.counters.kept += 1;
@@ -439,6 +443,7 @@ impl Correlator {
             raises: raises(alert),
             told: self.now.max(meta.timestamp),
             changes: 0,
+            asked: Timestamp::default(),
             confirmed: None,
         });
     }
@@ -469,9 +474,15 @@ impl Correlator {
     /// Does the alert wait on?
     fn ask(&mut self, pending: &mut Pending, catalog: &Catalog, out: &mut Vec<Event>) -> bool {
         let over = self.now.since(pending.told) >= self.window;
-        let changes = self.changes(&pending.meta);
+        let due = over || self.now.since(pending.asked) >= AGAIN;
+        let changes = if due {
+            self.changes(&pending.meta)
+        } else {
+            pending.changes
+        };
         if changes != pending.changes {
             pending.changes = changes;
+            pending.asked = self.now;
             let judged = self.judge_alert(&pending.meta, pending.dcom.as_deref(), catalog);
             let confirmed = judged.filter(|dcom| verdict(dcom) == Some(Verdict::Confirmed));
             if let Some(dcom) = confirmed {

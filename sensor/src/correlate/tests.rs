@@ -8,7 +8,7 @@ use crate::catalog::{Catalog, Effect};
 use crate::detect::SIGNATURES;
 use crate::event::Dcerpc;
 use crate::event::dcom::{ActivationRecord, ClientIdentity, EndpointRecord, LearnedFrom, Outcome};
-use crate::event::host::Matched;
+use crate::event::host::Matched::{self, CommandLine, DynamicPortOwner, FourTuple, ParentImage, ParentPid, Time};
 use crate::event::record::{Interval, Port};
 use crate::event::samples;
 use crate::host_log::event::{Account, DcomError, Process, Source};
@@ -158,7 +158,6 @@ fn a_child_with_the_same_command_line_under_the_ports_owner_is_all_that_can_be_h
         (host.time_delta, host.call_delta),
         (Some(Interval(286 * MS)), Some(Interval(16 * MS)))
     );
-    use Matched::{CommandLine, DynamicPortOwner, FourTuple, Logon, ParentImage, ParentPid, Time};
     let matched = [FourTuple, DynamicPortOwner, CommandLine, ParentPid, ParentImage, Time];
     // The logon was on the other connection, and is one of the same user.
     assert!(
@@ -166,7 +165,7 @@ fn a_child_with_the_same_command_line_under_the_ports_owner_is_all_that_can_be_h
         "{:?}",
         host.matched_on
     );
-    assert!(host.matched_on.contains(&Logon), "{:?}", host.because);
+    assert!(host.matched_on.contains(&Matched::Logon), "{:?}", host.because);
     assert_eq!((host.score, host.source.as_deref()), (100, Some("Sysmon 1")));
     assert!(!host.clock_skew.unwrap().used);
 }
@@ -291,7 +290,7 @@ fn a_host_without_a_log_is_told_as_that() {
 fn events_of_another_time_are_counted_and_not_joined() {
     let mut rig = Rig::new(Mode::Replay);
     rig.correlator
-        .set_spans(vec![Timestamp(AT - SECOND)..=Timestamp(AT + SECOND)]);
+        .set_spans(std::slice::from_ref(&(Timestamp(AT - SECOND)..=Timestamp(AT + SECOND))));
     let eleven_hours = 11 * 3600 * SECOND;
     let host = rig
         .log(target(eleven_hours, Some(LOGGED)))
@@ -632,4 +631,35 @@ fn names_on_the_wire_lead_to_a_log_that_has_no_connections() {
     by_bindings.dcom.auth.service_name = Some("RPCSS/ws6.corp.example@CORP.EXAMPLE".to_owned());
     let mut rig = Rig::new(Mode::Replay);
     assert_eq!(rig.log(log()).judge(by_bindings).verdict, Verdict::Confirmed);
+}
+
+#[test]
+fn what_is_no_program_is_not_missed() {
+    for line in [
+        r#"EXEC("calc.exe")"#,
+        "https://example.org/a.hta",
+        r"C:\a.hta",
+        r#"=REGISTER("a")"#,
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mut log = target(0, None);
+        log.remove(4);
+        let host = rig.log(log).heard().judge(call("Excel.Application", line));
+        assert_eq!(host.verdict, Verdict::NotSeen, "{line}: {host:#?}");
+    }
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    let excel = (8200, r"C:\Program Files\EXCEL.EXE");
+    log[4] = create(
+        "WS6",
+        AT + 300 * MS,
+        excel,
+        (9, r"C:\Windows\System32\calc.exe"),
+        Some("calc.exe"),
+    );
+    let host = rig
+        .log(log)
+        .heard()
+        .judge(call("Excel.Application", r#"EXEC("calc.exe")"#));
+    assert_eq!((host.verdict, host.process.unwrap().pid), (Verdict::Confirmed, Some(9)));
 }

@@ -73,6 +73,16 @@ pub fn is_library(line: &str) -> bool {
     [".dll", ".xll", ".wll", ".ocx"].iter().any(|end| name.ends_with(end))
 }
 
+/// Does it begin with a program that can be run as it is, and not with a document, an address or a formula?
+pub fn names_a_program(line: &str) -> bool {
+    let normal = normalised(line);
+    let name = head(&normal);
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
+    let known = |end: &str| ["com", "bat", "cmd"].contains(&end);
+    let address = line.contains("://");
+    !address && !name.is_empty() && name.chars().all(plain) && name.rsplit_once('.').is_none_or(|(_, end)| known(end))
+}
+
 /// In one spelling: lower case, single blanks and backslashes, no quotes, well-known variables in full, and the program by
 /// the name of its file alone, without `.exe`.
 pub fn normalised(line: &str) -> String {
@@ -264,6 +274,23 @@ mod tests {
         assert_eq!(program(r#""C:\Windows\System32\MMC.exe" -Embedding"#), "mmc");
         assert!(is_library(r"C:\\programdata\calc.xll"));
         assert!(!is_library("rundll32.exe a.dll,b"));
+    }
+
+    #[test]
+    fn a_program_is_told_from_documents_addresses_and_formulas() {
+        for line in ["calc", r"C:\a b\cmd.exe /c x", "a.bat", "%COMSPEC% /c x"] {
+            assert!(names_a_program(line), "{line}");
+        }
+        for line in [
+            "a.hta",
+            "=EXEC(\"calc\")",
+            "EXEC(\"calc\")",
+            "https://a.example/b",
+            "",
+            "a.xlsm",
+        ] {
+            assert!(!names_a_program(line), "{line}");
+        }
     }
 
     #[test]

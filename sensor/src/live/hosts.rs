@@ -88,7 +88,9 @@ impl Feed {
     /// Hands over what was read.
     pub(super) fn take(&self, correlator: &mut Correlator) {
         for batch in self.events.try_iter().take(AT_A_TIME) {
-            batch.into_iter().for_each(|event| correlator.push(event));
+            for event in batch {
+                correlator.push(event);
+            }
         }
     }
 

@@ -40,9 +40,15 @@ pub(super) fn run(paths: &[PathBuf], mut sink: Sink, stop: &AtomicBool) {
 struct Follower {
     paths: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Followed>,
+    /// Files that were put away, with how far they were read: under another name they are no new ones. As long as they are
+    /// there.
+    done: BTreeMap<Identity, u64>,
     listed: Option<Instant>,
     told: Once,
 }
+
+/// Device and inode: another file of the same name is another file.
+type Identity = (u64, u64);
 
 /// A file, as far as it was read.
 enum Followed {
@@ -54,8 +60,9 @@ enum Followed {
 
 struct Growing {
     file: File,
-    /// Device and inode: another file of the same name is another file.
-    identity: (u64, u64),
+    identity: Identity,
+    /// The file that had the name before, and how far that was read.
+    put_away: Option<(Identity, u64)>,
     offset: u64,
     /// Is what comes next the rest of a line whose beginning was not read?
     midway: bool,
@@ -70,6 +77,7 @@ impl Follower {
         Self {
             paths,
             files: BTreeMap::new(),
+            done: BTreeMap::new(),
             listed: None,
             told: Once::default(),
         }
@@ -83,7 +91,11 @@ impl Follower {
         }
         let mut gone = Vec::new();
         for (path, followed) in &mut self.files {
-            match followed.look(path, sink) {
+            let looked = followed.look(path, sink);
+            if let Followed::Growing(growing) = followed {
+                self.done.extend(growing.put_away.take());
+            }
+            match looked {
                 Ok(true) => {}
                 Ok(false) => gone.push(path.clone()),
                 Err(error) => {
@@ -118,7 +130,13 @@ impl Follower {
             }
         }
         // A file that was rotated is still read to its end under its old name; under its new one it is none that is new.
-        let known: BTreeSet<(u64, u64)> = self.files.values().filter_map(Followed::identity).collect();
+        let mut known: BTreeSet<Identity> = self.files.values().filter_map(Followed::identity).collect();
+        let there = |path: &PathBuf| fs::metadata(path).ok().map(|it| (identity(&it), it.len()));
+        let there: BTreeMap<Identity, u64> = found.iter().filter_map(there).collect();
+        // A number that is used again is that of a shorter file.
+        self.done
+            .retain(|identity, length| there.get(identity).is_some_and(|now| now >= length));
+        known.extend(self.done.keys());
         for path in found {
             if self.files.contains_key(&path) {
                 continue;
@@ -145,7 +163,7 @@ impl Follower {
 }
 
 impl Followed {
-    fn open(path: &Path, first: bool, known: &BTreeSet<(u64, u64)>) -> io::Result<Option<Self>> {
+    fn open(path: &Path, first: bool, known: &BTreeSet<Identity>) -> io::Result<Option<Self>> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         if known.contains(&identity(&metadata)) {
@@ -168,6 +186,7 @@ impl Followed {
         file.seek(SeekFrom::Start(offset))?;
         Ok(Some(Self::Growing(Box::new(Growing {
             identity: identity(&metadata),
+            put_away: None,
             file,
             offset,
             midway: offset > 0,
@@ -177,7 +196,7 @@ impl Followed {
         }))))
     }
 
-    fn identity(&self) -> Option<(u64, u64)> {
+    fn identity(&self) -> Option<Identity> {
         match self {
             Self::Growing(growing) => Some(growing.identity),
             Self::Whole { .. } => None,
@@ -231,6 +250,7 @@ impl Growing {
             }
             sink.flush(&mut self.lines);
             self.fresh = None;
+            self.put_away = Some((self.identity, self.offset));
             let Some(now) = now else { return Ok(false) };
             add(&sink.counts.rotated);
             self.file = File::open(path)?;
@@ -284,7 +304,7 @@ impl Growing {
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
@@ -343,7 +363,7 @@ mod tests {
         /// Process ids of what was read since the last time.
         fn pids(&mut self) -> Vec<u32> {
             // Folders are listed, and what is held back is given out, as if time had gone by.
-            self.follower.listed = self.follower.listed.and(Some(Instant::now() - LISTING));
+            self.follower.listed = self.follower.listed.and(Instant::now().checked_sub(LISTING));
             self.follower.look(&mut self.sink);
             for followed in self.follower.files.values_mut() {
                 if let Followed::Growing(growing) = followed {
