@@ -10,9 +10,7 @@ use dcom_sensor::decode::Endpoint;
 use dcom_sensor::event::dcom::{Kind, Outcome};
 use dcom_sensor::event::{Dcerpc, Dcom, Meta};
 use dcom_sensor::flow::Opener;
-use dcom_sensor::host_log::event::{
-    Clock, Direction, HostEnd, NetworkConnect, Place, Process, ProcessCreate, Source,
-};
+use dcom_sensor::host_log::event::{Clock, Direction, HostEnd, NetworkConnect, Place, Process, ProcessCreate, Source};
 use dcom_sensor::host_log::{HostBody, HostEvent};
 use dcom_sensor::limits::Limits;
 use dcom_sensor::time::Timestamp;
@@ -99,7 +97,7 @@ fn verdict(bencher: Bencher<'_, '_>) {
     };
     let at = Timestamp(i64::from(EVENTS) / 200 * SECOND);
     // Odd numbers are connections: those of host 1.
-    let (client, server) = (end(200, 1024 + 50_001 % 60_000), end(1, 135));
+    let (client, server) = (end(200, 51_025), end(1, 135));
     correlator.heard([client, server], Opener::First, at);
     let record = Record {
         meta: Meta {

@@ -211,7 +211,7 @@ fn what_a_host_logs_after_an_alert_confirms_it() {
         "UtcTime": utc,
         "ProcessId": "4242",
         "Image": "C:\\Windows\\System32\\cmd.exe",
-        "CommandLine": format!("\"C:\\Windows\\System32\\{line}\""),
+        "CommandLine": format!("C:\\Windows\\System32\\{line}"),
         "ParentProcessId": "4141",
         "ParentImage": "C:\\Windows\\System32\\mmc.exe",
         "ParentCommandLine": "C:\\Windows\\System32\\mmc.exe -Embedding",

@@ -9,8 +9,10 @@ use crate::detect::SIGNATURES;
 use crate::event::Dcerpc;
 use crate::event::dcom::{ActivationRecord, ClientIdentity, EndpointRecord, LearnedFrom, Outcome};
 use crate::event::host::Matched::{self, CommandLine, DynamicPortOwner, FourTuple, ParentImage, ParentPid, Time};
+use crate::event::host::Role;
 use crate::event::record::{Interval, Port};
 use crate::event::samples;
+use crate::event::{Body, Event};
 use crate::host_log::event::{Account, DcomError, Process, Source};
 
 const SECOND: i64 = 1_000_000_000;
@@ -272,7 +274,7 @@ fn a_clock_that_is_off_is_measured_told_and_not_hidden() {
             (measured.median, measured.connections, measured.used),
             (Interval(skew), 2, true)
         );
-        assert!(!host.matched_on.contains(&Matched::Time));
+        assert!(!host.matched_on.contains(&Time));
     }
 }
 
@@ -388,7 +390,7 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         let host = dcom.host.unwrap();
         assert_eq!((host.verdict, host.role), (Verdict::Confirmed, Role::Client));
         assert_eq!(host.process.unwrap().pid, Some(0x1ce8));
-        assert_eq!(host.matched_on, [Matched::FourTuple, Matched::DcomEvent, Matched::Time]);
+        assert_eq!(host.matched_on, [FourTuple, Matched::DcomEvent, Time]);
         assert_eq!(alert.severity, Severity::Low);
         assert!(
             alert
