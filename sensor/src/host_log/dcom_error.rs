@@ -45,7 +45,7 @@ fn by_parameters(id: u16, fields: &Fields<'_>, texts: &mut Texts) -> DcomError {
             error.target = text(F::Param1).map(|target| texts.name(target));
             error.process = Process {
                 // It is written `    1ce8`, in hexadecimal.
-                pid: text(F::Param2).and_then(|pid| u32::from_str_radix(pid, 16).ok()),
+                pid: text(F::Param2).and_then(|pid| u32::from_str_radix(pid.trim(), 16).ok()),
                 image: text(F::Param3).map(|image| texts.name(image)),
                 ..Process::default()
             };
@@ -88,8 +88,8 @@ fn by_message(id: u16, message: &str, texts: &mut Texts) -> DcomError {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let after = |start: &str, end: &str| between(&message, start, end);
     let mut error = DcomError {
-        clsid: after("CLSID ", " ").and_then(guid).map(Clsid),
-        appid: after("APPID ", " ").and_then(guid),
+        clsid: guid(&message, "CLSID").map(Clsid),
+        appid: guid(&message, "APPID"),
         ..DcomError::default()
     };
     match id {
@@ -124,9 +124,10 @@ fn by_message(id: u16, message: &str, texts: &mut Texts) -> DcomError {
 
 fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
     let rest = &text[text.find(start)? + start.len()..];
-    Some(&rest[..rest.find(end).unwrap_or(rest.len())])
+    Some(&rest[..rest.find(end)?])
 }
 
-fn guid(text: &str) -> Option<Guid> {
-    Guid::parse(text.trim_end_matches(['.', ',']))
+/// `CLSID {49b2791a-…}`.
+fn guid(text: &str, name: &str) -> Option<Guid> {
+    Guid::parse(between(text, &format!("{name} {{"), "}")?)
 }

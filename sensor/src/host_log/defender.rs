@@ -25,10 +25,9 @@ pub(super) fn table(fields: &Fields<'_>) -> Option<Result<Source, Reason>> {
         Some(action) if action.starts_with("Connection") || action.starts_with("InboundConnection") => {
             Some(Source::DeviceNetworkEvents)
         }
-        Some(_) => None,
         None if fields.has(F::RemoteIp) => Some(Source::DeviceNetworkEvents),
         None if fields.has(F::ProcessCommandLine) => Some(Source::DeviceProcessEvents),
-        None => None,
+        _ => None,
     });
     Some(match (source, action) {
         (None, _) => Err(Reason::NotOfInterest),

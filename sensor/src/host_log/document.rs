@@ -128,12 +128,7 @@ pub(super) fn read(text: &mut Text<impl Read>, reader: &mut Reader, sink: Sink<'
     let mut garbage = false;
     loop {
         if matches!(frames.last(), Some(Frame::Tail)) {
-            frames.pop();
-            let mut tail = Scan {
-                depth: 1,
-                ..Scan::default()
-            };
-            pass_over(text, &mut tail)?;
+            tail(text, &mut frames)?;
             continue;
         }
         let blank = text
@@ -154,8 +149,7 @@ pub(super) fn read(text: &mut Text<impl Read>, reader: &mut Reader, sink: Sink<'
                 if matches!(frames.last(), Some(Frame::Single)) {
                     frames.pop();
                 }
-                number += 1;
-                object(text, &mut frames, number, reader, sink)?;
+                object(text, &mut frames, &mut number, reader, sink)?;
             }
             b'[' => {
                 if frames.len() < FRAMES {
@@ -193,7 +187,7 @@ pub(super) fn read(text: &mut Text<impl Read>, reader: &mut Reader, sink: Sink<'
 fn object(
     text: &mut Text<impl Read>,
     frames: &mut Vec<Frame>,
-    number: u64,
+    number: &mut u64,
     reader: &mut Reader,
     sink: Sink<'_>,
 ) -> io::Result<()> {
@@ -201,28 +195,66 @@ fn object(
     loop {
         match scan.on(text.rest()) {
             Found::End(end) => {
-                line::read(&text.rest()[..end], number, reader, sink);
+                *number += 1;
+                line::read(&text.rest()[..end], *number, reader, sink);
                 text.take(end);
                 return Ok(());
             }
             Found::Inside(at) => {
-                let array = text.rest()[at] == b'[';
-                text.take(at + usize::from(array));
-                if frames.len() + 2 > FRAMES {
+                // One within another is deeper than any answer.
+                if !enter(at, text, frames) {
                     reader.skip(Reason::TooDeep);
-                    return Ok(());
                 }
-                frames.push(Frame::Tail);
-                frames.push(if array { Frame::Array } else { Frame::Single });
                 return Ok(());
             }
             Found::More if text.rest().len() > limits::RECORD => {
+                *number += 1;
                 reader.skip(Reason::TooLong);
                 return pass_over(text, &mut scan);
             }
             Found::More => {
                 if !text.more()? {
                     reader.skip(Reason::BrokenJson);
+                    text.take(text.rest().len());
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Goes on with the records in an answer.
+fn enter(at: usize, text: &mut Text<impl Read>, frames: &mut Vec<Frame>) -> bool {
+    let array = text.rest()[at] == b'[';
+    text.take(at + usize::from(array));
+    let room = frames.len() + 2 <= FRAMES;
+    if room {
+        frames.push(Frame::Tail);
+        frames.push(if array { Frame::Array } else { Frame::Single });
+    }
+    room
+}
+
+/// The rest of an answer, of which one array of records was read, or one that was empty: there may be another.
+fn tail(text: &mut Text<impl Read>, frames: &mut Vec<Frame>) -> io::Result<()> {
+    frames.pop();
+    let mut scan = Scan {
+        depth: 1,
+        ..Scan::default()
+    };
+    loop {
+        match scan.on(text.rest()) {
+            Found::End(end) => {
+                text.take(end);
+                return Ok(());
+            }
+            Found::Inside(at) => {
+                enter(at, text, frames);
+                return Ok(());
+            }
+            Found::More if text.rest().len() > limits::RECORD => return pass_over(text, &mut scan),
+            Found::More => {
+                if !text.more()? {
                     text.take(text.rest().len());
                     return Ok(());
                 }

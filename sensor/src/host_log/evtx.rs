@@ -2,15 +2,16 @@
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use evtx::{EvtxChunkData, ParserSettings};
 use memchr::memmem;
 
+use super::clock::Written;
 use super::fields::Fields;
 use super::reader::{Reader, Sink};
 use super::report::Reason;
-use super::{inserts, json};
+use super::{clock, inserts, interpret, json};
 
 /// How an EVTX file begins.
 pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
@@ -61,6 +62,9 @@ fn fill(input: &mut impl Read, buffer: &mut Vec<u8>, size: usize) -> io::Result<
 
 /// Reads one chunk, or what is left of one, and says how many bytes that was.
 fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink: Sink<'_>) -> usize {
+    // One that was cut short ends where the next begins.
+    let next = memmem::find(&bytes[CHUNK_SIGNATURE.len()..], CHUNK_SIGNATURE);
+    let bytes = &bytes[..next.map_or(bytes.len(), |next| next + CHUNK_SIGNATURE.len())];
     let mut data = match catch_unwind(|| EvtxChunkData::new(bytes.to_vec(), false)) {
         Ok(Ok(data)) => data,
         Ok(Err(_)) => {
@@ -80,22 +84,9 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
             return;
         };
         for record in chunk.iter() {
-            let Ok(record) = record else {
-                reader.skip(Reason::BrokenRecord);
-                continue;
-            };
-            let number = record.event_record_id;
-            let Ok(record) = record.into_json_bytes() else {
-                reader.skip(Reason::BrokenRecord);
-                continue;
-            };
-            let mut fields = Fields::default();
-            match json::read(&record.data, &mut fields) {
-                Ok(()) => {
-                    inserts::name(&mut fields);
-                    reader.record(&fields, number, sink);
-                }
-                Err(_) => reader.skip(Reason::BrokenRecord),
+            match record.map(|record| (record.event_record_id, record.into_json())) {
+                Ok((number, Ok(rendered))) => one(&rendered.data, number, reader, sink),
+                Ok((_, Err(_))) | Err(_) => reader.skip(Reason::BrokenRecord),
             }
         }
     }));
@@ -103,4 +94,75 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
         reader.skip(Reason::Fault);
     }
     bytes.len()
+}
+
+/// Reads one record, which the library has made JSON of.
+fn one(json: &str, number: u64, reader: &mut Reader, sink: Sink<'_>) {
+    if let Some(id) = id(json).filter(|id| !interpret::any_wants(*id))
+        && let Some(system) = System::of(json)
+    {
+        let reason = interpret::unwanted(system.provider, id);
+        return reader.passed_over(system.computer, clock::written(system.time).map(Written::utc), reason);
+    }
+    let mut fields = Fields::default();
+    match json::read(json, &mut fields) {
+        Ok(()) => {
+            inserts::name(&mut fields);
+            reader.record(&fields, number, sink);
+        }
+        Err(_) => reader.skip(Reason::BrokenRecord),
+    }
+}
+
+/// What every event has, found without reading all of it: most records of a log are not of interest.
+///
+/// `System` comes first, and within a text no name can be quoted: what looks like a key is one.
+struct System<'j> {
+    provider: &'j str,
+    computer: &'j str,
+    time: &'j str,
+}
+
+/// Looks for a key, and gives what stands behind it.
+struct Behind(LazyLock<memmem::Finder<'static>>);
+
+impl Behind {
+    fn of<'j>(&self, json: &'j str) -> Option<&'j str> {
+        let found = self.0.find(json.as_bytes())?;
+        json.get(found + self.0.needle().len()..)
+    }
+
+    /// A text there. One with escapes is left to who can read them.
+    fn text<'j>(&self, json: &'j str) -> Option<&'j str> {
+        let rest = self.of(json)?;
+        let text = &rest[..memchr::memchr(b'"', rest.as_bytes())?];
+        (!text.contains('\\')).then_some(text)
+    }
+}
+
+static EVENT_ID: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"EventID\":")));
+static NAME: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"Name\":\"")));
+static COMPUTER: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"Computer\":\"")));
+static SYSTEM_TIME: Behind = Behind(LazyLock::new(|| memmem::Finder::new("\"SystemTime\":\"")));
+
+/// The number of an event, found without reading all of it.
+fn id(json: &str) -> Option<u16> {
+    let id = EVENT_ID.of(json)?;
+    let id = match id.strip_prefix('{') {
+        // With attributes, the number stands behind them.
+        Some(object) => object.split_once("\"#text\":")?.1,
+        None => id,
+    };
+    let digits = id.bytes().take_while(u8::is_ascii_digit).count();
+    id[..digits].parse().ok()
+}
+
+impl<'j> System<'j> {
+    fn of(json: &'j str) -> Option<Self> {
+        Some(Self {
+            provider: NAME.text(json)?,
+            computer: COMPUTER.text(json)?,
+            time: SYSTEM_TIME.text(json)?,
+        })
+    }
 }

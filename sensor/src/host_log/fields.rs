@@ -278,8 +278,7 @@ impl<'a> Fields<'a> {
 
 /// What a text says, if it says something.
 pub(super) fn said(text: &str) -> Option<&str> {
-    let text = text.trim();
-    (!text.is_empty() && text != "-").then_some(text)
+    (!matches!(text.trim_ascii(), "" | "-")).then_some(text)
 }
 
 /// Decimal, or hexadecimal after `0x`.

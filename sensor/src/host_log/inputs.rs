@@ -1,12 +1,15 @@
 //! What the user named, as a list of logs.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Cause, Failure, Report, StoredCause};
+use super::{Cause, Failure, Report, StoredCause, is_known};
+use crate::capture::stored::Stored;
 
-/// All files below these paths: folders with all below them, sorted; a file named by itself is never passed over.
+/// All files below these paths: folders with all below them, sorted, but only what is a log by its content; a file named by
+/// itself is never passed over.
 pub fn inputs(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Failure>) {
     let mut files = Vec::new();
     let mut failures = Vec::new();
@@ -30,7 +33,11 @@ fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
     for entry in WalkDir::new(top).follow_links(true).sort_by_file_name() {
         match entry {
             // Anything but a regular file, a pipe say, might never give a byte.
-            Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
+            Ok(entry) if entry.file_type().is_file() => match is_log(entry.path()) {
+                Ok(true) => files.push(entry.into_path()),
+                Ok(false) => {}
+                Err(error) => failures.push(fail(entry.path(), StoredCause::Open(error).into())),
+            },
             Ok(_) => {}
             Err(error) => {
                 let path = error.path().unwrap_or(top).to_owned();
@@ -41,4 +48,14 @@ fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
     if files.len() + failures.len() == before {
         failures.push(fail(top, Cause::NoLogInFolder));
     }
+}
+
+/// So much of a file tells what it is.
+const LOOK: u64 = 64 << 10;
+
+/// Looks at the first bytes, uncompressed. What does not decompress is no log; what does not open is an error.
+fn is_log(path: &Path) -> io::Result<bool> {
+    let mut first = Vec::new();
+    let decompressed = Stored::open(path)?.take(LOOK).read_to_end(&mut first);
+    Ok(decompressed.is_ok() && is_known(&first))
 }

@@ -201,7 +201,11 @@ pub(super) fn name(fields: &mut Fields<'_>) {
 }
 
 fn by_order(source: Source, fields: &mut Fields<'_>) {
-    let inserts = std::mem::take(&mut fields.inserts);
+    let mut inserts = std::mem::take(&mut fields.inserts);
+    if let ([joined], true) = (&inserts[..], fields.has(F::ChunkNumber)) {
+        // `EvtxECmd` joins them.
+        inserts = joined.split(", ").map(|insert| Cow::Owned(insert.to_owned())).collect();
+    }
     for (field, value) in order(source, inserts.len()).into_iter().zip(inserts) {
         if let Some(field) = field {
             fields.put(field, Value::Text(value), false);

@@ -37,6 +37,16 @@ pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
     if wanted { Ok(source) } else { Err(Reason::NotOfInterest) }
 }
 
+/// Is this number of interest, whoever wrote it?
+pub(super) fn any_wants(id: u16) -> bool {
+    matches!(id, 1 | 3 | 5 | 7 | 11..=14 | 4104 | 4624 | 4625 | 4648 | 4688 | 4689 | 5156 | 10016 | 10028 | 10036..=10038)
+}
+
+/// Why an event whose number is not is passed over.
+pub(super) fn unwanted(provider: &str, id: u16) -> Reason {
+    by_provider(provider, id).map_or(Reason::OtherProvider, |_| Reason::NotOfInterest)
+}
+
 fn by_provider(provider: &str, id: u16) -> Option<Source> {
     Some(match provider {
         "Microsoft-Windows-Sysmon" => Source::Sysmon(id),
@@ -380,7 +390,14 @@ impl Maker<'_, '_> {
             package: self.name(&[F::AuthenticationPackageName]),
             status: (kind == LogonKind::Failed).then(|| self.number(&[F::Status])).flatten(),
             target_server: self.name(&[F::TargetServerName]),
-            process: self.process(F::ProcessId, F::ProcessName),
+            process: {
+                // Process 0 is none.
+                let process = self.process(F::ProcessId, F::ProcessName);
+                Process {
+                    pid: process.pid.filter(|pid| *pid != 0),
+                    ..process
+                }
+            },
         }
     }
 
@@ -429,4 +446,28 @@ fn integrity(label: &str) -> Option<&'static str> {
         "S-1-16-16384" => "System",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_provider_wants_any_wants() {
+        let providers = [
+            "Microsoft-Windows-Sysmon",
+            "Microsoft-Windows-Security-Auditing",
+            "Microsoft-Windows-DistributedCOM",
+            "Microsoft-Windows-PowerShell",
+        ];
+        for id in 0..=u16::MAX {
+            let wanted = providers.into_iter().any(|provider| {
+                let mut fields = Fields::default();
+                fields.put(F::EventId, Value::Number(id.into()), false);
+                fields.put(F::Provider, Value::Text(provider.into()), false);
+                source(&fields).is_ok()
+            });
+            assert_eq!(any_wants(id), wanted, "{id}");
+        }
+    }
 }

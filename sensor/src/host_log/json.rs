@@ -9,9 +9,9 @@ use super::fields::{Field, Fields, Value};
 use super::names::{self, Node, Step};
 use super::report::Reason;
 
-/// Reads one object. Bytes that are no UTF-8 spoil it.
-pub(super) fn read<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Reason> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+/// Reads one object.
+pub(super) fn read<'a>(text: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let walk = Walk {
         node: names::ROOT,
         own: None,

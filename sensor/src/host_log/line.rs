@@ -17,12 +17,11 @@ pub(super) fn read(line: &[u8], number: u64, reader: &mut Reader, sink: Sink<'_>
         return;
     }
     let lossy;
-    let line = match str::from_utf8(line) {
-        Ok(line) => line,
-        Err(_) => {
-            lossy = String::from_utf8_lossy(line).into_owned();
-            &lossy
-        }
+    let line = if let Ok(line) = str::from_utf8(line) {
+        line
+    } else {
+        lossy = String::from_utf8_lossy(line);
+        &*lossy
     };
     let mut fields = Fields::default();
     match text(line, &mut fields) {
@@ -34,7 +33,7 @@ pub(super) fn read(line: &[u8], number: u64, reader: &mut Reader, sink: Sink<'_>
 /// JSON, XML, or either behind a header.
 fn text<'a>(line: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
     match line.as_bytes() {
-        [b'{', ..] => json::read(line.as_bytes(), fields),
+        [b'{', ..] => json::read(line, fields),
         [b'<', next, ..] if !next.is_ascii_digit() => xml::read(line, fields),
         bytes => {
             let json = memchr(b'{', bytes);
@@ -48,7 +47,7 @@ fn text<'a>(line: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
             if is_xml {
                 xml::read(record, fields)?;
             } else {
-                json::read(record.trim_end().as_bytes(), fields)?;
+                json::read(record.trim_end(), fields)?;
             }
             syslog(header, fields);
             Ok(())

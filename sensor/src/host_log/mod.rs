@@ -44,7 +44,7 @@ pub use report::{Kind, Reason, Report};
 use crate::capture::{Cause as StoredCause, stored::Stored};
 use crate::limits::host_log as limits;
 use reader::Reader;
-use recognise::Form;
+use recognise::{Bytes, Form};
 use text::{Text, Utf16};
 
 /// A log that could not be read, or not to its end.
@@ -101,24 +101,22 @@ fn bytes(mut input: impl Read, reader: &mut Reader, sink: &mut dyn FnMut(HostEve
     let mut first = Vec::new();
     input.by_ref().take(8).read_to_end(&mut first)?;
     let input = first.as_slice().chain(input);
-    if first.starts_with(evtx::SIGNATURE) || first.starts_with(evtx::CHUNK_SIGNATURE) {
-        reader.report.kind = Kind::Evtx;
-        evtx::read(input, reader, sink)?;
-        return Ok(true);
-    }
-    match *first {
-        [0xff, 0xfe, ..] | [b'<' | b'{' | b'[', 0, ..] => written(Text::new(Utf16::new(input, false)), reader, sink),
-        [0xfe, 0xff, ..] | [0, b'<' | b'{' | b'[', ..] => written(Text::new(Utf16::new(input, true)), reader, sink),
-        _ => written(Text::new(input), reader, sink),
+    match recognise::bytes(&first) {
+        Bytes::Evtx => {
+            reader.report.kind = Kind::Evtx;
+            evtx::read(input, reader, sink)?;
+            Ok(true)
+        }
+        Bytes::Utf16 { big } => written(Text::new(Utf16::new(input, big)), reader, sink),
+        Bytes::Utf8 => written(Text::new(input), reader, sink),
     }
 }
 
 /// Reads text.
 fn written(mut text: Text<impl Read>, reader: &mut Reader, sink: &mut dyn FnMut(HostEvent)) -> io::Result<bool> {
     text.more()?;
-    if text.rest().starts_with("\u{feff}".as_bytes()) {
-        text.take("\u{feff}".len());
-    }
+    let marked = text.rest().len() - without_mark(text.rest()).len();
+    text.take(marked);
     let Some(form) = recognise::form(text.rest()) else {
         return Ok(text.rest().trim_ascii().is_empty());
     };
@@ -130,6 +128,23 @@ fn written(mut text: Text<impl Read>, reader: &mut Reader, sink: &mut dyn FnMut(
         Form::Csv(separator) => csv::read(&mut text, separator, reader, sink)?,
     }
     Ok(true)
+}
+
+/// Is this the beginning of a log?
+fn is_known(first: &[u8]) -> bool {
+    let mut utf8 = Vec::new();
+    match recognise::bytes(first) {
+        Bytes::Evtx => return true,
+        // Reading out of memory does not fail.
+        Bytes::Utf16 { big } => drop(Utf16::new(first, big).read_to_end(&mut utf8)),
+        Bytes::Utf8 => utf8.extend_from_slice(first),
+    }
+    recognise::is_known(without_mark(&utf8))
+}
+
+/// Without a byte order mark.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// Cuts lines; one that is too long is passed over to its end.

@@ -198,11 +198,18 @@ impl hashbrown::Equivalent<(Node, &'static str)> for Borrowed<'_> {
     }
 }
 
+/// Names joined with dots that lead somewhere are not longer.
+const DOTS: usize = 8;
+
 /// The same for names that others joined with dots: `winlog.event_data.Image`.
-pub(super) fn dotted(node: Node, name: &str) -> Option<Step> {
-    if let Some(step) = step(node, name) {
-        return Some(step);
+pub(super) fn dotted(mut node: Node, mut name: &str) -> Option<Step> {
+    for _ in 0..DOTS {
+        if let Some(step) = step(node, name) {
+            return Some(step);
+        }
+        let (first, rest) = name.split_once('.')?;
+        node = step(node, first)?.enter?;
+        name = rest;
     }
-    let (first, rest) = name.split_once('.')?;
-    dotted(step(node, first)?.enter?, rest)
+    None
 }

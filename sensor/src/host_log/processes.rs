@@ -67,6 +67,8 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
 }
 
 type Name = Arc<str>;
+/// A process id, and when it was told.
+type Seen = (u32, Timestamp);
 
 /// The processes of one log.
 #[derive(Debug, Default)]
@@ -75,9 +77,9 @@ pub(super) struct Processes {
     images: Recent<(Name, u32), Option<Name>>,
     guids: Recent<Guid, u32>,
     /// By computer, parent and image: which processes were started when.
-    starts: Recent<(Name, Option<u32>, Name), Vec<(u32, Timestamp)>>,
+    starts: Recent<(Name, Option<u32>, Name), Vec<Seen>>,
     /// By computer and both ends, in order: whose connection it is.
-    connections: Recent<(Name, [HostEnd; 2]), (u32, Timestamp)>,
+    connections: Recent<(Name, [HostEnd; 2]), Seen>,
     pub(super) inferred: u64,
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::clock::Written;
-use super::event::{Clock, HostEvent, Place, Source};
+use super::event::{Clock, HostEvent, Place};
 use super::fields::{Field, Fields};
 use super::interpret::{self, Times};
 use super::keep::Texts;
@@ -70,6 +70,17 @@ impl Reader {
     pub(super) fn skip(&mut self, reason: Reason) {
         self.report.records += 1;
         self.report.skip(reason);
+    }
+
+    /// A record that is not of interest, of which no more than this was read. It shows all the same that the log covers its time.
+    pub(super) fn passed_over(&mut self, host: &str, time: Option<Timestamp>, reason: Reason) {
+        self.skip(reason);
+        let host = self.texts.name(host);
+        self.report.of_host(&host);
+        if let Some(time) = time {
+            self.report.saw(time);
+            self.latest = self.latest.max(time);
+        }
     }
 
     /// A record, as far as its form could be read.
@@ -198,7 +209,7 @@ impl Reader {
         }
         self.held.push_back(Held { event, local, lacks });
         if self.held.len() > limits::HELD {
-            if self.held.iter().any(|held| held.local.is_some()) {
+            if !self.zone_given_up && self.zones.settled("").is_none() {
                 self.zone_given_up = true;
                 self.date_held();
             } else {

@@ -1,8 +1,30 @@
 //! In which form a text is, by how it begins.
 
+use memchr::memmem;
+
 use super::document::{Found, Scan};
 use super::report::Kind;
-use super::{csv, xml};
+use super::{csv, evtx, xml};
+
+/// What bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    Evtx,
+    Utf16 { big: bool },
+    Utf8,
+}
+
+/// What bytes are that begin like this.
+pub(super) fn bytes(first: &[u8]) -> Bytes {
+    if first.starts_with(evtx::SIGNATURE) || first.starts_with(evtx::CHUNK_SIGNATURE) {
+        return Bytes::Evtx;
+    }
+    match first {
+        [0xff, 0xfe, ..] | [b'<' | b'{' | b'[', 0, ..] => Bytes::Utf16 { big: false },
+        [0xfe, 0xff, ..] | [0, b'<' | b'{' | b'[', ..] => Bytes::Utf16 { big: true },
+        _ => Bytes::Utf8,
+    }
+}
 
 /// The forms of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +65,27 @@ pub(super) fn form(text: &[u8]) -> Option<Form> {
             csv::separator(first).map(Form::Csv).or_else(line)
         }
     }
+}
+
+/// Names of which at least one stands at the beginning of every log that is read, and of few other files.
+const MARKS: &[&str] = &[
+    "EventID",
+    "EventId",
+    "event_id",
+    "EventCode",
+    "event.code",
+    "DeviceName",
+    "_raw",
+    "<Event ",
+    "<Event>",
+    "StringInserts",
+];
+
+/// Is this the beginning of a log, whatever else may be JSON or XML?
+pub(super) fn is_known(text: &[u8]) -> bool {
+    form(text).is_some_and(|form| {
+        matches!(form, Form::Csv(_)) || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
+    })
 }
 
 fn first_line(text: &[u8]) -> &[u8] {

@@ -167,15 +167,12 @@ pub(super) fn document(text: &mut Text<impl Read>, reader: &mut Reader, sink: Si
         };
         // One that has lost its end is not the next one's beginning.
         let whole = &text.rest()[..end];
-        match start(&whole[1..]) {
-            Some(next) => {
-                reader.skip(Reason::BrokenXml);
-                text.take(1 + next);
-            }
-            None => {
-                super::line::read(whole, number, reader, sink);
-                text.take(end);
-            }
+        if let Some(next) = start(&whole[1..]) {
+            reader.skip(Reason::BrokenXml);
+            text.take(1 + next);
+        } else {
+            super::line::read(whole, number, reader, sink);
+            text.take(end);
         }
     }
 }

@@ -1,24 +1,24 @@
 //! Writes EVTX files: the records of a chunk share their templates, as Windows writes them.
 
 /// One event to write.
-pub struct Record<'a> {
-    pub provider: &'a str,
-    pub channel: &'a str,
-    pub id: u16,
+pub(crate) struct Record<'a> {
+    pub(crate) provider: &'a str,
+    pub(crate) channel: &'a str,
+    pub(crate) id: u16,
     /// `EventRecordID`.
-    pub number: u64,
+    pub(crate) number: u64,
     /// Milliseconds since 1970, UTC.
-    pub time: u64,
-    pub computer: &'a str,
+    pub(crate) time: u64,
+    pub(crate) computer: &'a str,
     /// Names and values; a name may be empty.
-    pub data: Vec<(&'a str, String)>,
+    pub(crate) data: Vec<(&'a str, String)>,
 }
 
 const CHUNK: usize = 65_536;
 const HEADER: usize = 512;
 
 /// A whole file.
-pub fn file(records: &[Record<'_>]) -> Vec<u8> {
+pub(crate) fn file(records: &[Record<'_>]) -> Vec<u8> {
     let mut chunks: Vec<Vec<u8>> = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {
@@ -88,14 +88,13 @@ fn write(record: &Record<'_>, id: u64, out: &mut Vec<u8>, templates: &mut Vec<(S
     let names: Vec<&str> = record.data.iter().map(|(name, _)| *name).collect();
     let key = format!("{}\0{}\0{}", record.provider, record.channel, names.join("\0"));
     out.extend(crc32(key.as_bytes()).to_le_bytes());
-    match templates.iter().find(|(known, _)| *known == key) {
-        Some((_, offset)) => out.extend(offset.to_le_bytes()),
-        None => {
-            let offset = place(out.len() + 4);
-            out.extend(offset.to_le_bytes());
-            template(record, &names, out);
-            templates.push((key, offset));
-        }
+    if let Some((_, offset)) = templates.iter().find(|(known, _)| *known == key) {
+        out.extend(offset.to_le_bytes());
+    } else {
+        let offset = place(out.len() + 4);
+        out.extend(offset.to_le_bytes());
+        template(record, &names, out);
+        templates.push((key, offset));
     }
     let utf16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
     let mut values: Vec<(u8, Vec<u8>)> = vec![
@@ -211,7 +210,11 @@ fn substitution(out: &mut Vec<u8>, slot: u16, kind: u8) {
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
-            if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 }
+            if sum & 1 == 1 {
+                (sum >> 1) ^ 0xedb8_8320
+            } else {
+                sum >> 1
+            }
         })
     })
 }
