@@ -1,5 +1,6 @@
 //! How fast is it? `cargo bench --bench pipeline`; README.md beside this file says what is measured.
 
+mod joining;
 mod repeat;
 mod sealed;
 

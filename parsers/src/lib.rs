@@ -13,6 +13,7 @@
 //! | [`wmi`] | [MS-WMI], [MS-WMIO]: logins, queries, methods, and the objects they carry |
 //! | [`tsch`] | [MS-TSCH]: tasks registered and run |
 //! | [`scmr`] | [MS-SCMR]: services created, changed and started |
+//! | [`dns`], [`dhcp`] | RFC 1035, RFC 2131: whose an address is |
 //! | [`arguments`] | the arguments of these calls as text |
 //! | [`names`] | names of interfaces, operations and statuses, as data |
 
@@ -43,6 +44,8 @@ pub mod arguments;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod checks;
 pub mod dcom;
+pub mod dhcp;
+pub mod dns;
 pub mod epm;
 pub mod error;
 pub mod guid;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::baseline::Baseline;
 use crate::catalog::Catalog;
+use crate::correlate::Correlator;
+use crate::correlate::names::By;
 use crate::dcom::{Analyst, Binding, Calls, Record, Told, is_read};
 use crate::detect::{self, Detector, Found, Seen, Settings};
 use crate::emit::unsealed::Unsealed;
@@ -55,6 +57,8 @@ struct Judge {
     found: Vec<Found>,
     policy: Policy,
     baseline: Option<Baseline>,
+    /// What host logs say, where there are any.
+    hosts: Option<Box<Correlator>>,
 }
 
 impl Analysis {
@@ -71,6 +75,7 @@ impl Analysis {
                 found: Vec::new(),
                 policy: Policy::default(),
                 baseline: None,
+                hosts: None,
             },
             unsealed: None,
             failures: Vec::new(),
@@ -101,6 +106,16 @@ impl Analysis {
 
     pub(crate) fn baseline(&self) -> Option<&Baseline> {
         self.judge.baseline.as_ref()
+    }
+
+    /// Alerts will say what host logs say of them.
+    pub(crate) fn set_hosts(&mut self, hosts: Correlator) {
+        self.judge.hosts = Some(Box::new(hosts));
+    }
+
+    /// Host logs beside the traffic, where there are any.
+    pub(crate) fn hosts(&mut self) -> Option<&mut Correlator> {
+        self.judge.hosts.as_deref_mut()
     }
 
     /// Is what keys open kept for whoever asks?
@@ -145,6 +160,16 @@ impl Analysis {
             unsealed.extend(Unsealed::of(&event.connection, exchange));
             exchange.forget_unread(is_read);
         }
+        if let Some(hosts) = &mut self.judge.hosts {
+            let caught = catch_unwind(AssertUnwindSafe(|| match &spoken.said {
+                Said::Heard(ends, opener) => hosts.heard(*ends, *opener, spoken.time),
+                Said::Named(told) => told
+                    .iter()
+                    .for_each(|(name, address)| hosts.named(name, *address, By::Dns)),
+                _ => {}
+            }));
+            self.contained(caught.is_ok());
+        }
         self.guarded(out, |analyst, told| {
             analyst.advance(spoken.time, told);
             match &spoken.said {
@@ -152,7 +177,7 @@ impl Analysis {
                 Said::Rpc(event) => analyst.push(event, told),
                 Said::Unanswered(connection, silence) => analyst.unanswered(connection, *silence, told),
                 Said::Odd(connection, anomaly) => analyst.odd_stream(connection, anomaly, told),
-                Said::Failed(_) => {}
+                Said::Named(_) | Said::Failed(_) => {}
             }
         });
         if let Said::Failed(failure) = spoken.said {
@@ -194,6 +219,9 @@ impl Analysis {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             judge.detector.advance(now, &mut judge.found);
             judge.tell(out);
+            if let Some(hosts) = &mut judge.hosts {
+                hosts.advance(now, &judge.catalog, out);
+            }
         }));
         self.contained(caught.is_ok());
     }
@@ -213,6 +241,9 @@ impl Analysis {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             judge.detector.forget(&mut judge.found);
             judge.tell(out);
+            if let Some(hosts) = &mut judge.hosts {
+                hosts.finish(&judge.catalog, out);
+            }
         }));
         self.contained(caught.is_ok());
     }
@@ -231,6 +262,7 @@ impl Analysis {
             pairs_forgotten: self.judge.detector.forgotten(),
             policy: self.judge.policy.counters(),
             baseline: self.baseline().map(Baseline::counters).unwrap_or_default(),
+            hosts: self.judge.hosts.as_ref().map(|hosts| hosts.counters()),
             failed: self.failed,
             ..Counted::default()
         })
@@ -279,7 +311,10 @@ impl Judge {
     fn judge(&mut self, told: Told, out: &mut Vec<Event>) {
         match told {
             Told::Event(event) => return out.push(event),
-            Told::Record(record) => {
+            Told::Record(mut record) => {
+                if let Some(hosts) = &mut self.hosts {
+                    hosts.record(&mut record, &self.catalog);
+                }
                 self.detector.see(&Seen::Record(&record), &mut self.found);
                 if let Some(baseline) = &mut self.baseline
                     && baseline.meet(&record.meta, &record.dcom)
@@ -308,10 +343,22 @@ impl Judge {
 
     /// Tells what was found, as far as the policy says so.
     fn tell(&mut self, out: &mut Vec<Event>) {
-        let Self { found, policy, .. } = self;
+        let Self {
+            found,
+            policy,
+            hosts,
+            catalog,
+            ..
+        } = self;
         let told = found
             .drain(..)
-            .filter(|found| policy.judge(&found.meta, &found.alert) == Verdict::Pass);
-        out.extend(told.map(Found::into_event));
+            .filter(|found| policy.judge(&found.meta, &found.alert) == Verdict::Pass)
+            .map(|mut found| {
+                if let Some(hosts) = hosts {
+                    hosts.alert(&found.meta, &mut found.alert, catalog);
+                }
+                found.into_event()
+            });
+        out.extend(told);
     }
 }

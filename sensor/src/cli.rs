@@ -2,6 +2,7 @@
 
 mod catalog;
 mod explain;
+mod hosts;
 mod live;
 pub(crate) mod settings;
 
@@ -112,6 +113,9 @@ pub(crate) struct Replay {
 
     #[command(flatten)]
     pub(crate) keys: KeyOptions,
+
+    #[command(flatten)]
+    pub(crate) hosts: hosts::HostOptions,
 
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]

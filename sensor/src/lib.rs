@@ -26,6 +26,7 @@ pub mod catalog;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod correlate;
 pub mod dcom;
 pub mod decode;
 pub mod detect;
@@ -39,6 +40,7 @@ pub mod host_log;
 pub mod keys;
 pub mod limits;
 mod live;
+mod name_answers;
 pub mod policy;
 mod replay;
 pub mod rpc;
@@ -116,6 +118,11 @@ impl Sensor {
     pub fn use_keys(&mut self, keys: Arc<Keys>, keep: Keep) {
         self.analysis.keep_unsealed(keep);
         self.worker.use_keys(&Used { keys, keep });
+    }
+
+    /// Names that hosts are given on the wire are learned, for whoever joins host logs.
+    pub(crate) fn read_names(&mut self) {
+        self.worker.read_names();
     }
 
     /// What the keys opened since this was asked last, in the order in which calls ended.

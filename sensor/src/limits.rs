@@ -102,6 +102,12 @@ pub struct Limits {
     pub remembered: usize,
     /// Activations that a baseline holds. Beyond it the longest unseen is forgotten.
     pub baseline: usize,
+    /// Bytes of host events that are kept to be joined with traffic. Beyond it the first to come is forgotten.
+    pub host_events: usize,
+    /// Connections of the wire remembered, to be found again in host logs. Beyond it the oldest is forgotten.
+    pub host_connections: usize,
+    /// Alerts that wait for what host logs say of them. Beyond it the oldest is let go without that.
+    pub host_pending: usize,
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
@@ -191,6 +197,9 @@ impl Default for Limits {
             thresholds: 16_384,
             remembered: 16_384,
             baseline: 262_144,
+            host_events: 256 * MIB,
+            host_connections: 262_144,
+            host_pending: 4096,
             continuation: 5 * SECOND,
         }
     }

@@ -46,10 +46,16 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     if inputs.len() > 1 {
         analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
+    let hosts = options.hosts.load(&config, &limits, &inputs, options.quiet)?;
+    let mut unreadable_logs = 0;
+    if let Some((correlator, unreadable)) = hosts {
+        unreadable_logs = unreadable;
+        analysis.set_hosts(correlator);
+    }
     let mut output = Outlet::new(options, &config.output.logs)?;
     let progress = Progress::new(options, &inputs);
     let mut failures = Failures {
-        count: 0,
+        count: unreadable_logs,
         progress: &progress,
     };
     for error in &errors {
@@ -60,6 +66,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         options.workers(),
         &limits,
         keys.as_ref(),
+        options.hosts.name_answers(),
         inputs,
         Arc::clone(&interrupted),
     );
@@ -89,6 +96,9 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     output.keep(&analysis.take_failures());
     progress.news(&mut analysis);
     progress.done();
+    if !options.quiet {
+        tell_hosts(&mut analysis);
+    }
     settings::keep(&analysis, &config)?;
     let failed = failures.count;
     output.summary = summary(&tally, span, &output.summary, failed, started);
@@ -102,6 +112,17 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     } else {
         RAN
     })
+}
+
+/// Names in conflict, and clocks, as far as host logs and traffic tell.
+fn tell_hosts(analysis: &mut Analysis) {
+    let Some(hosts) = analysis.hosts() else { return };
+    for conflict in hosts.take_news() {
+        complain(&conflict, Some("--host-map FILE says whose address it is"));
+    }
+    for clock in hosts.clocks() {
+        complain(&clock, None);
+    }
 }
 
 /// Ctrl-C asks to stop; a second one does not ask.
@@ -265,6 +286,7 @@ fn summary(
         endpoints_realized: tally.get("dcom.endpoints.realized"),
         unreadable_inputs,
         keys: tally.keys(),
+        hosts: tally.hosts(),
         ..so_far.clone()
     }
 }

@@ -1,6 +1,7 @@
 //! What was counted, gathered from every stage.
 
 use crate::baseline;
+use crate::correlate;
 use crate::dcom::{DcomCounters, EndpointCounters};
 use crate::decode::{Carrier, DecodeCounters, FragmentCounters};
 use crate::event::record::Interval;
@@ -34,6 +35,8 @@ pub(crate) struct Counted {
     pub(crate) keys: Option<KeyCounters>,
     pub(crate) policy: policy::Counters,
     pub(crate) baseline: baseline::Counters,
+    /// What host logs came to, where there are any.
+    pub(crate) hosts: Option<correlate::Counters>,
     /// Panics that were caught.
     pub(crate) failed: u64,
 }
@@ -41,7 +44,11 @@ pub(crate) struct Counted {
 /// The first of the counters that are there only with keys.
 const SEALED_PDUS: &str = "dcom.sealed.pdus";
 
-/// Every counter by its dotted name, always in the same order; those of keys, which stand last, only where there are any.
+/// The first of the counters that are there only with host logs.
+const HOST_EVENTS: &str = "dcom.host.events";
+
+/// Every counter by its dotted name, always in the same order; those of keys and of host logs, which stand last, only where
+/// there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tally(Vec<(&'static str, u64)>);
 
@@ -51,12 +58,16 @@ impl Tally {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        for ((name, count), (same, more)) in self.0.iter_mut().zip(&other.0) {
-            debug_assert_eq!(name, same, "tallies have the same names");
-            *count += more;
+        for (index, &(name, more)) in other.0.iter().enumerate() {
+            match self.0.get_mut(index) {
+                Some((same, count)) if *same == name => *count += more,
+                // What only some parts count stands last, in the order in which it is heard of.
+                _ => match self.0.iter_mut().find(|(same, _)| *same == name) {
+                    Some((_, count)) => *count += more,
+                    None => self.0.push((name, more)),
+                },
+            }
         }
-        // What only those count who have keys stands last.
-        self.0.extend(other.0.get(self.0.len()..).unwrap_or_default());
     }
 
     /// A counter by its name; the names are those in [`counters`].
@@ -78,6 +89,13 @@ impl Tally {
             mismatches: self.get("dcom.keys.mismatches"),
             streams_lost: self.get("dcom.keys.streams_lost"),
         })
+    }
+
+    /// How many alerts host logs confirm, contradict and do not show, where there are any.
+    pub(crate) fn hosts(&self) -> Option<[u64; 3]> {
+        self.iter()
+            .any(|(name, _)| name == HOST_EVENTS)
+            .then(|| ["dcom.host.confirmed", "dcom.host.contradicted", "dcom.host.not_seen"].map(|name| self.get(name)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -234,6 +252,33 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
             ("dcom.keys.mismatches", keys.mismatches),
             ("dcom.keys.streams_lost", keys.streams_lost),
         ]);
+    }
+    if let Some(hosts) = &counted.hosts {
+        counters.extend([
+            (HOST_EVENTS, hosts.events),
+            ("dcom.host.events_kept", hosts.kept),
+            ("dcom.host.events_forgotten", hosts.forgotten),
+            ("dcom.host.names_over_limit", hosts.names_over_limit),
+            ("dcom.host.connections_forgotten", hosts.connections_forgotten),
+            ("dcom.host.shared_connections", hosts.shared_connections),
+            ("dcom.host.confirmed", hosts.confirmed),
+            ("dcom.host.contradicted", hosts.contradicted),
+            ("dcom.host.not_seen", hosts.not_seen),
+            ("dcom.host.pending_over_limit", hosts.pending_over_limit),
+        ]);
+        if let Some(feed) = &hosts.feed {
+            counters.extend([
+                ("dcom.host.feed.lines", feed.lines),
+                ("dcom.host.feed.too_long", feed.too_long),
+                ("dcom.host.feed.files", feed.files),
+                ("dcom.host.feed.rotated", feed.rotated),
+                ("dcom.host.feed.truncated", feed.truncated),
+                ("dcom.host.feed.unreadable", feed.unreadable),
+                ("dcom.host.feed.senders", feed.senders),
+                ("dcom.host.feed.senders_refused", feed.senders_refused),
+                ("dcom.host.feed.slowed", feed.slowed),
+            ]);
+        }
     }
     counters
 }

@@ -15,6 +15,7 @@ use crate::decode::{Decoded, Decoder, Endpoint, Transport};
 use crate::flow::{Connection, Flows, Opener, Output, Silence};
 use crate::keys::{Keep, Used};
 use crate::limits::Limits;
+use crate::name_answers::{self, NameAnswers};
 use crate::rpc::{Carriage, Datagrams, IsRead, RpcBody, RpcBounds, RpcEvent, recognise};
 use crate::statistics::{Counted, Tally};
 use crate::time::Timestamp;
@@ -76,6 +77,8 @@ pub(crate) enum Said {
     Rpc(RpcEvent),
     /// A connection that is followed is odd below RPC.
     Odd(Arc<Connection>, Anomaly),
+    /// Names and addresses were told.
+    Named(Vec<(String, IpAddr)>),
     /// A stage gave up on this frame: a fault of ours.
     Failed(Box<Failure>),
 }
@@ -119,7 +122,7 @@ impl Spoken {
             Said::Odd(connection, _) | Said::Unanswered(connection, _) => {
                 (false, connection.opened.input, connection.opened.frame)
             }
-            Said::Heard(..) | Said::Failed(_) => (false, 0, 0),
+            Said::Heard(..) | Said::Named(_) | Said::Failed(_) => (false, 0, 0),
         }
     }
 }
@@ -147,6 +150,7 @@ struct Shard {
     flows: Flows<Carriage>,
     datagrams: Datagrams,
     rpc: RpcBounds,
+    names: NameAnswers,
 }
 
 impl Worker {
@@ -157,6 +161,7 @@ impl Worker {
             flows: Flows::new(share),
             datagrams: Datagrams::default(),
             rpc: RpcBounds::new(share, is_read),
+            names: NameAnswers::default(),
         });
         Self {
             decoder: Decoder::new(*limits),
@@ -176,6 +181,11 @@ impl Worker {
             shard.rpc.keys = Some(Arc::clone(&used.keys));
             shard.rpc.keeps_opened = used.keep == Keep::Stubs;
         }
+    }
+
+    /// Answers of name servers are read.
+    pub(crate) fn read_names(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.names = NameAnswers::Read);
     }
 
     /// Takes a frame in.
@@ -329,7 +339,12 @@ impl Place {
 impl Shard {
     #[inline]
     fn push(&mut self, place: Place, decoded: &Decoded<'_>, out: &mut Vec<Spoken>) {
-        let Self { flows, datagrams, rpc } = self;
+        let Self {
+            flows,
+            datagrams,
+            rpc,
+            names,
+        } = self;
         match decoded {
             Decoded::Segment(segment) => {
                 flows.push(segment, &mut |output| {
@@ -341,13 +356,20 @@ impl Shard {
                     datagrams.push(datagram, header, rpc, &mut |event| {
                         out.push(place.says(Said::Rpc(event)));
                     });
+                } else if *names == NameAnswers::Read && name_answers::is_answer(datagram) {
+                    let told = name_answers::read(datagram);
+                    if !told.is_empty() {
+                        out.push(place.says(Said::Named(told)));
+                    }
                 }
             }
         }
     }
 
     fn advance(&mut self, place: Place, due: bool, out: &mut Vec<Spoken>) {
-        let Self { flows, datagrams, rpc } = self;
+        let Self {
+            flows, datagrams, rpc, ..
+        } = self;
         let say = |said| if due { place.due(said) } else { place.says(said) };
         flows.advance(place.time, &mut |output| {
             hear(output, rpc, &mut |said| out.push(say(said)));
@@ -356,7 +378,9 @@ impl Shard {
     }
 
     fn finish(&mut self, place: Place, out: &mut Vec<Spoken>) {
-        let Self { flows, datagrams, rpc } = self;
+        let Self {
+            flows, datagrams, rpc, ..
+        } = self;
         flows.finish(&mut |output| hear(output, rpc, &mut |said| out.push(place.due(said))));
         datagrams.finish(rpc, &mut |event| out.push(place.due(Said::Rpc(event))));
     }

@@ -19,6 +19,7 @@ use crate::dcom::{self, Calls};
 use crate::event::Event;
 use crate::keys::Used;
 use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
 use crate::statistics::Tally;
 use crate::time::Timestamp;
 use crate::worker::{Failure, SHARDS, Spoken, Worker};
@@ -40,7 +41,7 @@ struct Done {
 }
 
 /// Starts so many workers.
-pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>) -> (Dealer, Gatherer) {
+pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>, names: NameAnswers) -> (Dealer, Gatherer) {
     let workers = workers.clamp(1, SHARDS);
     let (give_back, spare) = channel();
     let (out, back) = (0..workers)
@@ -49,6 +50,9 @@ pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>) -> (De
             if let Some(used) = keys {
                 worker.use_keys(used);
             }
+            if names == NameAnswers::Read {
+                worker.read_names();
+            }
             let (jobs, to_do) = sync_channel(IN_FLIGHT + 2);
             let (said, done) = channel();
             let tally = worker.tally();
@@ -56,7 +60,7 @@ pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>) -> (De
             (dealer::Lane::new(jobs), gatherer::Lane::new(done, thread, tally))
         })
         .unzip();
-    (Dealer::new(limits, out, spare), Gatherer::new(back, give_back))
+    (Dealer::new(limits, names, out, spare), Gatherer::new(back, give_back))
 }
 
 fn work(worker: &mut Worker, jobs: &std::sync::mpsc::Receiver<Job>, done: &std::sync::mpsc::Sender<Done>) {
@@ -103,8 +107,15 @@ pub(crate) struct Crew {
 
 impl Crew {
     /// So many workers; the analysis knows the classes of `catalog` and records these object calls.
-    pub(crate) fn new(workers: usize, catalog: Catalog, limits: &Limits, calls: Calls, keys: Option<&Used>) -> Self {
-        let (dealer, gatherer) = start(workers, limits, keys);
+    pub(crate) fn new(
+        workers: usize,
+        catalog: Catalog,
+        limits: &Limits,
+        calls: Calls,
+        keys: Option<&Used>,
+        names: NameAnswers,
+    ) -> Self {
+        let (dealer, gatherer) = start(workers, limits, keys, names);
         let mut analysis = Analysis::new(catalog, limits, calls);
         if let Some(used) = keys {
             analysis.keep_unsealed(used.keep);

@@ -153,6 +153,8 @@ fn lines(logs: &Path, wanted: &str) -> usize {
     text.lines().filter(|line| line.contains(wanted)).count()
 }
 
+/// The alert of what was run.
+const EXECUTION: &str = r#""signature_id":1021303,"#;
 /// The activation's own alert.
 const ALERT: &str = r#""signature_id":1021301,"#;
 
@@ -185,6 +187,69 @@ fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends(
     let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
     let alert = told.of_type("alert").next().expect("an alert");
     assert_eq!((text(&alert["in_iface"]), alert["pcap_cnt"].is_null()), ("far", true));
+}
+
+#[test]
+fn what_a_host_logs_after_an_alert_confirms_it() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let (logs, log) = (scratch.path("logs"), scratch.write("host.ndjson", ""));
+    let sensor = space.sensor(
+        &logs,
+        &["--host-logs", log.to_str().expect("text"), "--host-window", "60"],
+    );
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, EXECUTION) == 1), "{}", sensor.said());
+    let eve = || Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    let told = eve();
+    let mut alerts = told.of_type("alert");
+    let alert = alerts
+        .find(|it| it["alert"]["signature_id"] == 1_021_303)
+        .expect("the execution");
+    assert!(alert["dcom"]["host"].is_null(), "it does not wait");
+    // What Sysmon would write a moment later, in two pieces.
+    let (time, line) = (text(&alert["timestamp"]), text(&alert["dcom"]["command_line"]));
+    let utc = time.get(..23).expect("a time").replace('T', " ");
+    let event = serde_json::json!({
+        "EventID": 1,
+        "SourceName": "Microsoft-Windows-Sysmon",
+        "Channel": "Microsoft-Windows-Sysmon/Operational",
+        "Hostname": "dcomsrv01.lab.example",
+        "UtcTime": utc,
+        "ProcessId": "4242",
+        "Image": "C:\\Windows\\System32\\cmd.exe",
+        "CommandLine": format!("C:\\Windows\\System32\\{line}"),
+        "ParentProcessId": "4141",
+        "ParentImage": "C:\\Windows\\System32\\mmc.exe",
+        "ParentCommandLine": "C:\\Windows\\System32\\mmc.exe -Embedding",
+        "User": "LAB\\alice",
+    });
+    let event = format!("{event}\n");
+    let mut file = fs::OpenOptions::new().append(true).open(&log).expect("the log");
+    let (first, second) = event.split_at(60);
+    file.write_all(first.as_bytes()).expect("a part");
+    sleep(Duration::from_millis(600));
+    file.write_all(second.as_bytes()).expect("the rest");
+    let confirmed = r#""kind":"host_confirmation""#;
+    assert!(until(|| lines(&logs, confirmed) > 0), "{}", sensor.said());
+    let told = eve();
+    let confirmation = told
+        .dcom("host_confirmation")
+        .into_iter()
+        .find(|it| it["dcom"]["host"]["alert"]["signature_id"] == 1_021_303);
+    let confirmation = confirmation.expect("of the execution");
+    for key in ["timestamp", "flow_id", "community_id"] {
+        assert_eq!(confirmation[key], alert[key], "{key}");
+    }
+    let host = &confirmation["dcom"]["host"];
+    assert_eq!(
+        (&host["verdict"], &host["process"]["pid"]),
+        (&"confirmed".into(), &4242.into()),
+        "{host:#}"
+    );
+    sensor.signal("USR1");
+    assert!(until(|| lines(&logs, r#""confirmed":1"#) > 0), "it is counted");
+    sensor.end();
 }
 
 #[test]

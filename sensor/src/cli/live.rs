@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::hosts::HostOptions;
 use super::settings::Settings;
 use super::{KeysFile, WhichCalls, workers};
 use crate::config::Config;
@@ -18,6 +19,7 @@ Examples:
   dcom-sensor live -i eth1 -i eth2 -o logs           both directions of a tap
   dcom-sensor live -i eth1 --bpf 'net 10.0.0.0/8'    less to look at
   dcom-sensor live -i eth1 --metrics 127.0.0.1:9477  counters for Prometheus, and /health
+  dcom-sensor live -i eth1 --host-logs /var/log/win  what Windows hosts log, as it comes
 
 Signals: TERM and INT end it, HUP opens the logs anew and reads settings and catalogue again, USR1 logs the counters now.
 Exit status: 0 ran, 2 it could not begin.")]
@@ -52,6 +54,13 @@ pub(crate) struct Live {
 
     #[command(flatten)]
     pub(crate) keys: KeysFile,
+
+    #[command(flatten)]
+    pub(crate) hosts: HostOptions,
+
+    /// Take host logs from senders at this address of this machine: JSON lines or RFC 5424 syslog, over TCP.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Host logs")]
+    pub(crate) listen: Option<SocketAddr>,
 
     /// How many threads take packets apart. Default: the cores there are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

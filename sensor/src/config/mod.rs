@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use settings::{BaselineSettings, CatalogSettings, DetectSettings, Key, OutputSettings, Seconds};
+pub use settings::{BaselineSettings, CatalogSettings, DetectSettings, HostSettings, Key, OutputSettings, Seconds};
 
 use crate::document::{Document, Gravity, Problems};
 use crate::policy::{Allow, Suppress, Threshold};
@@ -21,6 +21,8 @@ pub struct Config {
     pub catalog: CatalogSettings,
     /// `[baseline]`
     pub baseline: BaselineSettings,
+    /// `[host]`
+    pub host: HostSettings,
     /// `[output]`
     pub output: OutputSettings,
     /// `[[allow]]`
@@ -31,10 +33,11 @@ pub struct Config {
     pub suppress: Vec<Suppress>,
 }
 
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "detect",
     "catalog",
     "baseline",
+    "host",
     "output",
     "allow",
     "threshold",
@@ -50,6 +53,7 @@ impl Config {
             detect: document.section("detect").unwrap_or_default(),
             catalog: document.section("catalog").unwrap_or_default(),
             baseline: document.section("baseline").unwrap_or_default(),
+            host: document.section("host").unwrap_or_default(),
             output: document.section("output").unwrap_or_default(),
             allow: allow(&mut document),
             threshold: threshold(&mut document),
@@ -94,6 +98,7 @@ impl Config {
             BaselineSettings::KEYS,
             [&self.baseline, &default.baseline],
         );
+        section(&mut text, "host", HostSettings::KEYS, [&self.host, &default.host]);
         section(
             &mut text,
             "output",

@@ -102,6 +102,14 @@ section! {
 }
 
 section! {
+    /// How traffic and host logs are joined.
+    pub struct HostSettings {
+        /// Traces of what was seen are looked for in host logs for so many seconds after it.
+        window: Seconds = Seconds(120);
+    }
+}
+
+section! {
     /// Where results go.
     pub struct OutputSettings {
         /// The folder for logs of a sensor that listens; relative to this file. Captures are logged where --log-dir says.
@@ -121,6 +129,7 @@ mod tests {
             DetectSettings::KEYS,
             CatalogSettings::KEYS,
             BaselineSettings::KEYS,
+            HostSettings::KEYS,
             OutputSettings::KEYS,
         ] {
             for key in keys {

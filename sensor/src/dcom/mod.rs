@@ -385,7 +385,7 @@ impl Analyst {
             }
             Kind::OxidResolution => self.counters.oxid_resolutions += 1,
             Kind::EndpointMapping => self.counters.endpoint_mappings += 1,
-            Kind::Call => self.counters.calls += u64::from(*recorded),
+            Kind::Call | Kind::HostConfirmation => self.counters.calls += u64::from(*recorded),
         }
         read
     }

@@ -237,7 +237,7 @@ fn is_dcom(dcom: &Dcom) -> bool {
     match dcom.kind {
         Kind::Activation | Kind::OxidResolution => true,
         Kind::Call => dcom.ipid.is_some() || resolver,
-        Kind::EndpointMapping => false,
+        Kind::EndpointMapping | Kind::HostConfirmation => false,
     }
 }
 

@@ -32,6 +32,9 @@ pub use signature::{SIGNATURES, Signature};
 
 pub(crate) use loss::doubtful;
 
+/// The alert of a connection that stayed without an answer, which has no record to rest on.
+pub(crate) const UNANSWERED_CONNECTION_ID: u32 = signature::UNANSWERED_CONNECTION.id;
+
 use crate::catalog::Catalog;
 use crate::dcom::{Binding, File, Record, Unanswered};
 use crate::decode::Endpoint;

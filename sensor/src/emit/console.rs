@@ -9,6 +9,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use super::summary::{Summary, counted};
 use crate::decode::Endpoint;
 use crate::event::dcom::{Dcom, EndpointRecord};
+use crate::event::host::{HostRecord, Verdict};
 use crate::event::{Alert, Meta};
 use crate::severity::Severity;
 
@@ -94,7 +95,7 @@ impl Console {
 
     fn wide(&self) -> Table {
         let mut table = self.empty();
-        table.set_header([
+        let mut header = vec![
             "time (UTC)",
             "severity",
             "source → target",
@@ -102,10 +103,16 @@ impl Console {
             "what",
             "who",
             "evidence",
-        ]);
+        ];
+        // Without host logs there is nothing to say of them.
+        let with_hosts = self.rows.iter().any(|row| !row.host.is_empty());
+        if with_hosts {
+            header.push("host");
+        }
+        table.set_header(header);
         table.add_rows(self.rows.iter().map(|row| {
             let ends = row.ends();
-            [
+            let mut cells = vec![
                 &row.time,
                 row.severity.name(),
                 &ends,
@@ -113,8 +120,11 @@ impl Console {
                 &row.what,
                 &row.who,
                 &row.evidence,
-            ]
-            .map(str::to_owned)
+            ];
+            if with_hosts {
+                cells.push(&row.host);
+            }
+            cells.into_iter().map(str::to_owned).collect::<Vec<_>>()
         }));
         table.set_constraints([const { ColumnConstraint::ContentWidth }; 3]);
         table
@@ -125,11 +135,11 @@ impl Console {
         table.set_header(["time (UTC)\nseverity", "source\n→ target", "class, what, who"]);
         table.add_rows(self.rows.iter().map(|row| {
             let time = format!("{}\n{}", row.time, row.severity);
-            [
-                time,
-                row.ends(),
-                format!("{}\n{}\n{}\nevidence: {}", row.class, row.what, row.who, row.evidence),
-            ]
+            let mut what = format!("{}\n{}\n{}\nevidence: {}", row.class, row.what, row.who, row.evidence);
+            if !row.host.is_empty() {
+                let _ = write!(what, "\nhost: {}", row.host);
+            }
+            [time, row.ends(), what]
         }));
         table.set_constraints([ColumnConstraint::ContentWidth]);
         table
@@ -175,6 +185,7 @@ struct Row {
     what: String,
     who: String,
     evidence: String,
+    host: String,
 }
 
 impl Row {
@@ -190,6 +201,7 @@ impl Row {
             what: printable(&told(alert)).into_owned(),
             who: printable(&of(who)).into_owned(),
             evidence: printable(&of(evidence)).into_owned(),
+            host: printable(&of(host)).into_owned(),
         }
     }
 
@@ -305,6 +317,41 @@ fn who(dcom: &Dcom) -> String {
 fn evidence(dcom: &Dcom) -> String {
     let mut text = dcom.evidence.to_string();
     if let Some(reason) = dcom.because.first() {
+        let _ = write!(text, ": {}", shortened(reason));
+    }
+    text
+}
+
+/// What host logs say: the verdict, and which process that is about.
+fn host(dcom: &Dcom) -> String {
+    let Some(host) = dcom.host.as_deref() else {
+        return String::new();
+    };
+    let HostRecord { process, parent, .. } = host;
+    let name = |image: Option<&str>, pid: Option<u32>| {
+        let image = image.map_or("?", |image| image.rsplit(['\\', '/']).next().unwrap_or(image));
+        pid.map_or_else(|| shortened(image), |pid| format!("{} ({pid})", shortened(image)))
+    };
+    let mut text = host.verdict.to_string().replace('_', " ");
+    if host.verdict == Verdict::Confirmed
+        && let Some(process) = process
+    {
+        let parent = parent
+            .as_ref()
+            .map(|it| format!("{} → ", name(it.image.as_deref(), it.pid)));
+        let process = name(process.image.as_deref(), process.pid);
+        let _ = write!(text, ": {}{process}", parent.unwrap_or_default());
+        if let Some(delta) = host.time_delta {
+            let milliseconds = delta.0.unsigned_abs() / 1_000_000;
+            let sign = if delta.0 < 0 { '-' } else { '+' };
+            let _ = write!(
+                text,
+                ", {sign}{}.{:02} s",
+                milliseconds / 1_000,
+                milliseconds % 1_000 / 10
+            );
+        }
+    } else if let Some(reason) = host.because.last() {
         let _ = write!(text, ": {}", shortened(reason));
     }
     text

@@ -38,6 +38,8 @@ pub struct Summary {
     pub endpoints_realized: u64,
     /// What keys opened, if there were any.
     pub keys: Option<KeyCounters>,
+    /// How many alerts host logs confirm, contradict and do not show, if there were any logs.
+    pub hosts: Option<[u64; 3]>,
     /// Inputs that could not be read, or not to their end.
     pub unreadable_inputs: u64,
 }
@@ -112,6 +114,12 @@ impl fmt::Display for Summary {
                 let logins = counted(keys.mismatches, "login", "logins");
                 write!(f, ", {logins} not by the key given")?;
             }
+        }
+        if let Some([confirmed, contradicted, not_seen]) = self.hosts {
+            write!(
+                f,
+                ", host logs: {confirmed} confirmed, {contradicted} contradicted, {not_seen} not seen"
+            )?;
         }
         match self.unreadable_inputs {
             0 => Ok(()),

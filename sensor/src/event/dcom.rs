@@ -9,6 +9,7 @@ use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::{self, known};
 
 use super::Shared;
+use super::host::HostRecord;
 use super::record::{Field, Port, Value, names, record};
 use crate::catalog::Effect;
 use crate::time::Timestamp;
@@ -26,6 +27,8 @@ names! {
         /// A method of an object was called.
         #[default]
         Call => "call",
+        /// Live: a host's log says something of an alert that was told before.
+        HostConfirmation => "host_confirmation",
     }
 
     /// How it ended.
@@ -113,7 +116,8 @@ record! {
     /// One activation, OXID resolution, endpoint mapping or object call.
     #[derive(Default)]
     pub struct Dcom in "dcom" {
-        /// What sort of exchange it was: `activation`, `oxid_resolution`, `endpoint_mapping` or `call`.
+        /// What sort of exchange it was: `activation`, `oxid_resolution`, `endpoint_mapping` or `call`; live also
+        /// `host_confirmation`, which says what host logs say of an alert that was told before.
         kind: Kind => eve, zeek;
         /// The operation's name, e.g. `RemoteGetClassObject`.
         operation: Cow<'static, str> => eve, zeek;
@@ -211,6 +215,8 @@ record! {
         key: Option<Arc<str>> => eve;
         /// The tool that the client is, when its manner of writing gives it away.
         tool: Option<Shared<ToolRecord>> => group;
+        /// What host logs say, where there are any.
+        host: Option<Shared<HostRecord>> => group;
     }
 }
 

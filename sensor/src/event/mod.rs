@@ -4,6 +4,7 @@ pub mod alert;
 pub mod anomaly;
 pub mod dcerpc;
 pub mod dcom;
+pub mod host;
 pub mod meta;
 pub mod record;
 mod reference;
@@ -24,6 +25,7 @@ pub use stats::Stats;
 use alert::Notice;
 use anomaly::Weird;
 use dcerpc::{Circumstances, ZeekRow};
+use dcom::Kind;
 use record::{Column, Record, Value};
 use stats::{CaptureLossRow, StatsRow};
 
@@ -210,6 +212,8 @@ impl Body {
         match self {
             // In rows it stands already, as it was when it was told.
             Self::Dcom(dcom) if dcom.update == Some(true) => &[],
+            // Nor does what hosts say have columns there.
+            Self::Dcom(dcom) if dcom.kind == Kind::HostConfirmation => &[],
             Self::Dcom(dcom) if dcom.is_object_call() => &[&ZeekLog::DCOM_CALL],
             Self::Dcom(_) => &[&ZeekLog::DCOM],
             Self::Alert(_) => &[&ZeekLog::NOTICE],

@@ -6,8 +6,11 @@
 //!  this thread               deals out, brings together, analyses, writes
 //!    │ ⇅
 //!  workers                   decode, flow, rpc         workers.rs
+//!
+//!  threads for host logs     files that grow, senders  hosts.rs: another bounded channel to this thread
 //! ```
 
+mod hosts;
 #[cfg(target_os = "linux")]
 mod jail;
 mod loss;
@@ -30,12 +33,15 @@ use anyhow::{Context, Result, bail};
 use crate::capture::live::{Heard, Interface, Kernel, Listening};
 use crate::cli::{Live, RAN, complain, settings};
 use crate::config::Config;
+use crate::correlate::Mode;
 use crate::event::Event;
 use crate::failures;
 use crate::keys::Keep;
 use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
 use crate::workers::Crew;
+use hosts::Feed;
 use loss::Losses;
 use outlet::Outlet;
 use signals::Signals;
@@ -63,13 +69,25 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .metrics
         .map(|address| TcpListener::bind(address).with_context(|| format!("--metrics {address}")))
         .transpose()?;
+    let listener = hosts::bind(options.listen)?;
     std::fs::create_dir_all(&log_dir).with_context(|| log_dir.display().to_string())?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
     let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
-    let mut crew = Crew::new(options.workers(), classes, &limits, options.calls.into(), keys.as_ref());
+    let has_feed = listener.is_some() || !options.hosts.host_logs.is_empty();
+    let names = if has_feed {
+        NameAnswers::Read
+    } else {
+        NameAnswers::PassedOver
+    };
+    let calls = options.calls.into();
+    let mut crew = Crew::new(options.workers(), classes, &limits, calls, keys.as_ref(), names);
     settings::equip(crew.analysis(), &config, &limits)?;
+    if has_feed {
+        let correlator = options.hosts.correlator(Mode::Live, &config, &limits)?;
+        crew.analysis().set_hosts(correlator);
+    }
     crew.analysis()
         .name_interfaces(interfaces.iter().map(|interface| Arc::clone(&interface.name)).collect());
     let kernels: Vec<(Arc<str>, Arc<Kernel>)> = interfaces
@@ -77,6 +95,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .map(|interface| (Arc::clone(&interface.name), Arc::clone(&interface.kernel)))
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
+    let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
     let (out, heard) = sync_channel(QUEUE);
     let threads: Vec<_> = (0..)
         .zip(interfaces)
@@ -102,6 +121,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         log_dir,
         limits,
         crew,
+        feed,
         events: Vec::new(),
         flushed: Instant::now(),
         counted: Instant::now(),
@@ -153,6 +173,7 @@ struct Sensor<'o> {
     log_dir: PathBuf,
     limits: Limits,
     crew: Crew,
+    feed: Option<Feed>,
     events: Vec<Event>,
     flushed: Instant,
     counted: Instant,
@@ -161,6 +182,9 @@ struct Sensor<'o> {
 impl Sensor<'_> {
     /// Takes in what there is, and once there is nothing writes what was told.
     fn hear(&mut self, heard: &Receiver<Heard>, outlet: &mut Outlet) -> Result<()> {
+        if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
+            feed.take(hosts);
+        }
         let next = match heard.try_recv() {
             Ok(next) => next,
             Err(TryRecvError::Empty) => {
@@ -222,6 +246,12 @@ impl Sensor<'_> {
 
     fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
         self.crew.count(&mut self.events);
+        if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
+            feed.count(hosts);
+            for conflict in hosts.take_news() {
+                complain(&conflict, Some("--host-map FILE says whose address it is"));
+            }
+        }
         let lost = outlet.lost();
         let told = losses.tell(now(), &self.crew.tally(), self.crew.tallies(), lost);
         self.events.extend(told);
@@ -243,6 +273,11 @@ impl Sensor<'_> {
         self.crew.finish(&mut self.events);
         self.count(outlet, losses)?;
         outlet.finish(now());
+        if let Some(hosts) = self.crew.analysis().hosts() {
+            for clock in hosts.clocks() {
+                complain(&clock, None);
+            }
+        }
         complain(&losses.summary(), None);
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Due};
 use crate::dcom;
 use crate::keys::Used;
 use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
 use crate::statistics::{Counted, Tally};
 use crate::time::Timestamp;
 use crate::worker::{Place, Spoken, Worker};
@@ -61,6 +62,7 @@ impl Reading {
         workers: usize,
         limits: &Limits,
         keys: Option<&Used>,
+        names: NameAnswers,
         inputs: Vec<Input>,
         interrupted: Arc<AtomicBool>,
     ) -> Self {
@@ -74,6 +76,9 @@ impl Reading {
             let mut worker = Worker::new(0, 1, limits, dcom::is_read);
             if let Some(used) = keys {
                 worker.use_keys(used);
+            }
+            if names == NameAnswers::Read {
+                worker.read_names();
             }
             let alone = Alone {
                 clock: Clock::new(limits),
@@ -89,7 +94,7 @@ impl Reading {
             });
             (reader, None)
         } else {
-            let (dealer, gatherer) = workers::start(workers, limits, keys);
+            let (dealer, gatherer) = workers::start(workers, limits, keys, names);
             (thread::spawn(move || deal(dealer, &source)), Some(gatherer))
         };
         Self {

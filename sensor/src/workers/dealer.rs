@@ -12,6 +12,7 @@ use crate::capture::{Batch, LinkType, Slot};
 use crate::clock::{Clock, Due};
 use crate::decode::{self, Decoded, Decoder, Tunnel};
 use crate::limits::Limits;
+use crate::name_answers::{self, NameAnswers};
 use crate::rpc;
 use crate::statistics::{Counted, Tally};
 use crate::time::Timestamp;
@@ -22,6 +23,7 @@ pub(crate) struct Dealer {
     clock: Clock,
     /// For what has to be decoded before it can be dealt out.
     decoder: Decoder,
+    names: NameAnswers,
     failed: u64,
     lanes: Vec<Lane>,
     /// Memory that comes back.
@@ -89,10 +91,16 @@ impl Lane {
 }
 
 impl Dealer {
-    pub(super) fn new(limits: &Limits, lanes: Vec<Lane>, spare: Receiver<(Vec<u8>, Vec<Vec<Step>>)>) -> Self {
+    pub(super) fn new(
+        limits: &Limits,
+        names: NameAnswers,
+        lanes: Vec<Lane>,
+        spare: Receiver<(Vec<u8>, Vec<Vec<Step>>)>,
+    ) -> Self {
         Self {
             clock: Clock::new(limits),
             decoder: Decoder::new(*limits),
+            names,
             failed: 0,
             lanes,
             spare,
@@ -190,12 +198,15 @@ impl Dealer {
             self.lanes[shard(a, b) % lanes].steps.push(Step::Frame(sequence, slot));
             return;
         }
-        let decoder = &mut self.decoder;
+        let (decoder, names) = (&mut self.decoder, self.names);
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let decoded = decoder.push(&frame)?;
             let is_wanted = match &decoded {
                 Decoded::Segment(_) => true,
-                Decoded::Datagram(datagram) => rpc::recognise(datagram).is_some(),
+                Decoded::Datagram(datagram) => {
+                    rpc::recognise(datagram).is_some()
+                        || (names == NameAnswers::Read && name_answers::is_answer(datagram))
+                }
             };
             let (source, destination) = decoded.ends();
             is_wanted.then(|| {

@@ -1,0 +1,144 @@
+//! Host logs to join with the traffic.
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::complain;
+use crate::capture::{CaptureFile, Input};
+use crate::config::Config;
+use crate::correlate::names::Names;
+use crate::correlate::{Correlator, Mode};
+use crate::host_log::{self, Cause};
+use crate::limits::Limits;
+use crate::name_answers::NameAnswers;
+use crate::time::Timestamp;
+
+/// Options of whoever joins host logs.
+#[allow(clippy::struct_field_names, reason = "they are the options' names")]
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Host logs")]
+pub(crate) struct HostOptions {
+    /// Join what these Windows logs say (files or folders; see docs/JOIN.md); may be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) host_logs: Vec<PathBuf>,
+
+    /// Computers' addresses that traffic and logs do not tell: `name = "address"` pairs (TOML).
+    #[arg(long, value_name = "FILE")]
+    host_map: Option<PathBuf>,
+
+    /// Look for traces in host logs for so many seconds after what was seen [default: 120].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    host_window: Option<u32>,
+}
+
+impl HostOptions {
+    /// Whoever joins logs wants to know whose an address is.
+    pub(crate) fn name_answers(&self) -> NameAnswers {
+        if self.host_logs.is_empty() {
+            NameAnswers::PassedOver
+        } else {
+            NameAnswers::Read
+        }
+    }
+
+    /// What joins them, without any log yet.
+    pub(crate) fn correlator(&self, mode: Mode, config: &Config, limits: &Limits) -> Result<Correlator> {
+        let mut names = Names::default();
+        if let Some(path) = &self.host_map {
+            let path_shown = || path.display().to_string();
+            let text = fs::read_to_string(path).with_context(path_shown)?;
+            names.learn_map(&text).with_context(path_shown)?;
+        }
+        let set = config.host.window.nanoseconds();
+        let window = self
+            .host_window
+            .map_or(set, |seconds| i64::from(seconds) * 1_000_000_000);
+        Ok(Correlator::new(mode, limits, window, names))
+    }
+
+    /// Reads all logs for these captures. With it, how many could not be read.
+    pub(crate) fn load(
+        &self,
+        config: &Config,
+        limits: &Limits,
+        captures: &[Input],
+        quiet: bool,
+    ) -> Result<Option<(Correlator, u64)>> {
+        if self.host_logs.is_empty() {
+            return Ok(None);
+        }
+        let mut correlator = self.correlator(Mode::Replay, config, limits)?;
+        let spans = spans(captures);
+        if let Some(spans) = &spans {
+            correlator.set_spans(spans);
+        }
+        let (inputs, failures) = host_log::inputs(&self.host_logs);
+        for failure in &failures {
+            complain(&failure.to_string(), None);
+        }
+        let mut unreadable = u64::try_from(failures.len()).unwrap_or(u64::MAX);
+        for path in inputs {
+            match host_log::read(&path, &mut |event| correlator.push(event)) {
+                Ok(report) => {
+                    if let Some((first, last)) = report.span
+                        && !correlator.overlaps(first, last)
+                    {
+                        let shown = path.display();
+                        let captured = told(spans.as_deref().unwrap_or_default());
+                        let message = format!(
+                            "{shown} is refused: it is of another time than the captures ({first} to {last}; {captured})"
+                        );
+                        complain(
+                            &message,
+                            Some("a log is joined with traffic of its own day and hour alone"),
+                        );
+                    } else if !quiet {
+                        complain(&report.to_string(), None);
+                    }
+                }
+                // A folder may hold anything; what is named by itself was meant.
+                Err(error) if matches!(error.cause, Cause::NotALog) && !self.host_logs.contains(&path) => {}
+                Err(error) => {
+                    unreadable += 1;
+                    complain(&error.to_string(), None);
+                }
+            }
+        }
+        Ok(Some((correlator, unreadable)))
+    }
+}
+
+/// When captures begin and end; none where that cannot be known before they are read.
+fn spans(captures: &[Input]) -> Option<Vec<RangeInclusive<Timestamp>>> {
+    let mut spans = Vec::new();
+    for input in captures {
+        if *input == Input::Stdin {
+            return None;
+        }
+        // What is wrong with a capture is told when its turn comes.
+        let Ok(mut capture) = CaptureFile::open(input) else {
+            continue;
+        };
+        let mut span: Option<(Timestamp, Timestamp)> = None;
+        while let Ok(Some(frame)) = capture.next_frame() {
+            let time = frame.at.time;
+            let (first, last) = span.get_or_insert((time, time));
+            *first = time.min(*first);
+            *last = time.max(*last);
+        }
+        spans.extend(span.map(|(first, last)| first..=last));
+    }
+    Some(spans)
+}
+
+fn told(spans: &[RangeInclusive<Timestamp>]) -> String {
+    let first = spans.iter().map(RangeInclusive::start).min();
+    let last = spans.iter().map(RangeInclusive::end).max();
+    match first.zip(last) {
+        Some((first, last)) => format!("they are of {first} to {last}"),
+        None => "they are empty".to_owned(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What was seen on the wire and is looked for in host logs.
+
+use dcom_parsers::scmr::SVCCTL;
+use dcom_parsers::tsch::ITASK_SCHEDULER_SERVICE;
+use dcom_parsers::wmi::IWBEM_SERVICES;
+
+use crate::catalog::{Catalog, Class, Effect};
+use crate::decode::Endpoint;
+use crate::event::Meta;
+use crate::event::dcom::{Dcom, Kind, Outcome};
+use crate::host_log::command_line;
+use crate::host_log::event::image_name;
+use crate::time::Timestamp;
+
+/// Ports behind which there is no process of the object's.
+const SHARED_PORTS: [u16; 5] = [135, 139, 445, 593, 80];
+
+/// An activation or a call.
+pub(super) struct Case<'a> {
+    pub(super) dcom: &'a Dcom,
+    /// When it was asked for.
+    pub(super) at: Timestamp,
+    /// When the object was asked for that it is called on, as far as is known.
+    pub(super) since: Timestamp,
+    pub(super) client: Endpoint,
+    pub(super) server: Endpoint,
+    class: Option<&'a Class>,
+    /// Images that may start a child, in lower case.
+    parents: Vec<&'a str>,
+}
+
+/// What should come of it on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// The process that holds the object.
+    Server,
+    /// A process of its own.
+    Child,
+    /// A library in the process that holds the object.
+    Library,
+}
+
+impl<'a> Case<'a> {
+    /// Of a record of an activation or a call; none of what is neither.
+    pub(super) fn of(meta: &Meta, dcom: &'a Dcom, catalog: &'a Catalog) -> Option<Self> {
+        if !matches!(dcom.kind, Kind::Activation | Kind::Call) {
+            return None;
+        }
+        let class = dcom.clsid.and_then(|clsid| catalog.class(clsid));
+        let interface = dcom.interface.as_ref().map(|interface| interface.uuid);
+        let parents = match interface {
+            Some(IWBEM_SERVICES) => vec!["wmiprvse.exe"],
+            Some(SVCCTL) => vec!["services.exe"],
+            Some(ITASK_SCHEDULER_SERVICE) => vec!["svchost.exe", "taskeng.exe", "taskhostw.exe"],
+            _ => {
+                let hosts = class.map_or(&[][..], |class| &class.host_processes);
+                hosts.iter().map(String::as_str).collect()
+            }
+        };
+        let activation = dcom.activation.as_ref().map(|activation| activation.timestamp);
+        Some(Self {
+            dcom,
+            at: meta.timestamp,
+            since: activation.unwrap_or(meta.timestamp),
+            client: meta.client?,
+            server: meta.server?,
+            class,
+            parents,
+        })
+    }
+
+    /// Is it worth asking host logs about, without an alert that does?
+    pub(super) fn is_of_note(dcom: &Dcom) -> bool {
+        match dcom.kind {
+            Kind::Activation => true,
+            Kind::Call => dcom.effect.is_some() || dcom.command_line.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_call(&self) -> bool {
+        self.dcom.kind == Kind::Call
+    }
+
+    pub(super) fn asked(&self) -> Option<&'a str> {
+        self.dcom.command_line.as_deref().filter(|line| !line.trim().is_empty())
+    }
+
+    pub(super) fn expected(&self) -> Expected {
+        match self.asked() {
+            Some(line) if command_line::is_library(line) => Expected::Library,
+            Some(_) => Expected::Child,
+            None if self.is_call() && self.is_wmi() => Expected::Child,
+            None => Expected::Server,
+        }
+    }
+
+    pub(super) fn is_wmi(&self) -> bool {
+        self.dcom.interface.as_ref().is_some_and(|it| it.uuid == IWBEM_SERVICES)
+    }
+
+    /// Is it a child's absence that would speak against it?
+    pub(super) fn is_sure_to_have_a_child(&self) -> bool {
+        self.dcom.outcome == Some(Outcome::Succeeded)
+            && self.expected() == Expected::Child
+            && self.asked().is_some_and(command_line::names_a_program)
+            && match self.dcom.effect {
+                Some(Effect::Execution) => self.class.is_some_and(|class| !class.expected_children.is_empty()),
+                Some(Effect::Process) => true,
+                _ => false,
+            }
+    }
+
+    /// Does the catalogue know in which processes the objects live?
+    pub(super) fn knows_parents(&self) -> bool {
+        !self.parents.is_empty()
+    }
+
+    pub(super) fn is_expected_parent(&self, image: &str) -> bool {
+        let name = image_name(image);
+        self.parents.iter().any(|parent| parent.eq_ignore_ascii_case(&name))
+    }
+
+    pub(super) fn is_expected_child(&self, image: &str) -> bool {
+        let name = image_name(image);
+        let children = self.class.map_or(&[][..], |class| &class.expected_children);
+        children.iter().any(|child| child.eq_ignore_ascii_case(&name))
+    }
+
+    /// Does what was asked for name this image anywhere?
+    pub(super) fn names(&self, image: &str) -> bool {
+        let Some(asked) = self.asked() else { return false };
+        let name = image_name(image);
+        let stem = name.strip_suffix(".exe").unwrap_or(&name);
+        if stem.len() < 3 {
+            return command_line::program(asked) == stem;
+        }
+        let asked = asked.to_lowercase();
+        let is_word = |at: usize| {
+            let before = asked.get(..at).and_then(|text| text.chars().next_back());
+            let after = asked.get(at + stem.len()..).and_then(|text| text.chars().next());
+            !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+        };
+        asked.match_indices(stem).any(|(at, _)| is_word(at))
+    }
+
+    /// The dynamic port on which the object is called, where it is one process's own.
+    pub(super) fn dynamic(&self) -> Option<Endpoint> {
+        let end = if self.is_call() {
+            self.server
+        } else {
+            let endpoint = self.dcom.endpoint.as_ref()?;
+            Endpoint {
+                address: endpoint.ip.unwrap_or(self.server.address),
+                port: endpoint.port?.0,
+            }
+        };
+        (!SHARED_PORTS.contains(&end.port)).then_some(end)
+    }
+}

@@ -1,0 +1,199 @@
+//! What was gathered comes to a verdict, a score, and what was missed: docs/JOIN.md says by which rules.
+
+use std::ops::RangeInclusive;
+
+use super::super::case::{Case, Expected};
+use super::super::names::HostId;
+use super::super::store::Kind;
+use super::told::{logon_record, place, processes};
+use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
+use crate::event::dcom::Outcome;
+use crate::event::host::{CoverageRecord, HostRecord, Matched, SkewRecord, Verdict};
+use crate::event::record::Interval;
+use crate::host_log::HostBody;
+use crate::host_log::event::{Direction, Source};
+use crate::time::Timestamp;
+
+/// A log that has nothing for so long on one side has no say.
+const SILENCE: i64 = 3600 * SECOND;
+
+impl<'k> Known<'k> {
+    pub(super) fn conclude(&self, case: &Case<'_>, gathered: Gathered<'k>) -> HostRecord {
+        let Gathered {
+            host,
+            skew,
+            owner,
+            server,
+            child,
+            error,
+            load,
+            logon,
+            mut record,
+        } = gathered;
+        let owner_fits = owner.and_then(|it| it.connect.process.image.as_deref());
+        let owner_fits = owner_fits.map(|image| !case.knows_parents() || case.is_expected_parent(image));
+        if owner_fits == Some(true) && case.knows_parents() && !record.matched_on.contains(&Matched::ParentImage) {
+            record.matched_on.push(Matched::ParentImage);
+        }
+        if owner_fits == Some(false) {
+            let told = "that is not a process that the catalogue expects to hold such objects";
+            record.because.push(told.to_owned());
+        }
+        record.logon = logon.map(|(_, logon)| logon_record(logon));
+        let source = match (&child, &server, owner, error, load) {
+            (Some(child), ..) => Some(child.event),
+            (_, Some(server), ..) => Some(server.event),
+            (_, _, Some(owner), ..) => Some(owner.event),
+            (.., Some(error), _) => Some(error),
+            (.., load) => load,
+        };
+        if let Some(event) = source {
+            let delta = event.time.since(case.since);
+            record.time_delta = Some(Interval(delta));
+            record.call_delta = case.is_call().then(|| Interval(event.time.since(case.at)));
+            record.source = Some(event.source.to_string());
+            record.place = Some(place(event));
+            let by_call = record.call_delta.map_or(delta, |delta| delta.0);
+            if by_call.abs() <= CLOSE || delta.abs() <= CLOSE {
+                record.matched_on.push(Matched::Time);
+            }
+        }
+        processes(child.as_ref(), server.as_ref(), owner, &mut record);
+        record.score = score(&record.matched_on);
+        record.verdict = if is_confirmed(case, &record, owner_fits) {
+            Verdict::Confirmed
+        } else if self.is_contradicted(case, host, skew.as_ref(), &record, child.is_some()) {
+            Verdict::Contradicted
+        } else {
+            Verdict::NotSeen
+        };
+        record.clock_skew = skew;
+        self.tell_missing(case, host, child.is_some(), &mut record);
+        // Deals with what was matched twice: once is enough.
+        record.matched_on.sort_unstable();
+        record.matched_on.dedup();
+        record
+    }
+
+    /// Does the log cover the time and show otherwise?
+    fn is_contradicted(
+        &self,
+        case: &Case<'_>,
+        host: HostId,
+        skew: Option<&SkewRecord>,
+        record: &HostRecord,
+        child: bool,
+    ) -> bool {
+        if child {
+            return false;
+        }
+        let range = Self::around(case.at, skew, EARLIER, CHILD.min(self.window));
+        if case.is_call() {
+            return case.is_sure_to_have_a_child() && self.store.encloses(host, Kind::Process, range, SILENCE);
+        }
+        // The Windows Filtering Platform logs each connection that comes in, or none.
+        let inbound = |time: RangeInclusive<Timestamp>| {
+            self.store.within(host, Kind::Network, time).any(|event| {
+                let HostBody::NetworkConnect(connect) = &event.body else {
+                    return false;
+                };
+                event.source == Source::Security(5156) && connect.direction == Some(Direction::Inbound)
+            })
+        };
+        let (start, end) = (*range.start(), *range.end());
+        record.matched_on.is_empty()
+            && case.dcom.outcome == Some(Outcome::Succeeded)
+            && self
+                .wire
+                .between(case.client, case.server)
+                .is_some_and(|seen| seen.opened)
+            && inbound(Timestamp(start.0.saturating_sub(SILENCE))..=start)
+            && inbound(end..=Timestamp(end.0.saturating_add(SILENCE)))
+    }
+
+    /// What was looked for and not found, and what the log has.
+    fn tell_missing(&self, case: &Case<'_>, host: HostId, child: bool, record: &mut HostRecord) {
+        let window = self.window / SECOND;
+        match case.expected() {
+            Expected::Library => record.because.push(
+                "no child process: none is expected, a library stays inside of the process that loads it".to_owned(),
+            ),
+            Expected::Child if !child => record
+                .because
+                .push(format!("no process creation that fits was logged within {window} s")),
+            Expected::Server if !child && record.verdict == Verdict::Confirmed => {
+                record
+                    .because
+                    .push("no child process of it that is known from abuse".to_owned());
+            }
+            _ => {}
+        }
+        if record.verdict == Verdict::Confirmed {
+            return;
+        }
+        let all: Vec<_> = self.store.coverage(host).collect();
+        let kinds = all.iter().map(|(kind, it)| format!("{} {}", it.count, kind.name()));
+        record.coverage = Some(CoverageRecord {
+            first: all.iter().map(|(_, it)| it.first).min(),
+            last: all.iter().map(|(_, it)| it.last).max(),
+            kinds: kinds.collect(),
+        });
+        for wanted in [Kind::Process, Kind::Network] {
+            match all.iter().find(|(kind, _)| *kind == wanted) {
+                None => record.because.push(format!("the log has no {}", wanted.name())),
+                Some((_, it)) if case.at < it.first || case.at > it.last => record.because.push(format!(
+                    "the log has {} from {} to {} alone",
+                    wanted.name(),
+                    it.first,
+                    it.last
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// Is what was matched enough? See docs/JOIN.md.
+fn is_confirmed(case: &Case<'_>, record: &HostRecord, owner_fits: Option<bool>) -> bool {
+    let has = |wanted: Matched| record.matched_on.contains(&wanted);
+    if has(Matched::DcomEvent) {
+        return true;
+    }
+    let of_the_pair = has(Matched::FourTuple) || has(Matched::Logon);
+    let server = owner_fits == Some(true) || has(Matched::ServerProcess);
+    match case.expected() {
+        Expected::Child if case.asked().is_none() => {
+            of_the_pair && has(Matched::ParentImage) && record.parent.is_some()
+        }
+        Expected::Child => {
+            has(Matched::CommandLine)
+                || (has(Matched::Program) && has(Matched::ParentPid))
+                || (has(Matched::Program) && has(Matched::ParentImage) && of_the_pair && !knows_better(record))
+        }
+        Expected::Library => has(Matched::ImageLoad) || server,
+        Expected::Server => server,
+    }
+}
+
+/// The log has the command line, and it is another.
+fn knows_better(record: &HostRecord) -> bool {
+    record
+        .process
+        .as_ref()
+        .is_some_and(|process| process.command_line.is_some())
+}
+
+pub(super) fn score(matched: &[Matched]) -> u8 {
+    let weight = |matched: &Matched| match matched {
+        Matched::CommandLine | Matched::DcomEvent => 40,
+        Matched::ImageLoad => 30,
+        Matched::FourTuple | Matched::DynamicPortOwner | Matched::ServerProcess | Matched::Class => 20,
+        Matched::Program | Matched::ParentPid => 15,
+        Matched::Logon | Matched::ParentImage => 10,
+        Matched::Time => 5,
+    };
+    let mut known = matched.to_vec();
+    known.sort_unstable();
+    known.dedup();
+    known.iter().map(weight).sum::<u8>().min(100)
+}

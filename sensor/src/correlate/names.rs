@@ -1,0 +1,296 @@
+//! Which computer has which address: from a map, from host logs, from what hosts say of themselves on the wire.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use crate::host_log::event::same_host;
+
+/// Computers known at a time.
+const MOST_HOSTS: usize = 65_536;
+/// Names of one address, and addresses of one name.
+const MOST_PER_ADDRESS: usize = 8;
+/// Conflicts that are told.
+const MOST_CONFLICTS: usize = 100;
+
+/// A computer, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostId(pub usize);
+
+/// Who says that a name and an address belong together, the most trusted first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum By {
+    /// The user.
+    Map,
+    /// The host's log: an end of a connection that the host opened, or of one that the wire saw, too.
+    Log,
+    /// The server on the wire: NTLMSSP's challenge, string bindings, DHCP.
+    Server,
+    /// The host's log: the end of a connection from outside that should be its own. What another host logs of whoever logged
+    /// on to it.
+    LogGuess,
+    /// A name server's answer on the wire.
+    Dns,
+    /// The client on the wire, of itself or of whom it called: NTLMSSP, Kerberos, `COSERVERINFO`.
+    Client,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Map => "the host map",
+            Self::Log | Self::LogGuess => "host logs",
+            Self::Server => "the server's own word",
+            Self::Dns => "DNS",
+            Self::Client => "the client's word",
+        })
+    }
+}
+
+/// Names and addresses.
+#[derive(Debug, Default)]
+pub struct Names {
+    hosts: Vec<Arc<str>>,
+    /// By the name without its domain, in lower case.
+    by_name: HashMap<String, Vec<HostId>>,
+    by_address: HashMap<IpAddr, Vec<(By, HostId)>>,
+    conflicts: BTreeMap<IpAddr, String>,
+    /// Conflicts that nobody was told of.
+    news: Vec<String>,
+    /// Names and pairs that found no room.
+    pub(super) over_limit: u64,
+}
+
+impl Names {
+    /// The computer of that name, as new if it is not known; none when there is no room.
+    pub fn host(&mut self, name: &str) -> Option<HostId> {
+        if let Some(id) = self.find(name) {
+            // The longer name says more.
+            if name.len() > self.hosts.get(id.0).map_or(0, |known| known.len()) {
+                self.hosts[id.0] = name.trim_end_matches('.').into();
+            }
+            return Some(id);
+        }
+        if self.hosts.len() >= MOST_HOSTS {
+            self.over_limit += 1;
+            return None;
+        }
+        let id = HostId(self.hosts.len());
+        self.hosts.push(name.trim_end_matches('.').into());
+        self.by_name.entry(short(name)).or_default().push(id);
+        Some(id)
+    }
+
+    /// The computer of that name, if it is known.
+    pub fn find(&self, name: &str) -> Option<HostId> {
+        let alike = self.by_name.get(&short(name))?;
+        alike.iter().copied().find(|id| same_host(&self.hosts[id.0], name))
+    }
+
+    /// Its name, as it was spelled at length.
+    pub fn name(&self, host: HostId) -> Arc<str> {
+        self.hosts.get(host.0).cloned().unwrap_or_else(|| "?".into())
+    }
+
+    /// A name and an address belong together.
+    pub fn learn(&mut self, name: &str, address: IpAddr, by: By) {
+        if is_worthless(name) || is_everybodys(address) {
+            return;
+        }
+        let Some(host) = self.host(name) else { return };
+        let known = self.by_address.entry(address).or_default();
+        if let Some(known) = known.iter_mut().find(|(_, known)| *known == host) {
+            known.0 = known.0.min(by);
+        } else if known.len() < MOST_PER_ADDRESS {
+            known.push((by, host));
+        } else {
+            self.over_limit += 1;
+        }
+        known.sort_by_key(|&(by, host)| (by, host));
+        // Clients may call a host whatever they like; of those who know, two must not differ.
+        if let [(first_by, first), (second_by, second), ..] = known[..]
+            && second_by <= By::Server
+            && first_by != By::Map
+            && self.conflicts.len() < MOST_CONFLICTS
+            && !self.conflicts.contains_key(&address)
+        {
+            let told = format!(
+                "{address} is {} by {first_by} and {} by {second_by}",
+                self.hosts[first.0], self.hosts[second.0]
+            );
+            self.news.push(told.clone());
+            self.conflicts.insert(address, told);
+        }
+    }
+
+    /// Who may have that address, the most trusted first.
+    pub fn of(&self, address: IpAddr) -> impl Iterator<Item = (By, HostId)> {
+        self.by_address.get(&address).into_iter().flatten().copied()
+    }
+
+    /// Does the computer have that address, by anybody who knows?
+    pub fn has(&self, host: HostId, address: IpAddr) -> bool {
+        self.of(address).any(|(by, known)| known == host && by < By::Client)
+    }
+
+    /// What is in conflict about an address.
+    pub fn conflict(&self, address: IpAddr) -> Option<&str> {
+        self.conflicts.get(&address).map(String::as_str)
+    }
+
+    /// Conflicts that were not asked for yet.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Learns `name = address` pairs (TOML; also `name = ["address", …]`).
+    pub fn learn_map(&mut self, text: &str) -> Result<()> {
+        self.map(&toml::from_str(text)?, "")
+    }
+
+    fn map(&mut self, table: &toml::Table, domain: &str) -> Result<()> {
+        for (key, value) in table {
+            // A name with dots and no quotes around it is a table in a table.
+            let name = if domain.is_empty() {
+                key.clone()
+            } else {
+                format!("{domain}.{key}")
+            };
+            let addresses = match value {
+                toml::Value::Table(inner) => {
+                    self.map(inner, &name)?;
+                    continue;
+                }
+                toml::Value::String(address) => vec![address.as_str()],
+                toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_str).collect(),
+                _ => Vec::new(),
+            };
+            if addresses.is_empty() {
+                bail!("`{name}` wants an address, or a list of them, in quotes");
+            }
+            for address in addresses {
+                let address: IpAddr = address
+                    .parse()
+                    .with_context(|| format!("`{name}`: {address} is no address"))?;
+                self.learn(&name, address.to_canonical(), By::Map);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn short(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    name.split('.').next().unwrap_or(name).to_lowercase()
+}
+
+/// No name of a computer.
+fn is_worthless(name: &str) -> bool {
+    name.is_empty()
+        || name == "-"
+        || name.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || name.len() > 255
+        || name.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+/// An address that every host has.
+pub(super) fn is_everybodys(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    address.is_loopback() || address.is_unspecified() || address.is_multicast() || link_local
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn who_is_trusted_most_stands_first() {
+        let mut names = Names::default();
+        names.learn("anything", ip("10.0.0.6"), By::Client);
+        names.learn("WS6", ip("10.0.0.6"), By::Server);
+        names.learn("ws6.corp.example", ip("10.0.0.6"), By::Log);
+        let known: Vec<_> = names.of(ip("10.0.0.6")).collect();
+        assert_eq!(known.len(), 2);
+        assert_eq!((known[0].0, &*names.name(known[0].1)), (By::Log, "ws6.corp.example"));
+        assert!(names.take_news().is_empty(), "a client may call it what it likes");
+        assert!(names.has(known[0].1, ip("10.0.0.6")) && !names.has(known[1].1, ip("10.0.0.6")));
+    }
+
+    #[test]
+    fn a_conflict_is_told_once() {
+        let mut names = Names::default();
+        for _ in 0..3 {
+            names.learn("WS5", ip("10.0.0.6"), By::Log);
+            names.learn("WS6", ip("10.0.0.6"), By::Server);
+        }
+        assert_eq!(
+            names.take_news(),
+            ["10.0.0.6 is WS5 by host logs and WS6 by the server's own word"]
+        );
+        assert!(names.conflict(ip("10.0.0.6")).is_some());
+        assert!(names.take_news().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_name_or_nobodys_address_is_not_learned() {
+        let mut names = Names::default();
+        for (name, address) in [
+            ("-", "10.0.0.1"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("WS1", "127.0.0.1"),
+            ("WS1", "fe80::1"),
+            ("WS1", "169.254.3.4"),
+            ("a b", "10.0.0.1"),
+        ] {
+            names.learn(name, ip(address), By::Log);
+            assert_eq!(names.of(ip(address)).count(), 0, "{name} {address}");
+        }
+    }
+
+    #[test]
+    fn a_map_has_names_with_and_without_dots_and_lists() {
+        let mut names = Names::default();
+        let read = Names::learn_map;
+        read(
+            &mut names,
+            "WS6 = \"10.0.0.6\"\nws7.corp.example = [\"10.0.0.7\", \"2001:db8::7\"]\n\"ws8.corp.example\" = \"10.0.0.8\"",
+        )
+        .unwrap();
+        let of = |address| names.of(ip(address)).map(|(_, host)| names.name(host)).next();
+        assert_eq!(of("10.0.0.6").as_deref(), Some("WS6"));
+        assert_eq!(of("2001:db8::7").as_deref(), Some("ws7.corp.example"));
+        assert_eq!(of("10.0.0.8").as_deref(), Some("ws8.corp.example"));
+        let error = read(&mut names, "WS6 = 6").unwrap_err();
+        assert!(error.to_string().contains("WS6"), "{error}");
+        assert!(read(&mut names, "WS6 = \"10.0.0\"").is_err());
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut names = Names::default();
+        for number in 0..=u32::from(u16::MAX) + 5 {
+            names.learn(
+                &format!("h{number}"),
+                IpAddr::from((0x0a00_0000 + number).to_be_bytes()),
+                By::Log,
+            );
+        }
+        assert_eq!(names.hosts.len(), MOST_HOSTS);
+        assert!(names.over_limit > 0);
+        for number in 0..20 {
+            names.learn(&format!("h{number}"), ip("192.0.2.1"), By::Client);
+        }
+        assert_eq!(names.of(ip("192.0.2.1")).count(), MOST_PER_ADDRESS);
+    }
+}

@@ -1,0 +1,324 @@
+//! What host logs say, by host and time, as far as it can be joined with traffic; bounded, the first to come forgotten first.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::names::{By, HostId, Names};
+use crate::decode::Endpoint;
+use crate::host_log::event::{Direction, HostEnd, NetworkConnect};
+use crate::host_log::{HostBody, HostEvent};
+use crate::time::Timestamp;
+
+/// The kinds of events that are of use here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Process creations.
+    Process,
+    /// Connections.
+    Network,
+    /// Network logons.
+    Logon,
+    /// The COM service's complaints.
+    Dcom,
+    /// Libraries loaded.
+    Image,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Process, Self::Network, Self::Logon, Self::Dcom, Self::Image];
+
+    /// Of this event, if it is of use.
+    pub fn of(event: &HostEvent) -> Option<Self> {
+        Some(match &event.body {
+            HostBody::ProcessCreate(_) => Self::Process,
+            HostBody::NetworkConnect(_) => Self::Network,
+            HostBody::Logon(logon) if logon.logon_type != Some(2) => Self::Logon,
+            HostBody::DcomError(_) => Self::Dcom,
+            HostBody::ImageLoad(load) if is_loaded_by_hand(load.path.as_deref()) => Self::Image,
+            _ => return None,
+        })
+    }
+
+    /// What it is called in a list.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process creations",
+            Self::Network => "connections",
+            Self::Logon => "logons",
+            Self::Dcom => "DCOM errors",
+            Self::Image => "image loads",
+        }
+    }
+}
+
+/// A library that a call may have named: Windows' own are loaded by everybody.
+fn is_loaded_by_hand(path: Option<&str>) -> bool {
+    path.is_some_and(|path| {
+        let path = path.to_lowercase();
+        !path.contains(r"\windows\system32\")
+            && !path.contains(r"\windows\syswow64\")
+            && !path.contains(r"\windows\winsxs\")
+            && !path.contains(r"\windows\assembly\")
+    })
+}
+
+/// Orders events of a host: by time, then as they came.
+type Key = (Timestamp, u64);
+
+/// First and last of a kind, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The time of the first.
+    pub first: Timestamp,
+    /// The time of the last.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u64,
+}
+
+/// What one host logged.
+#[derive(Debug, Default)]
+struct Logged {
+    kinds: BTreeMap<Kind, BTreeMap<Key, Arc<HostEvent>>>,
+    coverage: BTreeMap<Kind, Coverage>,
+    /// How often something came.
+    changes: u64,
+}
+
+/// What hosts logged.
+#[derive(Debug)]
+pub struct Store {
+    hosts: HashMap<HostId, Logged>,
+    /// Connections by both ends, the lesser first.
+    by_ends: HashMap<[Endpoint; 2], Vec<(HostId, Key)>>,
+    order: VecDeque<(HostId, Kind, Key, usize)>,
+    next: u64,
+    bytes: usize,
+    most: usize,
+    /// Events that were forgotten to make room.
+    pub(super) forgotten: u64,
+    /// Events kept, ever.
+    pub(super) kept: u64,
+}
+
+/// One of many events of the same connection is enough.
+const SAME_CONNECTION: usize = 16;
+
+impl Store {
+    /// Room for so many bytes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            hosts: HashMap::new(),
+            by_ends: HashMap::new(),
+            order: VecDeque::new(),
+            next: 0,
+            bytes: 0,
+            most,
+            forgotten: 0,
+            kept: 0,
+        }
+    }
+
+    /// The log of a host has such an event, whether it is kept or not.
+    pub fn cover(&mut self, host: HostId, kind: Kind, time: Timestamp) {
+        let coverage = &mut self.hosts.entry(host).or_default().coverage;
+        let known = coverage.entry(kind).or_insert(Coverage {
+            first: time,
+            last: time,
+            count: 0,
+        });
+        known.first = known.first.min(time);
+        known.last = known.last.max(time);
+        known.count += 1;
+    }
+
+    /// Keeps an event.
+    pub fn push(&mut self, host: HostId, kind: Kind, event: HostEvent) {
+        let size = size(&event);
+        let key = (event.time, self.next);
+        self.next += 1;
+        self.kept += 1;
+        if let HostBody::NetworkConnect(connect) = &event.body {
+            let known = self.by_ends.entry(ends(connect)).or_default();
+            if known.len() >= SAME_CONNECTION {
+                known.remove(0);
+            }
+            known.push((host, key));
+        }
+        let logged = self.hosts.entry(host).or_default();
+        logged.changes += 1;
+        logged.kinds.entry(kind).or_default().insert(key, Arc::new(event));
+        self.order.push_back((host, kind, key, size));
+        self.bytes += size;
+        while self.bytes > self.most {
+            self.forget_one();
+        }
+    }
+
+    fn forget_one(&mut self) {
+        let Some((host, kind, key, size)) = self.order.pop_front() else {
+            self.bytes = 0;
+            return;
+        };
+        self.bytes = self.bytes.saturating_sub(size);
+        self.forgotten += 1;
+        let events = self.hosts.get_mut(&host).and_then(|logged| logged.kinds.get_mut(&kind));
+        let Some(event) = events.and_then(|events| events.remove(&key)) else {
+            return;
+        };
+        if let HostBody::NetworkConnect(connect) = &event.body {
+            let ends = ends(connect);
+            if let Some(known) = self.by_ends.get_mut(&ends) {
+                known.retain(|&(_, other)| other != key);
+                if known.is_empty() {
+                    self.by_ends.remove(&ends);
+                }
+            }
+        }
+    }
+
+    /// What has come before this time is not needed any more.
+    pub fn forget_before(&mut self, time: Timestamp) {
+        // In the order in which they came: late lines stay a little longer.
+        while self.order.front().is_some_and(|(_, _, (at, _), _)| *at < time) {
+            self.forget_one();
+            self.forgotten -= 1;
+        }
+    }
+
+    /// Is there a log of that host?
+    pub fn has(&self, host: HostId) -> bool {
+        self.hosts.contains_key(&host)
+    }
+
+    /// How often something came of that host.
+    pub fn changes(&self, host: HostId) -> u64 {
+        self.hosts.get(&host).map_or(0, |logged| logged.changes)
+    }
+
+    /// Events of a kind within a time, in order.
+    pub fn within(
+        &self,
+        host: HostId,
+        kind: Kind,
+        time: RangeInclusive<Timestamp>,
+    ) -> impl DoubleEndedIterator<Item = &Arc<HostEvent>> {
+        let events = self.hosts.get(&host).and_then(|logged| logged.kinds.get(&kind));
+        let (from, to) = ((*time.start(), 0), (*time.end(), u64::MAX));
+        events
+            .filter(|_| from <= to)
+            .into_iter()
+            .flat_map(move |events| events.range(from..=to))
+            .map(|(_, event)| event)
+    }
+
+    /// Events of a connection, on whatever host.
+    pub fn of_connection(&self, one: Endpoint, other: Endpoint) -> impl Iterator<Item = (HostId, &Arc<HostEvent>)> {
+        let known = self.by_ends.get(&ordered(one, other)).into_iter().flatten();
+        known.filter_map(|&(host, key)| {
+            let events = self.hosts.get(&host)?.kinds.get(&Kind::Network)?;
+            Some((host, events.get(&key)?))
+        })
+    }
+
+    /// What the log of a host covers, by kind.
+    pub fn coverage(&self, host: HostId) -> impl Iterator<Item = (Kind, Coverage)> {
+        let logged = self.hosts.get(&host);
+        Kind::ALL.into_iter().filter_map(move |kind| {
+            let coverage = logged?.coverage.get(&kind)?;
+            Some((kind, *coverage))
+        })
+    }
+
+    /// Does the log have events of that kind on both sides of a time, none of them farther away than that?
+    pub fn encloses(&self, host: HostId, kind: Kind, time: RangeInclusive<Timestamp>, at_most: i64) -> bool {
+        let (start, end) = (*time.start(), *time.end());
+        let before = Timestamp(start.0.saturating_sub(at_most))..=start;
+        let after = end..=Timestamp(end.0.saturating_add(at_most));
+        self.within(host, kind, before).next().is_some() && self.within(host, kind, after).next().is_some()
+    }
+
+    /// Hosts that there are logs of.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+}
+
+/// What a connection tells of whose addresses its ends are.
+pub fn learn(names: &mut Names, event: &HostEvent) {
+    match &event.body {
+        HostBody::NetworkConnect(connect) => {
+            let name = |name: &Option<Arc<str>>| name.as_deref().filter(|name| !name.is_empty()).map(str::to_owned);
+            match connect.direction {
+                // In every version the source is the own end of what a host opens.
+                Some(Direction::Outbound) => names.learn(&event.host, connect.source.ip, By::Log),
+                _ => names.learn(&event.host, connect.destination.ip, By::LogGuess),
+            }
+            for (name, end) in [
+                (name(&connect.source_name), connect.source),
+                (name(&connect.destination_name), connect.destination),
+            ] {
+                if let Some(name) = name {
+                    names.learn(&name, end.ip, By::LogGuess);
+                }
+            }
+        }
+        HostBody::Logon(logon) => {
+            if let (Some(workstation), Some(address)) = (&logon.workstation, logon.address) {
+                names.learn(workstation, address, By::LogGuess);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn endpoint(end: HostEnd) -> Endpoint {
+    Endpoint {
+        address: end.ip.to_canonical(),
+        port: end.port,
+    }
+}
+
+fn ends(connect: &NetworkConnect) -> [Endpoint; 2] {
+    ordered(endpoint(connect.source), endpoint(connect.destination))
+}
+
+/// A connection, whoever opened it.
+pub fn ordered(one: Endpoint, other: Endpoint) -> [Endpoint; 2] {
+    let key = |end: &Endpoint| (end.address, end.port);
+    if key(&one) <= key(&other) {
+        [one, other]
+    } else {
+        [other, one]
+    }
+}
+
+/// The ends of a connection, as the host that logged it sees them: its own first. None where that cannot be told.
+pub fn own_end(names: &Names, host: HostId, connect: &NetworkConnect) -> Option<[Endpoint; 2]> {
+    let (source, destination) = (endpoint(connect.source), endpoint(connect.destination));
+    let own = |address: IpAddr| names.of(address).any(|(by, known)| known == host && by <= By::Log);
+    match (own(source.address), own(destination.address), connect.direction) {
+        (true, false, _) | (_, _, Some(Direction::Outbound)) => Some([source, destination]),
+        (false, true, _) | (_, _, Some(Direction::Inbound)) => Some([destination, source]),
+        _ => None,
+    }
+}
+
+/// About how many bytes an event takes with all that keeping it takes.
+fn size(event: &HostEvent) -> usize {
+    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 16);
+    let of = |process: &crate::host_log::event::Process| text(&process.image) + text(&process.command_line);
+    let body = match &event.body {
+        HostBody::ProcessCreate(create) => {
+            of(&create.process) + of(&create.parent) + text(&create.account.user) + text(&create.hashes)
+        }
+        HostBody::NetworkConnect(connect) => of(&connect.process) + text(&connect.account.user) + 96,
+        HostBody::Logon(logon) => text(&logon.account.user) + text(&logon.workstation) + of(&logon.process),
+        HostBody::DcomError(error) => of(&error.process) + text(&error.target) + text(&error.permission),
+        HostBody::ImageLoad(load) => of(&load.process) + text(&load.path),
+        _ => 0,
+    };
+    body + 640
+}

@@ -1,0 +1,669 @@
+//! Hand-made traffic and logs.
+
+use std::net::SocketAddr;
+
+use super::testing::{connect, create, dcom_error, logon, owned};
+use super::*;
+use crate::catalog::{Catalog, Effect};
+use crate::detect::SIGNATURES;
+use crate::event::dcom::{ActivationRecord, ClientIdentity, EndpointRecord, LearnedFrom, Outcome};
+use crate::event::host::Matched::{self, CommandLine, DynamicPortOwner, FourTuple, ParentImage, ParentPid, Time};
+use crate::event::host::Role;
+use crate::event::record::{Interval, Port};
+use crate::event::samples;
+use crate::event::{Body, Event, Shared};
+use crate::host_log::event::{Account, DcomError, Process, Source};
+
+const SECOND: i64 = 1_000_000_000;
+const MS: i64 = 1_000_000;
+/// When the activation of each test is.
+const AT: i64 = 1_600_000_000 * SECOND + 743 * MS;
+const LINE: &str = "cmd.exe /c %COMSPEC% /C start calc";
+
+fn end(text: &str) -> Endpoint {
+    let end: SocketAddr = text.parse().unwrap();
+    Endpoint {
+        address: end.ip(),
+        port: end.port(),
+    }
+}
+
+struct Rig {
+    correlator: Correlator,
+    catalog: Catalog,
+}
+
+impl Rig {
+    fn new(mode: Mode) -> Self {
+        Self {
+            correlator: Correlator::new(mode, &Limits::default(), 120 * SECOND, Names::default()),
+            catalog: Catalog::built_in(),
+        }
+    }
+
+    fn log(&mut self, events: impl IntoIterator<Item = HostEvent>) -> &mut Self {
+        events.into_iter().for_each(|event| self.correlator.push(event));
+        self
+    }
+
+    fn heard(&mut self) -> &mut Self {
+        for (from, to, at) in [
+            ("10.0.0.5:50001", "10.0.0.6:135", AT - 5 * MS),
+            ("10.0.0.5:50002", "10.0.0.6:49913", AT + 80 * MS),
+        ] {
+            self.correlator
+                .heard([end(from), end(to)], Opener::First, Timestamp(at));
+        }
+        self
+    }
+
+    fn judge(&mut self, mut record: Record) -> HostRecord {
+        self.correlator.record(&mut record, &self.catalog);
+        (*record.dcom.host.clone().expect("a verdict")).clone()
+    }
+}
+
+fn activation(class: &str) -> Record {
+    let catalog = Catalog::built_in();
+    let class = catalog.find(class)[0];
+    let mut meta = samples::meta();
+    meta.timestamp = Timestamp(AT);
+    meta.client = Some(end("10.0.0.5:50001"));
+    meta.server = Some(end("10.0.0.6:135"));
+    let dcom = Dcom {
+        kind: dcom::Kind::Activation,
+        clsid: Some(class.clsid),
+        class: Some(class.name.clone()),
+        outcome: Some(Outcome::Succeeded),
+        endpoint: Some(EndpointRecord {
+            ip: Some(end("10.0.0.6:1").address),
+            port: Some(Port(49_913)),
+            learned_from: LearnedFrom::OxidBinding,
+            followed: true,
+        }),
+        client: ClientIdentity {
+            user: Some("alice".to_owned()),
+            ..ClientIdentity::default()
+        },
+        ..Dcom::default()
+    };
+    Record {
+        meta,
+        dcom: Shared::new(dcom),
+        dcerpc: Shared::default(),
+        recorded: true,
+        encoding: None,
+    }
+}
+
+fn call(class: &str, line: &str) -> Record {
+    let mut record = activation(class);
+    record.meta.timestamp = Timestamp(AT + 270 * MS);
+    record.meta.client = Some(end("10.0.0.5:50002"));
+    record.meta.server = Some(end("10.0.0.6:49913"));
+    record.dcom.kind = dcom::Kind::Call;
+    record.dcom.endpoint = None;
+    record.dcom.effect = Some(Effect::Execution);
+    record.dcom.command_line = Some(line.to_owned());
+    record.dcom.activation = Some(ActivationRecord {
+        timestamp: Timestamp(AT),
+        ..ActivationRecord::default()
+    });
+    record
+}
+
+const EXPLORER: &str = r"\device\harddiskvolume2\windows\explorer.exe";
+
+/// What the target of a `ShellWindows` attack logs, on a clock that is so far ahead.
+fn target(skew: i64, line: Option<&str>) -> Vec<HostEvent> {
+    vec![
+        create("WS6", AT + skew - 600 * SECOND, (1, "a.exe"), (2, "b.exe"), Some("b")),
+        connect("WS6", AT + skew - 5 * MS, "10.0.0.5:50001", "10.0.0.6:135"),
+        owned(
+            "WS6",
+            AT + skew + 80 * MS,
+            "10.0.0.5:50002",
+            "10.0.0.6:49913",
+            8200,
+            EXPLORER,
+            Direction::Inbound,
+        ),
+        logon("WS6", AT + skew, "alice", "10.0.0.5:50001"),
+        create(
+            "WS6",
+            AT + skew + 286 * MS,
+            (8200, r"C:\Windows\explorer.exe"),
+            (6108, r"C:\Windows\System32\cmd.exe"),
+            line,
+        ),
+        create("WS6", AT + skew + 600 * SECOND, (1, "a.exe"), (2, "b.exe"), Some("b")),
+    ]
+}
+
+const LOGGED: &str = r#""C:\Windows\System32\cmd.exe" /c %%COMSPEC%% /C start calc"#;
+
+#[test]
+fn a_child_with_the_same_command_line_under_the_ports_owner_is_all_that_can_be_had() {
+    let mut rig = Rig::new(Mode::Replay);
+    let host = rig
+        .log(target(0, Some(LOGGED)))
+        .heard()
+        .judge(call("ShellWindows", LINE));
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+    let process = host.process.as_ref().unwrap();
+    assert_eq!(
+        (process.pid, host.parent.as_ref().unwrap().pid),
+        (Some(6108), Some(8200))
+    );
+    assert_eq!(
+        (host.time_delta, host.call_delta),
+        (Some(Interval(286 * MS)), Some(Interval(16 * MS)))
+    );
+    let matched = [FourTuple, DynamicPortOwner, CommandLine, ParentPid, ParentImage, Time];
+    // The logon was on the other connection, and is one of the same user.
+    assert!(
+        matched.iter().all(|it| host.matched_on.contains(it)),
+        "{:?}",
+        host.matched_on
+    );
+    assert!(host.matched_on.contains(&Matched::Logon), "{:?}", host.because);
+    assert_eq!((host.score, host.source.as_deref()), (100, Some("Sysmon 1")));
+    assert!(!host.clock_skew.unwrap().used);
+}
+
+#[test]
+fn an_activation_is_confirmed_by_the_process_behind_its_port() {
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, Some(LOGGED));
+    log.remove(4);
+    let host = rig.log(log).heard().judge(activation("ShellWindows"));
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+    assert_eq!(host.process.as_ref().unwrap().pid, Some(8200));
+    assert!(
+        host.because.iter().any(|it| it.contains("no child")),
+        "{:?}",
+        host.because
+    );
+    // Another process behind the port is told, and does not confirm.
+    let mut rig = Rig::new(Mode::Replay);
+    let host = rig.log(target(0, None)).heard().judge(activation("MMC20.Application"));
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+    assert!(
+        host.because
+            .iter()
+            .any(|it| it.contains("not a process that the catalogue expects"))
+    );
+}
+
+#[test]
+fn a_log_that_covers_the_time_without_a_child_contradicts() {
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    log.remove(4);
+    let host = rig.log(log.clone()).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(host.verdict, Verdict::Contradicted, "{host:#?}");
+    // One that ends too early does not.
+    log.pop();
+    let mut rig = Rig::new(Mode::Replay);
+    let host = rig.log(log).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(host.verdict, Verdict::NotSeen);
+    let coverage = host.coverage.unwrap();
+    assert_eq!(coverage.kinds, ["1 process creations", "2 connections", "1 logons"]);
+    // Nor one of a call that failed.
+    let mut failed = call("ShellWindows", LINE);
+    failed.dcom.outcome = Some(Outcome::Failed);
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    log.remove(4);
+    assert_eq!(rig.log(log).heard().judge(failed).verdict, Verdict::NotSeen);
+}
+
+#[test]
+fn a_name_alone_is_weaker_than_a_command_line_and_another_line_weaker_still() {
+    // The log has no command line: program, parent's id and connection are enough.
+    let mut rig = Rig::new(Mode::Replay);
+    let by_name = rig.log(target(0, None)).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(by_name.verdict, Verdict::Confirmed, "{by_name:#?}");
+    let mut rig = Rig::new(Mode::Replay);
+    let by_line = rig
+        .log(target(0, Some(LOGGED)))
+        .heard()
+        .judge(call("ShellWindows", LINE));
+    assert!(by_name.score < by_line.score);
+    // The same program with other parameters, started by nobody who is known: no.
+    let other = create(
+        "WS6",
+        AT + 300 * MS,
+        (77, "services.exe"),
+        (78, "cmd.exe"),
+        Some("cmd.exe /c whoami"),
+    );
+    let mut rig = Rig::new(Mode::Replay);
+    let host = rig.log([other]).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(host.verdict, Verdict::NotSeen);
+    // And a library starts nothing.
+    let mut rig = Rig::new(Mode::Replay);
+    let host = rig
+        .log(target(0, Some(LOGGED)))
+        .heard()
+        .judge(call("ShellWindows", r"C:\a.xll"));
+    assert!(
+        host.because.iter().any(|it| it.contains("none is expected")),
+        "{:?}",
+        host.because
+    );
+    assert_eq!(
+        (host.verdict, host.process.unwrap().pid),
+        (Verdict::Confirmed, Some(8200))
+    );
+}
+
+#[test]
+fn a_clock_that_is_off_is_measured_told_and_not_hidden() {
+    for skew in [-90 * SECOND, 300 * SECOND] {
+        let mut rig = Rig::new(Mode::Replay);
+        let host = rig
+            .log(target(skew, Some(LOGGED)))
+            .heard()
+            .judge(call("ShellWindows", LINE));
+        assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+        assert_eq!(host.time_delta, Some(Interval(skew + 286 * MS)), "raw");
+        let measured = host.clock_skew.unwrap();
+        assert_eq!(
+            (measured.median, measured.connections, measured.used),
+            (Interval(skew), 2, true)
+        );
+        assert!(!host.matched_on.contains(&Time));
+    }
+}
+
+#[test]
+fn a_host_without_a_log_is_told_as_that() {
+    let mut rig = Rig::new(Mode::Replay);
+    let host = rig.heard().judge(call("ShellWindows", LINE));
+    assert_eq!(
+        (host.verdict, host.because),
+        (Verdict::NotSeen, vec!["there is no log of 10.0.0.6".to_owned()])
+    );
+}
+
+#[test]
+fn events_of_another_time_are_counted_and_not_joined() {
+    let mut rig = Rig::new(Mode::Replay);
+    rig.correlator
+        .set_spans(std::slice::from_ref(&(Timestamp(AT - SECOND)..=Timestamp(AT + SECOND))));
+    let eleven_hours = 11 * 3600 * SECOND;
+    let host = rig
+        .log(target(eleven_hours, Some(LOGGED)))
+        .heard()
+        .judge(call("ShellWindows", LINE));
+    assert_eq!(
+        (host.verdict, host.matched_on.len()),
+        (Verdict::NotSeen, 0),
+        "{host:#?}"
+    );
+    assert!(
+        !rig.correlator
+            .overlaps(Timestamp(AT + eleven_hours), Timestamp(AT + 2 * eleven_hours))
+    );
+    assert!(
+        rig.correlator
+            .overlaps(Timestamp(AT - eleven_hours), Timestamp(AT + eleven_hours))
+    );
+    assert_eq!(
+        (rig.correlator.counters().events, rig.correlator.counters().kept),
+        (6, 0)
+    );
+}
+
+fn unanswered() -> (Meta, Alert) {
+    let record = activation("Excel.Application");
+    let signature = SIGNATURES.iter().find(|it| it.id == UNANSWERED_CONNECTION_ID).unwrap();
+    let alert = Alert {
+        signature_id: signature.id,
+        severity: Severity::Informational,
+        dcom: None,
+        dcerpc: None,
+        message: "it tried".to_owned(),
+        category: signature.category.into(),
+        metadata: crate::event::alert::Metadata::default(),
+        ..samples::alert()
+    };
+    (record.meta, alert)
+}
+
+fn could_not_reach(at: i64, target: &str) -> HostEvent {
+    let clsid = Catalog::built_in().find("Excel.Application")[0].clsid;
+    let error = DcomError {
+        clsid: Some(clsid),
+        target: Some(target.into()),
+        process: Process {
+            pid: Some(0x1ce8),
+            image: Some(r"C:\Users\a\Move.exe".into()),
+            ..Process::default()
+        },
+        ..DcomError::default()
+    };
+    dcom_error("WS5", at, 10_028, error)
+}
+
+fn client_side() -> HostEvent {
+    let image = r"C:\Windows\System32\svchost.exe";
+    owned(
+        "WS5",
+        AT + 100 * MS,
+        "10.0.0.5:50001",
+        "10.0.0.6:135",
+        980,
+        image,
+        Direction::Outbound,
+    )
+}
+
+#[test]
+fn an_attempt_is_joined_with_the_event_that_names_its_class() {
+    for target in ["10.0.0.6", "ws6"] {
+        let mut rig = Rig::new(Mode::Replay);
+        let of_ws6 = owned(
+            "WS6",
+            AT - SECOND,
+            "10.0.0.6:5",
+            "10.0.0.9:443",
+            4,
+            "a.exe",
+            Direction::Outbound,
+        );
+        rig.log([client_side(), could_not_reach(AT + 20 * SECOND, target), of_ws6]);
+        let (meta, mut alert) = unanswered();
+        rig.correlator.alert(&meta, &mut alert, &rig.catalog);
+        let dcom = alert.dcom.unwrap();
+        assert_eq!(
+            (dcom.class.as_deref(), dcom.evidence),
+            (Some("Excel.Application"), Evidence::Inferred)
+        );
+        assert!(
+            dcom.because[0].starts_with("host log: System 10028 of WS5"),
+            "{:?}",
+            dcom.because
+        );
+        let host = dcom.host.as_deref().unwrap();
+        assert_eq!((host.verdict, host.role), (Verdict::Confirmed, Role::Client));
+        assert_eq!(host.process.as_ref().unwrap().pid, Some(0x1ce8));
+        assert_eq!(host.matched_on, [FourTuple, Matched::DcomEvent, Time]);
+        assert_eq!(alert.severity, Severity::Low);
+        assert!(
+            alert
+                .message
+                .ends_with("; the log of WS5 confirms it: Move.exe (pid 7400)"),
+            "{}",
+            alert.message
+        );
+    }
+    // One about another host is none of it.
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log([client_side(), could_not_reach(AT + 20 * SECOND, "10.0.0.7")]);
+    let (meta, mut alert) = unanswered();
+    rig.correlator.alert(&meta, &mut alert, &rig.catalog);
+    let dcom = alert.dcom.unwrap();
+    assert_eq!(
+        (dcom.clsid, dcom.host.as_deref().unwrap().verdict),
+        (None, Verdict::NotSeen)
+    );
+    assert_eq!(alert.severity, Severity::Informational);
+}
+
+#[test]
+fn a_refusal_names_the_class_that_was_sealed() {
+    let clsid = Catalog::built_in().find("MMC20.Application")[0].clsid;
+    let refused = |address: &str, local| {
+        let error = DcomError {
+            clsid: Some(clsid),
+            address: Some(address.parse().unwrap()),
+            local,
+            account: Account::default(),
+            ..DcomError::default()
+        };
+        dcom_error("WS6", AT + 30 * MS, 10_016, error)
+    };
+    let mut record = activation("MMC20.Application");
+    (record.dcom.clsid, record.dcom.class) = (None, None);
+    record.dcom.outcome = Some(Outcome::Failed);
+    for (event, confirmed) in [
+        (refused("10.0.0.5", false), true),
+        (refused("10.0.0.9", false), false),
+        (refused("10.0.0.5", true), false),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log([connect("WS6", AT, "10.0.0.5:50001", "10.0.0.6:135"), event])
+            .heard();
+        let (_, mut alert) = unanswered();
+        alert.dcom = Some(record.dcom.clone());
+        rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+        let dcom = alert.dcom.unwrap();
+        assert_eq!(dcom.clsid.is_some(), confirmed);
+        assert_eq!(dcom.host.as_deref().unwrap().verdict == Verdict::Confirmed, confirmed);
+    }
+}
+
+fn alert_of(record: &Record) -> Alert {
+    Alert {
+        dcom: Some(record.dcom.clone()),
+        severity: Severity::High,
+        category: "Lateral Movement".into(),
+        metadata: crate::event::alert::Metadata::default(),
+        ..samples::alert()
+    }
+}
+
+fn told(events: &[Event]) -> Vec<(Verdict, u32, &'static str)> {
+    let of = |event: &Event| match &event.body {
+        Body::Dcom(dcom) if dcom.kind == dcom::Kind::HostConfirmation => {
+            let host = dcom.host.as_deref()?;
+            let about = host.alert.as_ref()?;
+            Some((host.verdict, about.signature_id, about.severity_now))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
+}
+
+#[test]
+fn live_an_alert_goes_out_as_it_is_and_the_confirmation_follows() {
+    let mut rig = Rig::new(Mode::Live);
+    let mut record = call("ShellWindows", LINE);
+    rig.heard();
+    rig.correlator.record(&mut record, &rig.catalog);
+    assert!(record.dcom.host.is_none());
+    let mut alert = alert_of(&record);
+    rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+    assert_eq!(
+        (alert.severity, alert.dcom.as_ref().unwrap().host.is_none()),
+        (Severity::High, true)
+    );
+    let mut out = Vec::new();
+    let mut log = target(0, Some(LOGGED)).into_iter();
+    for second in 1..20 {
+        if second == 10 {
+            rig.log(log.by_ref());
+        }
+        rig.correlator
+            .advance(Timestamp(AT + second * SECOND), &rig.catalog, &mut out);
+        assert_eq!(out.len(), usize::from(second >= 10), "{second}");
+    }
+    let signature = alert.signature_id;
+    assert_eq!(told(&out), [(Verdict::Confirmed, signature, "critical")]);
+    assert_eq!(
+        (out[0].meta.flow_id, out[0].meta.timestamp),
+        (record.meta.flow_id, record.meta.timestamp)
+    );
+}
+
+#[test]
+fn live_the_window_ends_with_what_is_known() {
+    let mut rig = Rig::new(Mode::Live);
+    let record = call("ShellWindows", LINE);
+    rig.heard();
+    for _ in 0..2 {
+        let mut alert = alert_of(&record);
+        rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+    }
+    let mut out = Vec::new();
+    rig.log([
+        create("WS6", AT, (1, "a.exe"), (2, "b.exe"), None),
+        connect("WS6", AT, "10.0.0.5:50001", "10.0.0.6:135"),
+    ]);
+    rig.correlator
+        .advance(Timestamp(AT + 119 * SECOND), &rig.catalog, &mut out);
+    assert!(out.is_empty());
+    rig.correlator
+        .advance(Timestamp(AT + 121 * SECOND), &rig.catalog, &mut out);
+    let signature = samples::alert().signature_id;
+    assert_eq!(told(&out), [(Verdict::NotSeen, signature, "high"); 2]);
+    assert!(rig.correlator.pending.is_empty());
+    // Of a host without a log nothing is said.
+    let mut rig = Rig::new(Mode::Live);
+    let mut alert = alert_of(&record);
+    rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+    let mut out = Vec::new();
+    rig.correlator
+        .advance(Timestamp(AT + 121 * SECOND), &rig.catalog, &mut out);
+    assert!(out.is_empty() && rig.correlator.pending.is_empty());
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_counted() {
+    let limits = Limits {
+        host_events: 100_000,
+        host_connections: 10,
+        host_pending: 3,
+        ..Limits::default()
+    };
+    let mut correlator = Correlator::new(Mode::Live, &limits, 120 * SECOND, Names::default());
+    for number in 0..5_000_u32 {
+        let port = 1024 + number % 60_000;
+        let at = AT + i64::from(number);
+        correlator.push(connect("WS6", at, &format!("10.0.0.5:{port}"), "10.0.0.6:135"));
+        correlator.push(create("WS6", at, (1, "a.exe"), (number, "b.exe"), Some(LINE)));
+        correlator.heard(
+            [end(&format!("10.0.0.5:{port}")), end("10.0.0.6:135")],
+            Opener::First,
+            Timestamp(at),
+        );
+    }
+    let record = call("ShellWindows", LINE);
+    for _ in 0..5 {
+        correlator.alert(&record.meta, &mut alert_of(&record), &Catalog::built_in());
+    }
+    let counters = correlator.counters();
+    assert!(counters.forgotten > 9_000 && counters.kept == 10_000, "{counters:?}");
+    assert_eq!(
+        (counters.connections_forgotten, counters.pending_over_limit),
+        (4_990, 2)
+    );
+    // What is forgotten leaves nothing behind, and time makes the rest go.
+    let mut out = Vec::new();
+    correlator.advance(Timestamp(AT + 3600 * SECOND), &Catalog::built_in(), &mut out);
+    let host = correlator.names.find("WS6").unwrap();
+    let all = Timestamp(0)..=Timestamp(i64::MAX);
+    assert_eq!(correlator.store.within(host, Kind::Network, all.clone()).count(), 0);
+    assert_eq!(correlator.store.within(host, Kind::Process, all).count(), 0);
+}
+
+#[test]
+fn a_source_that_is_coarser_stands_back() {
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, Some(LOGGED));
+    let mut coarse = log[4].clone();
+    coarse.source = Source::Security(4688);
+    coarse.time = Timestamp(AT + 257 * MS);
+    log.insert(0, coarse);
+    let host = rig.log(log).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(host.source.as_deref(), Some("Sysmon 1"));
+    assert!(
+        host.because
+            .iter()
+            .any(|it| it == "Security 4688 logs the same process"),
+        "{:?}",
+        host.because
+    );
+}
+
+#[test]
+fn an_id_that_sysmons_record_lacks_is_securitys() {
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, Some(LOGGED));
+    let mut coarse = log[4].clone();
+    coarse.source = Source::Security(4688);
+    coarse.time = Timestamp(AT + 257 * MS);
+    if let HostBody::ProcessCreate(create) = &mut log[4].body {
+        create.process.pid = None;
+    }
+    log.push(coarse);
+    let host = rig.log(log).heard().judge(call("ShellWindows", LINE));
+    assert_eq!(
+        (host.source.as_deref(), host.process.unwrap().pid),
+        (Some("Sysmon 1"), Some(6108))
+    );
+    let told = "Security 4688 logs the same process, with its id 6108";
+    assert!(host.because.iter().any(|it| it == told), "{:?}", host.because);
+}
+
+#[test]
+fn names_on_the_wire_lead_to_a_log_that_has_no_connections() {
+    let log = || {
+        target(0, Some(LOGGED))
+            .into_iter()
+            .filter(|it| matches!(it.body, HostBody::ProcessCreate(_)))
+    };
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log(log());
+    rig.correlator
+        .named("ws6.corp.example", end("10.0.0.6:1").address, By::Dns);
+    let host = rig.judge(call("ShellWindows", LINE));
+    assert_eq!(
+        (host.verdict, host.name.as_deref()),
+        (Verdict::Confirmed, Some("ws6.corp.example")),
+        "{host:#?}"
+    );
+    // By the server's own bindings, and by what the client called it.
+    let mut by_bindings = call("ShellWindows", LINE);
+    let mut activated = activation("ShellWindows");
+    activated.dcom.bindings = vec!["WS6[49913]".to_owned(), "10.0.0.6[49913]".to_owned()];
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log(log()).judge(activated);
+    assert_eq!(rig.judge(by_bindings.clone()).name.as_deref(), Some("WS6"));
+    by_bindings.dcom.auth.service_name = Some("RPCSS/ws6.corp.example@CORP.EXAMPLE".to_owned());
+    let mut rig = Rig::new(Mode::Replay);
+    assert_eq!(rig.log(log()).judge(by_bindings).verdict, Verdict::Confirmed);
+}
+
+#[test]
+fn what_is_no_program_is_not_missed() {
+    for line in [
+        r#"EXEC("calc.exe")"#,
+        "https://example.org/a.hta",
+        r"C:\a.hta",
+        r#"=REGISTER("a")"#,
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mut log = target(0, None);
+        log.remove(4);
+        let host = rig.log(log).heard().judge(call("Excel.Application", line));
+        assert_eq!(host.verdict, Verdict::NotSeen, "{line}: {host:#?}");
+    }
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    let excel = (8200, r"C:\Program Files\EXCEL.EXE");
+    log[4] = create(
+        "WS6",
+        AT + 300 * MS,
+        excel,
+        (9, r"C:\Windows\System32\calc.exe"),
+        Some("calc.exe"),
+    );
+    let host = rig
+        .log(log)
+        .heard()
+        .judge(call("Excel.Application", r#"EXEC("calc.exe")"#));
+    assert_eq!((host.verdict, host.process.unwrap().pid), (Verdict::Confirmed, Some(9)));
+}
