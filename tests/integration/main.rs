@@ -10,6 +10,7 @@ mod events_doc;
 mod expect;
 mod feeds;
 mod golden;
+mod kerberos;
 mod keys;
 #[cfg(target_os = "linux")]
 mod live;
