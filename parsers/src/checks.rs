@@ -31,7 +31,7 @@ use crate::scmr::{
     self, ChangeServiceConfigRequest, CreateServiceRequest, OpenScManagerRequest, OpenServiceRequest,
     StartServiceRequest,
 };
-use crate::security::{self, AuthService, kerberos, mechanism_token, netlogon, ntlmssp, sealed::Sealed, spnego};
+use crate::security::{self, AuthService, kdc, kerberos, mechanism_token, netlogon, ntlmssp, sealed::Sealed, spnego};
 use crate::tsch::{self, RegisterTaskRequest, RunRequest};
 use crate::wmi::{
     self, EstablishPositionRequest, ExecMethodRequest, NameRequest, Named, NtlmLoginRequest, Object, ObjectReply,
@@ -336,6 +336,8 @@ pub fn security(bytes: &[u8]) {
     entry(bytes, spnego::Token::parse);
     entry(bytes, kerberos::Message::parse);
     entry(bytes, Sealed::parse);
+    entry(bytes, kdc::Message::parse);
+    entry(bytes, kdc::FastResponse::parse);
     measured(bytes.len(), || mechanism_token(bytes));
     entry(bytes, netlogon::NlAuthMessage::parse);
     let services = [

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from dcom_server import Config, Server
+from kdc import Kdc
 from named_pipes import NamedPipes
 from packets import read_loopback
 from samba_server import SambaServer
@@ -21,10 +22,10 @@ class Failed(Exception):
 
 
 def run(scenario):
-    """The packets of the run, and the calls the server saw."""
+    """The packets of the run, the calls the server saw, and the keytab that opens them, if any."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.pcap"
-        servers, done = _record(scenario, path)
+        servers, done, keytab = _record(scenario, path)
         packets = read_loopback(path)
     calls = [call for server in servers for call in server.calls]
     commands = [call.command for call in calls if call.command]
@@ -37,11 +38,14 @@ def run(scenario):
         problems.append(f"the server was asked to run {commands}")
     if problems:
         raise Failed(f"{scenario.slug}: " + "\n".join(problems))
-    return packets, calls
+    return packets, calls, keytab
 
 
 def _record(scenario, path):
+    keytab = b""
     with contextlib.ExitStack() as running:
+        if scenario.enctype:
+            keytab = running.enter_context(Kdc(scenario.enctype)).keytab(scenario.keys)
         servers = [running.enter_context(server) for server in _servers(scenario)]
         if scenario.pipe:
             port = scenario.server["pipe_port"]
@@ -61,7 +65,7 @@ def _record(scenario, path):
         finally:
             tcpdump.terminate()
             tcpdump.wait()
-    return servers, done
+    return servers, done, keytab
 
 
 def _servers(scenario):

@@ -12,7 +12,8 @@ import struct
 import sys
 from pathlib import Path
 
-from impacket.dcerpc.v5 import dcomrt, rpcrt
+from impacket import ntlm
+from impacket.dcerpc.v5 import dcomrt, rpcrt, transport
 from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import uuidtup_to_bin
 
@@ -157,9 +158,41 @@ def add_property(clsid, properties):
     dcomrt.ACTIVATION_BLOB.getData = patched
 
 
+def answer_by_ntlm_v1():
+    """NTLMv1; the server agrees to extended session security, which impacket always offers."""
+    transport.DCERPCTransport.doesSupportNTLMv2 = lambda self: False
+
+
+def offer_keys_of(bits):
+    """Keys to seal by that are no longer than this."""
+    original = ntlm.getNTLMSSPType1
+
+    def patched(*args, **kwargs):
+        negotiate = original(*args, **kwargs)
+        negotiate["flags"] &= ~ntlm.NTLMSSP_NEGOTIATE_128
+        if bits < 56:
+            negotiate["flags"] &= ~ntlm.NTLMSSP_NEGOTIATE_56
+        return negotiate
+
+    ntlm.getNTLMSSPType1 = patched
+
+
+def change_login(options):
+    """The part of the knobs that is about who logs in how."""
+    if options.ntlm_v1:
+        answer_by_ntlm_v1()
+    if options.key_bits:
+        offer_keys_of(options.key_bits)
+    if options.kerberos:
+        import gss_transport
+
+        gss_transport.install(options.kerberos)
+
+
 def apply_knobs(options):
     """Change impacket as the command line asks."""
     set_levels(options.level, options.object_level)
+    change_login(options)
     if options.fragment:
         set_fragment(options.fragment)
     if options.samba:
@@ -185,11 +218,14 @@ def main():
     parser.add_argument("--object-level", type=int)
     parser.add_argument("--fragment", type=int)
     parser.add_argument("--samba", action="store_true", help="Samba's transport below impacket")
+    parser.add_argument("--kerberos", choices=("service", "user-to-user"))
     parser.add_argument("--windows-contexts", action="store_true")
     parser.add_argument("--ndr64", action="store_true")
     parser.add_argument("--session-id", type=int, help="activate in this session")
     parser.add_argument("--file", help="have the object loaded from this file")
     parser.add_argument("--storage", action="store_true", help="have it loaded from a storage")
+    parser.add_argument("--ntlm-v1", action="store_true")
+    parser.add_argument("--key-bits", type=int, choices=(40, 56), help="the most to seal by")
     parser.add_argument("mode", choices=("script", "session"))
     parser.add_argument("name")
     parser.add_argument("rest", nargs=argparse.REMAINDER)

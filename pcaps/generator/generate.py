@@ -30,6 +30,7 @@ class Made:
     data: bytes
     scenario: Scenario
     calls: list[Call]
+    keytab: bytes = b""
 
 
 def captured(wanted):
@@ -37,11 +38,13 @@ def captured(wanted):
     made = {}
     for scenario in LIVE:
         if not wanted or scenario.slug in wanted:
-            packets, calls = capture.run(scenario)
+            packets, calls, keytab = capture.run(scenario)
             print(f"{scenario.slug}: {len(packets)} packets", flush=True)
             name, how = f"{scenario.slug}.pcap", f"{scenario.client}: `{scenario.how}`"
             data = plain(packets)
-            made[scenario.slug] = Made(name, scenario.shows, how, packets, data, scenario, calls)
+            made[scenario.slug] = Made(
+                name, scenario.shows, how, packets, data, scenario, calls, keytab
+            )
     return made
 
 
@@ -64,6 +67,8 @@ def main():
     for made in [*bases.values(), *derived(bases)]:
         path = folder / made.name
         path.write_bytes(made.data)
+        if made.keytab:
+            path.with_suffix(".keytab").write_bytes(made.keytab)
         expected = expectation(made.packets, made.calls, made.scenario)
         rows.append((made.name, made.shows, made.how, expected))
         for problem in tshark_check.problems(path, expected):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcom_server.world import MMC20
+from kdc import SERVICE
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path(sys.executable).parent
@@ -46,6 +47,10 @@ class Scenario:
     """Addresses of more emulated servers, each with fields of dcom_server.Config."""
     pipe: str = ""
     """A named pipe that impacket's file server offers beside the emulated server."""
+    enctype: str = ""
+    """The one encryption type of a key distribution centre, where there is one."""
+    keys: tuple[str, ...] = ()
+    """Accounts of it whose keys go to a keytab beside the capture."""
     smbd: dict[str, str] | None = None
     """Settings of Samba's file server, where that is the server."""
 
@@ -185,6 +190,62 @@ SEALED = [
         dcomexec("MMC20"),
         {"authn_hint": CONNECT},
         SHELL,
+    ),
+    Scenario(
+        "mmc20-ntlm1-sealed",
+        "The same by an NTLMv1 response, with extended session security",
+        dcomexec("MMC20", "--ntlm-v1"),
+        {"authn_hint": 6},
+        SHELL,
+    ),
+    Scenario(
+        "mmc20-40-bit-sealed",
+        "The same, sealed by keys of 40 bits",
+        dcomexec("MMC20", "--key-bits", "40"),
+        {"authn_hint": 6},
+        SHELL,
+    ),
+    Scenario(
+        "mmc20-56-bit-sealed",
+        "The same, NTLMv1 and keys of 56 bits",
+        dcomexec("MMC20", "--ntlm-v1", "--key-bits", "56"),
+        {"authn_hint": 6},
+        SHELL,
+    ),
+]
+
+# The same under Kerberos, with the exchanges before it.
+MIT = "MIT Kerberos 1.20 under impacket's DCOM layer"
+KERBEROS = [
+    Scenario(
+        "mmc20-kerberos-aes128-sha2",
+        "Kerberos, aes128-cts-hmac-sha256-128: kinit, the service's ticket, MMC20 at pkt_privacy",
+        session("mmc20", "--kerberos", "service", command=PLAIN),
+        {"authn_hint": 6},
+        PLAIN,
+        client=MIT,
+        enctype="aes128-cts-hmac-sha256-128",
+        keys=(SERVICE,),
+    ),
+    Scenario(
+        "mmc20-kerberos-aes256-sha2",
+        "The same with aes256-cts-hmac-sha384-192",
+        session("mmc20", "--kerberos", "service", command=PLAIN),
+        {"authn_hint": 6},
+        PLAIN,
+        client=MIT,
+        enctype="aes256-cts-hmac-sha384-192",
+        keys=("alice",),
+    ),
+    Scenario(
+        "mmc20-user-to-user",
+        "Kerberos user-to-user, aes256-cts-hmac-sha1-96: a server run by bob shows its own ticket",
+        session("mmc20", "--kerberos", "user-to-user", command=PLAIN),
+        {"authn_hint": 6},
+        PLAIN,
+        client=MIT,
+        enctype="aes256-cts-hmac-sha1-96",
+        keys=("bob",),
     ),
 ]
 
@@ -497,7 +558,7 @@ ODD = [
 ]
 
 
-LIVE = [*READABLE, *SEALED, *FAILING, *HARMLESS, *PIPES, *EXECUTIONS, *ODD]
+LIVE = [*READABLE, *SEALED, *KERBEROS, *FAILING, *HARMLESS, *PIPES, *EXECUTIONS, *ODD]
 
 
 def environment(scenario):

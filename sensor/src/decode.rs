@@ -105,10 +105,10 @@ pub enum Decoded<'a> {
     Datagram(Datagram<'a>),
 }
 
-/// The addresses of a frame that holds one whole TCP segment in IP and nothing around it: enough to know who will look at
-/// it. All others have to be decoded first.
+/// The ends of a frame that holds one whole TCP segment in IP and nothing around it: enough to know who will look at it.
+/// All others have to be decoded first.
 #[inline]
-pub(crate) fn plain_tcp(frame: &Frame<'_>) -> Option<(IpAddr, IpAddr)> {
+pub(crate) fn plain_tcp(frame: &Frame<'_>) -> Option<(Endpoint, Endpoint)> {
     let bytes = link::plain(frame.link_type, frame.bytes)?;
     match bytes.first()? >> 4 {
         4 => {
@@ -116,7 +116,8 @@ pub(crate) fn plain_tcp(frame: &Frame<'_>) -> Option<(IpAddr, IpAddr)> {
             // Neither "more fragments" nor an offset; "don't fragment" does not matter.
             let whole = matches!([header[6], header[7]], [0x00 | 0x40 | 0x80 | 0xc0, 0]);
             let address = |at: usize| IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-            (whole && header[9] == IpNumber::TCP.0).then(|| (address(12), address(16)))
+            let tcp = bytes.get(usize::from(header[0] & 15) * 4..).unwrap_or_default();
+            (whole && header[9] == IpNumber::TCP.0).then(|| ends(address(12), address(16), tcp))
         }
         6 => {
             let header = bytes.first_chunk::<40>()?;
@@ -125,10 +126,20 @@ pub(crate) fn plain_tcp(frame: &Frame<'_>) -> Option<(IpAddr, IpAddr)> {
                 octets.copy_from_slice(&header[at..at + 16]);
                 IpAddr::from(octets)
             };
-            (header[6] == IpNumber::TCP.0).then(|| (address(8), address(24)))
+            (header[6] == IpNumber::TCP.0).then(|| ends(address(8), address(24), &bytes[40..]))
         }
         _ => None,
     }
+}
+
+/// Port 0 where the ports are not there: that is a malformed segment, whoever looks at it.
+#[inline]
+fn ends(source: IpAddr, destination: IpAddr, tcp: &[u8]) -> (Endpoint, Endpoint) {
+    let ports = tcp.first_chunk().map_or([0; 2], |&[a, b, c, d]| {
+        [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
+    });
+    let end = |address, port| Endpoint { address, port };
+    (end(source, ports[0]), end(destination, ports[1]))
 }
 
 impl<'a> Decoded<'a> {

@@ -66,6 +66,15 @@ pub struct Limits {
     pub virtual_connections: usize,
     /// Calls without an answer on one connection.
     pub calls: usize,
+    /// Kerberos tickets remembered since they were issued. Beyond it the oldest is forgotten.
+    pub tickets: usize,
+    /// Directions of TCP connections to key distribution centres that are read at a time, and requests that wait for
+    /// their answer. Beyond it the oldest is let go.
+    pub kdc_streams: usize,
+    /// Bytes of one message to or from a key distribution centre.
+    pub kdc_message: usize,
+    /// Bytes of all of them that are not whole. Beyond it, too, the oldest is let go.
+    pub kdc_total: usize,
     /// Presentation contexts on one connection.
     pub contexts: usize,
     /// Bytes of one stub, all fragments together, that are kept for reading.
@@ -180,6 +189,10 @@ impl Default for Limits {
             virtual_connections: 4096,
             calls: 256,
             contexts: 1024,
+            tickets: 16_384,
+            kdc_streams: 1024,
+            kdc_message: 128 << 10,
+            kdc_total: 4 * MIB,
             stub: MIB,
             stubs_per_connection: 4 * MIB,
             answer: 120 * SECOND,

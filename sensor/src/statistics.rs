@@ -8,7 +8,7 @@ use crate::event::record::Interval;
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
 use crate::flow::{AssemblerCounters, FlowCounters};
-use crate::keys::KeyCounters;
+use crate::keys::{KeyCounters, TicketCounters};
 use crate::policy;
 use crate::rpc::{CarriageCounters, DatagramCounters, RpcCounters};
 use crate::time::Timestamp;
@@ -31,6 +31,8 @@ pub(crate) struct Counted {
     pub(crate) manners_forgotten: u64,
     /// Sources, targets and pairs that detections forgot to make room.
     pub(crate) pairs_forgotten: u64,
+    /// Kerberos tickets that were seen when they were issued.
+    pub(crate) tickets: TicketCounters,
     /// What keys opened and verified, where there are any.
     pub(crate) keys: Option<KeyCounters>,
     pub(crate) policy: policy::Counters,
@@ -238,6 +240,9 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
         ("dcom.suppressed.thresholds_forgotten", policy.thresholds_forgotten),
         ("dcom.baseline.new", baseline.new),
         ("dcom.baseline.forgotten", baseline.forgotten),
+        ("dcom.kerberos.tickets", counted.tickets.issued),
+        ("dcom.kerberos.tickets_forgotten", counted.tickets.forgotten),
+        ("dcom.kerberos.over_limit", counted.tickets.over_limit),
         ("dcom.faults", counted.failed),
     ]);
     if let Some(keys) = &counted.keys {

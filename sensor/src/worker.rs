@@ -2,7 +2,8 @@
 //!
 //! INVARIANT: pairs of hosts are dealt out to a fixed number of shards, each with its own tables and its own share of the
 //! limits. A worker is a thread that runs some of them. What a shard says depends on its packets alone, so that the logs
-//! are the same for any number of workers, even where a limit bites.
+//! are the same for any number of workers, even where a limit bites. What domain controllers say every worker hears: whom
+//! they give a ticket, shows it elsewhere.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use crate::anomaly::Anomaly;
 use crate::capture::{At, Frame, LinkType};
 use crate::decode::{Decoded, Decoder, Endpoint, Transport};
 use crate::flow::{Connection, Flows, Opener, Output, Silence};
-use crate::keys::{Keep, Used};
+use crate::keys::{KDC_PORT, Kdc, Keep, SharedTickets, TicketCounters, Used};
 use crate::limits::Limits;
 use crate::name_answers::{self, NameAnswers};
 use crate::rpc::{Carriage, Datagrams, IsRead, RpcBody, RpcBounds, RpcEvent, recognise};
@@ -139,7 +140,12 @@ pub(crate) struct Worker {
     decoder: Decoder,
     /// Every n-th shard.
     shards: Vec<Shard>,
+    number: usize,
     workers: usize,
+    kdc: Kdc,
+    /// For what is read only for the sake of `kdc`, and counted elsewhere.
+    kdc_decoder: Decoder,
+    tickets: SharedTickets,
     failed: u64,
     #[cfg(debug_assertions)]
     provoke: Option<IpAddr>,
@@ -157,16 +163,21 @@ impl Worker {
     /// The `number`th of so many `workers`.
     pub(crate) fn new(number: usize, workers: usize, limits: &Limits, is_read: IsRead) -> Self {
         let share = limits.shared(SHARDS);
+        let tickets = SharedTickets::new(limits.tickets);
         let shards = (number..SHARDS).step_by(workers).map(|_| Shard {
             flows: Flows::new(share),
             datagrams: Datagrams::default(),
-            rpc: RpcBounds::new(share, is_read),
+            rpc: RpcBounds::new(share, is_read).with_tickets(tickets.clone()),
             names: NameAnswers::default(),
         });
         Self {
             decoder: Decoder::new(*limits),
             shards: shards.collect(),
+            number,
             workers,
+            kdc: Kdc::new(limits, tickets.clone()),
+            kdc_decoder: Decoder::new(*limits),
+            tickets,
             failed: 0,
             #[cfg(debug_assertions)]
             provoke: std::env::var("DCOM_SENSOR_PANIC_ON")
@@ -177,6 +188,7 @@ impl Worker {
 
     /// Sealed traffic will be opened by these keys.
     pub(crate) fn use_keys(&mut self, used: &Used) {
+        self.kdc.use_keys(&used.keys);
         for shard in &mut self.shards {
             shard.rpc.keys = Some(Arc::clone(&used.keys));
             shard.rpc.keeps_opened = used.keep == Keep::Stubs;
@@ -194,13 +206,17 @@ impl Worker {
             sequence,
             time: frame.at.time,
         };
-        let decoder = &mut self.decoder;
+        let Self { decoder, kdc, .. } = self;
+        let alone = self.workers == 1;
         let mut ends = None;
         // A panic on hostile bytes is a fault of ours that must not blind the sensor to everybody else.
         let caught = catch_unwind(AssertUnwindSafe(|| {
             if let Some(decoded) = decoder.push(frame) {
                 let (source, destination) = decoded.ends();
                 ends = Some([source, destination]);
+                if alone {
+                    kdc.take(&decoded);
+                }
                 let shard = &mut self.shards[shard(source.address, destination.address) / self.workers];
                 #[cfg(debug_assertions)]
                 provoke(self.provoke, &decoded);
@@ -226,14 +242,42 @@ impl Worker {
             shard.push(place, decoded, out);
         }));
         if let Err(panic) = caught {
-            let bytes = decoded.payload();
-            let frame = Frame {
-                at: decoded.at(),
-                link_type,
-                bytes,
-                original_length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            };
+            let frame = payload(link_type, decoded);
             self.fail(place, &frame, Some([source, destination]), &*panic, out);
+        }
+    }
+
+    /// Takes in a frame from or to a key distribution centre, which some worker takes in as well.
+    pub(crate) fn kdc_frame(&mut self, sequence: u64, frame: &Frame<'_>, out: &mut Vec<Spoken>) {
+        let Self { kdc, kdc_decoder, .. } = self;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(decoded) = kdc_decoder.push(frame) {
+                kdc.take(&decoded);
+            }
+        }));
+        self.kdc_failed(sequence, frame, caught, out);
+    }
+
+    /// The same of what was decoded elsewhere.
+    pub(crate) fn kdc_decoded(
+        &mut self,
+        sequence: u64,
+        link_type: LinkType,
+        decoded: &Decoded<'_>,
+        out: &mut Vec<Spoken>,
+    ) {
+        let kdc = &mut self.kdc;
+        let caught = catch_unwind(AssertUnwindSafe(|| kdc.take(decoded)));
+        self.kdc_failed(sequence, &payload(link_type, decoded), caught, out);
+    }
+
+    /// All workers fail on the same frame: the first one says so.
+    fn kdc_failed(&mut self, sequence: u64, frame: &Frame<'_>, caught: std::thread::Result<()>, out: &mut Vec<Spoken>) {
+        let Err(panic) = caught else { return };
+        self.kdc.abandon();
+        if self.number == 0 {
+            let time = frame.at.time;
+            self.fail(Place { sequence, time }, frame, None, &*panic, out);
         }
     }
 
@@ -257,9 +301,16 @@ impl Worker {
 
     /// What was counted so far.
     pub(crate) fn tally(&self) -> Tally {
+        // All workers count the same.
+        let tickets = if self.number == 0 {
+            self.tickets.counters()
+        } else {
+            TicketCounters::default()
+        };
         let mut tally = Tally::of(&Counted {
             decode: *self.decoder.counters(),
             fragments: self.decoder.fragment_counters(),
+            tickets,
             failed: self.failed,
             ..Counted::default()
         });
@@ -288,6 +339,9 @@ impl Worker {
         out: &mut Vec<Spoken>,
     ) {
         self.failed += 1;
+        if self.workers == 1 && ends.is_some_and(|ends| ends.iter().any(|end| end.port == KDC_PORT)) {
+            self.kdc.abandon();
+        }
         if let Some([source, destination]) = ends {
             let shard = &mut self.shards[shard(source.address, destination.address) / self.workers];
             let connection = catch_unwind(AssertUnwindSafe(|| shard.abandon(source, destination)));
@@ -308,6 +362,17 @@ impl Worker {
                     .unwrap_or_else(|| "a panic that says nothing".to_owned()),
             }))),
         );
+    }
+}
+
+/// What was decoded elsewhere, as if it had been a frame.
+fn payload<'a>(link_type: LinkType, decoded: &Decoded<'a>) -> Frame<'a> {
+    let bytes = decoded.payload();
+    Frame {
+        at: decoded.at(),
+        link_type,
+        bytes,
+        original_length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
     }
 }
 

@@ -79,6 +79,12 @@ fn work(worker: &mut Worker, jobs: &std::sync::mpsc::Receiver<Job>, done: &std::
                 Step::Decoded(sequence, loose) => {
                     worker.decoded(sequence, loose.link_type, &loose.decoded(), &mut spoken);
                 }
+                Step::KdcFrame(sequence, slot) => {
+                    worker.kdc_frame(sequence, &slot.frame(|range| &bytes[range]), &mut spoken);
+                }
+                Step::KdcDecoded(sequence, loose) => {
+                    worker.kdc_decoded(sequence, loose.link_type, &loose.decoded(), &mut spoken);
+                }
                 Step::Tick(place) => worker.tick(place, &mut spoken),
                 Step::Settle(place) => worker.settle(place, &mut spoken),
             }

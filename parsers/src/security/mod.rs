@@ -7,6 +7,7 @@
 //! | [`spnego`] | RFC 4178: which mechanism, and its token inside |
 //! | [`kerberos`] | RFC 4120 section 5, RFC 4121 section 4.1: the service, and refusals |
 //! | [`sealed`] | RFC 4120 sections 5.3, 5.5: what Kerberos seals, for those who have the keys |
+//! | [`kdc`] | RFC 4120 section 5.4: who is given which ticket |
 //! | [`netlogon`] | [MS-NRPC] 2.2.1.3.1: the computer that opens a secure channel, and its domain |
 //! | `der` | X.690: the encoding under the last two |
 
@@ -15,6 +16,7 @@ use std::fmt;
 use crate::error::Result;
 
 mod der;
+pub mod kdc;
 pub mod kerberos;
 pub mod netlogon;
 pub mod ntlmssp;

@@ -97,7 +97,7 @@ impl<'a> Sealed<'a> {
 }
 
 impl<'a> SealedTicket<'a> {
-    fn parse(mut input: Input<'a>) -> Result<Self> {
+    pub(super) fn parse(mut input: Input<'a>) -> Result<Self> {
         let mut input = der::expect(&mut input, TICKET)?;
         input.enter("Ticket");
         let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
@@ -110,7 +110,7 @@ impl<'a> SealedTicket<'a> {
 }
 
 impl<'a> EncryptedData<'a> {
-    fn parse(mut input: Input<'a>) -> Result<Self> {
+    pub(super) fn parse(mut input: Input<'a>) -> Result<Self> {
         let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
         let etype = der::int32(der::required(&mut input, 0)?, Tag::INTEGER)?;
         let kvno = match der::field(&mut input, 1)? {
@@ -128,7 +128,7 @@ impl<'a> EncryptedData<'a> {
 }
 
 impl<'a> EncryptionKey<'a> {
-    fn parse(mut input: Input<'a>) -> Result<Self> {
+    pub(super) fn parse(mut input: Input<'a>) -> Result<Self> {
         let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
         Ok(Self {
             etype: der::int32(der::required(&mut input, 0)?, Tag::INTEGER)?,

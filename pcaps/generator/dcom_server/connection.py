@@ -12,7 +12,7 @@ from dcom_server.spnego import SpnegoAcceptor
 from dcom_server.world import IFACES, ON_EPM_PORT, ON_OBJECT_PORT
 
 BIND_TIME_FEATURES = bytes.fromhex("2c1cb76c12984045")
-SPNEGO, WINNT = 9, 10
+SPNEGO, WINNT, KERBEROS = 9, 10, 16
 ACCEPT, REJECT, NEGOTIATE_ACK = 0, 2, 3
 NO_SYNTAX = b"\0" * 20
 
@@ -77,8 +77,15 @@ class SecurityContext:
 
     def __init__(self, config, kind, level, context_id):
         self.kind, self.level, self.context_id = kind, level, context_id
-        self.acceptor = SpnegoAcceptor(config) if kind == SPNEGO else NtlmAcceptor(config)
+        self.acceptor = self._acceptor(config)
         self.failed = None
+
+    def _acceptor(self, config):
+        if self.kind == KERBEROS:
+            from dcom_server.kerberos import KerberosAcceptor  # needs more than the others
+
+            return KerberosAcceptor()
+        return SpnegoAcceptor(config) if self.kind == SPNEGO else NtlmAcceptor(config)
 
     @property
     def ready(self):
@@ -158,7 +165,7 @@ class Connection(threading.Thread):
             self.security[context_id] = security
         self.current = security
         try:
-            if kind not in (SPNEGO, WINNT):
+            if kind not in (SPNEGO, WINNT, KERBEROS):
                 raise AuthError(f"authentication type {kind} is not offered")
             return security.acceptor.step(pdu.token)
         except AuthError as error:
@@ -287,15 +294,19 @@ class Connection(threading.Thread):
 
     def _send_response(self, call, context_id, stub, security):
         protected = security is not None and security.level >= pack.PKT
-        room = (self.max_xmit - 24 - (24 if protected else 0)) & ~15
+        room = self.max_xmit - 24
+        if protected:
+            room -= 8 + security.acceptor.token_size(self.max_xmit & ~15)
+        room &= ~15
         for at in range(0, max(len(stub), 1), room):
             piece = stub[at : at + room]
             flags = (0 if at else pack.FIRST) | (pack.LAST if at + room >= len(stub) else 0)
             padding = -len(piece) % 16 if protected else 0
             body = piece + b"\0" * padding
+            token = security.acceptor.token_size(len(body)) if protected else 0
             head = struct.pack(
                 "<BBBBIHHIIHBB", 5, 0, pack.RESPONSE, flags, 0x10,
-                24 + len(body) + (24 if protected else 0), 16 if protected else 0,
+                24 + len(body) + (8 + token if protected else 0), token,
                 call.call_id, len(stub) - at, context_id, 0, 0,
             )  # fmt: skip
             self.sock.sendall(head + self._protect(head, body, padding, security, protected))

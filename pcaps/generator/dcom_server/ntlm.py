@@ -1,4 +1,4 @@
-"""Server side of NTLMSSP (MS-NLMP): NTLMv2 with known passwords.
+"""Server side of NTLMSSP (MS-NLMP): NTLMv2, and NTLMv1 with extended session security.
 
 One acceptor is one security context: the challenge, the check of the AUTHENTICATE message, then
 signing and sealing per direction. Every client signature is verified, so a capture made against it
@@ -136,19 +136,38 @@ class NtlmAcceptor:
         if not flags & ntlm.NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY:
             raise AuthError("client gave up extended session security")
         password = self.config.users.get(user.upper())
-        if password is None or len(nt_response) < 44:
-            raise AuthError(f"unknown user {user!r} or not an NTLMv2 response")
-        proof, blob = nt_response[:16], nt_response[16:]
-        key = ntlm.NTOWFv2(user, password, domain)
-        if not hmac.compare_digest(hmac_md5(key, self.server_challenge + blob), proof):
+        if password is None:
+            raise AuthError(f"unknown user {user!r}")
+        if len(nt_response) == 24:
+            exported = self._check_v1(password, field(12), nt_response)
+        else:
+            exported = self._check_v2(user, password, domain, nt_response)
+        if exported is None:
             raise AuthError(f"wrong password for {domain}\\{user}")
-        exported = hmac_md5(key, proof)
         if flags & ntlm.NTLMSSP_NEGOTIATE_KEY_EXCH:
             exported = ARC4.new(exported).decrypt(session_key)
-        self._check_mic(token, blob, exported)
+        if len(nt_response) > 24:
+            self._check_mic(token, nt_response[16:], exported)
         self.client = Direction(flags, exported, "Client")
         self.server = Direction(flags, exported, "Server")
         self.done = True
+
+    def _check_v1(self, password, lm_response, nt_response):
+        """The key exchange key, or None: MS-NLMP 3.3.1 with extended session security, 3.4.5.1."""
+        challenges = self.server_challenge + lm_response[:8]
+        key = ntlm.NTOWFv1(password)
+        wanted = ntlm.ntlmssp_DES_encrypt(key, hashlib.md5(challenges).digest()[:8])
+        if not hmac.compare_digest(wanted, nt_response):
+            return None
+        return hmac_md5(ntlm.generateSessionKeyV1(password, b"", key), challenges)
+
+    def _check_v2(self, user, password, domain, nt_response):
+        """The key exchange key, or None: MS-NLMP 3.3.2."""
+        proof, blob = nt_response[:16], nt_response[16:]
+        key = ntlm.NTOWFv2(user, password, domain)
+        if not hmac.compare_digest(hmac_md5(key, self.server_challenge + blob), proof):
+            return None
+        return hmac_md5(key, proof)
 
     def _check_mic(self, token, blob, exported):
         av_flags = ntlm.AV_PAIRS(blob[28:])[ntlm.NTLMSSP_AV_FLAGS]
@@ -157,6 +176,10 @@ class NtlmAcceptor:
         cleared = token[:72] + b"\0" * 16 + token[88:]
         if hmac_md5(exported, self._negotiate + self._challenge + cleared) != token[72:88]:
             raise AuthError("bad MIC")
+
+    def token_size(self, _length):
+        """How long a signature is."""
+        return 16
 
     # In the four below, `head` and `tail` are the parts that are signed but never sealed.
 

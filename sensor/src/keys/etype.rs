@@ -6,7 +6,7 @@ use cts::{CbcCs3, Decrypt};
 use hmac::{Hmac, Mac};
 use md5::Md5;
 use rc4::{Rc4, StreamCipher};
-use sha1::Sha1;
+use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
@@ -20,11 +20,20 @@ pub(super) enum Etype {
     Rc4,
 }
 
+/// The number of [`Etype::Rc4`].
+pub(super) const RC4: i32 = 23;
+
 /// Bytes that are overwritten when they are let go.
 pub(super) type Wiped = Zeroizing<Vec<u8>>;
 
 /// RFC 4120 section 7.5.1 Key Usage Numbers.
 pub(super) const TICKET: u32 = 2;
+pub(super) const AS_REP: u32 = 3;
+pub(super) const TGS_AUTHENTICATOR: u32 = 7;
+pub(super) const TGS_REP: u32 = 8;
+pub(super) const TGS_REP_SUBKEY: u32 = 9;
+/// RFC 6113 section 7.4.
+pub(super) const FAST_REP: u32 = 52;
 pub(super) const AUTHENTICATOR: u32 = 11;
 pub(super) const AP_REP: u32 = 12;
 
@@ -42,7 +51,7 @@ impl Etype {
             18 => Self::Aes256Sha1,
             19 => Self::Aes128Sha256,
             20 => Self::Aes256Sha384,
-            23 => Self::Rc4,
+            RC4 => Self::Rc4,
             _ => return None,
         })
     }
@@ -61,7 +70,7 @@ impl Etype {
             "aes256-cts-hmac-sha1-96" => 18,
             "aes128-cts-hmac-sha256-128" => 19,
             "aes256-cts-hmac-sha384-192" => 20,
-            "rc4_hmac" | "rc4-hmac" | "arcfour-hmac" => 23,
+            "rc4_hmac" | "rc4-hmac" | "arcfour-hmac" => RC4,
             _ => return None,
         })
     }
@@ -91,6 +100,12 @@ impl Etype {
 
 /// RFC 4757 section 5.1 Encryption Types.
 fn open_rc4(key: &[u8], usage: u32, cipher: &[u8]) -> Option<Wiped> {
+    // Section 3 Basic Operations: these have another number here.
+    let usage = if matches!(usage, AS_REP | TGS_REP_SUBKEY) {
+        8
+    } else {
+        usage
+    };
     let (checksum, sealed) = cipher.split_at_checked(16)?;
     let of_usage = hmac_md5(key, &[&usage.to_le_bytes()]);
     let mut plain = Zeroizing::new(sealed.to_vec());
@@ -229,20 +244,20 @@ fn derive(etype: Etype, key: &[u8], usage: u32, purpose: u8) -> Option<Wiped> {
     let [a, b, c, d] = usage.to_be_bytes();
     let label = [a, b, c, d, purpose];
     match etype {
-        Etype::Aes128Sha1 | Etype::Aes256Sha1 => derive_sha1(key, label),
-        Etype::Aes128Sha256 => Some(derive_sha2::<Hmac<Sha256>>(key, label, 16)),
+        Etype::Aes128Sha1 | Etype::Aes256Sha1 => derive_sha1(key, &label),
+        Etype::Aes128Sha256 => Some(kdf_sha2::<Hmac<Sha256>>(key, &[&label, &[0]], 16)),
         Etype::Aes256Sha384 => {
             let length = if purpose == ENCRYPTION { 32 } else { 24 };
-            Some(derive_sha2::<Hmac<Sha384>>(key, label, length))
+            Some(kdf_sha2::<Hmac<Sha384>>(key, &[&label, &[0]], length))
         }
         Etype::Rc4 => None,
     }
 }
 
 /// RFC 3961 section 5.1 A Key Derivation Function.
-fn derive_sha1(key: &[u8], label: [u8; 5]) -> Option<Wiped> {
+fn derive_sha1(key: &[u8], label: &[u8]) -> Option<Wiped> {
     let aes = Aes::new(key)?;
-    let mut block = Zeroizing::new(n_fold(&label));
+    let mut block = Zeroizing::new(n_fold(label));
     let mut derived = Zeroizing::new(Vec::with_capacity(key.len()));
     while derived.len() < key.len() {
         aes.encrypt_block(&mut block);
@@ -251,11 +266,55 @@ fn derive_sha1(key: &[u8], label: [u8; 5]) -> Option<Wiped> {
     Some(derived)
 }
 
-/// RFC 8009 section 3 Key Derivation Function.
-fn derive_sha2<M: Mac + KeyInit>(key: &[u8], label: [u8; 5], length: u32) -> Wiped {
-    let whole =
-        Zeroizing::new(mac::<M>(key, &[&1_u32.to_be_bytes(), &label, &[0], &(length * 8).to_be_bytes()]).to_vec());
+/// RFC 8009 section 3 Key Derivation Function: so many bytes by label, zero, and context.
+fn kdf_sha2<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]], length: u32) -> Wiped {
+    let (one, bits) = (1_u32.to_be_bytes(), (length * 8).to_be_bytes());
+    let parts: Vec<&[u8]> = [&one[..]]
+        .into_iter()
+        .chain(parts.iter().copied())
+        .chain([&bits[..]])
+        .collect();
+    let whole = Zeroizing::new(mac::<M>(key, &parts).to_vec());
     Zeroizing::new(whole[..length as usize].to_vec())
+}
+
+impl Etype {
+    /// RFC 3961 section 3 `pseudo-random`.
+    fn pseudo_random(self, key: &[u8], input: &[u8]) -> Option<Wiped> {
+        Some(match self {
+            // RFC 3961 section 5.3: a digest cut to whole blocks, of which there is one.
+            Self::Aes128Sha1 | Self::Aes256Sha1 => {
+                let digest = Zeroizing::new(Sha1::digest(input).to_vec());
+                let mut block = Zeroizing::new(*digest.first_chunk::<BLOCK>()?);
+                Aes::new(&derive_sha1(key, b"prf")?)?.encrypt_block(&mut block);
+                Zeroizing::new(block.to_vec())
+            }
+            // RFC 8009 section 5.
+            Self::Aes128Sha256 => kdf_sha2::<Hmac<Sha256>>(key, &[b"prf", &[0], input], 32),
+            Self::Aes256Sha384 => kdf_sha2::<Hmac<Sha384>>(key, &[b"prf", &[0], input], 48),
+            // As it is done: RFC 4757 has none.
+            Self::Rc4 => Zeroizing::new(mac::<Hmac<Sha1>>(key, &[input]).to_vec()),
+        })
+    }
+
+    /// RFC 6113 section 5.1 `KRB-FX-PRF+`, as long as a key of type `of`.
+    fn long_pseudo_random(self, key: &[u8], input: &[u8], of: Self) -> Option<Wiped> {
+        let length = of.key_length();
+        let mut whole = Zeroizing::new(Vec::with_capacity(length + 48));
+        for number in 1..=2_u8 {
+            whole.extend_from_slice(&self.pseudo_random(key, &[&[number], input].concat())?);
+        }
+        whole.get(..length).map(|whole| Zeroizing::new(whole.to_vec()))
+    }
+
+    /// RFC 6113 section 5.1 `KRB-FX-CF2`: a key of two, of the first one's type.
+    pub(super) fn combine(keys: [(Self, &[u8]); 2], inputs: [&[u8]; 2]) -> Option<(Self, Wiped)> {
+        let [(etype, first), (other, second)] = keys;
+        let mut key = etype.long_pseudo_random(first, inputs[0], etype)?;
+        let second = other.long_pseudo_random(second, inputs[1], etype)?;
+        key.iter_mut().zip(&*second).for_each(|(byte, other)| *byte ^= other);
+        Some((etype, key))
+    }
 }
 
 /// RFC 3961 section 5.1 `n-fold`, to one block: copies of the input, each turned right by 13 bits more, are added with
@@ -333,6 +392,38 @@ pub(super) mod tests {
         };
         sealed.extend(&whole[..keys.integrity.length()]);
         sealed
+    }
+
+    #[test]
+    fn keys_are_combined_as_rfc_6113_appendix_a_has_it() {
+        let combined = |etype: Etype, first: &str, second: &str| {
+            let [first, second] = [first, second].map(bytes);
+            let keys = [(etype, &first[..]), (etype, &second[..])];
+            Etype::combine(keys, [b"a", b"b"]).unwrap().1.to_vec()
+        };
+        // The keys there are those of the passwords "key1" and "key2", salted by themselves.
+        for (etype, first, second, both) in [
+            (
+                Etype::Aes128Sha1,
+                "ae272e7cdec86ac5138cdb196d8e297d",
+                "67ab1cfef35e4c27ffdeac60385a3e9c",
+                "97df97e4b798b29eb31ed7280287a92a",
+            ),
+            (
+                Etype::Aes256Sha1,
+                "c01f157211f7b77eaaf457c3e156690127ee127d810ba6392e97baa243eb0616",
+                "9d520d2d980aa7cb6b693682b62da258b333867951642ce647ae62b1e5e0b5e9",
+                "4d6ca4e629785c1f01baf55e2e548566b9617ae3a96868c337cb93b5e72b1c7b",
+            ),
+            (
+                Etype::Rc4,
+                "624d808c5b78ce675750060d46bec126",
+                "6fc56e4767bdcb48aecd1e1425b508f7",
+                "24d7f6b6bae4e5c00d2082c5ebab3672",
+            ),
+        ] {
+            assert_eq!(combined(etype, first, second), bytes(both), "{etype:?}");
+        }
     }
 
     fn bytes(text: &str) -> Vec<u8> {

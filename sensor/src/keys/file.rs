@@ -1,13 +1,15 @@
 //! The keys file.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use zeroize::Zeroizing;
+use serde::de::{Deserializer, Error, Visitor};
+use toml::de::DeTable;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::secretsdump::hex;
 use super::{Keys, keytab, ntlm, secretsdump};
@@ -57,21 +59,59 @@ impl KeysError {
 /// As it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeysFile {
-    #[serde(default)]
-    ntlm: Vec<NtlmEntry>,
+struct KeysFile<'a> {
+    #[serde(default, borrow)]
+    ntlm: Vec<NtlmEntry<'a>>,
     #[serde(default)]
     kerberos: Vec<KerberosEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NtlmEntry {
+struct NtlmEntry<'a> {
     domain: Option<String>,
     user: Option<String>,
-    password: Option<SecretString>,
-    nt_hash: Option<SecretString>,
+    #[serde(borrow)]
+    password: Option<AsWritten<'a>>,
+    #[serde(borrow)]
+    nt_hash: Option<AsWritten<'a>>,
     secretsdump: Option<PathBuf>,
+}
+
+/// A secret where it stands in the file's text, which is overwritten when it is let go: no copy is made of it. Escapes would
+/// need one.
+struct AsWritten<'a>(&'a str);
+
+/// What is said of them.
+const ESCAPED: &str = "a secret has no escapes: write it between apostrophes, '…' or '''…'''";
+
+impl<'de: 'a, 'a> Deserialize<'de> for AsWritten<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(OfText)
+    }
+}
+
+struct OfText;
+
+impl<'de> Visitor<'de> for OfText {
+    type Value = AsWritten<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(AsWritten(text))
+    }
+
+    fn visit_str<E: Error>(self, _copy: &str) -> Result<Self::Value, E> {
+        Err(E::custom(ESCAPED))
+    }
+
+    fn visit_string<E: Error>(self, mut copy: String) -> Result<Self::Value, E> {
+        copy.zeroize();
+        self.visit_str("")
+    }
 }
 
 #[derive(Deserialize)]
@@ -90,13 +130,15 @@ impl Keys {
             cause: cause.to_owned(),
         };
         let text = std::str::from_utf8(&text).map_err(|_| wrong(String::new(), "is no text in UTF-8"))?;
-        let file: KeysFile = toml::from_str(text).map_err(|error| {
+        // Not by `toml::from_str`, whose errors hold a copy of all of it.
+        let file = DeTable::parse(text).and_then(|table| KeysFile::deserialize(toml::Deserializer::from(table)));
+        let file = file.map_err(|error| {
             // The message, and the line itself, may hold a secret: only what cannot is repeated.
             let line = error
                 .span()
                 .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let message = error.message();
-            let harmless = ["unknown field", "missing field"]
+            let harmless = ["unknown field", "missing field", ESCAPED]
                 .iter()
                 .any(|known| message.starts_with(known));
             let cause = if harmless {
@@ -128,7 +170,7 @@ impl Keys {
         self.accounts.is_empty() && self.ticket_keys.is_empty()
     }
 
-    fn add_ntlm(&mut self, entry: NtlmEntry, folder: &Path) -> Result<(), EntryError> {
+    fn add_ntlm(&mut self, entry: NtlmEntry<'_>, folder: &Path) -> Result<(), EntryError> {
         let NtlmEntry {
             domain,
             user,
@@ -139,19 +181,17 @@ impl Keys {
         let domain = domain.as_deref().filter(|domain| !domain.is_empty());
         match (user, password, nt_hash, secretsdump) {
             (Some(user), Some(password), None, None) => {
-                let hash = ntlm::nt_hash(password.expose_secret());
-                self.add_account(domain, &user, hash.to_vec().into());
+                self.add_nt_hash(domain, &user, &ntlm::nt_hash(password.0));
             }
             (Some(user), None, Some(digits), None) => {
-                let hash = hex(digits.expose_secret()).filter(|hash| hash.len() == 16);
+                let hash = hex(digits.0).filter(|hash| hash.len() == 16);
                 let hash = hash.ok_or(EntryError::Wrong("`nt_hash` is not 32 hexadecimal digits"))?;
-                self.add_account(domain, &user, hash.to_vec().into());
+                self.add_nt_hash(domain, &user, &hash);
             }
             (None, None, None, Some(path)) if domain.is_none() => {
                 let path = folder.join(path);
                 let bytes = read(&path, false).map_err(EntryError::Other)?;
-                let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-                if secretsdump::add(self, &text) == 0 {
+                if secretsdump::add(self, &bytes) == 0 {
                     return Err(EntryError::Other(KeysError::Wrong {
                         path,
                         place: String::new(),

@@ -2,6 +2,7 @@
 //! `GSS_WrapEx()` Call, 3.4.5.6 `GSS_GetMICEx()` Call), where the stub stays in its place and its confounder, padding and
 //! checksum go into the token.
 
+use aes::Aes256;
 use md5::{Digest, Md5};
 use rc4::StreamCipher;
 use zeroize::{Zeroize, Zeroizing};
@@ -47,6 +48,15 @@ impl Protection {
             form,
             signs_headers: None,
         })
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn kept(&self) -> usize {
+        size_of::<Self>()
+            + match &self.form {
+                Form::Cfx(_) => size_of::<Cfx>() + 2 * size_of::<Aes256>(),
+                Form::Rc4(_) => size_of::<Rc4Keys>(),
+            }
     }
 
     /// Is the token right? Then `plain` holds what was sealed.

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::etype::{AP_REP, AUTHENTICATOR, Etype, TICKET, Wiped};
 use super::gss::Protection;
 use super::sessions::{Learnt, Protected, Verdict, Who};
+use super::tickets::{Issued, SessionKey, Tickets};
 use super::{KeyName, Keys, TicketKey};
 use crate::flow::Side;
 
@@ -16,10 +17,10 @@ const STRANGERS: usize = 1024;
 
 /// One security context whose ticket was opened.
 pub(super) struct Kerberos {
-    /// None: only the server's own ticket was seen so far (user-to-user).
-    name: Option<KeyName>,
+    /// Whose key it was.
+    name: KeyName,
     /// The client, as its ticket names it.
-    who: Who,
+    who: Option<Who>,
     session_key: (Etype, Wiped),
     /// By which the two may seal, the likeliest first: the acceptor's, the initiator's, the ticket's.
     protections: Vec<Protection>,
@@ -29,60 +30,119 @@ pub(super) struct Kerberos {
 
 impl Kerberos {
     /// What a client's ticket, or the server's own, comes to.
-    pub(super) fn login(keys: &Keys, message: &Sealed<'_>, earlier: Option<Box<Self>>) -> (Option<Self>, Learnt) {
-        match message {
+    pub(super) fn login(
+        keys: &Keys,
+        tickets: &Tickets,
+        message: &Sealed<'_>,
+        earlier: Option<&Self>,
+    ) -> (Option<Self>, Learnt) {
+        let (ticket, authenticator, user_to_user) = match message {
             Sealed::ApReq {
                 ticket,
                 authenticator,
                 user_to_user,
-            } => {
-                if *user_to_user {
-                    let opened = earlier.and_then(|own| {
-                        let (etype, key) = &own.session_key;
-                        let opened = etype.open(key, TICKET, ticket.sealed.cipher)?;
-                        Self::of_ticket(&opened, own.name.clone())
-                    });
-                    return Self::with_authenticator(opened, authenticator);
+            } => (ticket, *authenticator, *user_to_user),
+            Sealed::TgtRep(ticket) => return Self::servers_own(keys, tickets, ticket),
+            Sealed::ApRep(_) => return (None, Learnt::Nothing),
+        };
+        let opened = if user_to_user {
+            Self::user_to_user(tickets, ticket, earlier)
+        } else {
+            open_ticket(keys, ticket)
+        };
+        let unopened = match opened {
+            Ok((opened, name)) => match Self::of_ticket(&opened, name) {
+                Some(mut session) => {
+                    session.suggested(authenticator);
+                    let who = session.who.clone();
+                    return (Some(session), Learnt::Known(who));
                 }
-                match open_ticket(keys, ticket) {
-                    Ok((opened, name)) => Self::with_authenticator(Self::of_ticket(&opened, Some(name)), authenticator),
-                    Err(learnt) => (None, learnt),
-                }
-            }
-            Sealed::TgtRep(ticket) => match open_ticket(keys, ticket) {
-                Ok((opened, name)) => (Self::of_ticket(&opened, Some(name)), Learnt::Nothing),
-                Err(learnt) => (None, learnt),
+                None => Learnt::Nothing,
             },
-            Sealed::ApRep(_) => (None, Learnt::Nothing),
+            Err(learnt) => learnt,
+        };
+        // Of whoever was given the ticket the key may be known too: then its session key is.
+        let issued = tickets.get(ticket.sealed.cipher);
+        if let Some(mut session) = issued.and_then(Self::of_issued)
+            && session.suggested(authenticator).is_some()
+        {
+            let who = session.who.clone();
+            return (Some(session), Learnt::Known(who));
+        }
+        let unopened_by = issued.and_then(|issued| issued.unopened_by.clone());
+        let mismatch = unopened_by
+            .filter(|_| unopened == Learnt::Nothing)
+            .map(Learnt::Mismatch);
+        (None, mismatch.unwrap_or(unopened))
+    }
+
+    /// The ticket by which a user-to-user ticket will be sealed.
+    fn servers_own(keys: &Keys, tickets: &Tickets, ticket: &SealedTicket<'_>) -> (Option<Self>, Learnt) {
+        let opened = open_ticket(keys, ticket);
+        let session = match &opened {
+            Ok((opened, name)) => Self::of_ticket(opened, name.clone()),
+            Err(_) => tickets.get(ticket.sealed.cipher).and_then(Self::of_issued),
+        };
+        match (session, opened) {
+            (None, Err(learnt)) => (None, learnt),
+            (session, _) => (session, Learnt::Nothing),
         }
     }
 
-    fn of_ticket(opened: &[u8], name: Option<KeyName>) -> Option<Self> {
-        let part = EncTicketPart::parse(opened).ok()?;
-        let session_key = usable(part.key)?;
-        Some(Self {
-            protections: Protection::new(session_key.0, &session_key.1).into_iter().collect(),
-            name,
-            who: Who {
-                user: part.client.name,
-                realm: part.client_realm,
-            },
-            session_key,
-            chosen: None,
+    /// A ticket that is sealed in the session key of the server's own, which was shown before, or was seen when the server
+    /// was given it.
+    fn user_to_user(
+        tickets: &Tickets,
+        ticket: &SealedTicket<'_>,
+        earlier: Option<&Self>,
+    ) -> Result<(Wiped, KeyName), Learnt> {
+        let open = |etype: Etype, key: &[u8], name: &KeyName| {
+            Some((etype.open(key, TICKET, ticket.sealed.cipher)?, name.clone()))
+        };
+        let own = earlier.and_then(|own| {
+            let (etype, key) = &own.session_key;
+            open(*etype, key, &own.name)
+        });
+        let given = || tickets.granting(&ticket.service.name);
+        let known = || given().filter_map(|own| own.session_key.as_ref());
+        let opened = own.or_else(|| known().find_map(|known| open(known.etype, &known.key, &known.by)));
+        opened.ok_or_else(|| {
+            let unopened_by = given().find_map(|own| own.unopened_by.clone());
+            unopened_by.map_or(Learnt::Nothing, Learnt::Mismatch)
         })
     }
 
-    fn with_authenticator(session: Option<Self>, authenticator: &EncryptedData<'_>) -> (Option<Self>, Learnt) {
-        let Some(mut session) = session else {
-            return (None, Learnt::Nothing);
+    fn of_ticket(opened: &[u8], name: KeyName) -> Option<Self> {
+        let part = EncTicketPart::parse(opened).ok()?;
+        let who = Who {
+            user: part.client.name,
+            realm: part.client_realm,
         };
-        if let Some(opened) = session.open_with_session_key(AUTHENTICATOR, *authenticator)
-            && let Ok(Authenticator { subkey: Some(subkey) }) = Authenticator::parse(&opened)
-        {
-            session.prefer(subkey);
+        Some(Self::new(usable(part.key)?, name, Some(who)))
+    }
+
+    fn of_issued(issued: &Issued) -> Option<Self> {
+        let SessionKey { etype, key, by } = issued.session_key.clone()?;
+        Some(Self::new((etype, key), by, issued.who.clone()))
+    }
+
+    fn new(session_key: (Etype, Wiped), name: KeyName, who: Option<Who>) -> Self {
+        Self {
+            protections: Protection::new(session_key.0, &session_key.1).into_iter().collect(),
+            name,
+            who,
+            session_key,
+            chosen: None,
         }
-        let who = session.who.clone();
-        (Some(session), Learnt::Known(Some(who)))
+    }
+
+    /// The key that the client suggests, if there is one. None: its authenticator does not open.
+    fn suggested(&mut self, authenticator: EncryptedData<'_>) -> Option<()> {
+        let opened = self.open_with_session_key(AUTHENTICATOR, authenticator)?;
+        if let Ok(Authenticator { subkey: Some(subkey) }) = Authenticator::parse(&opened) {
+            self.prefer(subkey);
+        }
+        Some(())
     }
 
     /// The answer to the ticket, or in DCE's three legs the answer to that.
@@ -107,7 +167,12 @@ impl Kerberos {
         }
     }
 
-    pub(super) fn name(&self) -> Option<KeyName> {
+    /// Bytes that it takes, about.
+    pub(super) fn kept(&self) -> usize {
+        size_of::<Self>() + self.protections.iter().map(Protection::kept).sum::<usize>()
+    }
+
+    pub(super) fn name(&self) -> KeyName {
         self.name.clone()
     }
 
@@ -127,7 +192,8 @@ impl Kerberos {
     }
 }
 
-fn usable(key: EncryptionKey<'_>) -> Option<(Etype, Wiped)> {
+/// A key of a type that is known.
+pub(super) fn usable(key: EncryptionKey<'_>) -> Option<(Etype, Wiped)> {
     let etype = Etype::of(key.etype)?;
     (key.value.len() == etype.key_length()).then(|| (etype, Wiped::new(key.value.to_vec())))
 }
@@ -144,12 +210,36 @@ fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName
         let opened = etype.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
         Some((opened, key.name.clone()))
     });
-    // Another version of the key is another key: not the one asked for is no mismatch.
-    let same_version = |key: &&&TicketKey| key.kvno.is_none() || sealed.kvno.is_none() || key.kvno == sealed.kvno;
-    opened.ok_or_else(|| match named.iter().find(same_version) {
-        Some(key) => Learnt::Mismatch(key.name.clone()),
-        None => Learnt::Nothing,
+    opened.ok_or_else(|| {
+        // Another version of the key is another key, which is worth knowing too.
+        let version = |key: &TicketKey| key.kvno.filter(|_| sealed.kvno.is_some());
+        let same_version = |key: &&&TicketKey| version(key).is_none() || key.kvno == sealed.kvno;
+        match (named.iter().find(same_version), named.last()) {
+            (Some(key), _) => Learnt::Mismatch(key.name.clone()),
+            (None, Some(key)) => Learnt::OtherVersion {
+                name: key.name.clone(),
+                wanted: sealed.kvno.unwrap_or_default(),
+                given: key.kvno.unwrap_or_default(),
+            },
+            (None, None) => Learnt::Nothing,
+        }
     })
+}
+
+/// The session key in a ticket, if there is a key of its service by name.
+pub(super) fn session_key_of(keys: &Keys, ticket: &SealedTicket<'_>) -> Option<SessionKey> {
+    let sealed = ticket.sealed;
+    let of_type = Etype::of(sealed.etype)?;
+    let mut named = keys
+        .ticket_keys
+        .iter()
+        .filter(|key| key.etype == sealed.etype && is_named(key, &ticket.service.name));
+    let (opened, by) = named.find_map(|key| {
+        let opened = of_type.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
+        Some((opened, key.name.clone()))
+    })?;
+    let (etype, key) = usable(EncTicketPart::parse(&opened).ok()?.key)?;
+    Some(SessionKey { etype, key, by })
 }
 
 /// Is it the key of this service by its name, or of the computer account behind it?
@@ -162,26 +252,26 @@ fn is_named(key: &TicketKey, service: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::keys::etype::tests::seal;
 
-    fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    pub(in crate::keys) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         let content = parts.concat();
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[tag, 0x82, length[0], length[1]], &content[..]].concat()
     }
 
-    fn integer(number: u8) -> Vec<u8> {
+    pub(in crate::keys) fn integer(number: u8) -> Vec<u8> {
         tlv(2, &[&[number]])
     }
 
-    fn principal(name: &str) -> Vec<u8> {
+    pub(in crate::keys) fn principal(name: &str) -> Vec<u8> {
         let names = tlv(0x30, &[&tlv(0x1b, &[name.as_bytes()])]);
         tlv(0x30, &[&tlv(0xa0, &[&integer(1)]), &tlv(0xa1, &[&names])])
     }
 
-    fn key(etype: u8, value: &[u8]) -> Vec<u8> {
+    pub(in crate::keys) fn key(etype: u8, value: &[u8]) -> Vec<u8> {
         tlv(
             0x30,
             &[&tlv(0xa0, &[&integer(etype)]), &tlv(0xa1, &[&tlv(4, &[value])])],
@@ -189,7 +279,7 @@ mod tests {
     }
 
     /// An `EncryptedData` of that.
-    fn sealed(number: u8, key: &[u8], usage: u32, plain: &[u8]) -> Vec<u8> {
+    pub(in crate::keys) fn sealed(number: u8, key: &[u8], usage: u32, plain: &[u8]) -> Vec<u8> {
         let etype = Etype::of(number.into()).unwrap();
         let plain = [&[0x5a; 16], plain].concat();
         let cipher = seal(etype, key, usage, &plain, 16..16, &[], &[]);
@@ -204,7 +294,7 @@ mod tests {
     }
 
     /// A ticket for `service`, sealed in `by`, that holds `session_key`.
-    fn ticket(service: &str, etype: u8, by: &[u8], session_key: &[u8]) -> Vec<u8> {
+    pub(in crate::keys) fn ticket(service: &str, etype: u8, by: &[u8], session_key: &[u8]) -> Vec<u8> {
         let realm = tlv(0x1b, &[b"LAB.EXAMPLE"]);
         let part = [
             tlv(0xa0, &[&tlv(3, &[&[0; 5]])]),
@@ -223,7 +313,7 @@ mod tests {
     }
 
     /// A client that shows this ticket, and suggests a key.
-    fn ap_req(ticket: &[u8], options: u8, etype: u8, session_key: &[u8], subkey: &[u8]) -> Vec<u8> {
+    pub(in crate::keys) fn ap_req(ticket: &[u8], options: u8, etype: u8, session_key: &[u8], subkey: &[u8]) -> Vec<u8> {
         let authenticator = tlv(
             0x62,
             &[&tlv(
@@ -241,15 +331,24 @@ mod tests {
         tlv(0x6e, &[&tlv(0x30, &[&fields.concat()])])
     }
 
-    fn keys(principal: &str, etype: i32, key: &[u8]) -> Keys {
+    pub(in crate::keys) fn keys(principal: &str, etype: i32, key: &[u8]) -> Keys {
         let mut keys = Keys::default();
         crate::keys::keytab::add_key(&mut keys, principal, "LAB.EXAMPLE", Some(2), etype, key.to_vec().into());
         keys
     }
 
-    fn login(keys: &Keys, token: &[u8], earlier: Option<Kerberos>) -> (Option<Kerberos>, Learnt) {
+    fn login(keys: &Keys, token: &[u8], earlier: Option<&Kerberos>) -> (Option<Kerberos>, Learnt) {
+        login_with(keys, &Tickets::new(8), token, earlier)
+    }
+
+    pub(in crate::keys) fn login_with(
+        keys: &Keys,
+        tickets: &Tickets,
+        token: &[u8],
+        earlier: Option<&Kerberos>,
+    ) -> (Option<Kerberos>, Learnt) {
         let message = Sealed::parse(token).unwrap().unwrap();
-        Kerberos::login(keys, &message, earlier.map(Box::new))
+        Kerberos::login(keys, tickets, &message, earlier)
     }
 
     #[test]
@@ -261,11 +360,19 @@ mod tests {
             let (session, learnt) = login(&keys("DC$", etype.into(), &long), &token, None);
             let session = session.unwrap();
             assert_eq!(session.protections.len(), 2, "{etype}");
-            assert_eq!(session.name().as_deref(), Some("DC$@LAB.EXAMPLE"));
+            assert_eq!(&*session.name(), "DC$@LAB.EXAMPLE");
             assert!(matches!(learnt, Learnt::Known(Some(who)) if who.user == "alice" && who.realm == "LAB.EXAMPLE"));
             let (session, learnt) = login(&keys("DC$", etype.into(), &session_key), &token, None);
             assert!(session.is_none());
             assert_eq!(learnt, Learnt::Mismatch("DC$@LAB.EXAMPLE".into()), "{etype}");
+            let mut older = keys("DC$", etype.into(), &session_key);
+            older.ticket_keys[0].kvno = Some(1);
+            let expected = Learnt::OtherVersion {
+                name: "DC$@LAB.EXAMPLE".into(),
+                wanted: 2,
+                given: 1,
+            };
+            assert_eq!(login(&older, &token, None).1, expected, "{etype}");
             let (session, learnt) = login(&keys("OTHER$", etype.into(), &session_key), &token, None);
             assert!(session.is_none());
             assert_eq!(learnt, Learnt::Nothing, "{etype}");
@@ -291,7 +398,7 @@ mod tests {
         let ticket = ticket("bob", 18, &of_server, &session_key);
         let token = ap_req(&ticket, 0x40, 18, &session_key, &subkey);
         assert!(login(&keys, &token, None).0.is_none());
-        let (session, learnt) = login(&keys, &token, earlier);
+        let (session, learnt) = login(&keys, &token, earlier.as_ref());
         assert_eq!(session.unwrap().protections.len(), 2);
         assert!(matches!(learnt, Learnt::Known(Some(_))));
     }

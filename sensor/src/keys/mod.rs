@@ -6,6 +6,7 @@
 //! | `sessions.rs` | the security contexts of one connection |
 //! | `ntlm.rs` | [MS-NLMP]: from challenge and response to the keys of each direction, and one PDU after another |
 //! | `kerberos.rs` | RFC 4120: from the ticket to the keys of a session |
+//! | `kdc.rs`, `tickets.rs` | RFC 4120: who was given which ticket, and its session key where a key opens it |
 //! | `gss.rs` | RFC 4121, RFC 4757: one PDU after another, in the form that DCE asks for |
 //! | `etype.rs` | RFC 3961, 3962, 4757, 8009: the encryption types |
 //!
@@ -17,11 +18,13 @@
 mod etype;
 mod file;
 mod gss;
+mod kdc;
 mod kerberos;
 mod keytab;
 mod ntlm;
 mod secretsdump;
 mod sessions;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +34,10 @@ use secrecy::SecretSlice;
 
 pub use file::KeysError;
 pub(crate) use file::keep_out_of_core_dumps;
+pub(crate) use kdc::{Kdc, PORT as KDC_PORT};
 pub(crate) use sessions::{Learnt, Loss, Protected, Sessions, Verdict, Who};
+pub(crate) use tickets::SharedTickets;
+pub use tickets::TicketCounters;
 
 /// What a key is called in logs: whose it is.
 pub type KeyName = Arc<str>;
@@ -87,15 +93,29 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    fn add_account(&mut self, domain: Option<&str>, user: &str, nt_hash: Secret) {
-        let name = match domain {
-            Some(domain) => format!("{domain}\\{user}"),
-            None => user.to_owned(),
+    /// Gives what the key is called.
+    fn add_account(&mut self, domain: Option<&str>, user: &str, nt_hash: Secret) -> KeyName {
+        let name: KeyName = match domain {
+            Some(domain) => format!("{domain}\\{user}").into(),
+            None => user.into(),
         };
         self.accounts.entry(user.to_lowercase()).or_default().push(Account {
             domain: domain.map(str::to_owned),
             nt_hash,
-            name: name.into(),
+            name: name.clone(),
+        });
+        name
+    }
+
+    /// An account's NT hash, which is its key for RC4 under Kerberos too.
+    fn add_nt_hash(&mut self, domain: Option<&str>, user: &str, nt_hash: &[u8]) {
+        let name = self.add_account(domain, user, nt_hash.to_vec().into());
+        self.ticket_keys.push(TicketKey {
+            principal: user.to_owned(),
+            kvno: None,
+            etype: etype::RC4,
+            key: nt_hash.to_vec().into(),
+            name,
         });
     }
 

@@ -37,7 +37,9 @@ pub(super) struct Established {
 
 /// NT hash of a password: [MS-NLMP] 3.3.1 `NTOWFv1`.
 pub(super) fn nt_hash(password: &str) -> Zeroizing<Vec<u8>> {
-    let units: Zeroizing<Vec<u8>> = Zeroizing::new(password.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    // Room for all of it at once: what grows leaves its old place behind. No letter takes more of two bytes than of one.
+    let mut units = Zeroizing::new(Vec::with_capacity(2 * password.len()));
+    units.extend(password.encode_utf16().flat_map(u16::to_le_bytes));
     Zeroizing::new(Md4::digest(&*units).to_vec())
 }
 
@@ -281,6 +283,9 @@ impl Direction {
         if missing == 0 || self.loss.is_none() {
             // Some do not set the key stream back.
             let signed_list = usize::from(first == 1 && self.key_exchange) * 8;
+            if missing == 0 && signed_list == 0 && self.keystream.ahead.is_empty() {
+                return self.open_next(&signature, pdu, plain);
+            }
             for skipped in [0, signed_list] {
                 if missing == 0 && self.fits(skipped, &signature, pdu, plain) {
                     self.keystream.advance(skipped);
@@ -308,6 +313,44 @@ impl Direction {
         self.keystream.ahead = Zeroizing::default();
         self.keystream.used = 0;
         Verdict::StreamJustLost
+    }
+
+    /// The PDU is the next one, so that its part of the key stream is used up, whatever it is: nothing is looked at ahead.
+    fn open_next(&mut self, signature: &Signature, pdu: &Protected<'_>, plain: &mut Vec<u8>) -> Verdict {
+        self.sequence = signature.sequence.wrapping_add(1);
+        self.loss = Loss::default();
+        let rc4 = &mut self.keystream.rc4;
+        let body = if pdu.is_sealed {
+            plain.clear();
+            plain.extend_from_slice(pdu.body);
+            rc4.apply_keystream(plain);
+            &**plain
+        } else {
+            pdu.body
+        };
+        let mut wanted = signature.checksum;
+        if self.key_exchange {
+            rc4.apply_keystream(&mut wanted);
+        }
+        if self.is_signed(wanted, signature.sequence, pdu, body) {
+            return Verdict::Right;
+        }
+        plain.zeroize();
+        Verdict::Bad
+    }
+
+    /// Is this the checksum, with headers or without?
+    fn is_signed(&mut self, wanted: [u8; 8], sequence: u32, pdu: &Protected<'_>, body: &[u8]) -> bool {
+        let found = Protected::signed_headers(self.signs_headers).find(|&signs_headers| {
+            let mut mac = self.signing.clone();
+            mac.update(&sequence.to_le_bytes());
+            for part in pdu.signed(signs_headers, body) {
+                mac.update(part);
+            }
+            mac.finalize().into_bytes()[..8] == wanted
+        });
+        self.signs_headers = found.or(self.signs_headers);
+        found.is_some()
     }
 
     /// The PDU has used up its part of the key stream, whatever it was.
@@ -338,21 +381,11 @@ impl Direction {
             let tail = &stream[uses - 8..];
             wanted.iter_mut().zip(tail).for_each(|(byte, key)| *byte ^= key);
         }
-        let mut fitting = Protected::signed_headers(self.signs_headers).filter(|&signs_headers| {
-            let mut mac = self.signing.clone();
-            mac.update(&signature.sequence.to_le_bytes());
-            for part in pdu.signed(signs_headers, body) {
-                mac.update(part);
-            }
-            mac.finalize().into_bytes()[..8] == wanted
-        });
-        let found = fitting.next();
-        drop(fitting);
-        self.signs_headers = found.or(self.signs_headers);
-        if found.is_none() {
+        let is_signed = self.is_signed(wanted, signature.sequence, pdu, body);
+        if !is_signed {
             plain.zeroize();
         }
-        found.is_some()
+        is_signed
     }
 
     /// After a loss: finds the PDU's place in the key stream. How many PDUs are missing is known from their numbers; how

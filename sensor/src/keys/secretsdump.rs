@@ -12,9 +12,14 @@ use super::etype::Etype;
 use super::keytab::add_key;
 
 /// Adds the accounts of such a text; gives how many keys. Lines of other kinds are stepped over: such a text is a log.
-pub(super) fn add(keys: &mut Keys, text: &str) -> usize {
-    text.lines()
-        .filter(|line| add_line(keys, line.trim()).is_some())
+pub(super) fn add(keys: &mut Keys, text: &[u8]) -> usize {
+    // Line by line, so that no more than one is copied for the sake of a letter that is none.
+    let lines = text.split(|&byte| byte == b'\n');
+    lines
+        .filter(|line| match str::from_utf8(line) {
+            Ok(line) => add_line(keys, line.trim()).is_some(),
+            Err(_) => add_line(keys, Zeroizing::new(String::from_utf8_lossy(line).into_owned()).trim()).is_some(),
+        })
         .count()
 }
 
@@ -82,7 +87,7 @@ mod tests {
             LAB\\DC$:aes128-cts-hmac-sha1-96:96f33635644c2f5625fd194095a71b5c\n\
             LAB\\DC$:des-cbc-md5:0011223344556677\n";
         let mut keys = Keys::default();
-        assert_eq!(add(&mut keys, text), 4);
+        assert_eq!(add(&mut keys, text.as_bytes()), 4);
         assert_eq!(keys.accounts("ALICE", "lab").count(), 2);
         assert_eq!(keys.accounts("alice", "OTHER").count(), 0);
         assert_eq!(keys.accounts("alice@lab.example", "").count(), 2);

@@ -9,6 +9,7 @@ use dcom_parsers::security::{self, AuthLevel, AuthService};
 
 use super::kerberos::Kerberos;
 use super::ntlm::{self, Established, Login};
+use super::tickets::SharedTickets;
 use super::{KeyName, Keys};
 use crate::flow::Side;
 
@@ -115,6 +116,8 @@ pub(crate) enum Learnt {
     Known(Option<Who>),
     /// A key of this name was to fit, and does not.
     Mismatch(KeyName),
+    /// Another version of the key was wanted than the one that is given.
+    OtherVersion { name: KeyName, wanted: u32, given: u32 },
 }
 
 /// A client as its ticket names it.
@@ -130,6 +133,8 @@ pub(crate) struct Sessions {
     by_context: BTreeMap<u32, Session>,
     /// What was opened, until it is taken.
     plain: zeroize::Zeroizing<Vec<u8>>,
+    /// Bytes of `by_context`, about.
+    kept: usize,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -149,9 +154,32 @@ enum Session {
     Kerberos(Box<Kerberos>),
 }
 
+impl Session {
+    /// Bytes that it takes, about: the map leaves as much room between contexts.
+    fn kept(&self) -> usize {
+        2 * size_of::<(u32, Self)>()
+            + match self {
+                Self::Challenged(_) => 0,
+                Self::Ntlm { .. } => size_of::<Established>(),
+                Self::Kerberos(session) => session.kept(),
+            }
+    }
+}
+
 impl Sessions {
+    /// Bytes that the security contexts take, about.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// Takes in one leg of a login.
-    pub(crate) fn learn(&mut self, keys: &Keys, verifier: &SecTrailer<'_>) -> Learnt {
+    pub(crate) fn learn(&mut self, keys: &Keys, tickets: &SharedTickets, verifier: &SecTrailer<'_>) -> Learnt {
+        let learnt = self.learn_leg(keys, tickets, verifier);
+        self.kept = self.by_context.values().map(Session::kept).sum();
+        learnt
+    }
+
+    fn learn_leg(&mut self, keys: &Keys, tickets: &SharedTickets, verifier: &SecTrailer<'_>) -> Learnt {
         let id = verifier.auth_context_id;
         let Some(token) = security::mechanism_token(verifier.auth_value) else {
             return Learnt::Nothing;
@@ -179,12 +207,12 @@ impl Sessions {
             return Learnt::Nothing;
         }
         match Sealed::parse(token) {
-            Ok(Some(message)) => self.learn_kerberos(keys, id, &message),
+            Ok(Some(message)) => self.learn_kerberos(keys, tickets, id, &message),
             _ => Learnt::Nothing,
         }
     }
 
-    fn learn_kerberos(&mut self, keys: &Keys, id: u32, message: &Sealed<'_>) -> Learnt {
+    fn learn_kerberos(&mut self, keys: &Keys, tickets: &SharedTickets, id: u32, message: &Sealed<'_>) -> Learnt {
         if let (Sealed::ApRep(answer), Some(Session::Kerberos(session))) = (message, self.by_context.get_mut(&id)) {
             session.answer(*answer);
             return Learnt::Nothing;
@@ -194,7 +222,7 @@ impl Sessions {
             Some(Session::Kerberos(session)) => Some(session),
             _ => None,
         };
-        let (session, learnt) = Kerberos::login(keys, message, earlier);
+        let (session, learnt) = Kerberos::login(keys, &tickets.lock(), message, earlier.as_deref());
         if let Some(session) = session {
             self.insert(id, Session::Kerberos(Box::new(session)));
         }
@@ -224,7 +252,7 @@ impl Sessions {
                 let verdict = established.directions[side].open(pdu, *in_spnego, &mut self.plain);
                 (verdict, Some(established.name.clone()))
             }
-            Some(Session::Kerberos(session)) => (session.open(side, pdu, &mut self.plain), session.name()),
+            Some(Session::Kerberos(session)) => (session.open(side, pdu, &mut self.plain), Some(session.name())),
             Some(Session::Challenged(_)) | None => (Verdict::NoKey, None),
         }
     }

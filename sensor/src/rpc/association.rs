@@ -19,7 +19,7 @@ use super::{AuthState, BindKind, Bound, Exchange, Handling, IsRead, Named, Refus
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
-use crate::keys::Loss;
+use crate::keys::{Loss, Who};
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
@@ -27,7 +27,7 @@ const MAX_ANOMALIES: u32 = 32;
 /// What is kept for one DCE/RPC connection.
 #[derive(Debug, Default)]
 pub struct Association {
-    opened: bool,
+    begun: bool,
     framers: Sides<Framer>,
     contexts: Contexts,
     /// The offers that wait for their answer.
@@ -96,13 +96,19 @@ impl Association {
 
     /// Bytes of unfinished PDUs and of stubs.
     pub(super) fn held(&self) -> usize {
-        self.framers.client.held() + self.framers.server.held() + self.contexts.kept() + self.logins.kept() + self.kept
+        let framers = self.framers.client.held() + self.framers.server.held();
+        framers + self.contexts.kept() + self.logins.kept() + self.opened() + self.kept
+    }
+
+    /// Bytes of what opens sealed PDUs.
+    fn opened(&self) -> usize {
+        self.openings.as_ref().map_or(0, |openings| openings.kept())
     }
 
     /// Takes in what the stream brings.
     pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
-        if !self.opened {
-            self.opened = true;
+        if !self.begun {
+            self.begun = true;
             handling.say(RpcBody::Opened);
         }
         match event {
@@ -293,16 +299,32 @@ impl Association {
         let keys = handling.bounds.keys.clone()?;
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
-        let taken = openings.take(&keys, pdu, verifier, bytes, &mut handling.bounds.key_counters);
+        let RpcBounds {
+            tickets, key_counters, ..
+        } = &mut *handling.bounds;
+        let before = openings.kept();
+        let taken = openings.take((&keys, tickets), pdu, verifier, bytes, key_counters);
+        let after = openings.kept();
+        handling.bounds.held = handling.bounds.held + after - before;
+        if after > before && handling.bounds.held > handling.bounds.limits.rpc_total {
+            handling.bounds.counters.over_limit += 1;
+            handling.bounds.held -= after;
+            self.openings = None;
+        }
         if let Some((name, detail)) = taken.odd {
             self.odd(at, name, detail, handling);
         }
         if let Some(who) = taken.who {
-            handling.bounds.held -= self.logins.kept();
-            self.logins.name(verifier.auth_context_id, who);
-            handling.bounds.held += self.logins.kept();
+            self.name(verifier.auth_context_id, who, handling.bounds);
         }
         taken.opening
+    }
+
+    /// What is known of a login's client, which the login itself hides.
+    fn name(&mut self, id: u32, who: Who, bounds: &mut RpcBounds) {
+        bounds.held -= self.logins.kept();
+        self.logins.name(id, who);
+        bounds.held += self.logins.kept();
     }
 
     /// Takes note of who logs in. Signatures on calls say nothing.
@@ -318,6 +340,9 @@ impl Association {
         match learnt {
             Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
             Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
+        }
+        if let Some(who) = handling.bounds.tickets.client(verifier.auth_value) {
+            self.name(verifier.auth_context_id, who, handling.bounds);
         }
     }
 
@@ -629,6 +654,8 @@ impl Association {
         }
         self.on_contexts(handling.bounds, std::mem::take);
         handling.bounds.held -= std::mem::take(&mut self.logins).kept();
+        handling.bounds.held -= self.opened();
+        self.openings = None;
         handling.say(RpcBody::Closed);
     }
 }

@@ -75,7 +75,7 @@ impl Logins {
         Ok(true)
     }
 
-    /// What a key tells of the client, which the login itself hides.
+    /// What a key or the ticket's issue tells of the client, which the login itself hides.
     pub(super) fn name(&mut self, id: u32, who: Who) {
         if let Some(login) = self.by_context.get_mut(&id) {
             self.kept -= weight(&login.claims);

@@ -29,7 +29,7 @@ pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::Connection;
-use crate::keys::{KeyCounters, KeyName, Keys};
+use crate::keys::{KeyCounters, KeyName, Keys, SharedTickets};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -288,6 +288,8 @@ pub struct RpcBounds {
     pub keeps_opened: bool,
     /// What was counted of sealed and signed PDUs, with keys.
     pub key_counters: KeyCounters,
+    /// Kerberos tickets that were seen when they were issued.
+    pub(crate) tickets: SharedTickets,
     /// What was counted.
     pub counters: RpcCounters,
     /// What was counted of that which carries it.
@@ -301,6 +303,12 @@ impl RpcBounds {
         self.held = elsewhere + self.virtual_connections.held();
     }
 
+    /// Tickets are known to others too.
+    #[must_use]
+    pub(crate) fn with_tickets(self, tickets: SharedTickets) -> Self {
+        Self { tickets, ..self }
+    }
+
     /// Nothing held, nothing counted.
     pub fn new(limits: Limits, is_read: IsRead) -> Self {
         Self {
@@ -311,6 +319,7 @@ impl RpcBounds {
             keys: None,
             keeps_opened: false,
             key_counters: KeyCounters::default(),
+            tickets: SharedTickets::new(limits.tickets),
             counters: RpcCounters::default(),
             carriage: CarriageCounters::default(),
             virtual_connections: VirtualConnections::default(),

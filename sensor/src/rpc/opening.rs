@@ -5,7 +5,7 @@ use dcom_parsers::security::AuthLevel;
 use zeroize::Zeroizing;
 
 use crate::flow::Side;
-use crate::keys::{KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, Verdict, Who};
+use crate::keys::{KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, SharedTickets, Verdict, Who};
 
 /// Anything odd that comes up: its name, and what exactly.
 type Odd = Option<(&'static str, String)>;
@@ -47,7 +47,7 @@ impl Openings {
     /// Takes in a PDU: a leg of a login, or a call.
     pub(super) fn take(
         &mut self,
-        keys: &Keys,
+        (keys, tickets): (&Keys, &SharedTickets),
         pdu: &Pdu<'_>,
         verifier: &SecTrailer<'_>,
         bytes: &[u8],
@@ -61,26 +61,34 @@ impl Openings {
         if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
             self.call(side, pdu, verifier, bytes, counters)
         } else {
-            self.login(keys, verifier, counters)
+            self.login((keys, tickets), verifier, counters)
         }
     }
 
-    fn login(&mut self, keys: &Keys, verifier: &SecTrailer<'_>, counters: &mut KeyCounters) -> Taken {
-        match self.0.learn(keys, verifier) {
-            Learnt::Nothing => Taken::default(),
+    fn login(
+        &mut self,
+        (keys, tickets): (&Keys, &SharedTickets),
+        verifier: &SecTrailer<'_>,
+        counters: &mut KeyCounters,
+    ) -> Taken {
+        let detail = match self.0.learn(keys, tickets, verifier) {
+            Learnt::Nothing => return Taken::default(),
             Learnt::Known(who) => {
                 counters.logins += 1;
-                Taken {
+                return Taken {
                     who,
                     ..Taken::default()
-                }
+                };
             }
             Learnt::Mismatch(name) => {
-                counters.mismatches += 1;
-                let detail = format!("not by the key of {name}: that key is another, or the login was refused");
-                Some(("key_mismatch", detail)).into()
+                format!("not by the key of {name}: that key is another, or the login was refused")
             }
-        }
+            Learnt::OtherVersion { name, wanted, given } => {
+                format!("by version {wanted} of the key of {name}, and version {given} is given")
+            }
+        };
+        counters.mismatches += 1;
+        Some(("key_mismatch", detail)).into()
     }
 
     fn call(
@@ -132,6 +140,11 @@ impl Openings {
             }
             (Verdict::StreamLost | Verdict::NoKey, _) => Taken::default(),
         }
+    }
+
+    /// Bytes that the security contexts take, about.
+    pub(super) fn kept(&self) -> usize {
+        self.0.kept()
     }
 
     /// Something of this side was not seen.

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use crate::analysis::Mark;
 use crate::capture::{Batch, LinkType, Slot};
 use crate::clock::{Clock, Due};
-use crate::decode::{self, Decoded, Decoder, Tunnel};
+use crate::decode::{self, Decoded, Decoder, Endpoint, Tunnel};
+use crate::keys::KDC_PORT;
 use crate::limits::Limits;
 use crate::name_answers::{self, NameAnswers};
 use crate::rpc;
@@ -53,6 +54,9 @@ pub(super) struct Job {
 pub(super) enum Step {
     Frame(u64, Slot),
     Decoded(u64, Box<Loose>),
+    /// From or to a key distribution centre: for all workers, beside the one that has it as a frame.
+    KdcFrame(u64, Slot),
+    KdcDecoded(u64, Arc<Loose>),
     Tick(Place),
     Settle(Place),
 }
@@ -194,8 +198,15 @@ impl Dealer {
         }
         let frame = slot.clone().frame(|range| &bytes[range]);
         let lanes = self.lanes.len();
+        let is_kdc = |a: Endpoint, b: Endpoint| lanes > 1 && (a.port == KDC_PORT || b.port == KDC_PORT);
         if let Some((a, b)) = decode::plain_tcp(&frame) {
-            self.lanes[shard(a, b) % lanes].steps.push(Step::Frame(sequence, slot));
+            if is_kdc(a, b) {
+                for lane in &mut self.lanes {
+                    lane.steps.push(Step::KdcFrame(sequence, slot.clone()));
+                }
+            }
+            let lane = &mut self.lanes[shard(a.address, b.address) % lanes];
+            lane.steps.push(Step::Frame(sequence, slot));
             return;
         }
         let (decoder, names) = (&mut self.decoder, self.names);
@@ -209,18 +220,24 @@ impl Dealer {
                 }
             };
             let (source, destination) = decoded.ends();
-            is_wanted.then(|| {
-                (
-                    shard(source.address, destination.address),
-                    Loose::of(frame.link_type, &decoded),
-                )
-            })
+            let loose = || Loose::of(frame.link_type, &decoded);
+            let shard = is_wanted.then(|| shard(source.address, destination.address));
+            Some((
+                shard.map(|shard| (shard, Box::new(loose()))),
+                is_kdc(source, destination).then(|| Arc::new(loose())),
+            ))
         }));
         match decoded {
             Ok(None) => {}
-            Ok(Some((shard, loose))) => {
-                let lane = &mut self.lanes[shard % lanes];
-                lane.steps.push(Step::Decoded(sequence, Box::new(loose)));
+            Ok(Some((own, kdc))) => {
+                if let Some(loose) = kdc {
+                    for lane in &mut self.lanes {
+                        lane.steps.push(Step::KdcDecoded(sequence, Arc::clone(&loose)));
+                    }
+                }
+                if let Some((shard, loose)) = own {
+                    self.lanes[shard % lanes].steps.push(Step::Decoded(sequence, loose));
+                }
             }
             // The first worker meets with the same, and tells of it.
             Err(_) => self.lanes[0].steps.push(Step::Frame(sequence, slot)),
