@@ -3,6 +3,7 @@
 #[path = "../tests/integration/host_logs/evtx_writer.rs"]
 mod evtx_writer;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::{env, fs, process};
@@ -43,10 +44,10 @@ static LINES: LazyLock<PathBuf> = LazyLock::new(|| {
             text.push('\n');
             for id in [4658, 4656, 4690] {
                 number += 1;
-                text.push_str(&format!(
+                writeln!(
+                    text,
                     r#"{{"Keywords":-9214364837600034816,"SeverityValue":2,"EventID":{id},"ProviderGuid":"{{54849625-5478-4994-A5BA-3E3B0328C30D}}","Channel":"Security","host":"wec.lab.example","EventReceivedTime":"2020-09-18 13:07:52","EventTime":"2020-09-18 13:07:50","Message":"{message}","@timestamp":"2020-09-18T17:07:52.046Z","RecordNumber":{number},"SourceName":"Microsoft-Windows-Security-Auditing","HandleId":"0x1a4","Hostname":"ws6.lab.example","tags":["x"]}}"#
-                ));
-                text.push('\n');
+                ).expect("text is written to memory");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use dcom_sensor::host_log::{self, Cause, HostEvent, Lines, Report};
+use dcom_sensor::host_log::{self, Cause, HostBody, HostEvent, Lines, Report};
 
 use super::evtx_writer::{self, Record};
 use super::{Scratch, read, samples};
@@ -76,6 +76,31 @@ fn lines_one_by_one_are_read_as_their_file_is() {
         assert_eq!(events, expected, "{name}");
         assert_eq!(lines.report().events, expected.len() as u64);
     }
+}
+
+#[test]
+fn a_process_id_that_is_told_later_is_waited_for_and_the_order_kept() {
+    let text = fs::read_to_string(samples().join("nxlog.ndjson")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut read = Lines::new("x".into());
+    let mut events = Vec::new();
+    // Three that settle the zone, Sysmon's start of the process, Security's.
+    for index in [3, 6, 7, 5, 2] {
+        read.push(lines[index].as_bytes(), &mut |event| events.push(event));
+    }
+    let sources =
+        |events: &[HostEvent]| -> Vec<String> { events.iter().map(|event| event.source.to_string()).collect() };
+    assert_eq!(sources(&events), ["Sysmon 11", "Sysmon 13"]);
+    read.flush(&mut |event| events.push(event));
+    assert_eq!(
+        sources(&events),
+        ["Sysmon 11", "Sysmon 13", "Sysmon 1", "Security 4688"]
+    );
+    let HostBody::ProcessCreate(create) = &events[2].body else {
+        panic!("{events:?}");
+    };
+    assert_eq!(create.process.pid, Some(6108));
+    assert!(create.process.pid_from.is_some());
 }
 
 #[test]
