@@ -61,25 +61,26 @@ impl Guid {
     }
 
     /// Its digits as one number: ordered as they are, and faster to compare.
-    pub const fn number(self) -> u128 {
-        let [a, b, c, d] = self.data1.to_be_bytes();
-        let [e, f] = self.data2.to_be_bytes();
-        let [g, h] = self.data3.to_be_bytes();
-        let [i, j, k, l, m, n, o, p] = self.data4;
-        u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    pub fn number(self) -> u128 {
+        (u128::from(self.data1) << 96)
+            | (u128::from(self.data2) << 80)
+            | (u128::from(self.data3) << 64)
+            | u128::from(u64::from_be_bytes(self.data4))
     }
 
-    const fn from_number(number: u128) -> Self {
-        let [a, b, c, d, e, f, g, h, data4 @ ..] = number.to_be_bytes();
+    fn from_number(number: u128) -> Self {
+        let short = |shift: u32| u16::try_from((number >> shift) & u128::from(u16::MAX)).unwrap_or_default();
+        let last = u64::try_from(number & u128::from(u64::MAX)).unwrap_or_default();
         Self {
-            data1: u32::from_be_bytes([a, b, c, d]),
-            data2: u16::from_be_bytes([e, f]),
-            data3: u16::from_be_bytes([g, h]),
-            data4,
+            data1: u32::try_from(number >> 96).unwrap_or_default(),
+            data2: short(80),
+            data3: short(64),
+            data4: last.to_be_bytes(),
         }
     }
 
     /// As it is printed. Logs are full of them.
+    #[allow(clippy::many_single_char_names, reason = "they are digits, in a row")]
     pub fn text(self) -> [u8; 36] {
         let [p, q, r, s, t, u, v, w] = self.data4;
         let [a, b, c, d, e, f, g, h] = hexadecimal(self.data1);

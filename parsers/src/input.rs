@@ -120,20 +120,12 @@ impl<'a> Input<'a> {
     /// A GUID in the sender's byte order (C706 appendix A: the first three fields are integers, the rest are bytes).
     #[inline]
     pub fn guid(&mut self) -> Result<Guid> {
-        let [a, b, c, d, e, f, g, h, data4 @ ..] = self.array::<16>()?;
-        let (data1, data2, data3) = match self.order {
-            ByteOrder::Big => (
-                u32::from_be_bytes([a, b, c, d]),
-                u16::from_be_bytes([e, f]),
-                u16::from_be_bytes([g, h]),
-            ),
-            ByteOrder::Little => (
-                u32::from_le_bytes([a, b, c, d]),
-                u16::from_le_bytes([e, f]),
-                u16::from_le_bytes([g, h]),
-            ),
-        };
-        Ok(Guid::new(data1, data2, data3, data4))
+        Ok(Guid {
+            data1: self.u32()?,
+            data2: self.u16()?,
+            data3: self.u16()?,
+            data4: self.array()?,
+        })
     }
 
     /// The next `count` bytes.

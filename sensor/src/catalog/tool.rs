@@ -38,7 +38,7 @@ pub struct Tools {
     facts: Vec<Fact>,
     /// The places of the facts that are looked for in each field.
     by_field: BTreeMap<Field, Vec<usize>>,
-    tools: Vec<Profile>,
+    profiles: Vec<Profile>,
 }
 
 /// A tool, with the places of what it names.
@@ -134,13 +134,17 @@ impl Tools {
         }
         for (place, tool) in tools.into_iter().enumerate() {
             let profile = all.profile(tool).map_err(|fault| (given + place, fault))?;
-            match all.tools.iter_mut().find(|known| known.tool.name == profile.tool.name) {
+            match all
+                .profiles
+                .iter_mut()
+                .find(|known| known.tool.name == profile.tool.name)
+            {
                 Some(known) => *known = profile,
-                None => all.tools.push(profile),
+                None => all.profiles.push(profile),
             }
         }
         // A fact may have been replaced by one of another kind.
-        for profile in &all.tools {
+        for profile in &all.profiles {
             all.check(profile).map_err(|fault| (0, fault))?;
         }
         *self = all;
@@ -163,7 +167,7 @@ impl Tools {
         };
         let base = |base: &String| {
             let place = self
-                .tools
+                .profiles
                 .iter()
                 .position(|it| it.tool.name == *base && it.refines.is_none());
             place.ok_or_else(|| format!("tool `{name}`: there is no tool `{base}` before it that it can refine"))
@@ -208,7 +212,7 @@ impl Tools {
 
     /// All tools, in the order of the files.
     pub fn iter(&self) -> impl Iterator<Item = &Tool> {
-        self.tools.iter().map(|profile| &profile.tool)
+        self.profiles.iter().map(|profile| &profile.tool)
     }
 
     /// Is there something in a field that has not been seen there yet?
@@ -256,7 +260,7 @@ impl Tools {
 
     /// Does a tool of this family show any of these?
     pub fn shows(&self, told: &Told, sightings: &Sightings) -> bool {
-        let mut family = self.tools.iter().filter(|it| it.tool.family == told.family);
+        let mut family = self.profiles.iter().filter(|it| it.tool.family == told.family);
         family.any(|it| it.facts.iter().any(|&place| self.seen(place, sightings).is_some()))
     }
 
@@ -266,7 +270,7 @@ impl Tools {
             return None;
         }
         let shown = self.shown(sightings);
-        let fits = || (0..self.tools.len()).filter_map(|place| self.fit(place, &shown));
+        let fits = || (0..self.profiles.len()).filter_map(|place| self.fit(place, &shown));
         let bases = || fits().filter(|fit| fit.profile.refines.is_none());
         let most = bases().map(|fit| fit.kinds.count()).max()?;
         let mut best = bases().filter(|fit| fit.kinds.count() == most);
@@ -310,7 +314,7 @@ impl Tools {
     }
 
     fn fit(&self, place: usize, shown: &Shown) -> Option<Fit<'_>> {
-        let profile = self.tools.get(place)?;
+        let profile = self.profiles.get(place)?;
         let seen = |place: &&usize| shown.get(**place).is_some_and(Option::is_some);
         if profile.excludes.iter().any(|place| seen(&place)) {
             return None;

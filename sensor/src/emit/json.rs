@@ -67,7 +67,10 @@ pub(super) fn all_plain(text: &[u8], reserved: u8) -> bool {
         return u128::from_le_bytes(found) == 0;
     }
     match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        (Some(first), Some(last)) => word(&join(*first, *last)) == 0,
+        (Some(first), Some(last)) => {
+            let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+            odd_in((last << 32) | first, reserved) == 0
+        }
         _ => text.iter().fold(0, |found, &byte| found | odd(byte, reserved)) == 0,
     }
 }
@@ -77,10 +80,6 @@ pub(super) fn is_printable(text: &[u8]) -> bool {
     text.iter().fold(0, |found, &byte| {
         found | u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')
     }) == 0
-}
-
-fn join([a, b, c, d]: [u8; 4], [e, f, g, h]: [u8; 4]) -> [u8; 8] {
-    [a, b, c, d, e, f, g, h]
 }
 
 fn odd(byte: u8, reserved: u8) -> u8 {
