@@ -12,6 +12,7 @@ mod feeds;
 mod golden;
 #[cfg(target_os = "linux")]
 mod host_logs;
+mod joined;
 mod keys;
 mod live;
 // It asks /proc.
