@@ -37,3 +37,31 @@ pub(crate) fn read(datagram: &Datagram<'_>) -> Vec<(String, IpAddr)> {
     let told = dhcp::acknowledged(datagram.payload).ok().flatten();
     told.into_iter().map(|(name, address)| (name, address.into())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::At;
+    use crate::decode::{Endpoint, VlanTags};
+
+    #[test]
+    fn answers_are_told_by_their_ports() {
+        let asked = |from: u16, to: u16| {
+            let end = |port| Endpoint {
+                address: [10, 0, 0, 1].into(),
+                port,
+            };
+            is_answer(&Datagram {
+                at: At::default(),
+                vlan: VlanTags::default(),
+                tunnel: None,
+                source: end(from),
+                destination: end(to),
+                payload: &[],
+                cut: 0,
+            })
+        };
+        assert!(asked(53, 49_000) && asked(67, 68) && asked(67, 67));
+        assert!(!asked(49_000, 53) && !asked(68, 67) && !asked(67, 9) && !asked(5355, 49_000));
+    }
+}

@@ -11,6 +11,7 @@ mod expect;
 mod feeds;
 mod golden;
 mod host_logs;
+mod joined;
 mod kerberos;
 mod keys;
 #[cfg(target_os = "linux")]

@@ -40,6 +40,7 @@ pub(crate) fn replay<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) ->
     output.expect("the program runs").into()
 }
 
+/// The folder of the workspace.
 pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

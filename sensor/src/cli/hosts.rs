@@ -16,21 +16,23 @@ use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
 
+/// Where these options stand together.
+pub(super) const HEADING: &str = "Host logs";
+
 /// Options of whoever joins host logs.
 #[allow(clippy::struct_field_names, reason = "they are the options' names")]
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Host logs")]
 pub(crate) struct HostOptions {
     /// Join what these Windows logs say (files or folders; see docs/JOIN.md); may be given several times.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = HEADING)]
     pub(crate) host_logs: Vec<PathBuf>,
 
     /// Computers' addresses that traffic and logs do not tell: `name = "address"` pairs (TOML).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     host_map: Option<PathBuf>,
 
     /// Look for traces in host logs for so many seconds after what was seen [default: 120].
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", help_heading = HEADING, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     host_window: Option<u32>,
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::hosts::HostOptions;
+use super::hosts::{HEADING, HostOptions};
 use super::settings::Settings;
 use super::{KeysFile, WhichCalls, workers};
 use crate::config::Config;
@@ -59,7 +59,7 @@ pub(crate) struct Live {
     pub(crate) hosts: HostOptions,
 
     /// Take host logs from senders at this address of this machine: JSON lines or RFC 5424 syslog, over TCP.
-    #[arg(long, value_name = "ADDRESS", help_heading = "Host logs")]
+    #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// How many threads take packets apart. Default: the cores there are.

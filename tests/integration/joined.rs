@@ -1,0 +1,173 @@
+//! Host logs beside sample captures: whose log it is, and what a person sees of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::program::{self, Scratch, pcap};
+use crate::records::{Records, text};
+
+/// The server of the sample, which calls itself `DCOMSRV01`.
+const SERVER: [u8; 4] = [192, 0, 2, 10];
+
+/// What Sysmon on that server would write of the command that the sample runs.
+fn log(scratch: &Scratch, host: &str, more: &Value) -> PathBuf {
+    let records = Records::of(&pcap("mmc20-connect.pcap"));
+    let mut alerts = records.of_type("alert");
+    let alert = alerts
+        .find(|it| it["alert"]["signature_id"] == 1_021_303)
+        .expect("the execution");
+    let time = text(&alert["timestamp"]).get(..23).expect("a time").replace('T', " ");
+    let mut event = json!({
+        "EventID": 1,
+        "SourceName": "Microsoft-Windows-Sysmon",
+        "Channel": "Microsoft-Windows-Sysmon/Operational",
+        "Hostname": host,
+        "UtcTime": time,
+        "ProcessId": "4242",
+        "Image": "C:\\Windows\\System32\\cmd.exe",
+        "CommandLine": format!("C:\\Windows\\System32\\{}", text(&alert["dcom"]["command_line"])),
+        "ParentProcessId": "4141",
+        "ParentImage": "C:\\Windows\\System32\\mmc.exe",
+        "ParentCommandLine": "C:\\Windows\\System32\\mmc.exe -Embedding",
+        "User": "LAB\\alice",
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        event[key] = value.clone();
+    }
+    scratch.write("host.ndjson", format!("{event}\n"))
+}
+
+fn verdict(capture: &std::path::Path, log: &std::path::Path, more: &[&str]) -> Value {
+    let mut arguments = vec!["--json", "-q", "--host-logs", log.to_str().expect("text")];
+    arguments.extend(more);
+    arguments.push(capture.to_str().expect("text"));
+    let run = program::replay(arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let records = Records::parse(&run.stdout);
+    let mut alerts = records.of_type("alert");
+    alerts
+        .find(|it| it["alert"]["signature_id"] == 1_021_303)
+        .expect("the execution")["dcom"]["host"]
+        .clone()
+}
+
+/// The sample with a frame before its first: a name server tells whose the server's address is.
+fn with_dns(scratch: &Scratch, name: &str) -> PathBuf {
+    let mut message = vec![0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(u8::try_from(label.len()).expect("a label"));
+        message.extend(label.as_bytes());
+    }
+    message.extend([0, 0, 1, 0, 1, 0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+    message.extend(SERVER);
+    let length = |of: usize| u16::try_from(of).expect("a short frame").to_be_bytes();
+    let mut frame = vec![2; 12];
+    frame.extend([0x08, 0x00]);
+    let mut ip = vec![0x45, 0];
+    ip.extend(length(28 + message.len()));
+    ip.extend([0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 53, 192, 0, 2, 20]);
+    let sum: u32 = ip
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
+    let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("sixteen bits");
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+    frame.extend(ip);
+    frame.extend([0, 53, 0xc0, 0x01]);
+    frame.extend(length(8 + message.len()));
+    frame.extend([0, 0]);
+    frame.extend(&message);
+    let sample = fs::read(pcap("mmc20-connect.pcap")).expect("a sample");
+    let (header, packets) = sample.split_at(24);
+    let mut capture = header.to_vec();
+    capture.extend(&packets[..8]);
+    let length = u32::try_from(frame.len()).expect("a short frame").to_le_bytes();
+    capture.extend(length.into_iter().chain(length).chain(frame));
+    capture.extend(packets);
+    scratch.write("with-dns.pcap", capture)
+}
+
+#[test]
+fn a_log_is_found_by_what_the_server_calls_itself() {
+    let scratch = Scratch::new();
+    let host = verdict(
+        &pcap("mmc20-connect.pcap"),
+        &log(&scratch, "dcomsrv01", &json!({})),
+        &[],
+    );
+    assert_eq!(
+        (&host["verdict"], &host["process"]["pid"]),
+        (&"confirmed".into(), &4242.into()),
+        "{host:#}"
+    );
+    let other = verdict(
+        &pcap("mmc20-connect.pcap"),
+        &log(&scratch, "elsewhere", &json!({})),
+        &[],
+    );
+    assert_eq!(other["verdict"], "not_seen", "{other:#}");
+    assert!(
+        text(&other["because"][0]).starts_with("there is no log of 192.0.2.10"),
+        "{other:#}"
+    );
+}
+
+#[test]
+fn a_log_is_found_by_a_name_servers_answer_and_by_a_map() {
+    let scratch = Scratch::new();
+    let log = log(&scratch, "elsewhere.lab.example", &json!({}));
+    let capture = with_dns(&scratch, "elsewhere.lab.example");
+    for workers in ["1", "3"] {
+        let host = verdict(&capture, &log, &["--workers", workers]);
+        assert_eq!(host["verdict"], "confirmed", "{workers}: {host:#}");
+    }
+    let map = scratch.write("map.toml", "elsewhere = [\"192.0.2.10\"]\n");
+    let host = verdict(
+        &pcap("mmc20-connect.pcap"),
+        &log,
+        &["--host-map", map.to_str().expect("text")],
+    );
+    assert_eq!(host["verdict"], "confirmed", "{host:#}");
+}
+
+#[test]
+fn a_person_sees_the_verdict_in_the_table_and_in_the_summary() {
+    let scratch = Scratch::new();
+    let log = log(&scratch, "dcomsrv01", &json!({}));
+    let run = program::replay([
+        "--no-progress".as_ref(),
+        "--host-logs".as_ref(),
+        log.as_os_str(),
+        pcap("mmc20-connect.pcap").as_os_str(),
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains("host: confirmed: mmc.exe (4141)"), "{}", run.stdout);
+    assert!(run.stdout.contains("host logs: 1 confirmed, "), "{}", run.stdout);
+    // Without logs nothing is said of hosts.
+    let run = program::replay([pcap("mmc20-connect.pcap")]);
+    assert!(!run.stdout.contains("host"), "{}", run.stdout);
+}
+
+#[test]
+fn a_window_ends_what_is_looked_for() {
+    let scratch = Scratch::new();
+    let later = |seconds: u32| {
+        let log = log(&scratch, "dcomsrv01", &json!({}));
+        let event: Value = serde_json::from_str(&fs::read_to_string(&log).expect("a log")).expect("an event");
+        let at: jiff::civil::DateTime = text(&event["UtcTime"]).replace(' ', "T").parse().expect("a time");
+        let at = at + jiff::Span::new().seconds(i64::from(seconds));
+        json!({ "UtcTime": at.to_string().replace('T', " ") })
+    };
+    for (seconds, window, verdict_then) in [
+        (30, "60", "confirmed"),
+        (30, "20", "not_seen"),
+        (100, "120", "confirmed"),
+    ] {
+        let more = later(seconds);
+        let log = log(&scratch, "dcomsrv01", &more);
+        let host = verdict(&pcap("mmc20-connect.pcap"), &log, &["--host-window", window]);
+        assert_eq!(host["verdict"], verdict_then, "{seconds} {window}: {host:#}");
+    }
+}
