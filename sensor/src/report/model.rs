@@ -227,8 +227,7 @@ impl Builder {
                 let path = texts.at(event, "/dcom/object_path", SENTENCE).unwrap_or_default();
                 let method = texts.at(event, "/dcom/method", NAME)?;
                 Some(format!("{path}.{method}").trim_start_matches('.').to_owned())
-            })
-            .or_else(|| texts.at(event, "/dcom/operation", NAME));
+            });
         let evidence = texts.at(event, "/dcom/evidence", NAME);
         let verdict = texts.at(event, "/dcom/host/verdict", NAME);
         let mut number = |text: Option<String>| self.interned.number(text.unwrap_or_default());

@@ -106,6 +106,7 @@
   });
   $("print").addEventListener("click", () => window.print());
   for (const id of ["theme", "print", "main"]) $(id).hidden = false;
+  $("without-script").hidden = true;
 
   const announce = (text) => { $("announce").textContent = text; };
 
@@ -177,14 +178,14 @@
   // Columns from left to right; within one, by where the arrows come from.
   function layout(graph, width) {
     const narrow = width < 560;
-    const box = { width: narrow ? 128 : 176, height: 44, gap: narrow ? 16 : 20 };
+    const box = { width: narrow ? 122 : 176, height: 44, gap: narrow ? 16 : 20 };
     const columns = [];
     graph.nodes.forEach((node, index) => { (columns[node.column] = columns[node.column] || []).push(index); });
     const used = columns.filter(Boolean);
     const place = graph.nodes.map(() => ({ x: 0, y: 0 }));
     const tallest = Math.max(...used.map((column) => column.length));
     const height = tallest * (box.height + box.gap) - box.gap + 48;
-    const least = used.length * box.width + (used.length - 1) * (narrow ? 84 : 170) + 24;
+    const least = used.length * box.width + (used.length - 1) * (narrow ? 72 : 170) + 24;
     const total = Math.max(width, least);
     const step = used.length > 1 ? Math.min((total - 24 - box.width) / (used.length - 1), box.width + 420) : 0;
     const begin = (total - step * (used.length - 1) - box.width) / 2;
@@ -201,8 +202,8 @@
     return { box, place, width: total, height, narrow };
   }
 
-  // A curve, its middle, and the arrow's head.
-  function curve(edge, plan, twin) {
+  // A curve, the place of its mark, and the arrow's head.
+  function curve(edge, plan, twin, t) {
     const { box, place } = plan;
     const from = place[edge.from], to = place[edge.to];
     const shift = twin ? (edge.from < edge.to ? -8 : 8) : 0;
@@ -223,7 +224,8 @@
       c1 = [x1 - half, y1]; c2 = [x2 + half, y2];
     }
     const end = x2 + (left ? 9 : -9), way = left ? 1 : -1;
-    const middle = [(x1 + 3 * c1[0] + 3 * c2[0] + end) / 8, (y1 + 3 * c1[1] + 3 * c2[1] + y2) / 8];
+    const at = (a, b, c, d) => (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t ** 2 * c + t ** 3 * d;
+    const middle = [at(x1, c1[0], c2[0], end), at(y1, c1[1], c2[1], y2)];
     return {
       line: `M${x1} ${y1}C${c1[0]} ${c1[1]} ${c2[0]} ${c2[1]} ${end} ${y2}`,
       head: `M${x2} ${y2}l${way * 10} -5l0 10Z`,
@@ -242,7 +244,11 @@
     const order = graph.edges.map((edge, index) => index).sort((a, b) => graph.edges[b].severity - graph.edges[a].severity || a - b);
     for (const index of order) {
       const edge = graph.edges[index];
-      const path = curve(edge, plan, edge.from !== edge.to && twins.has(`${edge.to} ${edge.from}`));
+      // The mark stands where the arrows are furthest apart: away from the end that many share.
+      const shared = (end) => graph.edges.filter((other) => other[end] === edge[end]).length;
+      const spread = shared("from") - shared("to");
+      const place = edge.from === edge.to || spread === 0 ? 0.5 : spread > 0 ? 0.7 : 0.3;
+      const path = curve(edge, plan, edge.from !== edge.to && twins.has(`${edge.to} ${edge.from}`), place);
       const group = s("g", {
         class: `edge s${edge.severity}`, tabindex: 0, role: "button", "data-edge": index, "aria-pressed": state.edge === index ? "true" : "false",
         "aria-label": edgeLines(edge).map((line) => line.textContent).join(". "),
@@ -269,7 +275,7 @@
     }
     graph.nodes.forEach((node, index) => {
       const { x, y } = plan.place[index], { width, height } = plan.box;
-      const room = plan.narrow ? 17 : 24;
+      const room = plan.narrow ? 16 : 24;
       const middle = x + width / 2;
       const group = s("g", { class: "node", "data-node": index });
       if (node.hosts > 1) {
@@ -332,7 +338,7 @@
     const axis = s("g", { class: "axis" });
     for (let at = Math.ceil(view[0] / step) * step; at <= view[1]; at += step) {
       axis.append(s("line", { x1: x(at), x2: x(at), y1: top, y2: top + lanes.length * laneHeight }));
-      axis.append(s("text", { x: Math.min(Math.max(x(at), left + 26), width - 34), y: height - 8, "text-anchor": "middle" }, tick(at, step)));
+      axis.append(s("text", { x: Math.min(Math.max(x(at), left + 26), width - 38), y: height - 8, "text-anchor": "middle" }, tick(at, step)));
     }
     svg.append(axis);
     lanes.forEach((severity, lane) => {
@@ -342,7 +348,7 @@
       if (!narrow) svg.append(s("text", { class: "lane-name", x: 26, y: y + 4 }, SEVERITIES[severity]));
     });
     // Alerts of one lane that would lie on each other are one mark.
-    const BIN = 14;
+    const BIN = 17;
     const bins = new Map();
     for (const row of data.rows) {
       if (row[0] < view[0] || row[0] > view[1] || !rowShows(row)) continue;
@@ -353,7 +359,7 @@
     }
     for (const bin of bins.values()) {
       const y = top + lanes.indexOf(bin.severity) * laneHeight + laneHeight / 2;
-      const size = 5 + Math.min(7, Math.log2(bin.number) * 1.1);
+      const size = 4.5 + Math.min(3.5, Math.log2(bin.number) * 0.5);
       const what = data.texts[bin.row[4]] || data.signatures[bin.row[2]].text;
       const words = bin.number === 1 ? `${SEVERITIES[bin.severity]}, ${precise(bin.from)} UTC` : `${count(bin.number, "alert", "alerts")}, ${SEVERITIES[bin.severity]}, ${between(bin.from, bin.to)} UTC`;
       const mark = s("path", { class: `point s${bin.severity}`, d: shape(bin.severity, x((bin.from + bin.to) / 2), y, size), tabindex: bins.size <= 60 ? 0 : -1, role: "button", "aria-label": words, "data-number": bin.number });
@@ -425,7 +431,7 @@
 
   // ---- Incidents ----------------------------------------------------------------------------------------------------
 
-  const PAGE = 20;
+  const PAGE = 20, MOST_STEPS = 10, MOST_FILES = 2;
   let shownIncidents = [], page = PAGE;
   const meaning = Object.fromEntries(data.evidence);
   const list = (items) => h("ul", { class: "reasons" }, items.map((item) => h("li", {}, item)));
@@ -439,6 +445,7 @@
     if (step.kind === "alert") return "Connection";
     return { oxid_resolution: "OXID resolution", endpoint_mapping: "Endpoint mapping", host_confirmation: "Host confirmation" }[step.kind] || step.kind;
   }
+  const since = (step, begin) => (step.at > begin ? `+${span(step.at - begin)}` : moment(step.at).slice(11));
   const frames = (step) => step.frame !== undefined && `frame ${step.frame}${step.reply_frame !== undefined ? ` → ${step.reply_frame}` : ""}`;
   function outcome(step) {
     if (!step.outcome) return null;
@@ -468,7 +475,7 @@
       h("span", { class: `dot${worst ? " has-glyph" : ""}` }, worst ? glyph(worst) : ""),
       h("p", { class: `step-title${plain ? "" : " mono"}` }, name),
       h("p", { class: "step-meta" },
-        h("span", { title: `${precise(step.at)} UTC` }, `+${span(Math.max(0, step.at - begin))}`), outcome(step), frames(step) && h("span", {}, frames(step)),
+        h("span", { title: `${precise(step.at)} UTC` }, since(step, begin)), outcome(step), frames(step) && h("span", {}, frames(step)),
         step.ports && h("span", {}, `port ${step.ports}`), step.kind === "activation" && step.operation && h("span", {}, step.operation), step.auth && h("span", {}, step.auth),
         step.evidence && h("span", { title: meaning[step.evidence] || null }, `read: ${step.evidence}`), step.file && h("span", {}, step.file)),
       step.alerts && h("ul", { class: "step-alerts" }, step.alerts.map((alert) => {
@@ -483,14 +490,14 @@
     return step.host && incident ? [item, hostItem(step)] : [item];
   }
 
-  const minorLine = (step, begin) => h("li", { class: "step-meta", "data-kind": step.kind }, h("span", {}, `+${span(Math.max(0, step.at - begin))}`), h("span", { class: "mono" },
+  const minorLine = (step, begin) => h("li", { class: "step-meta", "data-kind": step.kind }, h("span", {}, since(step, begin)), h("span", { class: "mono" },
     step.operation === "GetIDsOfNames" && step.arguments ? `${stepName(step)}: GetIDsOfNames(${step.arguments.join(", ")})` : stepName(step) + (step.kind === "call" && step.arguments ? `(${step.arguments.join(", ")})` : "")),
     outcome(step), frames(step) && h("span", {}, frames(step)), step.sealed_bytes !== undefined && h("span", {}, "sealed"));
 
   function chain(incident) {
     const begin = incident.steps.length ? incident.steps[0].at : incident.from;
-    const items = h("ol", { class: "chain" });
-    let run = [];
+    const all = h("ol", { class: "chain" });
+    let items = all, run = [], told = 0;
     const flush = () => {
       if (run.length) items.append(h("li", { class: "minor" }, h("span", { class: "dot" }), h("details", {}, h("summary", {}, count(run.length, "further exchange", "further exchanges")), h("ol", {}, run.map((step) => minorLine(step, begin))))));
       run = [];
@@ -498,12 +505,21 @@
     for (const step of incident.steps) {
       if (minor(step)) { run.push(step); continue; }
       flush();
+      // A long chain is folded after its beginning.
+      told += 1;
+      if (told === MOST_STEPS + 1) {
+        const rest = h("ol", { class: "chain" });
+        const left = incident.steps.filter((other) => !minor(other)).length - MOST_STEPS;
+        all.append(h("li", {}, h("span", { class: "dot" }), h("details", { class: "rest" }, h("summary", {}, count(left, "more step", "more steps")), rest)));
+        items = rest;
+      }
       items.append(...stepItem(step, begin, incident));
     }
     flush();
+    items = all;
     if (incident.steps_left_out) items.append(h("li", { class: "step-meta" }, h("span", { class: "dot" }), `${count(incident.steps_left_out, "more exchange is", "more exchanges are")} in the log and not here.`));
     if (!incident.verdicts) items.append(h("li", { "data-kind": "host" }, h("span", { class: "dot" }), h("p", { class: "step-title" }, "Host: not asked"), h("p", { class: "step-meta" }, "No host logs were joined, so whether this had an effect on the host is not known here.")));
-    return items;
+    return all;
   }
 
   // A link to ATT&CK, only for what has the form of its numbers.
@@ -528,10 +544,12 @@
     }
     details.append(part("Not visible", incident.unseen ? list(incident.unseen) : h("p", {}, "Nothing is known to be missing.")));
     if (incident.filters) {
-      details.append(h("div", { class: "wide packets" }, h("h3", {}, "Packets: display filters for Wireshark"), incident.filters.map((filter) => [
+      const filters = incident.filters.map((filter) => [
         filter.frames && code(filter.frames, `The frames that decide${filter.file ? `, in ${filter.file}` : ""}`, "the filter for the frames"),
         filter.connections && code(filter.connections, `The connections${filter.file ? `, in ${filter.file}` : ""}`, "the filter for the connections"),
-      ])));
+      ]);
+      details.append(h("div", { class: "wide packets" }, h("h3", {}, "Packets: display filters for Wireshark"), filters.slice(0, MOST_FILES),
+        filters.length > MOST_FILES && more(count(filters.length - MOST_FILES, "more capture", "more captures"), filters.slice(MOST_FILES))));
     }
     return h("div", { class: "body" }, chain(incident), details);
   }
@@ -588,6 +606,8 @@
 
   // ---- The table: only the rows in sight exist --------------------------------------------------------------------------
 
+  const oneDay = whole !== null && moment(data.rows[0][0]).slice(0, 10) === moment(data.rows[data.rows.length - 1][0]).slice(0, 10);
+  $("table").classList.toggle("of-days", !oneDay);
   const COLUMNS = ["Time (UTC)", "Severity", "Source → target", "Class", "What", "Evidence"];
   let shownRows = [], sort = { by: 0, down: false };
   const rowHeight = () => (window.matchMedia("(max-width: 48rem)").matches ? 84 : 40);
@@ -613,11 +633,12 @@
     const { source, target } = data.incidents[incident];
     const cell = (name, ...content) => h("div", { role: "cell", class: `cell-${name}` }, content);
     const doing = data.texts[what], text = data.signatures[signature].text;
-    const words = doing ? `${doing} – ${text}` : text;
+    const words = doing ? `${doing} – ${text}` : text, who = `${source || "?"} → ${target || "?"}`;
     const element = h("div", { role: "row", class: `row s${severity}`, "aria-rowindex": number + 2, on: { click: () => reveal(incident) } },
-      cell("time", precise(at).slice(0, 23)), cell("severity", glyph(severity), SEVERITIES[severity]), cell("who", `${source || "?"} → ${target || "?"}`),
+      cell("time", precise(at).slice(oneDay ? 11 : 0, 23)), cell("severity", glyph(severity), SEVERITIES[severity]), cell("who", who),
       cell("class", data.texts[klass]), cell("what", words), cell("evidence", data.texts[verdict] ? (VERDICTS[data.texts[verdict]] || data.texts[verdict]) : data.texts[evidence]));
-    element.lastChild.previousSibling.title = words;
+    element.querySelector(".cell-what").title = words;
+    element.querySelector(".cell-who").title = who;
     return element;
   }
   function drawRows() {
@@ -709,7 +730,7 @@
   window.addEventListener("beforeprint", () => {
     const boxes = shownIncidents.slice(0, MOST_CARDS);
     $("cards").replaceChildren(...boxes.map((index) => card(index, true)));
-    for (const inner of $("cards").querySelectorAll(".details details")) inner.open = true;
+    for (const inner of $("cards").querySelectorAll(".details details, .rest")) inner.open = true;
     const leftOut = shownIncidents.length - boxes.length;
     $("cards-left").textContent = leftOut > 0 ? `${count(leftOut, "more incident is", "more incidents are")} in the file and not on paper.` : "";
     $("spacer").replaceChildren(...shownRows.slice(0, MOST_ROWS).map(rowElement));

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// Characters of a command in a title.
 const MAX_COMMAND: usize = 90;
 /// Names in a list before the rest is a number.
-const MAX_NAMES: usize = 5;
+const MAX_NAMES: usize = 3;
 
 /// Each grade of evidence, the strongest first, and what it means.
 pub(super) const EVIDENCE: [(&str, &str); 4] = [
@@ -69,18 +69,10 @@ fn host(address: &str, names: &BTreeSet<String>) -> String {
 
 fn source(address: &str) -> String {
     if address.is_empty() {
-        "someone".to_owned()
+        "Someone".to_owned()
     } else {
         address.to_owned()
     }
-}
-
-fn first_letter_up(text: &str) -> String {
-    let mut letters = text.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
 }
 
 /// An incident in one sentence, without a full stop.
@@ -100,11 +92,11 @@ pub(super) fn title(incident: &Incident) -> String {
         .filter(alerting)
         .find_map(|step| step.command_line.as_deref())
         .map(|command| match command.char_indices().nth(MAX_COMMAND) {
-            Some((end, _)) => format!("{}…", &command[..end]),
-            None => command.to_owned(),
+            Some((end, _)) => format!("“{}…”", &command[..end]),
+            None => format!("“{command}”"),
         });
     let a_class = class.clone().unwrap_or_else(|| "an object".to_owned());
-    let text = match reach {
+    match reach {
         Reach::Executed => {
             let command = command.unwrap_or_else(|| "a command".to_owned());
             let through = class.map(|class| format!(" through {class}")).unwrap_or_default();
@@ -114,8 +106,7 @@ pub(super) fn title(incident: &Incident) -> String {
         Reach::Activated => format!("{who}{probably} activated {a_class} on {at}"),
         Reach::Tried => format!("{who} tried to use {a_class} on {at}; no success was seen"),
         Reach::Asked => format!("{who} probed {at}; no activation was seen"),
-    };
-    first_letter_up(&text)
+    }
 }
 
 /// How far someone got with a target, over all incidents.
@@ -161,7 +152,7 @@ fn sentence(incidents: &[Incident]) -> String {
     }
     let sources: BTreeSet<&str> = best.keys().map(|pair| pair.0.as_str()).collect();
     let who = match sources.first() {
-        Some(one) if sources.len() == 1 => first_letter_up(&source(one)),
+        Some(one) if sources.len() == 1 => source(one),
         _ => counted(sources.len() as u64, "host", "hosts"),
     };
     let mut targets: BTreeMap<&str, (Reach, bool)> = BTreeMap::new();
@@ -189,7 +180,13 @@ fn sentence(incidents: &[Incident]) -> String {
         0 => String::new(),
         some => format!(" (on {}, this is a conclusion from sealed traffic)", grouped(some)),
     };
-    format!("{who} {verb} {all}: {}{concluded}.", listed(&parts))
+    match &parts[..] {
+        [one] => format!(
+            "{who} {one} {}{concluded}.",
+            if targets.len() == 1 { "host" } else { "hosts" }
+        ),
+        parts => format!("{who} {verb} {all}: {}{concluded}.", listed(parts)),
+    }
 }
 
 fn verdict(incidents: &[Incident]) -> (&'static str, String) {
@@ -337,7 +334,7 @@ mod tests {
         let told = headline(&[incident("192.0.2.20", "192.0.2.10", &executed())]);
         assert_eq!(
             told.text,
-            "192.0.2.20 had SRV01 (192.0.2.10) run cmd.exe /c whoami through MMC20.Application."
+            "192.0.2.20 had SRV01 (192.0.2.10) run “cmd.exe /c whoami” through MMC20.Application."
         );
         assert_eq!((told.verdict, told.verdict_text.as_str()), ("unknown", NO_HOST_LOGS));
         assert!(
@@ -372,6 +369,10 @@ mod tests {
         incidents.push(incident("192.0.2.21", "192.0.2.12", &tried));
         assert!(headline(&incidents).text.starts_with("2 hosts reached 3 hosts: "));
         incidents.drain(..3);
+        assert_eq!(
+            headline(&incidents).text,
+            "2 hosts tried without seen success on 1 host."
+        );
         assert_eq!(
             headline(&incidents[..1]).text,
             "192.0.2.20 tried to use an object on 192.0.2.12; no success was seen."
