@@ -134,7 +134,7 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&Head<'_>, &[u8])) -> Resul
         }
         counted.all += 1;
         match serde_json::from_slice::<Head<'_>>(text) {
-            Ok(head) if whole => each(&head, text),
+            Ok(head) if whole && head.time().is_some() => each(&head, text),
             _ => {
                 counted.bad += 1;
                 counted.first_bad.get_or_insert(number);

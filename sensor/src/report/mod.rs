@@ -68,6 +68,7 @@ impl Report {
             let second = input::read(&file, |head, line| {
                 alerts += u64::from(take(head, line, &incidents, &mut builder));
             });
+            let whole = first.is_ok();
             let lines = first.ok().or(second.ok()).unwrap_or_default();
             bad_lines.extend(complaint(&file, &lines));
             told.push(Input {
@@ -75,6 +76,7 @@ impl Report {
                 name: builder.texts.line(&name(&file), text::NAME),
                 lines: lines.all,
                 bad: lines.bad,
+                whole,
             });
         }
         Ok(Self {
@@ -300,11 +302,16 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told() {
         let folder = Folder::new("bad");
-        let good = folder.write("eve.json", format!("{}\nnonsense\n\n{{\"event_type\": 7}}\n", alert(1)));
+        let good = folder.write(
+            "eve.json",
+            format!("{}\nnonsense\n\n{{\"event_type\": \"alert\"}}\n", alert(1)),
+        );
         let none = folder.write("notes.txt", "nothing\n");
         let report = Report::read(&[folder.0.clone(), none.clone(), folder.0.join("missing")]).unwrap();
         assert_eq!(report.alerts, 1);
         assert_eq!(report.unusable.len(), 2);
+        let whole = |number: usize| data(&report)["inputs"][number]["whole"].clone();
+        assert_eq!([whole(0), whole(1), whole(2)], [true, false, false]);
         assert_eq!(
             report.bad_lines,
             [format!(

@@ -51,6 +51,8 @@ pub(super) struct Input {
     pub(super) name: String,
     pub(super) lines: u64,
     pub(super) bad: u64,
+    /// Could it be read to its end?
+    pub(super) whole: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -634,7 +634,8 @@
     const cell = (name, ...content) => h("div", { role: "cell", class: `cell-${name}` }, content);
     const doing = data.texts[what], text = data.signatures[signature].text;
     const words = doing ? `${doing} – ${text}` : text, who = `${source || "?"} → ${target || "?"}`;
-    const element = h("div", { role: "row", class: `row s${severity}`, "aria-rowindex": number + 2, on: { click: () => reveal(incident) } },
+    const element = h("div", { role: "row", class: `row s${severity}`, "aria-rowindex": number + 2, tabindex: 0,
+      on: { click: () => reveal(incident), keydown: (event) => { if (event.key === "Enter") reveal(incident); } } },
       cell("time", precise(at).slice(oneDay ? 11 : 0, 23)), cell("severity", glyph(severity), SEVERITIES[severity]), cell("who", who),
       cell("class", data.texts[klass]), cell("what", words), cell("evidence", data.texts[verdict] ? (VERDICTS[data.texts[verdict]] || data.texts[verdict]) : data.texts[evidence]));
     element.querySelector(".cell-what").title = words;
@@ -713,8 +714,9 @@
   }
   sentences($("hidden"), data.hidden, "All that was followed could be read.");
   const health = data.health.map(({ signature, count: times, first, last }) => ({ what: `${data.signatures[signature].text} (${data.signatures[signature].id}), ${count(times, "time", "times")}, ${between(first, last)} UTC.` }));
+  const unread = data.inputs.filter((input) => !input.whole).map((input) => ({ what: `${input.name} could not be read, or not to its end.` }));
   const left = data.left_out ? [{ what: `${count(data.left_out, "alert is", "alerts are")} counted above and not listed: there was no room for so many.` }] : [];
-  sentences($("loss"), [...health, ...data.loss, ...left], "The counters tell of no loss.");
+  sentences($("loss"), [...unread, ...health, ...data.loss, ...left], "The counters tell of no loss.");
   if (data.oddities.length) {
     $("oddities-panel").hidden = false;
     $("oddities").append(...data.oddities.map(([name, number]) => h("li", {}, h("span", { class: "mono" }, name), ` × ${number.toLocaleString("en-GB")}`)));
@@ -722,7 +724,7 @@
   const whenRead = data.span ? `Events from ${moment(data.span[0])} to ${moment(data.span[1])} UTC.` : "There are no events.";
   $("read").textContent = data.read
     ? `${whenRead} ${count(data.read[0], "packet", "packets")}, ${count(data.read[1], "RPC connection", "RPC connections")}, ${count(data.read[2], "activation", "activations")}.` : whenRead;
-  $("inputs").append(...data.inputs.map((input) => h("li", {}, `${input.name}: ${count(input.lines, "line", "lines")}${input.bad ? `, ${input.bad.toLocaleString("en-GB")} of them no events` : ""}`)));
+  $("inputs").append(...data.inputs.map((input) => h("li", {}, `${input.name}: ${count(input.lines, "line", "lines")}${input.bad ? `, ${input.bad.toLocaleString("en-GB")} of them no events` : ""}${input.whole ? "" : ", not read to its end"}`)));
 
   // ---- Paper: what is folded is unfolded, as far as that is sensible --------------------------------------------------------
 

@@ -10,7 +10,7 @@ use super::text::{counted, grouped, listed};
 use crate::time::Timestamp;
 
 /// Characters of a command in a title.
-const MAX_COMMAND: usize = 90;
+const MAX_COMMAND: usize = 60;
 /// Names in a list before the rest is a number.
 const MAX_NAMES: usize = 3;
 
@@ -291,7 +291,7 @@ pub(super) fn headline(incidents: &[Incident]) -> Headline {
         some_of(incidents.iter().flat_map(|incident| incident.techniques.keys())),
     );
     fact("First alert", Some(moment(first)));
-    fact("Last alert", (last > first).then(|| moment(last)));
+    fact("Last alert", (moment(last) != moment(first)).then(|| moment(last)));
     Headline {
         text: sentence(incidents),
         verdict,
