@@ -282,6 +282,7 @@ class Truth(unittest.TestCase):
         for because in next(event for event in events(eve) if event["event_type"] == "alert")["dcom"]["because"]:
             self.assertIn(because, card)
         self.assertIn("sealed", card)
+        self.assertEqual(page.count(".incident .chain > [data-kind=activation]"), 1)
         stats = events(eve)[-1]["stats"]["dcom"]
         self.assertIn(f"{stats['rpc']['sealed']} RPC PDU", page.text("#hidden"))
         page.is_quiet(self)

@@ -287,7 +287,11 @@ type Key = (i64, u64, Option<u64>, u64);
 
 fn key(event: &Value, step: &Step) -> Key {
     let mut hasher = DefaultHasher::new();
-    (&step.kind, &step.operation, &step.method, &step.arguments, &step.class).hash(&mut hasher);
+    (&step.kind, &step.operation).hash(&mut hasher);
+    // What was concluded of an exchange stands in its alert and not in its record, which is the same all the same.
+    if !matches!(step.evidence.as_deref(), Some("header" | "inferred")) {
+        (&step.method, &step.arguments, &step.class).hash(&mut hasher);
+    }
     let ipid = event.pointer("/dcom/ipid").and_then(Value::as_str);
     ipid.hash(&mut hasher);
     if step.kind == "alert" || step.kind == "host_event" {
@@ -555,6 +559,20 @@ mod tests {
         assert_eq!(steps.len(), 1);
         assert_eq!(steps[0].alerts.len(), 2);
         assert_eq!(incident.reach(), (Reach::Activated, false));
+    }
+
+    #[test]
+    fn a_conclusion_is_about_the_exchange_that_was_sealed() {
+        let (mut incident, mut texts) = (incident(), Texts::default());
+        let mut event = json!({"flow_id": 1, "pcap_cnt": 10, "dcom": {"kind": "activation", "evidence": "header"}});
+        incident.add_record(&event, 5, &mut texts);
+        event["alert"] = json!({"signature_id": 1_021_307});
+        event["dcom"]["class"] = json!("MMC20.Application");
+        event["dcom"]["evidence"] = json!("inferred");
+        incident.add_alert(&event, 5, 2, 0, &mut texts);
+        let steps: Vec<&Step> = incident.steps().collect();
+        assert_eq!(steps.len(), 1);
+        assert_eq!(steps[0].class.as_deref(), Some("MMC20.Application"));
     }
 
     #[test]
