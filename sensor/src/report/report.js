@@ -275,11 +275,12 @@
     }
     graph.nodes.forEach((node, index) => {
       const { x, y } = plan.place[index], { width, height } = plan.box;
-      const room = plan.narrow ? 16 : 24;
+      const room = plan.narrow ? 15 : 20;
       const middle = x + width / 2;
       const group = s("g", { class: "node", "data-node": index });
+      const all = node.hosts > 1 ? node.members.join(", ") + (node.hosts > node.members.length ? ", …" : "") : nodeName(node);
+      group.append(s("title", {}, all));
       if (node.hosts > 1) {
-        group.append(s("title", {}, node.members.join(", ") + (node.hosts > node.members.length ? ", …" : "")));
         group.append(s("rect", { class: "under", x: x + 5, y: y + 5, width, height, rx: 8 }));
       }
       group.append(s("rect", { x, y, width, height, rx: 8 }));
