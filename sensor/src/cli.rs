@@ -4,6 +4,7 @@ mod catalog;
 mod explain;
 mod hosts;
 mod live;
+mod report;
 pub(crate) mod settings;
 
 use std::io::{self, IsTerminal, Write};
@@ -77,6 +78,8 @@ Examples:
     Man,
     /// Listen on interfaces: a SPAN port, a tap.
     Live(Live),
+    /// Make one page out of logs, to read, to print and to send.
+    Report(report::Options),
 }
 
 /// Options of `replay`.
@@ -257,6 +260,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Some(Command::Replay(replay)) => replay::run(replay),
         Some(Command::Live(live)) => crate::live::run(live),
         Some(Command::Catalog(command)) => catalog::run(command),
+        Some(Command::Report(options)) => report::run(options),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Man) => manual(),
         // One of the two is required.

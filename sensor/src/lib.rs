@@ -43,6 +43,7 @@ mod live;
 mod name_answers;
 pub mod policy;
 mod replay;
+pub mod report;
 pub mod rpc;
 pub mod severity;
 mod statistics;
@@ -118,11 +119,6 @@ impl Sensor {
     pub fn use_keys(&mut self, keys: Arc<Keys>, keep: Keep) {
         self.analysis.keep_unsealed(keep);
         self.worker.use_keys(&Used { keys, keep });
-    }
-
-    /// Names that hosts are given on the wire are learned, for whoever joins host logs.
-    pub(crate) fn read_names(&mut self) {
-        self.worker.read_names();
     }
 
     /// What the keys opened since this was asked last, in the order in which calls ended.
