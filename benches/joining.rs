@@ -25,7 +25,7 @@ fn events() -> Vec<HostEvent> {
     let input: Arc<str> = "host.ndjson".into();
     let event = |number: u32| {
         let time = Timestamp(i64::from(number) * SECOND / 100);
-        let host = number % 10;
+        let host = number / 2 % 10;
         let process = Process {
             pid: Some(number),
             image: Some(r"C:\Windows\System32\cmd.exe".into()),
@@ -96,8 +96,8 @@ fn verdict(bencher: Bencher<'_, '_>) {
         port,
     };
     let at = Timestamp(i64::from(EVENTS) / 200 * SECOND);
-    // Odd numbers are connections: those of host 1.
-    let (client, server) = (end(200, 51_025), end(1, 135));
+    // The connection of the event in the middle, to host 0.
+    let (client, server) = (end(200, 51_025), end(0, 135));
     correlator.heard([client, server], Opener::First, at);
     let record = Record {
         meta: Meta {

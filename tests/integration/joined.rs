@@ -143,7 +143,14 @@ fn a_person_sees_the_verdict_in_the_table_and_in_the_summary() {
         pcap("mmc20-connect.pcap").as_os_str(),
     ]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.contains("host: confirmed: mmc.exe (4141)"), "{}", run.stdout);
+    for part in [
+        " host",
+        "confirmed: mmc.exe",
+        "(4141) → cmd.exe",
+        "not seen: the log has",
+    ] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
     assert!(run.stdout.contains("host logs: 1 confirmed, "), "{}", run.stdout);
     // Without logs nothing is said of hosts.
     let run = program::replay([pcap("mmc20-connect.pcap")]);

@@ -15,7 +15,7 @@ use super::store::{Kind, Store, own_end};
 use super::wire::{Seen, Wire};
 use crate::event::dcom::Outcome;
 use crate::event::host::{HostRecord, Matched, Role, SkewRecord};
-use crate::host_log::command_line::{self, Likeness};
+use crate::host_log::command_line::{self, Asked, Likeness};
 use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, ProcessCreate, image_name};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
@@ -249,6 +249,7 @@ impl<'k> Known<'k> {
         let skew = gathered.skew.as_ref();
         let range = Self::around(from, skew, EARLIER, self.window);
         let owner = owner_pid(gathered);
+        let asked = case.asked().map(Asked::of);
         let started = |event: &'k Arc<HostEvent>| {
             let HostBody::ProcessCreate(create) = &event.body else {
                 return None;
@@ -261,13 +262,13 @@ impl<'k> Known<'k> {
             }
             let image = create.process.image.as_deref();
             let logged = create.process.command_line.as_deref();
-            let asked = case.asked();
             Some(Started {
                 event,
                 create,
                 likeness: asked
+                    .as_ref()
                     .zip(logged)
-                    .and_then(|(asked, logged)| command_line::compare(asked, logged)),
+                    .and_then(|(asked, logged)| asked.compare(logged)),
                 named: image.is_some_and(|image| case.names(image)),
                 by_owner: owner.is_some() && create.parent.pid == owner,
                 by_expected: create

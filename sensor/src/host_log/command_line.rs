@@ -36,28 +36,43 @@ const VARIABLES: &[(&str, &str)] = &[
     ("%public%", r"c:\users\public"),
 ];
 
+/// What was asked for, to be compared with many lines: as it is, and without each wrapper that is around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked(Vec<String>);
+
+impl Asked {
+    /// A command line.
+    pub fn of(line: &str) -> Self {
+        Self(layers(line))
+    }
+
+    /// How much it has in common with what was logged; nothing when they are of different programs.
+    pub fn compare(&self, logged: &str) -> Option<Likeness> {
+        let (asked, outer_logged) = (self.0.first()?, &normalised(logged));
+        if asked.is_empty() || outer_logged.is_empty() {
+            return None;
+        }
+        if asked == outer_logged {
+            return Some(Likeness::Equal);
+        }
+        if self.0.contains(outer_logged) || is_inside(asked, outer_logged) {
+            return Some(Likeness::Wrapped);
+        }
+        let (shorter, longer) = if asked.len() < outer_logged.len() {
+            (asked, outer_logged)
+        } else {
+            (outer_logged, asked)
+        };
+        if shorter.len() >= CUT && longer.starts_with(shorter.as_str()) {
+            return Some(Likeness::Beginning);
+        }
+        (head(asked) == head(outer_logged)).then_some(Likeness::Program)
+    }
+}
+
 /// How much what was asked for and what was logged have in common; nothing when they are of different programs.
 pub fn compare(asked: &str, logged: &str) -> Option<Likeness> {
-    let (asked, logged) = (layers(asked), layers(logged));
-    let (outer_asked, outer_logged) = (asked.first()?, logged.first()?);
-    if outer_asked.is_empty() || outer_logged.is_empty() {
-        return None;
-    }
-    if outer_asked == outer_logged {
-        return Some(Likeness::Equal);
-    }
-    if logged.contains(outer_asked) || asked.contains(outer_logged) {
-        return Some(Likeness::Wrapped);
-    }
-    let (shorter, longer) = if outer_asked.len() < outer_logged.len() {
-        (outer_asked, outer_logged)
-    } else {
-        (outer_logged, outer_asked)
-    };
-    if shorter.len() >= CUT && longer.starts_with(shorter.as_str()) {
-        return Some(Likeness::Beginning);
-    }
-    (head(outer_asked) == head(outer_logged)).then_some(Likeness::Program)
+    Asked::of(asked).compare(logged)
 }
 
 /// The program that it runs: the name of its file in lower case, without `.exe`.
@@ -156,6 +171,20 @@ fn layers(line: &str) -> Vec<String> {
         layers.push(normalised(&inner));
     }
     layers
+}
+
+/// Is it what remains of a line without one of the wrappers around that?
+fn is_inside(inner: &str, normal: &str) -> bool {
+    let mut rest = unwrapped(normal);
+    for _ in 1..LAYERS {
+        let Some(line) = rest else { return false };
+        let line = normalised(&line);
+        if line == inner {
+            return true;
+        }
+        rest = unwrapped(&line);
+    }
+    false
 }
 
 /// What is run by `cmd /c`, `powershell -Command` or `start`, when the line is that.
