@@ -10,6 +10,7 @@
 //! ```
 
 mod clock;
+pub mod command_line;
 mod csv;
 mod dcom_error;
 mod defender;

@@ -1,0 +1,275 @@
+//! Command lines, as those who ask for them and those who log them spell them.
+//!
+//! The same command stands as `cmd.exe /c %COMSPEC% /C calc` on the wire, as `"C:\Windows\System32\cmd.exe" /c
+//! %%COMSPEC%% /C calc` in one log and with other capitals, quotes and blanks in the next. Nothing here is run or
+//! expanded on a guess: what a variable stands for on every Windows is put in its place, all others stay.
+
+/// How much two command lines have in common, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Likeness {
+    /// They say the same.
+    Equal,
+    /// One is the other inside of `cmd /c`, `powershell -Command` or `start`.
+    Wrapped,
+    /// The longer begins with all of the shorter, which is long itself: it was cut where it was logged.
+    Beginning,
+    /// The same program, with other parameters.
+    Program,
+}
+
+/// Less than this is not taken for a line that was cut.
+const CUT: usize = 256;
+/// Wrappers in one another that are taken off.
+const LAYERS: usize = 6;
+
+/// Variables that stand for the same on every Windows that is set up as usual.
+const VARIABLES: &[(&str, &str)] = &[
+    ("%comspec%", r"c:\windows\system32\cmd.exe"),
+    ("%systemroot%", r"c:\windows"),
+    ("%windir%", r"c:\windows"),
+    ("%systemdrive%", "c:"),
+    ("%programdata%", r"c:\programdata"),
+    ("%allusersprofile%", r"c:\programdata"),
+    ("%programfiles%", r"c:\program files"),
+    ("%programfiles(x86)%", r"c:\program files (x86)"),
+    ("%programw6432%", r"c:\program files"),
+    ("%public%", r"c:\users\public"),
+];
+
+/// How much what was asked for and what was logged have in common; nothing when they are of different programs.
+pub fn compare(asked: &str, logged: &str) -> Option<Likeness> {
+    let (asked, logged) = (layers(asked), layers(logged));
+    let (outer_asked, outer_logged) = (asked.first()?, logged.first()?);
+    if outer_asked.is_empty() || outer_logged.is_empty() {
+        return None;
+    }
+    if outer_asked == outer_logged {
+        return Some(Likeness::Equal);
+    }
+    if logged.contains(outer_asked) || asked.contains(outer_logged) {
+        return Some(Likeness::Wrapped);
+    }
+    let (shorter, longer) = if outer_asked.len() < outer_logged.len() {
+        (outer_asked, outer_logged)
+    } else {
+        (outer_logged, outer_asked)
+    };
+    if shorter.len() >= CUT && longer.starts_with(shorter.as_str()) {
+        return Some(Likeness::Beginning);
+    }
+    (head(outer_asked) == head(outer_logged)).then_some(Likeness::Program)
+}
+
+/// The program that it runs: the name of its file in lower case, without `.exe`.
+pub fn program(line: &str) -> String {
+    let normal = normalised(line);
+    head(&normal).to_owned()
+}
+
+/// Does it name a library, which is loaded where it is asked for, and no program of its own?
+pub fn is_library(line: &str) -> bool {
+    let normal = normalised(line);
+    let name = head(&normal);
+    [".dll", ".xll", ".wll", ".ocx"].iter().any(|end| name.ends_with(end))
+}
+
+/// In one spelling: lower case, single blanks and backslashes, no quotes, well-known variables in full, and the program by
+/// the name of its file alone, without `.exe`.
+pub fn normalised(line: &str) -> String {
+    let mut text = line
+        .trim_matches(|c: char| c.is_whitespace() || c == '\0')
+        .to_lowercase();
+    // A log that was written by a format string has each sign twice.
+    while text.contains("%%") {
+        text = text.replace("%%", "%");
+    }
+    if text.contains('%') {
+        for (name, value) in VARIABLES {
+            text = text.replace(name, value);
+        }
+    }
+    let (program, rest) = split(&text);
+    let mut normal = file_name(program);
+    for word in rest.split_whitespace() {
+        let word: String = word.chars().filter(|&c| c != '"').collect();
+        if word.is_empty() {
+            continue;
+        }
+        normal.push(' ');
+        let mut last = ' ';
+        for c in word.chars() {
+            if !(c == '\\' && last == '\\') {
+                normal.push(c);
+            }
+            last = c;
+        }
+    }
+    normal
+}
+
+/// The program as it is written, and what stands behind it.
+fn split(text: &str) -> (&str, &str) {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return quoted.split_once('"').unwrap_or((quoted, ""));
+    }
+    // A path with blanks in it and no quotes around it ends where its file does.
+    let is_path = text.starts_with('\\') || text.as_bytes().get(1) == Some(&b':');
+    if is_path {
+        for (at, _) in text.match_indices(".exe") {
+            let end = at + ".exe".len();
+            let rest = text.get(end..).unwrap_or_default();
+            if rest.is_empty() || rest.starts_with(char::is_whitespace) {
+                return (text.get(..end).unwrap_or(text), rest);
+            }
+        }
+    }
+    text.split_once(char::is_whitespace).unwrap_or((text, ""))
+}
+
+fn file_name(path: &str) -> String {
+    let path = path.trim_matches('"');
+    let name = path.rsplit(['\\', '/']).next().unwrap_or(path);
+    name.strip_suffix(".exe").unwrap_or(name).to_owned()
+}
+
+fn head(normal: &str) -> &str {
+    // The name of a file may have blanks; that of a program that is worth comparing has none.
+    normal.split(' ').next().unwrap_or(normal)
+}
+
+/// The line as it is, and without each wrapper that is around it.
+fn layers(line: &str) -> Vec<String> {
+    let mut layers = vec![normalised(line)];
+    while layers.len() < LAYERS
+        && let Some(inner) = layers.last().and_then(|outer| unwrapped(outer))
+    {
+        layers.push(normalised(&inner));
+    }
+    layers
+}
+
+/// What is run by `cmd /c`, `powershell -Command` or `start`, when the line is that.
+fn unwrapped(normal: &str) -> Option<String> {
+    let mut words = normal.split(' ').peekable();
+    let program = words.next()?;
+    match program {
+        "cmd" => {
+            while let Some(word) = words.next() {
+                let flag = word.strip_prefix('/')?;
+                // `/ccalc` is understood as well as `/c calc`.
+                if let Some(glued) = flag.strip_prefix(['c', 'k', 'r']) {
+                    let glued = (!glued.is_empty()).then_some(glued);
+                    return rest(glued.into_iter().chain(words));
+                }
+            }
+            None
+        }
+        "powershell" | "pwsh" => {
+            while let Some(word) = words.next() {
+                let Some(flag) = word.strip_prefix(['-', '/']) else {
+                    return rest(std::iter::once(word).chain(words));
+                };
+                if flag.starts_with('c') && "command".starts_with(flag) {
+                    return rest(words);
+                }
+                // A script that is encoded is its own parameter; so is a file.
+                if flag.starts_with('e') && !flag.starts_with("ex") && flag != "ep" || flag.starts_with('f') {
+                    return None;
+                }
+                if TAKES_VALUE.iter().any(|full| full.starts_with(flag)) || flag == "ep" {
+                    words.next();
+                }
+            }
+            None
+        }
+        "start" => {
+            while words.next_if(|word| word.starts_with('/')).is_some() {}
+            rest(words)
+        }
+        _ => None,
+    }
+}
+
+/// Parameters of `PowerShell` that a value follows.
+const TAKES_VALUE: [&str; 6] = [
+    "windowstyle",
+    "executionpolicy",
+    "version",
+    "inputformat",
+    "outputformat",
+    "psconsolefile",
+];
+
+fn rest<'w>(words: impl Iterator<Item = &'w str>) -> Option<String> {
+    let joined = words.collect::<Vec<_>>().join(" ");
+    (!joined.is_empty()).then_some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Likeness::{Beginning, Equal, Program, Wrapped};
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_line_are_equal() {
+        for (asked, logged) in [
+            (
+                "cmd.exe /c %COMSPEC% /C start /b powershell -noP  -enc  SQBG",
+                r#""C:\Windows\System32\cmd.exe" /c %%COMSPEC%% /C start /b powershell -noP -enc SQBG"#,
+            ),
+            ("calc", r"C:\WINDOWS\system32\calc.exe "),
+            ("%SystemRoot%\\notepad.exe a.txt", r#""C:\Windows\notepad.exe" "a.txt""#),
+            (
+                r"C:\Program Files\Tool\run me.exe /x",
+                r#""c:\program files\tool\run me.exe"   /X"#,
+            ),
+            (r"c:\\programdata\\a.exe", r"C:\programdata\a.exe"),
+            ("%COMSPEC% /q", "cmd /Q"),
+        ] {
+            assert_eq!(compare(asked, logged), Some(Equal), "{asked} {logged}");
+            assert_eq!(compare(logged, asked), Some(Equal), "{asked} {logged}");
+        }
+    }
+
+    #[test]
+    fn what_a_wrapper_runs_is_the_same_line_inside() {
+        for (asked, logged) in [
+            ("calc.exe", r#"C:\Windows\system32\cmd.exe /Q /c "calc.exe""#),
+            ("cmd /c cmd.exe /C start /b calc", "calc.exe"),
+            ("powershell -nop -w hidden -c whoami /all", "whoami /all"),
+            ("powershell.exe -ep bypass whoami", "whoami"),
+        ] {
+            assert_eq!(compare(asked, logged), Some(Wrapped), "{asked} {logged}");
+        }
+    }
+
+    #[test]
+    fn another_line_of_the_same_program_is_no_more_than_that() {
+        assert_eq!(compare("cmd.exe /c whoami", "cmd.exe /c ipconfig"), Some(Program));
+        assert_eq!(compare("powershell -enc AAAA", "powershell -enc BBBB"), Some(Program));
+        assert_eq!(compare("cmd.exe /c whoami", "mmc.exe -Embedding"), None);
+        assert_eq!(compare("", "cmd"), None);
+        assert_eq!(compare(" \0", ""), None);
+    }
+
+    #[test]
+    fn a_long_line_may_have_been_cut_and_a_short_one_not() {
+        let long = format!("powershell -enc {}", "QUJD".repeat(300));
+        assert_eq!(compare(&long, &long[..900]), Some(Beginning));
+        assert_eq!(compare(&long, &long[..100]), Some(Program));
+    }
+
+    #[test]
+    fn programs_and_libraries_are_told_by_the_first_word() {
+        assert_eq!(program(r#""C:\Windows\System32\MMC.exe" -Embedding"#), "mmc");
+        assert!(is_library(r"C:\\programdata\calc.xll"));
+        assert!(!is_library("rundll32.exe a.dll,b"));
+    }
+
+    #[test]
+    fn variables_that_differ_from_host_to_host_stay() {
+        assert_eq!(normalised("%TEMP%\\a.exe"), "a");
+        assert_eq!(normalised("x %TEMP%\\A"), r"x %temp%\a");
+        assert_eq!(normalised("%"), "%");
+    }
+}
