@@ -3,6 +3,7 @@
 mod catalog;
 mod explain;
 mod hosts;
+mod hunt;
 mod live;
 mod report;
 pub(crate) mod settings;
@@ -61,6 +62,8 @@ pub struct Arguments {
 enum Command {
     /// Read captures: pcap and pcapng, plain, .gz or .zst.
     Replay(Replay),
+    /// Read host logs alone: EVTX, JSON and CSV exports, plain, .gz or .zst; tell what points to DCOM lateral movement.
+    Hunt(hunt::Hunt),
     /// Look at the catalogue of classes, or check a file that adds to it.
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -243,10 +246,16 @@ impl Replay {
 
     /// Colour for standard output.
     pub(crate) fn colour(&self) -> Colour {
-        let wanted = match self.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => {
+        self.color.colour()
+    }
+}
+
+impl When {
+    fn colour(self) -> Colour {
+        let wanted = match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
                 io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         };
@@ -258,6 +267,7 @@ impl Replay {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
         Some(Command::Replay(replay)) => replay::run(replay),
+        Some(Command::Hunt(hunt)) => hunt::run(hunt),
         Some(Command::Live(live)) => crate::live::run(live),
         Some(Command::Catalog(command)) => catalog::run(command),
         Some(Command::Report(options)) => report::run(options),

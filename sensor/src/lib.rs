@@ -37,6 +37,7 @@ mod failures;
 pub mod flow;
 mod hash;
 pub mod host_log;
+pub mod hunt;
 pub mod keys;
 pub mod limits;
 mod live;

@@ -11,6 +11,7 @@ mod expect;
 mod feeds;
 mod golden;
 mod host_logs;
+mod hunt;
 mod joined;
 mod kerberos;
 mod keys;

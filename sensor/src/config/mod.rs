@@ -188,6 +188,9 @@ const ABOUT_ALLOW: &str = "\
 #   class          names or CLSIDs
 #   user           user, or DOMAIN\\user
 #   tool, method, command_line
+#   host           of host logs: names of computers
+#   parent, child  of host logs: the process that started another, and that other; image names or paths
+#   parent_command_line
 #   sig_id         numbers of signatures
 #   days, hours    when, in UTC by the traffic's clock: [\"sat\", \"sun\"], \"22:00-06:00\"
 # Each key takes one value or a list. All keys of an entry must fit, of a list one value. In names and command lines
@@ -276,6 +279,10 @@ user = 'CORP\\svc-*'
 tool = \"impacket\"
 method = [\"Execute*\"]
 command_line = \"*notepad*\"
+host = \"ws*\"
+parent = \"mmc.exe\"
+child = [\"cmd.exe\", \"powershell.exe\"]
+parent_command_line = \"*.msc*\"
 sig_id = 1021301
 days = [\"mon\", \"sun\"]
 hours = \"22:00-06:30\"
@@ -323,10 +330,22 @@ ip = [\"10.0.0.0/8\"]
             .map(|line| line.strip_prefix('#').unwrap_or(line).trim_start());
         let config = read(&lines.collect::<Vec<_>>().join("\n")).unwrap_or_else(|problems| panic!("{problems}"));
         let told = |word: &str| config.allow.iter().any(|entry| entry.comment.contains(word));
-        for word in ["SCCM", "Ansible", "monitoring", "Excel", "OPC"] {
+        for word in [
+            "SCCM",
+            "Ansible",
+            "SaltStack",
+            "monitoring",
+            "Excel",
+            "OPC",
+            "finance",
+            "help desk",
+            "developers",
+        ] {
             assert!(told(word), "{word}");
         }
         assert!(config.allow.iter().all(|entry| entry.expires.is_some()));
+        let of_hosts = config.allow.iter().filter(|entry| !entry.parent.is_empty());
+        assert!(of_hosts.count() >= 6);
         assert!(!config.threshold.is_empty() && !config.suppress.is_empty());
     }
 
@@ -367,7 +386,7 @@ etc/s.toml:3: string \"1m\" where a whole number from 0 is expected
 etc/s.toml:4: unknown section `outptu`
 hint: did you mean `output`?
 etc/s.toml:5: the entry allows everything
-hint: name at least one of source, target, class, user, tool, method, command_line, sig_id, days, hours
+hint: name at least one of source, target, class, user, tool, method, command_line, host, parent, child, parent_command_line, sig_id, days, hours
 etc/s.toml:7: `comment` is missing
 etc/s.toml:8: `10.0.0.0/33` is no range of addresses
 hint: such as 10.0.0.0/8 or 2001:db8::/32

@@ -27,6 +27,7 @@ pub(crate) fn doubtful(lost: u64, all: u64) -> Alert {
         ),
         dcom: None,
         dcerpc: None,
+        host_event: None,
     }
 }
 

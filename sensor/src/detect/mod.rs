@@ -8,6 +8,7 @@ mod enumeration;
 mod execution;
 mod fan_out;
 mod first_activation;
+pub(crate) mod host_signature;
 mod loss;
 mod no_call;
 mod odd_activation;
@@ -27,6 +28,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(crate) use first_activation::first_activation;
+pub use host_signature::HOST_SIGNATURES;
 pub use settings::Settings;
 pub use signature::{SIGNATURES, Signature};
 
@@ -217,7 +219,7 @@ fn alert(
     }
 }
 
-fn build(
+pub(crate) fn build(
     signature: &'static Signature,
     severity: Severity,
     confidence: &'static str,
@@ -246,6 +248,7 @@ fn build(
         message,
         dcom,
         dcerpc,
+        host_event: None,
     }
 }
 

@@ -19,19 +19,19 @@ pub struct Signature {
     pub techniques: &'static [(&'static str, &'static str)],
 }
 
-const LATERAL_MOVEMENT: (&str, &str) = ("TA0008", "Lateral_Movement");
+pub(crate) const LATERAL_MOVEMENT: (&str, &str) = ("TA0008", "Lateral_Movement");
 const DISCOVERY: (&str, &str) = ("TA0007", "Discovery");
-const EXECUTION: (&str, &str) = ("TA0002", "Execution");
+pub(crate) const EXECUTION: (&str, &str) = ("TA0002", "Execution");
 const PERSISTENCE: (&str, &str) = ("TA0003", "Persistence");
 const CREDENTIAL_ACCESS: (&str, &str) = ("TA0006", "Credential_Access");
 
-const DCOM: &[(&str, &str)] = &[("T1021.003", "Distributed_Component_Object_Model")];
+pub(crate) const DCOM: &[(&str, &str)] = &[("T1021.003", "Distributed_Component_Object_Model")];
 
 macro_rules! signatures {
-    ($($name:ident = $id:literal, rev $rev:literal, $note:literal, $tactic:ident, $techniques:expr, $category:literal, $text:literal;)+) => {
+    ($(#[doc = $about:literal])+ $list:ident; $($name:ident = $id:literal, rev $rev:literal, $note:literal, $tactic:ident, $techniques:expr, $category:literal, $text:literal;)+) => {
         $(
             #[doc = $text]
-            pub(super) static $name: Signature = Signature {
+            pub(crate) static $name: Signature = Signature {
                 id: $id,
                 rev: $rev,
                 text: $text,
@@ -41,12 +41,16 @@ macro_rules! signatures {
                 techniques: $techniques,
             };
         )+
-        /// All signatures, by number.
-        pub static SIGNATURES: &[&Signature] = &[$(&$name),+];
+        $(#[doc = $about])+
+        pub static $list: &[&Signature] = &[$(&$name),+];
     };
 }
 
+pub(crate) use signatures;
+
 signatures! {
+    /// All signatures of detections on the wire, by number.
+    SIGNATURES;
     REMOTE_ACTIVATION = 1_021_301, rev 2, "DCOM::Remote_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
         "DCOM remote activation of a class used for lateral movement";
     REMOTE_ACTIVATION_ATTEMPT = 1_021_302, rev 2, "DCOM::Remote_Activation_Attempt", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
@@ -104,12 +108,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::detect::HOST_SIGNATURES;
 
     #[test]
     fn numbers_and_names_are_unique_and_in_order() {
-        assert!(SIGNATURES.is_sorted_by(|a, b| a.id < b.id));
-        let notes: BTreeSet<_> = SIGNATURES.iter().map(|signature| signature.note).collect();
-        assert_eq!(notes.len(), SIGNATURES.len());
+        let all: Vec<&Signature> = SIGNATURES.iter().chain(HOST_SIGNATURES).copied().collect();
+        let ids: BTreeSet<_> = all.iter().map(|signature| signature.id).collect();
+        assert_eq!(ids.len(), all.len());
+        assert!(
+            [SIGNATURES, HOST_SIGNATURES]
+                .iter()
+                .all(|list| list.is_sorted_by(|a, b| a.id < b.id))
+        );
+        let notes: BTreeSet<_> = all.iter().map(|signature| signature.note).collect();
+        assert_eq!(notes.len(), all.len());
         assert!(notes.iter().all(|note| note.starts_with("DCOM::")));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use super::Shared;
 use super::dcerpc::Dcerpc;
 use super::dcom::Dcom;
+use super::host_alert::HostAlert;
 use super::meta::{Destination, Meta, Protocol, Source};
 use super::record::{Field, Interval, Port, Value, names, record};
 use crate::severity::Severity;
@@ -48,6 +49,8 @@ record! {
         dcom: Option<Shared<Dcom>> => group;
         /// The RPC exchange in which it was done.
         dcerpc: Option<Shared<Dcerpc>> => group;
+        /// What a host's log says, where that is what it rests on.
+        host_event: Option<HostAlert> => group;
     }
 }
 
@@ -75,6 +78,8 @@ record! {
         mitre_technique_id: Vec<Cow<'static, str>> => eve;
         /// ATT&CK techniques by name.
         mitre_technique_name: Vec<Cow<'static, str>> => eve;
+        /// Of what a host's log says: the patterns that fit, the most telling first, e.g. `MMC20_DCOM`.
+        pattern: Vec<Cow<'static, str>> => eve;
         /// How many records it rests on, where it rests on several.
         count: Vec<String> => eve;
         /// The targets, where there are several.
@@ -180,6 +185,12 @@ impl Alert {
         static NOTHING: LazyLock<Dcom> = LazyLock::new(Dcom::default);
         self.dcom.as_deref().unwrap_or(&NOTHING)
     }
+
+    /// Source and target by a host's log, which knows addresses without ports.
+    pub(crate) fn addresses_alone(&self) -> [Option<IpAddr>; 2] {
+        let host = self.host_event.as_ref();
+        host.map_or([None; 2], |event| [event.source_ip, event.target_ip])
+    }
 }
 
 impl Notice {
@@ -187,6 +198,7 @@ impl Notice {
     pub fn of(meta: &Meta, alert: &Alert) -> Self {
         let source = Source::from(&meta.client);
         let destination = Destination::from(&meta.server);
+        let [source_alone, target_alone] = alert.addresses_alone();
         let techniques = &alert.metadata.mitre_technique_id;
         Self {
             fuid: None,
@@ -196,8 +208,8 @@ impl Notice {
             note: EnumName(alert.note.clone()),
             msg: alert.message.clone(),
             sub: (!techniques.is_empty()).then(|| techniques.join(", ")),
-            src: source.address,
-            dst: destination.address,
+            src: source.address.or(source_alone),
+            dst: destination.address.or(target_alone),
             p: destination.port,
             n: None,
             peer_descr: Some("dcom-sensor"),

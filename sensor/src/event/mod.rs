@@ -5,6 +5,7 @@ pub mod anomaly;
 pub mod dcerpc;
 pub mod dcom;
 pub mod host;
+pub mod host_alert;
 pub mod meta;
 pub mod record;
 mod reference;
@@ -13,10 +14,13 @@ pub(crate) mod samples;
 mod shared;
 pub mod stats;
 
+use std::net::IpAddr;
+
 pub use alert::Alert;
 pub use anomaly::Anomaly;
 pub use dcerpc::Dcerpc;
 pub use dcom::Dcom;
+pub use host_alert::HostAlert;
 pub use meta::Meta;
 pub use reference::reference;
 pub use shared::Shared;
@@ -232,8 +236,11 @@ impl Event {
     /// Shows what stands in its line of eve.json: column and value, in order.
     pub fn eve(&self, mut visitor: impl FnMut(&'static Column, Value<'_>)) {
         let name = self.body.eve_type().name;
+        let [source, target] = self.addresses_alone();
         let mut show = |column: &'static Column, value: Value<'_>| match (column.eve, value) {
             (Some(_), Value::EventType) => visitor(column, Value::Text(name)),
+            (Some("src_ip"), Value::Unset) => visitor(column, source.map_or(value, Value::Addr)),
+            (Some("dest_ip"), Value::Unset) => visitor(column, target.map_or(value, Value::Addr)),
             (Some(_), value) => visitor(column, value),
             (None, _) => {}
         };
@@ -247,6 +254,14 @@ impl Event {
             }
             Body::Anomaly(body) => body.show(&mut show),
             Body::Stats(body) => body.show(&mut show),
+        }
+    }
+
+    /// What a host's log knows of the two ends where it knows of no connection: addresses without ports.
+    fn addresses_alone(&self) -> [Option<IpAddr>; 2] {
+        match &self.body {
+            Body::Alert(alert) => alert.addresses_alone(),
+            _ => [None; 2],
         }
     }
 

@@ -6,6 +6,7 @@ use super::alert::Notice;
 use super::anomaly::Weird;
 use super::dcerpc::{Circumstances, DcerpcInterface};
 use super::dcom::{NamedGuid, SecurityBinding, TowerRecord};
+use super::host_alert::{HostAlert, RelatedEvent};
 use super::record::{Column, Record};
 use super::stats::{CaptureLossRow, StatsRow};
 use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
@@ -34,6 +35,8 @@ pub fn reference() -> String {
     page.record::<DcerpcInterface>("element of `dcerpc.interfaces`");
     page.record::<Circumstances>("in `dcerpc` events, beside what stands under Dcerpc");
     page.record::<Alert>("in `alert` events, beside what stands under Dcom and Dcerpc");
+    page.record::<HostAlert>("in `alert` events of `dcom-sensor hunt`");
+    page.record::<RelatedEvent>("element of `host_event.related`");
     page.record::<Notice>("`alert` events in `notice.log`");
     page.record::<Anomaly>("in `anomaly` events");
     page.record::<Weird>("`anomaly` events in `weird.log`");

@@ -184,6 +184,7 @@ pub(crate) fn alert() -> Alert {
         message: "172.16.66.25 activated MMC20.Application on 172.16.66.36".to_owned(),
         dcom: Some(Shared::new(dcom())),
         dcerpc: Some(Shared::new(dcerpc())),
+        host_event: None,
     }
 }
 

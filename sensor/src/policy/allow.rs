@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
 use super::pattern::{AnyOf, Day, Expiry, Host, Hours, Words};
+use crate::host_log::event::image_name;
 
 /// One entry: all that it asks for must fit, of a list one value.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -36,6 +37,18 @@ pub struct Allow {
     /// What was run.
     #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
     pub command_line: AnyOf<Words>,
+    /// The computer whose log it stands in.
+    #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
+    pub host: AnyOf<Host>,
+    /// The process that started another: its image's name, or its path.
+    #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
+    pub parent: AnyOf<Words>,
+    /// The process that was started: its image's name, or its path.
+    #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
+    pub child: AnyOf<Words>,
+    /// The command line of the process that started it.
+    #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
+    pub parent_command_line: AnyOf<Words>,
     /// The signature.
     #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
     pub sig_id: AnyOf<u32>,
@@ -52,7 +65,7 @@ pub struct Allow {
 
 impl Allow {
     /// What an entry can ask for.
-    pub const CONDITIONS: [&str; 10] = [
+    pub const CONDITIONS: [&str; 14] = [
         "source",
         "target",
         "class",
@@ -60,6 +73,10 @@ impl Allow {
         "tool",
         "method",
         "command_line",
+        "host",
+        "parent",
+        "child",
+        "parent_command_line",
         "sig_id",
         "days",
         "hours",
@@ -85,6 +102,10 @@ impl Allow {
             && self.tool.is_empty()
             && self.method.is_empty()
             && self.command_line.is_empty()
+            && self.host.is_empty()
+            && self.parent.is_empty()
+            && self.child.is_empty()
+            && self.parent_command_line.is_empty()
             && self.sig_id.is_empty()
             && self.days.is_empty()
             && self.hours.is_empty()
@@ -98,16 +119,27 @@ impl Allow {
             && self.source.fits(|host| host.is(facts.source, &facts.source_names))
             && self.target.fits(|host| host.is(facts.target, &facts.target_names))
             && self.class.fits(|words| match Guid::parse(words.as_str()) {
-                Some(guid) => dcom.clsid == Some(Clsid(guid)),
-                None => known(dcom.class.as_deref(), words),
+                Some(guid) => facts.clsid() == Some(Clsid(guid)),
+                None => known(facts.class(), words),
             })
             && self.method.fits(|words| known(dcom.method.as_deref(), words))
+            && self.command_line.fits(|words| known(facts.command_line(), words))
             && self
-                .command_line
-                .fits(|words| known(dcom.command_line.as_deref(), words))
+                .host
+                .fits(|host| facts.host().is_some_and(|name| host.is(None, &[name])))
+            && self.parent.fits(|words| image(facts.parent_image(), words))
+            && self.child.fits(|words| image(facts.child_image(), words))
+            && self
+                .parent_command_line
+                .fits(|words| known(facts.parent_command_line(), words))
             && self.days.fits(|&day| day == Day::of(facts.at))
             && self.hours.fits(|hours| hours.hold(facts.at))
             && self.user.fits(|words| facts.users().any(|user| words.fit(&user)))
             && (self.tool.is_empty() || facts.tool().is_some_and(|tool| self.tool.fits(|words| words.fit(tool))))
     }
+}
+
+/// Is the image one with that name, or that path?
+fn image(path: Option<&str>, words: &Words) -> bool {
+    path.is_some_and(|path| words.fit(&image_name(path)) || words.fit(path))
 }

@@ -21,6 +21,8 @@ struct Key {
     class: Option<String>,
     method: Option<String>,
     command_line: Option<String>,
+    /// The record of a host's log.
+    host_record: Option<(Arc<str>, u64)>,
 }
 
 impl Key {
@@ -63,6 +65,10 @@ impl Seen {
             class: dcom.class.clone(),
             method: dcom.method.as_deref().map(str::to_owned),
             command_line: dcom.command_line.clone(),
+            host_record: alert
+                .host_event
+                .as_ref()
+                .map(|event| (Arc::clone(&event.input), event.record)),
         });
         if !self.keys.insert(Arc::clone(&key)) {
             return true;

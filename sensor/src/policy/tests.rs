@@ -245,3 +245,35 @@ fn what_was_suppressed_can_be_listed() {
     assert!(rows[2].contains("noisy"), "{listed}");
     assert!(report(&Policy::default(), 160).contains("there are no entries"));
 }
+
+/// An alert of a host's log, of each of these hosts.
+fn of_hosts(hosts: &[&str]) -> Vec<(Meta, Alert)> {
+    let one = |(record, host): (u64, &&str)| {
+        let alert = Alert {
+            dcom: None,
+            dcerpc: None,
+            host_event: Some(crate::event::HostAlert {
+                host: (**host).into(),
+                record,
+                ..crate::event::HostAlert::default()
+            }),
+            ..samples::alert()
+        };
+        let meta = Meta {
+            timestamp: samples::time(),
+            ..Meta::default()
+        };
+        (meta, alert)
+    };
+    (0..).zip(hosts).map(one).collect()
+}
+
+#[test]
+fn alerts_of_host_logs_are_counted_by_host_and_each_record_is_told_once() {
+    let text = "[[threshold]]\ntype = \"limit\"\ntrack = \"by_dst\"\ncount = 1\nseconds = 60\n";
+    let alerts = of_hosts(&["ws1", "WS1", "ws2"]);
+    assert_eq!(told(&mut policy(text), &alerts), [true, false, true]);
+    let mut none = policy("");
+    assert_eq!(told(&mut none, &alerts), [true; 3]);
+    assert_eq!(told(&mut none, &alerts), [false; 3]);
+}

@@ -85,7 +85,16 @@ impl Threshold {
         fits.then_some((self.sig_id != 0, self.gen_id != 0))
     }
 
-    fn tracked(&self, facts: &Facts<'_>) -> [Option<IpAddr>; 2] {
+    /// The ends that are counted apart, and the host whose log it rests on: there the target has a name only.
+    fn tracked(&self, facts: &Facts<'_>) -> ([Option<IpAddr>; 2], Option<String>) {
+        let host = match self.track {
+            Track::ByDst | Track::ByBoth => facts.host().map(str::to_lowercase),
+            Track::BySrc | Track::ByRule => None,
+        };
+        (self.ends(facts), host)
+    }
+
+    fn ends(&self, facts: &Facts<'_>) -> [Option<IpAddr>; 2] {
         match self.track {
             Track::BySrc => [facts.source, None],
             Track::ByDst => [None, facts.target],
@@ -100,7 +109,7 @@ impl Threshold {
 }
 
 /// What is counted together: entry, signature, ends.
-type Key = (usize, u32, u32, [Option<IpAddr>; 2]);
+type Key = (usize, u32, u32, ([Option<IpAddr>; 2], Option<String>));
 
 /// What has been counted so far.
 #[derive(Debug)]
@@ -141,7 +150,7 @@ impl Windows {
         };
         if !self.counts.contains_key(&key) {
             self.make_room();
-            self.order.push_back(key);
+            self.order.push_back(key.clone());
         }
         let window = self.counts.entry(key).or_insert(begun);
         // Alerts come a little out of order: those that wait for a connection are told later than they happened.
