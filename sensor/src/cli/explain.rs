@@ -1,4 +1,4 @@
-//! `--explain`: the page of a detection, as it stands in docs/detections.
+//! `--explain`: the page of a detection, as it stands in docs/detections; of what `hunt` finds, its section of docs/HUNT.md.
 
 use std::io::{self, Write};
 
@@ -25,6 +25,9 @@ const PAGES: &[&str] = &[
     include_str!("../../../docs/detections/wmi.md"),
 ];
 
+/// The page that tells of what `hunt` finds, a section for each.
+const HUNT: &str = include_str!("../../../docs/HUNT.md");
+
 /// Prints the page of a signature.
 pub(super) fn run(id: u32) -> Result<u8> {
     let Some(page) = page(id) else {
@@ -37,8 +40,22 @@ pub(super) fn run(id: u32) -> Result<u8> {
 
 fn page(id: u32) -> Option<&'static str> {
     let id = id.to_string();
-    let is_of = |page: &&str| head(page).split_whitespace().any(|word| word == id);
-    PAGES.iter().copied().find(is_of)
+    let names_it = |text: &str| {
+        text.split_whitespace()
+            .any(|word| word.trim_end_matches(['.', ',']) == id)
+    };
+    let page = PAGES.iter().copied().find(|page| names_it(head(page)));
+    page.or_else(|| sections(HUNT).find(|section| section.lines().nth(2).is_some_and(names_it)))
+}
+
+/// The parts of a page that begin with a heading of the third level.
+fn sections(page: &'static str) -> impl Iterator<Item = &'static str> {
+    let starts = page.match_indices("\n### ").map(|(at, _)| at + 1);
+    starts.filter_map(move |start| {
+        let section = page.get(start..)?;
+        let end = section.find("\n##").map_or(section.len(), |end| end + 1);
+        section.get(..end)
+    })
 }
 
 /// What stands before a page's first section.
@@ -49,13 +66,20 @@ fn head(page: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::SIGNATURES;
+    use crate::detect::{HOST_SIGNATURES, SIGNATURES};
 
     #[test]
     fn every_signature_has_its_page() {
         for signature in SIGNATURES {
             let page = page(signature.id).unwrap_or_else(|| panic!("{} has no page", signature.id));
             assert!(page.contains("\n## What\n"), "{page}");
+        }
+        for signature in HOST_SIGNATURES {
+            let page = page(signature.id).unwrap_or_else(|| panic!("{} has no page", signature.id));
+            assert!(
+                page.starts_with("### ") && page.contains("**False positives.**"),
+                "{page}"
+            );
         }
         assert!(page(1_021_390).is_some_and(|page| page.contains("lost")));
         assert_eq!(page(1), None);
