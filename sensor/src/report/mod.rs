@@ -1,7 +1,7 @@
 //! A report of one or more eve.json: one file that a browser shows, without a network.
 //!
 //! The events are read twice. The first time only alerts are looked at, to tell which belong together
-//! ([`incidents`]); the second time each incident takes in what happened in it ([`chain`]). So the order of files does not
+//! (`incidents`); the second time each incident takes in what happened in it (`chain`). So the order of files does not
 //! matter, and nothing is held but what is shown. The page has no clock: the same logs give the same bytes.
 
 mod chain;
