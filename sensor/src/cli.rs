@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
 mod catalog;
+mod hunt;
 mod live;
 pub(crate) mod settings;
 
@@ -49,6 +50,8 @@ pub struct Arguments {
 enum Command {
     /// Read captures: pcap and pcapng, plain, .gz or .zst.
     Replay(Replay),
+    /// Read host logs alone: EVTX, JSON and CSV exports, plain, .gz or .zst; tell what points to DCOM lateral movement.
+    Hunt(hunt::Hunt),
     /// Look at the catalogue of classes, or check a file that adds to it.
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -226,10 +229,16 @@ impl Replay {
 
     /// Colour for standard output.
     pub(crate) fn colour(&self) -> Colour {
-        let wanted = match self.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => {
+        self.color.colour()
+    }
+}
+
+impl When {
+    fn colour(self) -> Colour {
+        let wanted = match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
                 io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         };
@@ -241,6 +250,7 @@ impl Replay {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
         Command::Replay(replay) => replay::run(replay),
+        Command::Hunt(hunt) => hunt::run(hunt),
         Command::Live(live) => crate::live::run(live),
         Command::Catalog(command) => catalog::run(command),
         Command::Completions { shell } => completions(*shell),

@@ -35,6 +35,7 @@ pub mod event;
 mod failures;
 pub mod flow;
 pub mod host_log;
+pub mod hunt;
 pub mod keys;
 pub mod limits;
 mod live;

@@ -33,7 +33,7 @@ const FRAMES_PER_TICK: u64 = 4096;
 pub(crate) fn run(options: &Replay) -> Result<u8> {
     let started = Instant::now();
     let config = options.settings.config()?;
-    if options.settings.print_config {
+    if options.settings.common.print_config {
         settings::print(&config)?;
         return Ok(RAN);
     }
@@ -202,7 +202,7 @@ impl Engine {
 }
 
 /// Ctrl-C asks to stop; a second one does not ask.
-fn interruption() -> Result<Arc<AtomicBool>> {
+pub(crate) fn interruption() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&flag))
@@ -307,7 +307,7 @@ impl Outlet {
         if let Some(lines) = &mut self.lines {
             lines.flush()?;
         }
-        if options.settings.show_suppressed {
+        if options.settings.common.show_suppressed {
             let listed = policy::report(policy, output_width());
             if self.lines.is_some() || options.quiet {
                 write!(io::stderr().lock(), "{listed}")?;

@@ -10,9 +10,10 @@ mod events_doc;
 mod expect;
 mod feeds;
 mod golden;
-#[cfg(target_os = "linux")]
 mod host_logs;
+mod hunt;
 mod keys;
+#[cfg(target_os = "linux")]
 mod live;
 // It asks /proc.
 #[cfg(target_os = "linux")]

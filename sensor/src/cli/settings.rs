@@ -16,9 +16,10 @@ use crate::emit::Format;
 use crate::limits::Limits;
 use crate::policy::Policy;
 
+/// Those that are of use whatever is read.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Settings")]
-pub(crate) struct Settings {
+pub(crate) struct Common {
     /// Read settings from this file (TOML); options go before it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -30,10 +31,6 @@ pub(crate) struct Settings {
     #[command(flatten)]
     catalog: Files,
 
-    /// Learn who activates what where, and keep it in this file; a file that is not there yet is made.
-    #[arg(long, value_name = "FILE")]
-    baseline: Option<PathBuf>,
-
     /// Which logs to write [default: eve,zeek].
     #[arg(long, value_name = "FORMATS", value_delimiter = ',', value_parser = log_formats())]
     logs: Vec<Format>,
@@ -43,12 +40,35 @@ pub(crate) struct Settings {
     pub(crate) show_suppressed: bool,
 }
 
+/// Those of a sensor on the wire.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Settings {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// Learn who activates what where, and keep it in this file; a file that is not there yet is made.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+}
+
 impl Settings {
     /// The file that they are read from.
     pub(crate) fn file(&self) -> Option<&Path> {
-        self.config.as_deref()
+        self.common.config.as_deref()
     }
 
+    /// What is in force.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let mut config = self.common.config()?;
+        if let Some(baseline) = &self.baseline {
+            config.baseline.file.clone_from(baseline);
+        }
+        Ok(config)
+    }
+}
+
+impl Common {
     /// What is in force.
     pub(crate) fn config(&self) -> Result<Config> {
         let mut config = match &self.config {
@@ -59,9 +79,6 @@ impl Settings {
             None => Config::default(),
         };
         config.catalog.files.extend(self.catalog.catalog.iter().cloned());
-        if let Some(baseline) = &self.baseline {
-            config.baseline.file.clone_from(baseline);
-        }
         if !self.logs.is_empty() {
             config.output.logs.clone_from(&self.logs);
         }
@@ -79,7 +96,8 @@ pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limit
     Ok(config)
 }
 
-fn policy(config: &Config, limits: &Limits) -> Policy {
+/// Which alerts are told, by these settings.
+pub(crate) fn policy(config: &Config, limits: &Limits) -> Policy {
     let Config {
         allow,
         suppress,

@@ -13,16 +13,16 @@ use crate::event::{Alert, Meta};
 use crate::severity::Severity;
 
 /// Rows beyond these are counted only: who wants them all reads the logs.
-const MAX_ROWS: usize = 1_000;
+pub(super) const MAX_ROWS: usize = 1_000;
 
 /// Characters of a text that are shown: one command line must not fill the screen.
 const MAX_TEXT: usize = 200;
 
 /// Narrower than this no table can be read.
-const MIN_WIDTH: u16 = 60;
+pub(super) const MIN_WIDTH: u16 = 60;
 
 /// Narrower than this there is no room for a column for each thing.
-const WIDE: u16 = 120;
+pub(super) const WIDE: u16 = 120;
 
 /// Are severities coloured?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Console {
         if !self.rows.is_empty() {
             let table = if self.width < WIDE { self.narrow() } else { self.wide() };
             for line in table.lines() {
-                writeln!(out, "{}", self.coloured(line.trim_end()))?;
+                writeln!(out, "{}", coloured(line.trim_end(), self.colour))?;
             }
             if self.more > 0 {
                 writeln!(
@@ -136,31 +136,36 @@ impl Console {
     }
 
     fn empty(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(self.width);
-        table
+        empty(self.width)
     }
+}
 
-    /// Colours the severity: a line's first word, or the first after the time. Nothing from the wire stands there.
-    fn coloured<'l>(&self, line: &'l str) -> Cow<'l, str> {
-        let first_column = line
-            .strip_prefix(' ')
-            .filter(|line| !line.starts_with(' '))
-            .unwrap_or_default();
-        let rest = first_column.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | ' '));
-        match Severity::ALL
-            .into_iter()
-            .find(|severity| rest.starts_with(severity.name()))
-        {
-            Some(severity) if self.colour == Colour::Always => {
-                let painted = format!("\x1b[{}m{severity}\x1b[0m", style(severity));
-                Cow::Owned(line.replacen(severity.name(), &painted, 1))
-            }
-            _ => Cow::Borrowed(line),
+/// A table that is not wider than this.
+pub(super) fn empty(width: u16) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width);
+    table
+}
+
+/// Colours the severity: a line's first word, or the first after the time. Nothing from the wire stands there.
+pub(super) fn coloured(line: &str, colour: Colour) -> Cow<'_, str> {
+    let first_column = line
+        .strip_prefix(' ')
+        .filter(|line| !line.starts_with(' '))
+        .unwrap_or_default();
+    let rest = first_column.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | ' '));
+    match Severity::ALL
+        .into_iter()
+        .find(|severity| rest.starts_with(severity.name()))
+    {
+        Some(severity) if colour == Colour::Always => {
+            let painted = format!("\x1b[{}m{severity}\x1b[0m", style(severity));
+            Cow::Owned(line.replacen(severity.name(), &painted, 1))
         }
+        _ => Cow::Borrowed(line),
     }
 }
 
@@ -310,7 +315,7 @@ fn evidence(dcom: &Dcom) -> String {
     text
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod eve;
+pub mod findings;
 mod json;
 mod number;
 mod sink;

@@ -49,7 +49,7 @@ const FLUSH: Duration = Duration::from_millis(25);
 
 pub(crate) fn run(options: &Live) -> Result<u8> {
     let config = options.settings.config()?;
-    if options.settings.print_config {
+    if options.settings.common.print_config {
         settings::print(&config)?;
         return Ok(RAN);
     }

@@ -20,6 +20,7 @@ use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
+pub(crate) use powershell::decoded as decoded_powershell;
 
 /// Which object calls are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,7 +16,7 @@ const OPTION: &str = "encodedcommand";
 const SHORT: &str = "ec";
 
 /// The script behind `-EncodedCommand`, whatever it is cut to, in a command line that names PowerShell.
-pub(super) fn decoded(command_line: &str) -> Option<String> {
+pub(crate) fn decoded(command_line: &str) -> Option<String> {
     let lower = command_line.to_ascii_lowercase();
     if !lower.contains("powershell") && !lower.contains("pwsh") {
         return None;

@@ -1,0 +1,380 @@
+//! `dcom-sensor hunt`: host logs in, findings out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::settings::{self, Common};
+use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities};
+use crate::detect::Found;
+use crate::emit::findings::{Findings, Summary};
+use crate::emit::{Emitters, eve};
+use crate::event::Event;
+use crate::host_log::{self, Cause, Reason, Report};
+use crate::hunt;
+use crate::limits::Limits;
+use crate::policy::{self, Policy, Verdict};
+use crate::replay::interruption;
+use crate::severity::Severity;
+use crate::time::Timestamp;
+
+/// The progress bar moves once in so many events.
+const EVENTS_PER_TICK: u64 = 4096;
+
+/// Options of `hunt`.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch that can be typed")]
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dcom-sensor hunt Sysmon.evtx Security.evtx         findings as a table
+  dcom-sensor hunt -o logs /evidence                 eve.json and notice.log for a folder of logs
+  dcom-sensor hunt --json export.ndjson.gz           findings as EVE lines
+  dcom-sensor hunt --config tuning.toml --fail-on high logs/
+
+Each pattern is described in docs/HUNT.md.
+Exit status: 0 ran, 1 --fail-on was met, 2 some input or setting could not be used, 130 interrupted.")]
+pub(crate) struct Hunt {
+    /// Host logs: files, or folders with all below them.
+    #[arg(required_unless_present = "print_config", value_name = "HOST-LOG")]
+    inputs: Vec<PathBuf>,
+
+    /// Write logs to this folder; it is made if missing. Without it, only print.
+    #[arg(short = 'o', long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+
+    /// Print findings as EVE lines in place of the table.
+    #[arg(long)]
+    json: bool,
+
+    /// Show findings of this severity and above; logs hold all of them.
+    #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
+    min_severity: Severity,
+
+    /// Exit with status 1 when there is a finding of this severity or above.
+    #[arg(long, value_name = "SEVERITY", value_parser = severities())]
+    fail_on: Option<Severity>,
+
+    /// Print nothing but errors (and, with --json, findings).
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Say of each log what was read of it, and print every counter at the end.
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// Show no progress bar.
+    #[arg(long)]
+    no_progress: bool,
+
+    /// Colour the table.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: When,
+
+    #[command(flatten)]
+    settings: Common,
+}
+
+/// Reads the logs, and says what was found.
+pub(super) fn run(options: &Hunt) -> Result<u8> {
+    let started = Instant::now();
+    let config = options.settings.config()?;
+    if options.settings.print_config {
+        settings::print(&config)?;
+        return Ok(RAN);
+    }
+    let catalog = Arc::new(settings::catalog(&config)?);
+    let policy = settings::policy(&config, &Limits::default());
+    let emitters = options
+        .log_dir
+        .as_ref()
+        .map(|folder| Emitters::create(folder, &config.output.logs))
+        .transpose()?;
+    let mut run = Run {
+        options,
+        hunt: hunt::Hunt::new(catalog),
+        output: Output {
+            emitters,
+            lines: options.json.then(|| BufWriter::new(io::stdout())),
+            table: Findings::new(output_width(), options.color.colour()),
+            least: options.min_severity,
+            summary: Summary::default(),
+            policy,
+            buffer: Vec::new(),
+            news: Vec::new(),
+        },
+        hosts: BTreeSet::new(),
+        span: None,
+    };
+    let interrupted = interruption()?;
+    run.read(&interrupted)?;
+    run.output.summary.elapsed = started.elapsed();
+    let found = run.finish()?;
+    Ok(if interrupted.load(Ordering::Relaxed) {
+        INTERRUPTED
+    } else if run.output.summary.unreadable_inputs > 0 {
+        UNUSABLE
+    } else if found {
+        FOUND
+    } else {
+        RAN
+    })
+}
+
+/// One run.
+struct Run<'o> {
+    options: &'o Hunt,
+    hunt: hunt::Hunt,
+    output: Output,
+    hosts: BTreeSet<String>,
+    /// What the logs cover.
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+impl Run<'_> {
+    fn read(&mut self, interrupted: &AtomicBool) -> Result<()> {
+        let (inputs, failures) = host_log::inputs(&self.options.inputs);
+        let progress = Progress::new(self.options, &inputs);
+        for failure in &failures {
+            self.output.summary.unreadable_inputs += 1;
+            progress.aside(|| complain(&failure.to_string(), None));
+        }
+        for path in &inputs {
+            if interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+            self.read_one(path, interrupted, &progress)?;
+            progress.passed(path);
+        }
+        let mut found = Vec::new();
+        self.hunt.finish(&mut found);
+        self.output.take(&mut found)?;
+        self.output.tell_news(&progress);
+        progress.done();
+        Ok(())
+    }
+
+    /// Reads one log. The error is about our output; that a log cannot be read is said, and counted.
+    fn read_one(&mut self, path: &Path, interrupted: &AtomicBool, progress: &Progress) -> Result<()> {
+        let mut written = Ok(());
+        let mut found = Vec::new();
+        let mut events = 0_u64;
+        let (hunt, output) = (&mut self.hunt, &mut self.output);
+        let outcome = host_log::read(path, &mut |event| {
+            // What is left of the log is passed over.
+            if written.is_err() || interrupted.load(Ordering::Relaxed) {
+                return;
+            }
+            hunt.push(event, &mut found);
+            if !found.is_empty() {
+                written = output.take(&mut found);
+            }
+            events += 1;
+            if events.is_multiple_of(EVENTS_PER_TICK) {
+                output.tell_news(progress);
+                progress.tick();
+            }
+        });
+        written?;
+        match outcome {
+            Ok(report) => self.account(path, &report, progress),
+            // Beside logs, a folder has other files.
+            Err(error)
+                if matches!(error.cause, Cause::NotALog) && !self.options.inputs.iter().any(|named| named == path) =>
+            {
+                if self.options.verbose {
+                    progress.aside(|| say(&format!("{error}: passed over")));
+                }
+            }
+            Err(error) => {
+                self.output.summary.unreadable_inputs += 1;
+                progress.aside(|| complain(&error.to_string(), None));
+                self.account(path, &error.report, progress);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what a reader read to the summary, and says what has to be known of it.
+    fn account(&mut self, path: &Path, report: &Report, progress: &Progress) {
+        let summary = &mut self.output.summary;
+        let broken: BTreeMap<_, _> = report
+            .skipped
+            .iter()
+            .filter(|(reason, _)| is_broken(**reason))
+            .collect();
+        summary.files += 1;
+        summary.records += report.records;
+        summary.events += report.events;
+        summary.skipped += report.skipped.values().sum::<u64>();
+        summary.broken += broken.values().copied().sum::<u64>();
+        let names = report.hosts.keys();
+        self.hosts
+            .extend(names.map(|name| name.split('.').next().unwrap_or(name).to_lowercase()));
+        summary.hosts = self.hosts.len() as u64;
+        if let Some((first, last)) = report.span {
+            let (earliest, latest) = self.span.unwrap_or((first, last));
+            self.span = Some((earliest.min(first), latest.max(last)));
+        }
+        if self.options.verbose {
+            progress.aside(|| say(&format!("{}: {report}", path.display())));
+        } else if !broken.is_empty() && !self.options.quiet {
+            let what: Vec<String> = broken
+                .iter()
+                .map(|(reason, count)| format!("{count} {reason}"))
+                .collect();
+            let message = format!("{}: of {} records {}", path.display(), report.records, what.join(", "));
+            progress.aside(|| complain(&message, None));
+        }
+    }
+
+    /// Ends logs and prints results. True when `--fail-on` was met.
+    fn finish(&mut self) -> Result<bool> {
+        let (options, output) = (self.options, &mut self.output);
+        let counters = self.hunt.counters();
+        output.summary.limited = counters.late + counters.forgotten + counters.told_early + counters.incomplete_scripts;
+        output.summary.suppressed = output.policy.counters().suppressed;
+        if let Some(emitters) = output.emitters.take() {
+            let (first, last) = self.span.unwrap_or_default();
+            emitters.finish(first, last)?;
+        }
+        if let Some(lines) = &mut output.lines {
+            lines.flush()?;
+        }
+        if options.settings.show_suppressed {
+            let listed = policy::report(&output.policy, output_width());
+            if output.lines.is_some() || options.quiet {
+                write!(io::stderr().lock(), "{listed}")?;
+            } else {
+                output.table.add(listed);
+            }
+        }
+        if !options.quiet {
+            if output.lines.is_none() {
+                output.table.write(&mut io::stdout().lock(), &output.summary)?;
+            } else {
+                writeln!(io::stderr().lock(), "{}", output.summary)?;
+            }
+        }
+        if options.verbose {
+            let mut stderr = io::stderr().lock();
+            for (name, count) in counters.iter() {
+                writeln!(stderr, "{name:32} {count}")?;
+            }
+        }
+        Ok(options.fail_on.is_some_and(|least| output.summary.has(least)))
+    }
+}
+
+/// Is it what a log should not have?
+fn is_broken(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::NotOfInterest | Reason::OtherProvider | Reason::NotAnEvent
+    )
+}
+
+/// A line on standard error.
+fn say(line: &str) {
+    // With standard error closed there is nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Where findings go.
+struct Output {
+    emitters: Option<Emitters>,
+    lines: Option<BufWriter<io::Stdout>>,
+    table: Findings,
+    least: Severity,
+    summary: Summary,
+    policy: Policy,
+    buffer: Vec<u8>,
+    news: Vec<String>,
+}
+
+impl Output {
+    /// Writes the findings to wherever they go, and leaves none.
+    fn take(&mut self, found: &mut Vec<Found>) -> Result<()> {
+        for found in found.drain(..) {
+            let verdict = self.policy.judge(&found.meta, &found.alert);
+            self.news.extend(self.policy.take_news());
+            if verdict != Verdict::Pass {
+                continue;
+            }
+            let severity = found.alert.severity;
+            self.summary.count(severity);
+            let shown = severity >= self.least;
+            if shown && self.lines.is_none() {
+                self.table.push(&found.meta, &found.alert);
+            }
+            let event: Event = found.into_event();
+            if let Some(emitters) = &mut self.emitters {
+                emitters.write(&event)?;
+            }
+            if let (Some(lines), true) = (&mut self.lines, shown) {
+                self.buffer.clear();
+                eve::line(&event, &mut self.buffer);
+                lines.write_all(&self.buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the user has to know of the settings.
+    fn tell_news(&mut self, progress: &Progress) {
+        for message in self.news.drain(..) {
+            progress.aside(|| complain(&message, Some("give it a later date, or take it out")));
+        }
+    }
+}
+
+/// A progress bar over all logs, by their size as stored.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn new(options: &Hunt, inputs: &[PathBuf]) -> Self {
+        let shown = !options.no_progress && !options.quiet && io::stderr().is_terminal();
+        let bar = shown.then(|| {
+            let bar = ProgressBar::new(inputs.iter().map(|path| size(path)).sum());
+            // The template is ours: one that does not parse is replaced by the default.
+            let style = ProgressStyle::with_template("{spinner} {bar:40} {bytes} of {total_bytes}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self(bar)
+    }
+
+    fn tick(&self) {
+        if let Some(bar) = &self.0 {
+            bar.tick();
+        }
+    }
+
+    fn passed(&self, path: &Path) {
+        if let Some(bar) = &self.0 {
+            bar.inc(size(path));
+        }
+    }
+
+    /// Runs something that prints, without the bar in its way.
+    fn aside(&self, print: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn done(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

@@ -1,0 +1,181 @@
+//! What is remembered of a host: processes that were started, connections to them, logons. All of it bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
+
+use crate::host_log::event::{HostEnd, Place, Process, Source, same_host};
+use crate::time::Timestamp;
+
+/// Entries of each kind that are remembered. Beyond it the one that came first is forgotten.
+const REMEMBERED: usize = 65_536;
+
+/// A table that forgets what came first.
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    entries: BTreeMap<K, V>,
+    order: VecDeque<K>,
+    limit: usize,
+    /// Entries that were forgotten to make room for others.
+    pub(super) forgotten: u64,
+}
+
+impl<K: Ord + Clone, V> Table<K, V> {
+    pub(super) fn new() -> Self {
+        Self::of(REMEMBERED)
+    }
+
+    pub(super) fn of(limit: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            order: VecDeque::new(),
+            limit,
+            forgotten: 0,
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        if self.entries.insert(key.clone(), value).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        while self.order.len() > self.limit {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.forgotten += u64::from(self.entries.remove(&oldest).is_some());
+        }
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key)
+    }
+
+    pub(super) fn remove(&mut self, key: &K) {
+        // Its place in the order stays, and does no harm: there is nothing left to forget.
+        self.entries.remove(key);
+    }
+}
+
+/// A computer's name as tables have it: in lower case, without its domain.
+pub(super) fn short(host: &str) -> String {
+    let short = host.split_once('.').map_or(host, |(short, _)| short);
+    short.to_lowercase()
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) at: Timestamp,
+    pub(super) host: Arc<str>,
+    pub(super) source: Source,
+    pub(super) place: Place,
+    pub(super) process: Process,
+    /// Did COM's own service start it?
+    pub(super) by_com: bool,
+}
+
+/// A connection to a process.
+#[derive(Clone, Debug)]
+pub(super) struct Inbound {
+    pub(super) at: Timestamp,
+    pub(super) host: Arc<str>,
+    pub(super) source: Source,
+    pub(super) place: Place,
+    pub(super) remote: HostEnd,
+    pub(super) local: HostEnd,
+    pub(super) protocol: Option<u8>,
+    pub(super) name: String,
+}
+
+/// Something that is told of processes: found by the process's GUID, or else by its id.
+#[derive(Debug)]
+pub(super) struct ByProcess<V> {
+    by_guid: Table<Guid, Arc<V>>,
+    by_pid: Table<(String, u32), Arc<V>>,
+}
+
+impl<V> ByProcess<V> {
+    pub(super) fn new() -> Self {
+        Self {
+            by_guid: Table::new(),
+            by_pid: Table::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, host: &str, process: &Process, value: V) {
+        let value = Arc::new(value);
+        if let Some(guid) = process.guid {
+            self.by_guid.insert(guid, Arc::clone(&value));
+        }
+        if let Some(pid) = process.pid {
+            self.by_pid.insert((short(host), pid), value);
+        }
+    }
+
+    /// What is told of that process; its id alone is believed where `fits` does not know better.
+    pub(super) fn get(&self, host: &str, process: &Process, fits: impl Fn(&V) -> bool) -> Option<&Arc<V>> {
+        let by_guid = process.guid.and_then(|guid| self.by_guid.get(&guid));
+        let by_pid = || process.pid.and_then(|pid| self.by_pid.get(&(short(host), pid)));
+        by_guid.or_else(by_pid).filter(|value| fits(value))
+    }
+
+    /// The process has ended: its id may be used again.
+    pub(super) fn end(&mut self, host: &str, process: &Process) {
+        if let Some(pid) = process.pid {
+            self.by_pid.remove(&(short(host), pid));
+        }
+    }
+
+    pub(super) fn forgotten(&self) -> u64 {
+        self.by_guid.forgotten + self.by_pid.forgotten
+    }
+}
+
+/// Is it the process with that name on that computer, as far as names are known?
+pub(super) fn is_same(host: &str, name: Option<&str>, other_host: &str, other_name: Option<&str>) -> bool {
+    same_host(host, other_host) && (name.is_none() || other_name.is_none() || name == other_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_forgets_what_came_first() {
+        let mut table = Table::of(2);
+        for number in 1..=3 {
+            table.insert(number, number * 10);
+        }
+        assert_eq!((table.get(&1), table.get(&3), table.forgotten), (None, Some(&30), 1));
+        table.remove(&3);
+        assert_eq!(table.get(&3), None);
+    }
+
+    #[test]
+    fn a_process_is_found_by_guid_or_by_id_until_it_ends() {
+        let mut table = ByProcess::new();
+        let guid = Guid::parse("365ABB72-B17F-5CC8-0000-001082A51E00");
+        let process = Process {
+            pid: Some(8),
+            guid,
+            ..Process::default()
+        };
+        table.insert("WS6.lab.example", &process, "mmc");
+        let by_pid = Process {
+            pid: Some(8),
+            ..Process::default()
+        };
+        let by_guid = Process {
+            guid,
+            ..Process::default()
+        };
+        for wanted in [&by_pid, &by_guid] {
+            assert_eq!(table.get("ws6", wanted, |_| true).map(|found| **found), Some("mmc"));
+        }
+        assert!(table.get("ws7", &by_pid, |_| true).is_none());
+        assert!(table.get("ws6", &by_pid, |_| false).is_none());
+        table.end("ws6", &by_pid);
+        assert!(table.get("ws6", &by_pid, |_| true).is_none());
+        assert!(table.get("ws6", &by_guid, |_| true).is_some());
+    }
+}
