@@ -47,9 +47,7 @@ fn related(alert: &Value) -> Vec<&str> {
 }
 
 fn sample(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/hunt")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/hunt").join(name);
     assert!(path.is_file(), "no sample log {name}");
     path
 }
