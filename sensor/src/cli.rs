@@ -2,6 +2,7 @@
 
 mod catalog;
 mod live;
+mod report;
 pub(crate) mod settings;
 
 use std::io::{self, IsTerminal, Write};
@@ -66,6 +67,8 @@ Examples:
     Man,
     /// Listen on interfaces: a SPAN port, a tap.
     Live(Live),
+    /// Make one page out of logs, to read, to print and to send.
+    Report(report::Options),
 }
 
 /// Options of `replay`.
@@ -243,6 +246,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Replay(replay) => replay::run(replay),
         Command::Live(live) => crate::live::run(live),
         Command::Catalog(command) => catalog::run(command),
+        Command::Report(options) => report::run(options),
         Command::Completions { shell } => completions(*shell),
         Command::Man => manual(),
     };

@@ -40,6 +40,7 @@ pub mod limits;
 mod live;
 pub mod policy;
 mod replay;
+pub mod report;
 pub mod rpc;
 pub mod severity;
 mod statistics;

@@ -20,6 +20,7 @@ mod program;
 mod properties;
 mod quiet;
 mod records;
+mod report;
 mod rig;
 #[cfg(target_os = "linux")]
 mod soak;

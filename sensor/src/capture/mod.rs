@@ -6,7 +6,7 @@ mod inputs;
 pub(crate) mod live;
 mod pcap;
 mod pcapng;
-mod stored;
+pub(crate) mod stored;
 #[cfg(test)]
 mod testing;
 mod window;

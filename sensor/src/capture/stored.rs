@@ -15,7 +15,7 @@ const COMPRESSED_BUFFER: usize = 64 * 1024;
 const GZIP_STEP: usize = 16 * 1024;
 
 /// The uncompressed bytes of an input.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     encoding: Encoding,
     size: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl Read for Counted {
 }
 
 impl Stored {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         // A pipe or device has a length of zero that means nothing.
@@ -87,7 +87,7 @@ impl Stored {
     }
 
     /// What a failed read means for this encoding.
-    pub(super) fn cause(&self, error: io::Error) -> Cause {
+    pub(crate) fn cause(&self, error: io::Error) -> Cause {
         let format = match &self.encoding {
             Encoding::Plain(_) => return Cause::Read(error),
             Encoding::Gzip(_) => "gzip",

@@ -1,0 +1,409 @@
+//! What happened, in words: the headline, an incident's title, what a grade of evidence means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::chain::{Incident, Reach};
+use super::incidents::Pair;
+use super::text::{counted, grouped, listed};
+use crate::time::Timestamp;
+
+/// Characters of a command in a title.
+const MAX_COMMAND: usize = 60;
+/// Names in a list before the rest is a number.
+const MAX_NAMES: usize = 3;
+
+/// Each grade of evidence, the strongest first, and what it means.
+pub(super) const EVIDENCE: [(&str, &str); 4] = [
+    (
+        "arguments",
+        "What was asked for was read in full: method and arguments.",
+    ),
+    (
+        "class",
+        "The class of the activation was read; what was done with the object afterwards was not.",
+    ),
+    (
+        "inferred",
+        "Nothing of it was read in clear: it is a conclusion from the shape of the traffic.",
+    ),
+    (
+        "header",
+        "The interface and the operation's number were read, nothing more.",
+    ),
+];
+
+/// What hosts' logs say, in words.
+const NO_HOST_LOGS: &str =
+    "Not confirmed by a host: no host logs were joined, so whether it had an effect is not known here.";
+
+/// The first thing that is read.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Headline {
+    pub(super) text: String,
+    /// `confirmed`, `contradicted`, `not_seen`, `mixed`, `unknown`, or `none` where there is nothing to confirm.
+    pub(super) verdict: &'static str,
+    pub(super) verdict_text: String,
+    /// Label and text.
+    pub(super) facts: Vec<(&'static str, String)>,
+}
+
+/// `2020-07-18 23:10:02 UTC`.
+pub(super) fn moment(microseconds: i64) -> String {
+    let text = Timestamp(microseconds.saturating_mul(1_000)).to_string();
+    format!("{} UTC", text.get(..19).unwrap_or_default().replace('T', " "))
+}
+
+/// A host by the name that it gives itself, and its address.
+fn host(address: &str, names: &BTreeSet<String>) -> String {
+    // The short one, which has no dots.
+    let name = names.iter().find(|name| !name.contains('.')).or_else(|| names.first());
+    match (address, name) {
+        ("", None) => "an unknown host".to_owned(),
+        ("", Some(name)) => name.clone(),
+        (address, Some(name)) if name != address => format!("{name} ({address})"),
+        (address, _) => address.to_owned(),
+    }
+}
+
+fn source(address: &str) -> String {
+    if address.is_empty() {
+        "Someone".to_owned()
+    } else {
+        address.to_owned()
+    }
+}
+
+/// An incident in one sentence, without a full stop.
+pub(super) fn title(incident: &Incident) -> String {
+    let (reach, concluded) = incident.reach();
+    let who = source(&incident.span.pair.0);
+    let at = host(&incident.span.pair.1, &incident.target_names);
+    let probably = if concluded { " probably" } else { "" };
+    let alerting = |step: &&super::chain::Step| !step.alerts.is_empty();
+    let class = incident
+        .steps()
+        .filter(alerting)
+        .find_map(|step| step.class.clone())
+        .or_else(|| incident.classes.first().cloned());
+    let command = incident
+        .steps()
+        .filter(alerting)
+        .find_map(|step| step.command_line.as_deref())
+        .map(|command| match command.char_indices().nth(MAX_COMMAND) {
+            Some((end, _)) => format!("“{}…”", &command[..end]),
+            None => format!("“{command}”"),
+        });
+    let a_class = class.clone().unwrap_or_else(|| "an object".to_owned());
+    match reach {
+        Reach::Executed => {
+            let command = command.unwrap_or_else(|| "a command".to_owned());
+            let through = class.map(|class| format!(" through {class}")).unwrap_or_default();
+            format!("{who}{probably} had {at} run {command}{through}")
+        }
+        Reach::Called => format!("{who}{probably} activated {a_class} on {at} and called it"),
+        Reach::Activated => format!("{who}{probably} activated {a_class} on {at}"),
+        Reach::Tried => format!("{who} tried to use {a_class} on {at}; no success was seen"),
+        Reach::Asked => format!("{who} probed {at}; no activation was seen"),
+    }
+}
+
+/// How far someone got with a target, over all incidents.
+fn reaches(incidents: &[Incident]) -> BTreeMap<&Pair, (Reach, bool)> {
+    let mut best: BTreeMap<&Pair, (Reach, bool)> = BTreeMap::new();
+    for incident in incidents {
+        let (reach, concluded) = incident.reach();
+        let known = best.entry(&incident.span.pair).or_insert((reach, concluded));
+        // What was read goes before what was concluded.
+        *known = (*known).max_by_reach((reach, concluded));
+    }
+    best
+}
+
+trait Further {
+    fn max_by_reach(self, other: Self) -> Self;
+}
+
+impl Further for (Reach, bool) {
+    fn max_by_reach(self, other: Self) -> Self {
+        if (other.0, !other.1) > (self.0, !self.1) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// All of it in one sentence.
+fn sentence(incidents: &[Incident]) -> String {
+    let best = reaches(incidents);
+    if best.len() == 1 {
+        let furthest = incidents.iter().max_by_key(|incident| {
+            let (reach, concluded) = incident.reach();
+            // Of equal ones the first, which is the gravest and earliest.
+            (
+                reach,
+                !concluded,
+                std::cmp::Reverse((incident.span.worst, incident.span.from)),
+            )
+        });
+        return furthest.map(title).unwrap_or_default() + ".";
+    }
+    let sources: BTreeSet<&str> = best.keys().map(|pair| pair.0.as_str()).collect();
+    let who = match sources.first() {
+        Some(one) if sources.len() == 1 => source(one),
+        _ => counted(sources.len() as u64, "host", "hosts"),
+    };
+    let mut targets: BTreeMap<&str, (Reach, bool)> = BTreeMap::new();
+    for (pair, &reach) in &best {
+        let known = targets.entry(pair.1.as_str()).or_insert(reach);
+        *known = (*known).max_by_reach(reach);
+    }
+    let count = |wanted: Reach| targets.values().filter(|(reach, _)| *reach == wanted).count() as u64;
+    let parts: Vec<String> = [
+        (Reach::Executed, "had commands run on"),
+        (Reach::Called, "called objects on"),
+        (Reach::Activated, "activated objects on"),
+        (Reach::Tried, "tried without seen success on"),
+        (Reach::Asked, "probed"),
+    ]
+    .into_iter()
+    .filter(|(reach, _)| count(*reach) > 0)
+    .map(|(reach, words)| format!("{words} {}", grouped(count(reach))))
+    .collect();
+    let all = counted(targets.len() as u64, "host", "hosts");
+    let reached = targets.values().any(|(reach, _)| *reach >= Reach::Activated);
+    let verb = if reached { "reached" } else { "tried" };
+    let concluded = targets.values().filter(|(_, concluded)| *concluded).count() as u64;
+    let concluded = match concluded {
+        0 => String::new(),
+        some => format!(" (on {}, this is a conclusion from sealed traffic)", grouped(some)),
+    };
+    match &parts[..] {
+        [one] => format!(
+            "{who} {one} {}{concluded}.",
+            if targets.len() == 1 { "host" } else { "hosts" }
+        ),
+        parts => format!("{who} {verb} {all}: {}{concluded}.", listed(parts)),
+    }
+}
+
+fn verdict(incidents: &[Incident]) -> (&'static str, String) {
+    let of = |wanted: &str| {
+        let said = |incident: &&Incident| incident.verdicts.contains_key(wanted);
+        incidents.iter().filter(said).count() as u64
+    };
+    let (confirmed, contradicted, not_seen) = (of("confirmed") + of("logged"), of("contradicted"), of("not_seen"));
+    let all = incidents.len() as u64;
+    let incidents_of = |some: u64| {
+        if all == 1 {
+            String::new()
+        } else {
+            format!(" in {} of {}", grouped(some), counted(all, "incident", "incidents"))
+        }
+    };
+    match (confirmed, contradicted, not_seen) {
+        (0, 0, 0) => ("unknown", NO_HOST_LOGS.to_owned()),
+        (some, 0, 0) => (
+            "confirmed",
+            format!("Confirmed by the host's own logs{}.", incidents_of(some)),
+        ),
+        (0, some, 0) => (
+            "contradicted",
+            format!("The host's own logs contradict it{}.", incidents_of(some)),
+        ),
+        (0, 0, some) => (
+            "not_seen",
+            format!("The host's own logs do not show it{}.", incidents_of(some)),
+        ),
+        _ => {
+            let parts: Vec<String> = [
+                (confirmed, "confirm"),
+                (contradicted, "contradict"),
+                (not_seen, "do not show"),
+            ]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{words} {}", grouped(count)))
+            .collect();
+            (
+                "mixed",
+                format!(
+                    "Of {}, the hosts' own logs {}.",
+                    counted(all, "incident", "incidents"),
+                    listed(&parts)
+                ),
+            )
+        }
+    }
+}
+
+fn some_of<'a>(all: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let all: BTreeSet<&String> = all.into_iter().collect();
+    if all.is_empty() {
+        return None;
+    }
+    let mut named: Vec<String> = all.iter().take(MAX_NAMES).map(|&name| name.clone()).collect();
+    if all.len() > MAX_NAMES {
+        named.push(format!("{} more", all.len() - MAX_NAMES));
+    }
+    Some(listed(&named))
+}
+
+/// The headline of all incidents, the gravest first.
+pub(super) fn headline(incidents: &[Incident]) -> Headline {
+    if incidents.is_empty() {
+        return Headline {
+            text: "No alert: no DCOM lateral movement was seen.".to_owned(),
+            verdict: "none",
+            verdict_text: "What was not visible is said below.".to_owned(),
+            facts: Vec::new(),
+        };
+    }
+    let (verdict, verdict_text) = verdict(incidents);
+    let first = incidents
+        .iter()
+        .map(|incident| incident.span.from)
+        .min()
+        .unwrap_or_default();
+    let last = incidents
+        .iter()
+        .map(|incident| incident.span.to)
+        .max()
+        .unwrap_or_default();
+    let mut facts = Vec::new();
+    let mut fact = |label, text: Option<String>| facts.extend(text.map(|text| (label, text)));
+    fact(
+        "Account",
+        some_of(incidents.iter().flat_map(|incident| &incident.users)),
+    );
+    fact(
+        "Class",
+        some_of(incidents.iter().flat_map(|incident| &incident.classes)),
+    );
+    fact(
+        "Tool, by how it writes",
+        some_of(incidents.iter().flat_map(|incident| incident.tools.keys())),
+    );
+    fact(
+        "Technique",
+        some_of(incidents.iter().flat_map(|incident| incident.techniques.keys())),
+    );
+    fact("First alert", Some(moment(first)));
+    fact("Last alert", (moment(last) != moment(first)).then(|| moment(last)));
+    Headline {
+        text: sentence(incidents),
+        verdict,
+        verdict_text,
+        facts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::incidents::Span;
+    use crate::report::text::Texts;
+
+    fn incident(source: &str, target: &str, event: &Value) -> Incident {
+        let mut incident = Incident::new(Span {
+            pair: (source.to_owned(), target.to_owned()),
+            from: 1_595_113_802_061_141,
+            to: 1_595_113_802_061_141,
+            worst: 1,
+        });
+        incident.add_alert(event, 1_595_113_802_061_141, 1, 0, &mut Texts::default());
+        incident
+    }
+
+    fn executed() -> Value {
+        json!({"alert": {"signature_id": 1_021_303}, "dcom": {"kind": "call", "class": "MMC20.Application",
+            "command_line": "cmd.exe /c whoami", "evidence": "arguments", "server": {"netbios": "SRV01", "dns": "srv01.lab.example"}}})
+    }
+
+    fn activated() -> Value {
+        json!({"alert": {"signature_id": 1_021_301}, "dcom": {"kind": "activation", "outcome": "succeeded",
+            "class": "ShellWindows", "evidence": "class"}})
+    }
+
+    #[test]
+    fn one_pair_is_told_by_name() {
+        let told = headline(&[incident("192.0.2.20", "192.0.2.10", &executed())]);
+        assert_eq!(
+            told.text,
+            "192.0.2.20 had SRV01 (192.0.2.10) run “cmd.exe /c whoami” through MMC20.Application."
+        );
+        assert_eq!((told.verdict, told.verdict_text.as_str()), ("unknown", NO_HOST_LOGS));
+        assert!(
+            told.facts
+                .contains(&("First alert", "2020-07-18 23:10:02 UTC".to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_was_concluded_is_probable() {
+        let event = json!({"alert": {"signature_id": 1_021_307}, "dcom": {"kind": "activation", "class": "MMC20.Application",
+            "evidence": "inferred"}});
+        assert_eq!(
+            headline(&[incident("192.0.2.20", "192.0.2.10", &event)]).text,
+            "192.0.2.20 probably activated MMC20.Application on 192.0.2.10."
+        );
+    }
+
+    #[test]
+    fn many_pairs_are_counted_by_how_far_they_went() {
+        let tried = json!({"alert": {"signature_id": 1_021_302}, "dcom": {"kind": "activation"}});
+        let mut incidents = vec![
+            incident("192.0.2.20", "192.0.2.10", &executed()),
+            incident("192.0.2.20", "192.0.2.10", &activated()),
+            incident("192.0.2.20", "192.0.2.11", &activated()),
+            incident("192.0.2.20", "192.0.2.12", &tried),
+        ];
+        assert_eq!(
+            headline(&incidents).text,
+            "192.0.2.20 reached 3 hosts: had commands run on 1, activated objects on 1 and tried without seen success on 1."
+        );
+        incidents.push(incident("192.0.2.21", "192.0.2.12", &tried));
+        assert!(headline(&incidents).text.starts_with("2 hosts reached 3 hosts: "));
+        incidents.drain(..3);
+        assert_eq!(
+            headline(&incidents).text,
+            "2 hosts tried without seen success on 1 host."
+        );
+        assert_eq!(
+            headline(&incidents[..1]).text,
+            "192.0.2.20 tried to use an object on 192.0.2.12; no success was seen."
+        );
+    }
+
+    #[test]
+    fn the_host_has_the_last_word() {
+        let said = |verdict: &str| {
+            let mut event = executed();
+            event["dcom"]["host"] = json!({"verdict": verdict});
+            incident("192.0.2.20", "192.0.2.10", &event)
+        };
+        let told = |verdicts: &[&str]| {
+            let incidents: Vec<Incident> = verdicts.iter().map(|verdict| said(verdict)).collect();
+            let told = headline(&incidents);
+            (told.verdict, told.verdict_text)
+        };
+        assert_eq!(
+            told(&["confirmed"]),
+            ("confirmed", "Confirmed by the host's own logs.".to_owned())
+        );
+        assert_eq!(told(&["not_seen"]).1, "The host's own logs do not show it.");
+        assert_eq!(
+            told(&["confirmed", "contradicted", "confirmed"]).1,
+            "Of 3 incidents, the hosts' own logs confirm 2 and contradict 1."
+        );
+    }
+
+    #[test]
+    fn silence_is_no_proof() {
+        assert_eq!(headline(&[]).verdict, "none");
+    }
+}
