@@ -146,6 +146,9 @@ fn pages() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(read).collect()
 }
 
+/// Of loss there is no example: a capture has no kernel that drops frames.
+const LIVE_ALONE: &str = "frames-lost.md";
+
 fn examples(page: &Path, text: &str) -> Vec<Example> {
     text.split("```toml capture\n")
         .skip(1)
@@ -160,7 +163,11 @@ fn examples(page: &Path, text: &str) -> Vec<Example> {
 fn every_example_does_what_its_page_says() {
     for (page, text) in pages() {
         let examples = examples(&page, &text);
-        assert!(!examples.is_empty(), "{}: no example", page.display());
+        assert!(
+            !examples.is_empty() || page.ends_with(LIVE_ALONE),
+            "{}: no example",
+            page.display()
+        );
         for example in examples {
             if example.baseline.is_some() {
                 unlike_the_baseline(&example);

@@ -28,6 +28,9 @@ const PAGES: &[&str] = &[
 /// The page that tells of what `hunt` finds, a section for each.
 const HUNT: &str = include_str!("../../../docs/HUNT.md");
 
+/// How long the number of a signature is.
+const ID_DIGITS: usize = 7;
+
 /// Prints the page of a signature.
 pub(super) fn run(id: u32) -> Result<u8> {
     let Some(page) = page(id) else {
@@ -39,7 +42,8 @@ pub(super) fn run(id: u32) -> Result<u8> {
 }
 
 fn page(id: u32) -> Option<&'static str> {
-    let id = id.to_string();
+    // Pages hold other numbers too, all of them shorter.
+    let id = Some(id.to_string()).filter(|id| id.len() == ID_DIGITS)?;
     let names_it = |text: &str| {
         text.split_whitespace()
             .any(|word| word.trim_end_matches(['.', ',']) == id)
