@@ -8,7 +8,7 @@ use dcom_sensor::correlate::{Correlator, Mode};
 use dcom_sensor::dcom::Record;
 use dcom_sensor::decode::Endpoint;
 use dcom_sensor::event::dcom::{Kind, Outcome};
-use dcom_sensor::event::{Dcerpc, Dcom, Meta};
+use dcom_sensor::event::{Dcom, Meta, Shared};
 use dcom_sensor::flow::Opener;
 use dcom_sensor::host_log::event::{Clock, Direction, HostEnd, NetworkConnect, Place, Process, ProcessCreate, Source};
 use dcom_sensor::host_log::{HostBody, HostEvent};
@@ -106,19 +106,19 @@ fn verdict(bencher: Bencher<'_, '_>) {
             server: Some(server),
             ..Meta::default()
         },
-        dcom: Dcom {
+        dcom: Shared::new(Dcom {
             kind: Kind::Call,
             command_line: Some("cmd.exe /c whoami /all".to_owned()),
             outcome: Some(Outcome::Succeeded),
             ..Dcom::default()
-        },
-        dcerpc: Dcerpc::default(),
+        }),
+        dcerpc: Shared::default(),
         recorded: true,
         encoding: None,
     };
     bencher.bench_local(|| {
         let mut record = record.clone();
         correlator.record(&mut record, &catalog);
-        black_box(record.dcom.host)
+        black_box(record.dcom.host.clone())
     });
 }

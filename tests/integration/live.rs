@@ -193,11 +193,43 @@ fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends(
 fn what_a_host_logs_after_an_alert_confirms_it() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();
-    let (logs, log) = (scratch.path("logs"), scratch.write("host.ndjson", ""));
-    let sensor = space.sensor(
-        &logs,
-        &["--host-logs", log.to_str().expect("text"), "--host-window", "60"],
+    let log = scratch.write("host.ndjson", "");
+    is_confirmed(
+        &space,
+        &scratch,
+        &["--host-logs", log.to_str().expect("text")],
+        |event| {
+            // In two pieces.
+            let mut file = fs::OpenOptions::new().append(true).open(&log).expect("the log");
+            let (first, second) = event.split_at(60);
+            file.write_all(first.as_bytes()).expect("a part");
+            sleep(Duration::from_millis(600));
+            writeln!(file, "{second}").expect("the rest");
+        },
     );
+}
+
+#[test]
+fn what_a_host_sends_after_an_alert_confirms_it() {
+    let Some(space) = Space::new() else { return };
+    space.ip("link set lo up");
+    let scratch = Scratch::new();
+    is_confirmed(&space, &scratch, &["--listen", "127.0.0.1:6514"], |event| {
+        // RFC 5424, with its length before it (RFC 6587).
+        let message = format!("<13>1 2026-11-26T00:00:00Z dcomsrv01 Sysmon - - - {event}");
+        let program = "import socket, sys; s = socket.create_connection(('127.0.0.1', 6514)); \
+             m = sys.argv[1].encode(); s.sendall(str(len(m)).encode() + b' ' + m); s.close()";
+        assert!(
+            run(space.command("python3").args(["-c", program, &message])),
+            "it listens"
+        );
+    });
+}
+
+/// An execution is told at once, and confirmed when its host's event is brought a moment later.
+fn is_confirmed(space: &Space, scratch: &Scratch, options: &[&str], bring: impl FnOnce(&str)) {
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &[options, &["--host-window", "60"]].concat());
     space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
     assert!(until(|| lines(&logs, EXECUTION) == 1), "{}", sensor.said());
     let eve = || Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
@@ -207,7 +239,7 @@ fn what_a_host_logs_after_an_alert_confirms_it() {
         .find(|it| it["alert"]["signature_id"] == 1_021_303)
         .expect("the execution");
     assert!(alert["dcom"]["host"].is_null(), "it does not wait");
-    // What Sysmon would write a moment later, in two pieces.
+    // What Sysmon would write a moment later.
     let (time, line) = (text(&alert["timestamp"]), text(&alert["dcom"]["command_line"]));
     let utc = time.get(..23).expect("a time").replace('T', " ");
     let event = serde_json::json!({
@@ -224,12 +256,7 @@ fn what_a_host_logs_after_an_alert_confirms_it() {
         "ParentCommandLine": "C:\\Windows\\System32\\mmc.exe -Embedding",
         "User": "LAB\\alice",
     });
-    let event = format!("{event}\n");
-    let mut file = fs::OpenOptions::new().append(true).open(&log).expect("the log");
-    let (first, second) = event.split_at(60);
-    file.write_all(first.as_bytes()).expect("a part");
-    sleep(Duration::from_millis(600));
-    file.write_all(second.as_bytes()).expect("the rest");
+    bring(&event.to_string());
     let confirmed = r#""kind":"host_confirmation""#;
     assert!(until(|| lines(&logs, confirmed) > 0), "{}", sensor.said());
     let told = eve();

@@ -347,14 +347,9 @@ fn host(dcom: &Dcom) -> String {
         let process = name(process.image.as_deref(), process.pid);
         let _ = write!(text, ": {}{process}", parent.unwrap_or_default());
         if let Some(delta) = host.time_delta {
-            let milliseconds = delta.0.unsigned_abs() / 1_000_000;
+            let hundredths = (delta.0.unsigned_abs() + 5_000_000) / 10_000_000;
             let sign = if delta.0 < 0 { '-' } else { '+' };
-            let _ = write!(
-                text,
-                ", {sign}{}.{:02} s",
-                milliseconds / 1_000,
-                milliseconds % 1_000 / 10
-            );
+            let _ = write!(text, ", {sign}{}.{:02} s", hundredths / 100, hundredths % 100);
         }
     } else if let Some(reason) = host.because.last() {
         let _ = write!(text, ": {}", shortened(reason));

@@ -1,8 +1,8 @@
 //! `dcom-sensor hunt`: what host logs alone tell of DCOM lateral movement.
 //!
 //! Events come in the order of their logs, which is none: several logs, several hosts, late lines. What a detection takes
-//! an interest in is held and looked at in the order of its time ([`order`]). What a process was, who connected to it and
-//! who logged on is remembered ([`memory`]); a finding waits a while for what belongs to it ([`pending`]). All of that is
+//! an interest in is held and looked at in the order of its time (`order`). What a process was, who connected to it and
+//! who logged on is remembered (`memory`); a finding waits a while for what belongs to it (`pending`). All of that is
 //! bounded, and what did not find room is counted.
 
 mod children;
