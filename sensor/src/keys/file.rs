@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use toml::de::DeTable;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::secretsdump::hex;
 use super::{Keys, keytab, ntlm, secretsdump};
@@ -72,20 +72,29 @@ struct NtlmEntry<'a> {
     domain: Option<String>,
     user: Option<String>,
     #[serde(borrow)]
-    password: Option<AsWritten<'a>>,
+    password: Option<Secret<'a>>,
     #[serde(borrow)]
-    nt_hash: Option<AsWritten<'a>>,
+    nt_hash: Option<Secret<'a>>,
     secretsdump: Option<PathBuf>,
 }
 
-/// A secret where it stands in the file's text, which is overwritten when it is let go: no copy is made of it. Escapes would
-/// need one.
-struct AsWritten<'a>(&'a str);
+/// A secret: where it stands in the file's text, or, where that has escapes, as what they stand for. Both are overwritten when
+/// they are let go.
+enum Secret<'a> {
+    AsWritten(&'a str),
+    Unescaped(Zeroizing<String>),
+}
 
-/// What is said of them.
-const ESCAPED: &str = "a secret has no escapes: write it between apostrophes, '…' or '''…'''";
+impl Secret<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::AsWritten(text) => text,
+            Self::Unescaped(text) => text,
+        }
+    }
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for AsWritten<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(OfText)
     }
@@ -94,23 +103,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for AsWritten<'a> {
 struct OfText;
 
 impl<'de> Visitor<'de> for OfText {
-    type Value = AsWritten<'de>;
+    type Value = Secret<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a text")
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(AsWritten(text))
+        Ok(Secret::AsWritten(text))
     }
 
-    fn visit_str<E: Error>(self, _copy: &str) -> Result<Self::Value, E> {
-        Err(E::custom(ESCAPED))
+    fn visit_str<E: Error>(self, copy: &str) -> Result<Self::Value, E> {
+        self.visit_string(copy.to_owned())
     }
 
-    fn visit_string<E: Error>(self, mut copy: String) -> Result<Self::Value, E> {
-        copy.zeroize();
-        self.visit_str("")
+    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Secret::Unescaped(Zeroizing::new(text)))
     }
 }
 
@@ -138,7 +146,7 @@ impl Keys {
                 .span()
                 .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let message = error.message();
-            let harmless = ["unknown field", "missing field", ESCAPED]
+            let harmless = ["unknown field", "missing field"]
                 .iter()
                 .any(|known| message.starts_with(known));
             let cause = if harmless {
@@ -181,10 +189,10 @@ impl Keys {
         let domain = domain.as_deref().filter(|domain| !domain.is_empty());
         match (user, password, nt_hash, secretsdump) {
             (Some(user), Some(password), None, None) => {
-                self.add_nt_hash(domain, &user, &ntlm::nt_hash(password.0));
+                self.add_nt_hash(domain, &user, &ntlm::nt_hash(password.text()));
             }
             (Some(user), None, Some(digits), None) => {
-                let hash = hex(digits.0).filter(|hash| hash.len() == 16);
+                let hash = hex(digits.text()).filter(|hash| hash.len() == 16);
                 let hash = hash.ok_or(EntryError::Wrong("`nt_hash` is not 32 hexadecimal digits"))?;
                 self.add_nt_hash(domain, &user, &hash);
             }
