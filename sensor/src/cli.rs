@@ -20,7 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
-use crate::emit::console::Colour;
+use crate::emit::growing::Colour;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
 use crate::replay;
 use crate::severity::Severity;

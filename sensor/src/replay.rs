@@ -177,7 +177,7 @@ impl Outlet {
         for event in events.drain(..) {
             let mut shown = true;
             if let Body::Alert(alert) = &event.body {
-                self.summary.count_alert(alert.severity);
+                self.summary.alerts.count(alert.severity);
                 shown = alert.severity >= self.least;
                 if shown && self.lines.is_none() {
                     self.console.push(&event.meta, alert);
@@ -260,7 +260,7 @@ impl Outlet {
                 writeln!(stderr, "{name:32} {count}")?;
             }
         }
-        Ok(options.fail_on.is_some_and(|least| self.summary.has_alert(least)))
+        Ok(options.fail_on.is_some_and(|least| self.summary.alerts.has(least)))
     }
 }
 

@@ -48,6 +48,48 @@ impl Severity {
     }
 }
 
+/// How many there were of each severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BySeverity([u64; Severity::ALL.len()]);
+
+impl BySeverity {
+    /// One more.
+    pub fn count(&mut self, severity: Severity) {
+        if let Some(index) = Severity::ALL.iter().position(|&known| known == severity) {
+            self.0[index] += 1;
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Was there one of this severity or above?
+    pub fn has(&self, least: Severity) -> bool {
+        self.there_are().any(|(severity, _)| severity >= least)
+    }
+
+    /// Those of which there are any, the worst first.
+    fn there_are(&self) -> impl Iterator<Item = (Severity, u64)> {
+        Severity::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+}
+
+/// ` (1 critical, 2 high)`; nothing where there are none.
+impl fmt::Display for BySeverity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let there_are: Vec<String> = self
+            .there_are()
+            .map(|(severity, count)| format!("{count} {severity}"))
+            .collect();
+        if there_are.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", there_are.join(", "))
+    }
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

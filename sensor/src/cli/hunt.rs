@@ -267,7 +267,7 @@ impl Run<'_> {
                 writeln!(stderr, "{name:32} {count}")?;
             }
         }
-        Ok(options.fail_on.is_some_and(|least| output.summary.has(least)))
+        Ok(options.fail_on.is_some_and(|least| output.summary.findings.has(least)))
     }
 }
 
@@ -307,7 +307,7 @@ impl Output {
                 continue;
             }
             let severity = found.alert.severity;
-            self.summary.count(severity);
+            self.summary.findings.count(severity);
             let shown = severity >= self.least;
             if shown && self.lines.is_none() {
                 self.table.push(&found.meta, &found.alert);

@@ -2,99 +2,34 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, Table};
 
-use super::summary::{Summary, counted};
+use super::growing::{Growing, Shown, empty};
 use crate::decode::Endpoint;
 use crate::event::dcom::{Dcom, EndpointRecord};
 use crate::event::host::{HostRecord, Verdict};
 use crate::event::{Alert, Meta};
 use crate::severity::Severity;
 
-/// Rows beyond these are counted only: who wants them all reads the logs.
-pub(super) const MAX_ROWS: usize = 1_000;
-
 /// Characters of a text that are shown: one command line must not fill the screen.
 const MAX_TEXT: usize = 200;
 
-/// Narrower than this no table can be read.
-pub(super) const MIN_WIDTH: u16 = 60;
-
-/// Narrower than this there is no room for a column for each thing.
-pub(super) const WIDE: u16 = 120;
-
-/// Are severities coloured?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
-    /// Yes, whatever the output is.
-    Always,
-    /// No.
-    Never,
-}
-
 /// The table, as it grows.
-#[derive(Debug)]
-pub struct Console {
-    width: u16,
-    colour: Colour,
-    rows: Vec<Row>,
-    more: u64,
-    /// What stands between the table and the summary.
-    below: String,
-}
+pub type Console = Growing<Row>;
 
 impl Console {
-    /// An empty table, not wider than `width` columns.
-    pub fn new(width: u16, colour: Colour) -> Self {
-        Self {
-            width: width.max(MIN_WIDTH),
-            colour,
-            rows: Vec::new(),
-            more: 0,
-            below: String::new(),
-        }
-    }
-
-    /// Adds lines below the table.
-    pub fn add(&mut self, lines: String) {
-        self.below = lines;
-    }
-
     /// Adds an alert.
     pub fn push(&mut self, meta: &Meta, alert: &Alert) {
-        if self.rows.len() < MAX_ROWS {
-            self.rows.push(Row::of(meta, alert));
-        } else {
-            self.more += 1;
-        }
+        self.add_row(|| Row::of(meta, alert));
     }
+}
 
-    /// Prints the table, if there is anything in it, and the summary.
-    pub fn write(&self, out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
-        if !self.rows.is_empty() {
-            let table = if self.width < WIDE { self.narrow() } else { self.wide() };
-            for line in table.lines() {
-                writeln!(out, "{}", coloured(line.trim_end(), self.colour))?;
-            }
-            if self.more > 0 {
-                writeln!(
-                    out,
-                    "… and {}, in the logs",
-                    counted(self.more, "more alert", "more alerts")
-                )?;
-            }
-            writeln!(out)?;
-        }
-        if !self.below.is_empty() {
-            writeln!(out, "{}", self.below)?;
-        }
-        writeln!(out, "{summary}")
-    }
+impl Shown for Row {
+    const MORE: (&str, &str) = ("more alert", "more alerts");
 
-    fn wide(&self) -> Table {
-        let mut table = self.empty();
+    fn wide(rows: &[Self], width: u16) -> Table {
+        let mut table = empty(width);
         let mut header = vec![
             "time (UTC)",
             "severity",
@@ -105,12 +40,12 @@ impl Console {
             "evidence",
         ];
         // Without host logs there is nothing to say of them.
-        let with_hosts = self.rows.iter().any(|row| !row.host.is_empty());
+        let with_hosts = rows.iter().any(|row| !row.host.is_empty());
         if with_hosts {
             header.push("host");
         }
         table.set_header(header);
-        table.add_rows(self.rows.iter().map(|row| {
+        table.add_rows(rows.iter().map(|row| {
             let ends = row.ends();
             let mut cells = vec![
                 &row.time,
@@ -130,10 +65,10 @@ impl Console {
         table
     }
 
-    fn narrow(&self) -> Table {
-        let mut table = self.empty();
+    fn narrow(rows: &[Self], width: u16) -> Table {
+        let mut table = empty(width);
         table.set_header(["time (UTC)\nseverity", "source\n→ target", "class, what, who"]);
-        table.add_rows(self.rows.iter().map(|row| {
+        table.add_rows(rows.iter().map(|row| {
             let time = format!("{}\n{}", row.time, row.severity);
             let mut what = format!("{}\n{}\n{}\nevidence: {}", row.class, row.what, row.who, row.evidence);
             if !row.host.is_empty() {
@@ -144,44 +79,11 @@ impl Console {
         table.set_constraints([ColumnConstraint::ContentWidth]);
         table
     }
-
-    fn empty(&self) -> Table {
-        empty(self.width)
-    }
-}
-
-/// A table that is not wider than this.
-pub(super) fn empty(width: u16) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width);
-    table
-}
-
-/// Colours the severity: a line's first word, or the first after the time. Nothing from the wire stands there.
-pub(super) fn coloured(line: &str, colour: Colour) -> Cow<'_, str> {
-    let first_column = line
-        .strip_prefix(' ')
-        .filter(|line| !line.starts_with(' '))
-        .unwrap_or_default();
-    let rest = first_column.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | ' '));
-    match Severity::ALL
-        .into_iter()
-        .find(|severity| rest.starts_with(severity.name()))
-    {
-        Some(severity) if colour == Colour::Always => {
-            let painted = format!("\x1b[{}m{severity}\x1b[0m", style(severity));
-            Cow::Owned(line.replacen(severity.name(), &painted, 1))
-        }
-        _ => Cow::Borrowed(line),
-    }
 }
 
 /// An alert as it is shown: every text fit for a terminal.
 #[derive(Debug)]
-struct Row {
+pub struct Row {
     time: String,
     severity: Severity,
     source: String,
@@ -212,16 +114,6 @@ impl Row {
 
     fn ends(&self) -> String {
         format!("{}\n→ {}", self.source, self.target)
-    }
-}
-
-fn style(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "1;31",
-        Severity::High => "31",
-        Severity::Medium => "33",
-        Severity::Low => "36",
-        Severity::Informational => "2",
     }
 }
 
@@ -391,6 +283,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emit::growing::{Colour, MAX_ROWS};
+    use crate::emit::summary::Summary;
     use crate::event::samples;
 
     fn dcom(alert: &mut Alert) -> &mut Dcom {

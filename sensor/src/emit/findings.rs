@@ -1,18 +1,18 @@
 //! What a person reads of a hunt: a table of what was found in host logs, then one line that sums up.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{ColumnConstraint, Table};
 
-use super::console::{Colour, MAX_ROWS, MIN_WIDTH, WIDE, coloured, empty, printable, shortened};
+use super::console::{printable, shortened};
+use super::growing::{Growing, Shown, empty};
 use super::summary::counted;
 use crate::event::host_alert::{ParentRecord, ProcessRecord};
 use crate::event::{Alert, HostAlert, Meta};
 use crate::host_log::event::image_name;
-use crate::severity::Severity;
+use crate::severity::{BySeverity, Severity};
 
 /// From this width on names of hosts and patterns are not broken.
 const ROOMY: u16 = 160;
@@ -20,19 +20,11 @@ const ROOMY: u16 = 160;
 const HOST: usize = 32;
 
 /// The table, as it grows.
-#[derive(Debug)]
-pub struct Findings {
-    width: u16,
-    colour: Colour,
-    rows: Vec<Row>,
-    more: u64,
-    /// What stands between the table and the summary.
-    below: String,
-}
+pub type Findings = Growing<Row>;
 
 /// A finding as it is shown: every text fit for a terminal.
 #[derive(Debug)]
-struct Row {
+pub struct Row {
     time: String,
     severity: Severity,
     host: String,
@@ -43,55 +35,21 @@ struct Row {
 }
 
 impl Findings {
-    /// An empty table, not wider than `width` columns.
-    pub fn new(width: u16, colour: Colour) -> Self {
-        Self {
-            width: width.max(MIN_WIDTH),
-            colour,
-            rows: Vec::new(),
-            more: 0,
-            below: String::new(),
-        }
-    }
-
-    /// Adds lines below the table.
-    pub fn add(&mut self, lines: String) {
-        self.below = lines;
-    }
-
     /// Adds a finding.
     pub fn push(&mut self, meta: &Meta, alert: &Alert) {
-        let Some(event) = &alert.host_event else { return };
-        if self.rows.len() < MAX_ROWS {
-            self.rows.push(Row::of(meta, alert, event));
-        } else {
-            self.more += 1;
+        if let Some(event) = &alert.host_event {
+            self.add_row(|| Row::of(meta, alert, event));
         }
     }
+}
 
-    /// Prints the table, if there is anything in it, and the summary.
-    pub fn write(&self, out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
-        if !self.rows.is_empty() {
-            let table = if self.width < WIDE { self.narrow() } else { self.wide() };
-            for line in table.lines() {
-                writeln!(out, "{}", coloured(line.trim_end(), self.colour))?;
-            }
-            if self.more > 0 {
-                let more = counted(self.more, "more finding", "more findings");
-                writeln!(out, "… and {more}, in the logs")?;
-            }
-            writeln!(out)?;
-        }
-        if !self.below.is_empty() {
-            writeln!(out, "{}", self.below)?;
-        }
-        writeln!(out, "{summary}")
-    }
+impl Shown for Row {
+    const MORE: (&str, &str) = ("more finding", "more findings");
 
-    fn wide(&self) -> Table {
-        let mut table = empty(self.width);
+    fn wide(rows: &[Self], width: u16) -> Table {
+        let mut table = empty(width);
         table.set_header(["time (UTC)", "severity", "host", "pattern", "what", "user", "source"]);
-        table.add_rows(self.rows.iter().map(|row| {
+        table.add_rows(rows.iter().map(|row| {
             [
                 &row.time,
                 row.severity.name(),
@@ -103,15 +61,15 @@ impl Findings {
             ]
             .map(str::to_owned)
         }));
-        let whole = if self.width < ROOMY { 2 } else { 4 };
+        let whole = if width < ROOMY { 2 } else { 4 };
         table.set_constraints(vec![ColumnConstraint::ContentWidth; whole]);
         table
     }
 
-    fn narrow(&self) -> Table {
-        let mut table = empty(self.width);
+    fn narrow(rows: &[Self], width: u16) -> Table {
+        let mut table = empty(width);
         table.set_header(["time (UTC)\nseverity", "host\npattern", "what, user, source"]);
-        table.add_rows(self.rows.iter().map(|row| {
+        table.add_rows(rows.iter().map(|row| {
             [
                 format!("{}\n{}", row.time, row.severity),
                 format!("{}\n{}", row.host, row.pattern),
@@ -212,8 +170,8 @@ pub struct Summary {
     pub broken: u64,
     /// Computers that they are of.
     pub hosts: u64,
-    /// Findings by severity, in the order of [`Severity::ALL`].
-    pub findings: [u64; Severity::ALL.len()],
+    /// Findings by severity.
+    pub findings: BySeverity,
     /// Findings that allow-lists, suppressions and thresholds kept back.
     pub suppressed: u64,
     /// Events that came too late to be put in order, and memories that were too small.
@@ -222,23 +180,6 @@ pub struct Summary {
     pub unreadable_inputs: u64,
     /// How long it took.
     pub elapsed: Duration,
-}
-
-impl Summary {
-    /// Counts a finding.
-    pub fn count(&mut self, severity: Severity) {
-        if let Some(index) = Severity::ALL.iter().position(|&known| known == severity) {
-            self.findings[index] += 1;
-        }
-    }
-
-    /// Was there one of this severity or above?
-    pub fn has(&self, least: Severity) -> bool {
-        Severity::ALL
-            .iter()
-            .zip(self.findings)
-            .any(|(&severity, count)| severity >= least && count > 0)
-    }
 }
 
 impl fmt::Display for Summary {
@@ -257,17 +198,9 @@ impl fmt::Display for Summary {
         if self.broken > 0 {
             write!(f, " ({} broken)", self.broken)?;
         }
-        let all = counted(self.findings.iter().sum(), "finding", "findings");
-        write!(f, ", {}, {all}", counted(self.hosts, "host", "hosts"))?;
-        let found: Vec<String> = Severity::ALL
-            .iter()
-            .zip(self.findings)
-            .filter(|&(_, count)| count > 0)
-            .map(|(severity, count)| format!("{count} {severity}"))
-            .collect();
-        if !found.is_empty() {
-            write!(f, " ({})", found.join(", "))?;
-        }
+        let all = counted(self.findings.total(), "finding", "findings");
+        let hosts = counted(self.hosts, "host", "hosts");
+        write!(f, ", {hosts}, {all}{}", self.findings)?;
         if self.suppressed > 0 {
             write!(f, ", {} suppressed", counted(self.suppressed, "finding", "findings"))?;
         }
@@ -284,6 +217,7 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emit::growing::Colour;
     use crate::event::samples;
     use crate::time::Timestamp;
 
@@ -372,11 +306,11 @@ mod tests {
             hosts: 1,
             ..Summary::default()
         };
-        summary.count(Severity::High);
+        summary.findings.count(Severity::High);
         assert_eq!(
             summary.to_string(),
             "40 records read in 0.00 s from 2 files: 9 events, 31 skipped, 1 host, 1 finding (1 high)"
         );
-        assert!(summary.has(Severity::Medium) && !summary.has(Severity::Critical));
+        assert!(summary.findings.has(Severity::Medium) && !summary.findings.has(Severity::Critical));
     }
 }

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod eve;
 pub mod findings;
+pub mod growing;
 mod json;
 mod number;
 mod sink;

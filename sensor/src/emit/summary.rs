@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::event::record::Interval;
 use crate::keys::KeyCounters;
-use crate::severity::Severity;
+use crate::severity::BySeverity;
 
 /// What a run came to. Prints as one line that can be read aloud.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Summary {
     pub conversations: u64,
     /// Remote activations.
     pub activations: u64,
-    /// Alerts by severity, in the order of [`Severity::ALL`].
-    pub alerts: [u64; Severity::ALL.len()],
+    /// Alerts by severity.
+    pub alerts: BySeverity,
     /// Alerts that allow-lists, suppressions and thresholds kept back.
     pub suppressed: u64,
     /// Bytes that RPC connections carried and the capture lacks.
@@ -44,28 +44,11 @@ pub struct Summary {
     pub unreadable_inputs: u64,
 }
 
-impl Summary {
-    /// Counts an alert.
-    pub fn count_alert(&mut self, severity: Severity) {
-        if let Some(index) = Severity::ALL.iter().position(|&known| known == severity) {
-            self.alerts[index] += 1;
-        }
-    }
-
-    /// Was there an alert of this severity or above?
-    pub fn has_alert(&self, least: Severity) -> bool {
-        Severity::ALL
-            .iter()
-            .zip(self.alerts)
-            .any(|(&severity, count)| severity >= least && count > 0)
-    }
-}
-
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} in {} of capture, read in {} ({}): {} of {}, {}, {}",
+            "{} in {} of capture, read in {} ({}): {} of {}, {}, {}{}",
             counted(self.packets, "packet", "packets"),
             length(self.capture),
             brief(self.elapsed),
@@ -73,17 +56,9 @@ impl fmt::Display for Summary {
             counted(self.rpc_connections, "RPC connection", "RPC connections"),
             self.connections,
             counted(self.activations, "activation", "activations"),
-            counted(self.alerts.iter().sum(), "alert", "alerts"),
+            counted(self.alerts.total(), "alert", "alerts"),
+            self.alerts,
         )?;
-        let found: Vec<String> = Severity::ALL
-            .iter()
-            .zip(self.alerts)
-            .filter(|&(_, count)| count > 0)
-            .map(|(severity, count)| format!("{count} {severity}"))
-            .collect();
-        if !found.is_empty() {
-            write!(f, " ({})", found.join(", "))?;
-        }
         if self.suppressed > 0 {
             write!(f, ", {} suppressed", counted(self.suppressed, "alert", "alerts"))?;
         }
@@ -161,6 +136,7 @@ fn rate(bytes: u64, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::severity::Severity;
 
     #[test]
     fn the_summary_can_be_read_aloud() {
@@ -179,9 +155,9 @@ mod tests {
             "324 packets in 116 s of capture, read in 0.01 s (31 Mbit/s): 3 RPC connections of 12, 1 activation, \
              0 alerts, no bytes missing"
         );
-        summary.count_alert(Severity::High);
-        summary.count_alert(Severity::Critical);
-        summary.count_alert(Severity::High);
+        summary.alerts.count(Severity::High);
+        summary.alerts.count(Severity::Critical);
+        summary.alerts.count(Severity::High);
         summary.suppressed = 2;
         summary.endpoints_expected = 1;
         summary.endpoints_realized = 1;
