@@ -24,6 +24,7 @@ from pathlib import Path
 
 import live
 import markdown
+import names
 import runner
 import samples
 
@@ -43,15 +44,18 @@ SHOWN = {"text", "diff", "mermaid"}
 CATALOGUE = {"class", "method", "tool", "fact"}
 KEYS = {"ntlm", "kerberos"}
 # A page of wrong statements, and how many have to be found in it; one fewer where YAML cannot be read.
-WRONG_PAGE, WRONG = "tests/docs/wrong.page", 25
+WRONG_PAGE, WRONG = "tests/docs/wrong.page", 27
 
 
 class Check:
     def __init__(self, program):
         self.program = program
         self.failures, self.skipped = [], []
-        self.counts = dict.fromkeys(["pages", "commands", "outputs", "not run", "invocations", "options", "snippets", "links"], 0)
+        self.counts = dict.fromkeys(["pages", "commands", "outputs", "not run", "invocations", "options", "names", "snippets", "links"], 0)
         self.options = options(program)
+        with tempfile.TemporaryDirectory() as folder:
+            samples.prepare(Path(folder))
+            self.names = names.counters(program, folder) | names.fields((REPOSITORY / "docs/EVENTS.md").read_text())
         self.pages = {}
 
     def fail(self, page, line, message):
@@ -72,6 +76,9 @@ class Check:
         self.counts["pages"] += 1
         for line, span in page.spans:
             self.span(name, line, span)
+        self.counts["names"] += sum(1 for _, span in page.spans if names.NAME.fullmatch(span))
+        for line, field in names.unknown(page.spans, self.names):
+            self.fail(name, line, f"neither docs/EVENTS.md nor `stats` has {field}")
         if all(block.language in SHOWN or block.words == ["capture"] for block in page.blocks):
             return
         with tempfile.TemporaryDirectory(prefix="docs-") as folder:
