@@ -10,7 +10,7 @@ Usage: check.py PROGRAM [PAGE...]. What a page may say of a block, as a comment 
   <!-- part of: COMMAND -->    this JSON is part of a line that the command prints; … stands for anything
 """
 
-import configparser
+import contextlib
 import json
 import os
 import re
@@ -19,19 +19,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
-import live
 import markdown
 import names
+import picture
 import runner
 import samples
-
-try:
-    import yaml
-except ImportError:
-    yaml = None
+import snippets
+import vector
 
 REPOSITORY = samples.REPOSITORY
 # Options of other programs that pages speak of.
@@ -39,12 +35,8 @@ FOREIGN = {"--release", "--locked", "--principal", "--filter", "--workspace", "-
 # Words that stand for a value, where the program takes some values only.
 VALUES = {"SEVERITY": "high", "SHELL": "bash", "FORMATS": "eve", "WHICH": "all", "WHEN": "never", "SIGNATURE_ID": "1021303"}
 NUMBERS = {"N", "SECONDS", "MINUTES", "MIB", "BYTES"}
-# Blocks that are shown and not meant to be run or read by a program.
-SHOWN = {"text", "diff", "mermaid"}
-CATALOGUE = {"class", "method", "tool", "fact"}
-KEYS = {"ntlm", "kerberos"}
-# A page of wrong statements, and how many have to be found in it; one fewer where YAML cannot be read.
-WRONG_PAGE, WRONG = "tests/docs/wrong.page", 27
+# A page of wrong statements, and how many have to be found in it.
+WRONG_PAGE, WRONG = "tests/docs/wrong.page", 29
 
 
 class Check:
@@ -53,8 +45,10 @@ class Check:
         self.failures, self.skipped = [], []
         self.counts = dict.fromkeys(["pages", "commands", "outputs", "not run", "invocations", "options", "names", "snippets", "links"], 0)
         self.options = options(program)
-        with tempfile.TemporaryDirectory() as folder:
-            samples.prepare(Path(folder))
+        with self.scratch() as (folder, _):
+            command = [program, "replay", "-q", "--json", "capture.pcap"]
+            events = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+            self.snippets = snippets.Snippets(program, events)
             self.names = names.counters(program, folder) | names.fields((REPOSITORY / "docs/EVENTS.md").read_text())
         self.pages = {}
 
@@ -79,15 +73,10 @@ class Check:
         self.counts["names"] += sum(1 for _, span in page.spans if names.NAME.fullmatch(span))
         for line, field in names.unknown(page.spans, self.names):
             self.fail(name, line, f"neither docs/EVENTS.md nor `stats` has {field}")
-        if all(block.language in SHOWN or block.words == ["capture"] for block in page.blocks):
+        if all(block.language in snippets.SHOWN or block.words == ["capture"] for block in page.blocks):
             return
-        with tempfile.TemporaryDirectory(prefix="docs-") as folder:
-            # Others than the owner have to reach the logs of a sensor that has given up its privileges.
-            os.chmod(folder, 0o755)
-            work = Path(folder, "work")
-            work.mkdir()
-            samples.prepare(work)
-            self.blocks(name, page, work, Path(folder))
+        with self.scratch() as (work, folder):
+            self.blocks(name, page, work, folder)
 
     def blocks(self, name, page, work, folder):
         """Blocks in their order."""
@@ -99,7 +88,7 @@ class Check:
                 shown = None
                 if block.language in markdown.SHELLS:
                     shown = self.command(name, block, space)
-                elif block.language not in SHOWN:
+                elif block.language not in snippets.SHOWN:
                     self.snippet(name, block, work)
                     if command := block.notes.get("part of"):
                         self.part(name, block, space, command)
@@ -157,7 +146,7 @@ class Check:
         self.counts["outputs"] += 1
         status, printed = space.run(command)
         lines = [json.loads(line) for line in printed.split("\n") if line.startswith("{")]
-        if status or not any(holds(line, parsed(block.text)) for line in lines):
+        if status or not any(snippets.holds(line, snippets.parsed(block.text)) for line in lines):
             self.fail(name, block.line, f"no event of `{command}` has this (exit status {status})")
 
     # What is no command.
@@ -167,32 +156,11 @@ class Check:
             return  # An example of a detection; tests/detections_doc.rs plays it.
         self.counts["snippets"] += 1
         try:
-            problem = self.reader(block)(block, work)
+            problem = self.snippets.problem(block, work)
         except Exception as error:
             problem = str(error)
         if problem:
             self.fail(name, block.line, f"{block.language} {' '.join(block.words)}: {problem}")
-
-    def reader(self, block):
-        readers = {"toml": self.toml, "json": as_json, "yaml": as_yaml, "ini": as_ini, "conf": as_text, "rust": as_text}
-        if block.language not in readers:
-            raise ValueError(f"which language is this? Known are {', '.join([*readers, *sorted(SHOWN), *markdown.SHELLS])}")
-        return readers[block.language]
-
-    def toml(self, block, work):
-        keys = set(tomllib.loads(block.text))
-        if block.words and block.words != ["settings"]:
-            return None  # For another program, which is named.
-        file = samples.write(work, "snippet.toml", block.text)
-        file.chmod(0o600)
-        if keys & CATALOGUE:
-            arguments = ["catalog", "check", file.name]
-        elif keys & KEYS:
-            arguments = ["replay", "-q", "--keys", file.name, "pcaps/mmc20-sealed.pcap"]
-        else:
-            arguments = ["replay", "--config", file.name, "--print-config"]
-        done = subprocess.run([self.program, *arguments], cwd=work, capture_output=True, text=True)
-        return done.stdout + done.stderr if done.returncode else None
 
     # Code in the text.
 
@@ -241,6 +209,29 @@ class Check:
             if path.resolve() not in linked | {REPOSITORY / name}:
                 self.fail(name, 1, f"has no link to {path.relative_to(REPOSITORY)}")
 
+    def picture(self):
+        """The picture on the first page is what the program prints."""
+        name = "docs/images/replay.svg"
+        with self.scratch() as (work, folder), runner.Space(self.program, folder, work) as space:
+            _, printed = space.run_in_colour(picture.COMMAND, picture.COLUMNS)
+        drawn = picture.draw(printed)
+        self.counts["outputs"] += 1
+        if os.environ.get("UPDATE_DOCS"):
+            (REPOSITORY / name).write_text(drawn)
+        elif drawn != (REPOSITORY / name).read_text():
+            self.fail(name, 1, "the program prints something else; UPDATE_DOCS=1 tests/docs/check draws it anew")
+
+    @contextlib.contextmanager
+    def scratch(self):
+        """A folder in which commands run, and one around it."""
+        with tempfile.TemporaryDirectory(prefix="docs-") as folder:
+            # Others than the owner have to reach the logs of a sensor that has given up its privileges.
+            os.chmod(folder, 0o755)
+            work = Path(folder, "work")
+            work.mkdir()
+            samples.prepare(work)
+            yield work, Path(folder)
+
     def unit(self):
         """The service, as systemd sees it. The program stands elsewhere here."""
         unit = REPOSITORY / "packaging/dcom-sensor.service"
@@ -285,52 +276,6 @@ def typed(block):
     return "\n".join(commands) + "\n", printed
 
 
-def as_json(block, _):
-    parsed(block.text)
-
-
-def parsed(text):
-    """A document, members of an object without its braces, or a document a line."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        for form in ("{" + text + "}", "[" + text.strip().replace("\n", ",") + "]"):
-            try:
-                return json.loads(form)
-            except ValueError:
-                pass
-        raise error
-
-
-def holds(whole, part):
-    """Is one document found in the other, at whatever depth? `…` in a list stands for what is left out."""
-    return fits(whole, part) or isinstance(whole, dict) and any(holds(value, part) for value in whole.values())
-
-
-def fits(whole, part):
-    if isinstance(part, dict):
-        return isinstance(whole, dict) and all(key in whole and fits(whole[key], value) for key, value in part.items())
-    if isinstance(part, list):
-        shown = [it for it in part if it != "…"]
-        if not isinstance(whole, list) or shown == part and len(whole) != len(part):
-            return False
-        return all(any(fits(it, one) for it in whole) for one in shown)
-    return whole == part
-
-
-def as_yaml(block, _):
-    if yaml is not None:
-        list(yaml.safe_load_all(block.text))
-
-
-def as_ini(block, _):
-    configparser.ConfigParser(interpolation=None, strict=True).read_string(block.text)
-
-
-def as_text(block, _):
-    return None if block.text.strip() else "it is empty"
-
-
 def indented(text):
     return "\n".join(f"    {line}" for line in text.rstrip().split("\n"))
 
@@ -340,7 +285,8 @@ def main():
     wrong = Check(program)
     wrong.check(WRONG_PAGE)
     wrong.links(WRONG_PAGE)
-    if len(wrong.failures) != WRONG - (yaml is None):
+    # What YAML is needed for, and Vector's language.
+    if len(wrong.failures) != WRONG - (snippets.yaml is None) - (snippets.yaml is None or vector.vrl_python is None):
         print("\n".join(wrong.failures), f"{WRONG_PAGE}: {len(wrong.failures)} failures, not {WRONG}", sep="\n")
         return 1
     check = Check(program)
@@ -348,8 +294,10 @@ def main():
         ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.split()
     pages = sys.argv[2:] or [it for it in sorted(tracked) if it == "README.md" or it.startswith("docs/")]
-    if yaml is None:
+    if snippets.yaml is None:
         check.skip("docs", 0, "YAML is not read; there is no PyYAML")
+    if vector.vrl_python is None:
+        check.skip("docs", 0, "Vector's language is not run; vrl-python cannot be had from PyPI")
     for name in pages:
         check.check(name)
     for name in sys.argv[2:] or tracked:
@@ -357,6 +305,7 @@ def main():
     if not sys.argv[2:]:
         check.index()
         check.unit()
+        check.picture()
     for message in [*check.skipped, *check.failures]:
         print(message)
     print(f"docs: {', '.join(f'{count} {what}' for what, count in check.counts.items())}, "

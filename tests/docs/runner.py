@@ -87,14 +87,18 @@ class Space:
             return "it needs root and a network namespace of its own"
         return None
 
-    def run(self, text):
-        """Exit status, and what was printed: to a terminal of 80 columns, then to standard error."""
+    def run(self, text, columns=COLUMNS):
+        """Exit status, and what was printed: to a terminal, then to standard error; without colours."""
+        status, printed = self.run_in_colour(text, columns)
+        return status, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
+
+    def run_in_colour(self, text, columns=COLUMNS):
         command = ["bash", "-euo", "pipefail", "-c", text]
         if self.holder:
             command = ["nsenter", "--net", "--mount", f"--target={self.holder.pid}", f"--wd={self.work}", *command]
         ours, theirs = pty.openpty()
         os.set_blocking(ours, True)
-        subprocess.run(["stty", "cols", str(COLUMNS), "rows", str(ROWS), "-onlcr"], stdin=theirs, check=True)
+        subprocess.run(["stty", "cols", str(columns), "rows", str(ROWS), "-onlcr"], stdin=theirs, check=True)
         errors = (self.folder / "stderr").open("w+b")
         child = subprocess.Popen(
             ["timeout", "--kill-after=5", str(LIMIT), *command],
@@ -115,8 +119,7 @@ class Space:
         errors.seek(0)
         with errors:
             printed += errors.read()
-        plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", printed)
-        return status, plain.decode(errors="replace")
+        return status, printed.decode(errors="replace")
 
 
 def script(path, text):
