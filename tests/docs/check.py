@@ -209,6 +209,16 @@ class Check:
             if path.resolve() not in linked | {REPOSITORY / name}:
                 self.fail(name, 1, f"has no link to {path.relative_to(REPOSITORY)}")
 
+    def examples(self):
+        """The examples that the help of each command ends with."""
+        for command in sorted(subcommands(self.program)):
+            text = subprocess.run([self.program, *command, "--help"], capture_output=True, text=True, check=True).stdout
+            for line in re.findall(r"^  (dcom-sensor .*?|.* \| dcom-sensor .*?)(?:  .*)?$", text, re.MULTILINE):
+                self.counts["invocations"] += 1
+                for part in line[line.index("dcom-sensor ") :].split(" && "):
+                    if problem := self.invocation(part):
+                        self.fail("--help of " + " ".join(command), 1, f"`{part}`: {problem}")
+
     def picture(self):
         """The picture on the first page is what the program prints."""
         name = "docs/images/replay.svg"
@@ -250,14 +260,23 @@ class Check:
             self.span("packaging/default", 1, f"dcom-sensor live {text}")
 
 
-def options(program, *command):
-    """The options of a command, and of those below it."""
-    text = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True).stdout
-    found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
-    _, _, rest = text.partition("\nCommands:\n")
+def subcommands(program, *command):
+    """All commands, the program itself among them."""
+    yield command
+    _, _, rest = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True).stdout.partition(
+        "\nCommands:\n"
+    )
     for name in re.findall(r"^  (\w+)", rest.partition("\n\n")[0], re.MULTILINE):
         if name != "help":
-            found |= options(program, *command, name)
+            yield from subcommands(program, *command, name)
+
+
+def options(program):
+    """The options of all commands."""
+    found = set()
+    for command in subcommands(program):
+        text = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True).stdout
+        found.update(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     return found
 
 
@@ -305,6 +324,7 @@ def main():
     if not sys.argv[2:]:
         check.index()
         check.unit()
+        check.examples()
         check.picture()
     for message in [*check.skipped, *check.failures]:
         print(message)

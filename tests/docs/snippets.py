@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import tomllib
+from xml.etree import ElementTree
 
 import markdown
 import samples
@@ -16,7 +17,7 @@ except ImportError:
     yaml = None
 
 # Blocks that are shown and not meant to be run or read by a program.
-SHOWN = {"text", "diff", "mermaid"}
+SHOWN = {"text", "csv", "diff", "http", "mermaid"}
 CATALOGUE = {"class", "method", "tool", "fact"}
 KEYS = {"ntlm", "kerberos"}
 
@@ -25,7 +26,15 @@ class Snippets:
     def __init__(self, program, events):
         """The program, and the lines of a sample's eve.json."""
         self.program, self.events = program, events
-        self.readers = {"toml": self.toml, "json": self.json, "yaml": self.yaml, "ini": self.ini, "conf": self.conf}
+        self.readers = {
+            "toml": self.toml,
+            "json": self.json,
+            "yaml": self.yaml,
+            "ini": self.ini,
+            "conf": self.conf,
+            "xml": self.xml,
+            "python": self.python,
+        }
 
     def problem(self, block, work):
         """What is wrong with it, if something is; or an exception that says so."""
@@ -60,7 +69,8 @@ class Snippets:
         return None
 
     def ini(self, block, _):
-        read = configparser.ConfigParser(interpolation=None, strict=True)
+        # A unit of systemd may have a key twice.
+        read = configparser.ConfigParser(interpolation=None, strict=False)
         read.read_string(block.text)
         for section in read.sections():
             # Splunk's: where the time of a line begins.
@@ -68,6 +78,12 @@ class Snippets:
                 if not all(re.match(prefix + r"\d{4}-\d\d-\d\dT", line) for line in self.events):
                     return f"TIME_PREFIX of [{section}] does not find the time of a line of eve.json"
         return None
+
+    def xml(self, block, _):
+        ElementTree.fromstring(block.text)
+
+    def python(self, block, _):
+        compile(block.text, "snippet", "exec")
 
     def conf(self, block, _):
         return None if block.text.strip() else "it is empty"
