@@ -242,6 +242,13 @@ class Check:
             samples.prepare(work)
             yield work, Path(folder)
 
+    def told(self):
+        """Every option is told of on some page."""
+        text = "\n".join(path.read_text() for path in self.pages)
+        for option in sorted(self.options - {"--help", "--version"}):
+            if not re.search(rf"(?<![\w-]){option}(?![\w-])", text):
+                self.fail("docs/README.md", 1, f"no page tells of {option}")
+
     def unit(self):
         """The service, as systemd sees it. The program stands elsewhere here."""
         unit = REPOSITORY / "packaging/dcom-sensor.service"
@@ -323,6 +330,7 @@ def main():
         check.links(name)
     if not sys.argv[2:]:
         check.index()
+        check.told()
         check.unit()
         check.examples()
         check.picture()
