@@ -1,5 +1,6 @@
-"""Stands in for `dcom-sensor live` in commands of the documentation: runs it, lets a sample capture go by on the first of its
-interfaces, waits for the alert in its log, and ends it as Ctrl-C would. Usage: live.py PROGRAM CAPTURE ARGUMENT..."""
+"""Stands in for commands of the program that listen, in commands of the documentation. `live` is run, a sample capture goes by
+on the first of its interfaces, and when the alert is in its log it is ended as Ctrl-C would; while anything else listens, the
+sample goes by again and again. Usage: live.py PROGRAM CAPTURE COMMAND ARGUMENT..."""
 
 import signal
 import socket
@@ -50,15 +51,28 @@ def forward(source, lines):
         lines.append(line)
 
 
+def send(capture, interface):
+    """Lets a capture go by on an interface: it is sent on the other end of its cable."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((f"far-{interface}", 0))
+        for frame in frames(capture):
+            wire.send(frame)
+
+
 def main():
     program, capture, *arguments = sys.argv[1:]
-    if {"-h", "--help", "--print-config"} & set(arguments):
+    interfaces = values(arguments, "-i", "--interface")
+    if {"-h", "--help", "--print-config"} & set(arguments) or not interfaces:
         sys.exit(subprocess.call([program, *arguments]))
+    if arguments[0] != "live":
+        child = subprocess.Popen([program, *arguments])
+        while not until(lambda: child.poll() is not None, 0.5):
+            send(capture, interfaces[0])
+        sys.exit(child.returncode)
     printed = subprocess.run([program, *arguments, "--print-config"], stdout=subprocess.PIPE, text=True)
     if printed.returncode:
         sys.exit(printed.returncode)
     folder = values(arguments, "-o", "--log-dir") or [tomllib.loads(printed.stdout)["output"]["log_dir"]]
-    interfaces = values(arguments, "-i", "--interface")
     log = Path(folder[0], "eve.json")
 
     # A log of an earlier command is no sign of this one.
@@ -77,10 +91,7 @@ def main():
     reader.start()
     until(lambda: child.poll() is not None or any("listening on" in line for line in said), 20)
     if child.poll() is None:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-            wire.bind((f"far-{interfaces[0]}", 0))
-            for frame in frames(capture):
-                wire.send(frame)
+        send(capture, interfaces[0])
         until(lambda: child.poll() is not None or told(), 20)
     child.send_signal(signal.SIGINT)
     status = child.wait(20)

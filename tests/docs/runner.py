@@ -42,10 +42,12 @@ class Space:
         script(
             commands / "dcom-sensor",
             f"""
-            if [ "${{1:-}}" = live ]; then
+            case "${{1:-}}" in
+            live | doctor)
                 exec '{sys.executable}' -B '{Path(__file__).with_name("live.py")}' '{program}' \\
                     '{work}/pcaps/mmc20-connect.pcap' "$@"
-            fi
+                ;;
+            esac
             exec '{program}' "$@"
             """,
         )
@@ -83,7 +85,7 @@ class Space:
         for name in OPTIONAL:
             if re.search(rf"(?<![\w./-]){name} ", text) and not shutil.which(name):
                 return f"there is no {name}"
-        if self.holder is None and re.search(r"\bdcom-sensor live\b|/var/log|/etc/", text):
+        if self.holder is None and re.search(r"\bdcom-sensor (live|doctor -i)\b|/var/log|/etc/", text):
             return "it needs root and a network namespace of its own"
         return None
 

@@ -82,6 +82,7 @@ def prepare(folder):
     write(folder, "addresses.toml", ADDRESSES)
     write(folder, "tuning.toml", SETTINGS)
     write(folder, "keys.toml", KEYS).chmod(0o600)
+    write(folder, "hook.url", "https://hooks.example/dcom\n").chmod(0o600)
     write(folder, "ntds.txt", NTDS).chmod(0o600)
     shutil.copy(PCAPS / "mmc20-user-to-user.keytab", folder / "host.keytab")
     (folder / "host.keytab").chmod(0o600)
