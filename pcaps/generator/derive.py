@@ -68,6 +68,12 @@ def _pdu_type(packet):
     return packet.payload[2] if packet.payload[:2] == b"\5\0" else None
 
 
+def of_the_client(packets):
+    """What the side says that opened the first connection, as a feed of one direction has it."""
+    client, _ = packets[0].source
+    return [packet for packet in packets if packet.source[0] == client]
+
+
 def without_answer(packets):
     """Ends before the first response."""
     answer = next(i for i, packet in enumerate(packets) if _pdu_type(packet) == RESPONSE)
@@ -280,6 +286,12 @@ VARIANTS = [
         "mmc20-windows-contexts",
         "No SYN, no bind, no alter_context: the capture begins in the middle",
         mid_stream,
+    ),
+    Variant(
+        "mmc20-one-direction",
+        "mmc20-signed",
+        "What the client sends, without anything that the server answers",
+        of_the_client,
     ),
     Variant("mmc20-qinq", "mmc20-signed", "QinQ: tags 100 and 20", unchanged, qinq),
     Variant(

@@ -140,7 +140,17 @@ def _add_replies(made, stream):
 
 def bytes_missing(packets):
     """Bytes of the connections that are not in the capture, over all directions."""
-    return sum(stream.bytes_missing for stream in streams(packets).values())
+    seen = streams(packets)
+    return sum(stream.bytes_missing for stream in seen.values()) + _unseen(packets, seen)
+
+
+def _unseen(packets, seen):
+    """Bytes that only the acknowledgements tell of: those of a side that never says anything."""
+    acknowledged = {}
+    for packet in packets:
+        if packet.protocol == TCP and packet.ack and (packet.target, packet.source) not in seen:
+            acknowledged.setdefault((packet.target, packet.source), []).append(packet.ack)
+    return sum((max(acks) - min(acks)) & 0xFFFFFFFF for acks in acknowledged.values())
 
 
 def port_used_after(packets, frame, port):

@@ -28,6 +28,8 @@ const MAX_NAMES: usize = 64;
 const MAX_NAME: usize = 255;
 /// Bytes of the longest path that is made longer still.
 const MAX_PATH: usize = 256;
+/// Names asked for that are kept of an interface: of two nobody can say which is called.
+const MAX_ASKED: usize = 2;
 /// Clients and servers for which one IPID is kept, activations kept for one exporter, and addresses of one machine.
 const MAX_ALIKE: usize = 16;
 /// What stands for an object that nothing was seen to hand out, at the start of a path.
@@ -102,6 +104,8 @@ impl Lineage {
 /// Who told the name of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ToldBy {
+    /// The client's own question, whose answer was not seen, and the call that followed it.
+    Question,
     /// Type information.
     TypeInfo,
     /// The object itself, asked for the number of the name.
@@ -123,6 +127,8 @@ pub(super) struct Known {
     pair: Pair,
     /// Names of members, by number.
     names: Vec<(i64, String, ToldBy)>,
+    /// Names that the client asked for, where the answers were not seen and no call has followed yet.
+    asked: Vec<String>,
     /// The object, for pings.
     oid: Option<Oid>,
     /// References that the client holds.
@@ -236,6 +242,7 @@ impl Exporters {
                 describes,
                 pair,
                 names: Vec::new(),
+                asked: Vec::new(),
                 oid: None,
                 references: 0,
                 used: now,
@@ -337,6 +344,7 @@ impl Exporters {
         if name.is_empty() || name.len() > MAX_NAME {
             return;
         }
+        known.asked.retain(|asked| asked != name);
         let full = known.names.len() >= MAX_NAMES;
         match known.names.iter_mut().find(|(number, ..)| *number == dispid) {
             Some((_, _, told)) if *told > by => return,
@@ -348,6 +356,16 @@ impl Exporters {
             }
         }
         self.make_room();
+    }
+
+    /// The client asked for the number of a member of `ipid`, and the answer was not seen.
+    pub(super) fn asked(&mut self, pair: Pair, ipid: Ipid, name: &str) {
+        let Some(known) = self.held(pair, ipid) else { return };
+        let new =
+            !known.asked.iter().any(|asked| asked == name) && !known.names.iter().any(|(_, known, _)| known == name);
+        if new && known.asked.len() < MAX_ASKED && !name.is_empty() && name.len() <= MAX_NAME {
+            known.asked.push(name.to_owned());
+        }
     }
 
     /// What `ipid` is on a server, for a client; where another client was given it, what it is for that one.
@@ -448,9 +466,18 @@ impl Exporters {
 
 impl Known {
     /// The member that a number stands for, as the client was told.
-    pub(super) fn member(&self, dispid: i64) -> Option<&str> {
+    pub(super) fn member(&self, dispid: i64) -> Option<(&str, ToldBy)> {
         let named = self.names.iter().find(|(number, ..)| *number == dispid);
-        named.map(|(_, name, _)| name.as_str())
+        named.map(|(_, name, by)| (name.as_str(), *by))
+    }
+
+    /// The one member whose number the client asked for without an answer that was seen: what it calls next by a number
+    /// that has no name. Of several nobody can say which.
+    pub(super) fn question(&self) -> Option<&str> {
+        match self.asked.as_slice() {
+            [name] => Some(name),
+            _ => None,
+        }
     }
 
     /// Was it given to this client?
@@ -577,7 +604,7 @@ mod tests {
         exporters.name(pair(9, 1), ipid(1), 54, "Walk", ToldBy::TypeInfo);
         let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
         assert_eq!(known.lineage.as_ref().unwrap().member("Run").path, "A.B.Run");
-        assert_eq!((known.member(54), known.member(6)), (Some("Run"), None));
+        assert_eq!((known.member(54), known.member(6)), (Some(("Run", ToldBy::GetIdsOfNames)), None));
     }
 
     #[test]

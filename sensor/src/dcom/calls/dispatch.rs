@@ -9,7 +9,9 @@ use dcom_parsers::oaut::{
 };
 
 use super::super::exporters::ToldBy;
-use super::{Descent, Read, powershell};
+use super::{Descent, Effect, Read, powershell};
+use crate::event::dcom::Evidence;
+use crate::rpc::Reply;
 
 const GET_TYPE_INFO_COUNT: u16 = 3;
 const GET_TYPE_INFO: u16 = 4;
@@ -46,6 +48,12 @@ fn get_ids_of_names(call: &mut Read<'_>) {
     if let Some(request) = call.request(GetIdsOfNamesRequest::parse) {
         call.dcom.causality = Some(request.orpc_this.causality);
         call.dcom.arguments = request.names;
+        // Further names are those of parameters.
+        if let (Reply::Unanswered, Some(ipid), Some(name)) =
+            (&call.exchange.reply, call.dcom.ipid, call.dcom.arguments.first())
+        {
+            call.effects.push(Effect::Ask(ipid, name.clone()));
+        }
     }
     if let Some(reply) = call.response(GetIdsOfNamesReply::parse) {
         for (dispid, name) in reply.dispids.iter().zip(call.dcom.arguments.clone()) {
@@ -69,7 +77,14 @@ fn invoke(call: &mut Read<'_>) {
             .iter()
             .map(|argument| argument.value.to_text())
             .collect();
-        let method = method(call, request.member);
+        let (method, by) = method(call, request.member);
+        if by == Some(ToldBy::Question) {
+            call.dcom.evidence = Evidence::Inferred;
+            call.dcom
+                .because
+                .push(format!("the client asked for the number of {method}, and called this one").into());
+            call.name(request.member.0.into(), method.to_string(), ToldBy::Question);
+        }
         call.member = Some(member(&method, &request));
         call.dcom.method = Some(method);
         conclude_class(call);
@@ -117,8 +132,8 @@ fn conclude_class(call: &mut Read<'_>) {
         Some(None) => return,
         None => method.to_string(),
     };
-    // Where the bind was seen, the conversation was seen from its start.
-    let whole = call.dcom.bind_seen == Some(true);
+    // Where the bind was seen, the conversation was seen from its start; but for the answers, perhaps.
+    let whole = call.dcom.bind_seen == Some(true) && call.dcom.evidence == Evidence::Arguments;
     let Some((class, path)) = call.catalog.by_members(&members, whole) else {
         return;
     };
@@ -160,19 +175,22 @@ fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
     }
 }
 
-/// By the name that the client was told, that the class gives the number, or that the specification gives it.
-fn method(call: &Read<'_>, member: Dispid) -> Cow<'static, str> {
+/// By the name that the client was told, that the class gives the number, that the specification gives it, or that the client
+/// asked for last.
+fn method(call: &Read<'_>, member: Dispid) -> (Cow<'static, str>, Option<ToldBy>) {
     let dispid = i64::from(member.0);
     let object = call.object;
     let told = object.and_then(|object| object.member(dispid));
     let class = object
         .and_then(|object| object.lineage.as_ref())
         .and_then(|lineage| call.catalog.class(lineage.clsid?));
-    if let Some(name) = told.or_else(|| class?.member(dispid)) {
-        return name.to_owned().into();
+    let given = || class?.member(dispid).or_else(|| member.name());
+    if let (None, Some(name)) = (told, given()) {
+        return (name.to_owned().into(), None);
     }
-    match member.name() {
-        Some(name) => name.into(),
-        None => format!("[dispid {:#x}]", member.0.cast_unsigned()).into(),
+    let asked = || Some((object?.question()?, ToldBy::Question));
+    match told.or_else(asked) {
+        Some((name, by)) => (name.to_owned().into(), Some(by)),
+        None => (format!("[dispid {:#x}]", member.0.cast_unsigned()).into(), None),
     }
 }

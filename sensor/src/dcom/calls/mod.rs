@@ -68,6 +68,8 @@ struct Read<'a> {
 enum Effect {
     /// A member of an object has this number and name.
     Name(Ipid, i64, String, ToldBy),
+    /// The client asked for the number of a member, and the answer was not seen.
+    Ask(Ipid, String),
     /// The client holds more references.
     AddRef(Ipid, u32),
     /// The client holds fewer references.
@@ -135,7 +137,7 @@ impl<'a> Read<'a> {
         let about = self.object.and_then(|object| object.describes);
         let object = match by {
             ToldBy::TypeInfo => about,
-            ToldBy::GetIdsOfNames => self.dcom.ipid,
+            ToldBy::GetIdsOfNames | ToldBy::Question => self.dcom.ipid,
         };
         if let Some(object) = object {
             self.effects.push(Effect::Name(object, dispid, name, by));
@@ -222,6 +224,7 @@ pub(super) fn read(
     for effect in effects {
         match effect {
             Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
+            Effect::Ask(ipid, name) => exporters.asked(pair, ipid, &name),
             Effect::AddRef(ipid, count) => exporters.add_references(pair, ipid, count),
             Effect::Release(ipid, count) => exporters.release(pair, ipid, count),
             Effect::Ping(set, added, deleted) => exporters.ping(pair.server, set, &added, &deleted),
