@@ -604,7 +604,37 @@ mod tests {
         exporters.name(pair(9, 1), ipid(1), 54, "Walk", ToldBy::TypeInfo);
         let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
         assert_eq!(known.lineage.as_ref().unwrap().member("Run").path, "A.B.Run");
-        assert_eq!((known.member(54), known.member(6)), (Some(("Run", ToldBy::GetIdsOfNames)), None));
+        assert_eq!(
+            (known.member(54), known.member(6)),
+            (Some(("Run", ToldBy::GetIdsOfNames)), None)
+        );
+    }
+
+    #[test]
+    fn the_one_open_question_names_the_next_call_and_of_two_neither_does() {
+        let mut exporters = Exporters::new(&Limits::default());
+        let question = |exporters: &Exporters| {
+            let known = exporters.find(pair(9, 1), ipid(1));
+            known.and_then(Known::question).map(str::to_owned)
+        };
+        exporters.asked(pair(9, 1), ipid(1), "Run");
+        assert_eq!(question(&exporters), None, "of an interface that nobody knows");
+        exporters.learn(pair(9, 1), told(1, 1));
+        exporters.asked(pair(9, 1), ipid(1), "Run");
+        exporters.asked(pair(9, 1), ipid(1), "Run");
+        assert_eq!(question(&exporters).as_deref(), Some("Run"));
+        exporters.asked(pair(9, 1), ipid(1), "Quit");
+        exporters.asked(pair(9, 1), ipid(1), "More");
+        assert_eq!(question(&exporters), None);
+        exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::Question);
+        assert_eq!(
+            question(&exporters).as_deref(),
+            Some("Quit"),
+            "the first has its number now"
+        );
+        exporters.name(pair(9, 1), ipid(1), 4, "Quit", ToldBy::GetIdsOfNames);
+        exporters.asked(pair(9, 1), ipid(1), "Quit");
+        assert_eq!(question(&exporters), None, "what has a number is no question");
     }
 
     #[test]

@@ -309,13 +309,18 @@ fn text(out: &mut Vec<u8>, text: &str, place: Place) {
     if !reserved && json::all_plain(text.as_bytes(), separator) {
         return out.extend_from_slice(text.as_bytes());
     }
-    if !reserved && place == Place::Column && json::is_printable(text.as_bytes()) {
-        // Accounts and paths: all that has to be escaped are backslashes.
+    if !reserved && json::is_printable(text.as_bytes()) {
+        // Accounts, paths and what stands in lists: all that has to be escaped are backslashes and separators.
         let mut done = 0;
-        for at in memchr::memchr_iter(b'\\', text.as_bytes()) {
+        for at in memchr::memchr2_iter(b'\\', separator, text.as_bytes()) {
             out.extend_from_slice(&text.as_bytes()[done..at]);
-            out.push(b'\\');
             done = at;
+            if text.as_bytes()[at] == b'\\' {
+                out.push(b'\\');
+            } else {
+                escape(out, ',');
+                done += 1;
+            }
         }
         return out.extend_from_slice(&text.as_bytes()[done..]);
     }
