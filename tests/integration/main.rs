@@ -5,6 +5,8 @@ mod calls;
 mod classes;
 mod cli;
 mod corpus;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod evasion;
 mod events_doc;
 mod expect;
