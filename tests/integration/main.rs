@@ -6,6 +6,8 @@ mod classes;
 mod cli;
 mod corpus;
 #[cfg(target_os = "linux")]
+mod demo;
+#[cfg(target_os = "linux")]
 mod doctor;
 mod evasion;
 mod events_doc;
