@@ -401,7 +401,9 @@ fn an_interface_that_is_not_there_or_down_ends_with_2() {
         "{:#}",
         down.page
     );
-    assert_eq!(down.advises("link"), "ip link set far up");
+    for name in ["link", "open"] {
+        assert_eq!(down.advises(name), "ip link set far up");
+    }
 }
 
 #[test]
@@ -454,4 +456,6 @@ fn the_interface_that_a_mirror_ends_at_is_found() {
         checkup.page
     );
     assert_eq!(checkup.check("mirror")["subject"], "far");
+    // What only frames tell is not told.
+    assert_eq!(checkup.result("traffic"), "cannot_tell");
 }

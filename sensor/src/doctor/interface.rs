@@ -98,6 +98,15 @@ impl Interface {
         u32::from_str_radix(self.text("flags")?.trim_start_matches("0x"), 16).ok()
     }
 
+    fn is_up(&self) -> bool {
+        self.flags().is_some_and(|flags| flags & UP != 0)
+    }
+
+    /// Is it known to be down?
+    pub(super) fn is_down(&self) -> bool {
+        self.flags().is_some_and(|flags| flags & UP == 0)
+    }
+
     fn is_loopback(&self) -> bool {
         self.number("type") == Some(LOOPBACK.into())
     }
@@ -275,7 +284,7 @@ impl Interface {
     /// What a look from outside tells: how much comes in that nobody asked for.
     fn look(&self, moved: Counts) -> Look {
         Look {
-            up: self.flags().is_some_and(|flags| flags & UP != 0) && self.number("carrier") != Some(0),
+            up: self.is_up() && self.number("carrier") != Some(0),
             loopback: self.is_loopback(),
             addresses: self.given(),
             moved,
@@ -347,7 +356,16 @@ pub(super) fn survey(lasted: Duration) -> Vec<Check> {
             ])
         })
         .collect();
+    let speaking = all
+        .iter()
+        .filter(|interface| interface.is_up() && !interface.is_loopback());
+    checks.extend(speaking.map(Interface::offload));
     checks.push(suggestion(&looks));
+    checks.push(Check::cannot_tell(
+        "traffic",
+        "nothing was listened to: both directions, ring, DCOM and what is sealed are told by frames alone",
+        "name an interface (dcom-sensor doctor -i INTERFACE) or a capture",
+    ));
     checks
 }
 

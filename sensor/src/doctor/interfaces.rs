@@ -124,12 +124,11 @@ fn open(options: &Doctor, known: &[Interface], checkup: &mut Checkup) -> Vec<liv
             }
             Err(error) => {
                 checkup.incomplete = true;
-                let is_known = known.is_empty() || known.iter().any(|interface| interface.name == *name);
-                let what_to_do = if is_known {
-                    "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN, and a filter that tcpdump knows (--bpf)"
-                        .to_owned()
-                } else {
-                    interface::meant(name, known)
+                let what_to_do = match known.iter().find(|interface| interface.name == *name) {
+                    Some(interface) if interface.is_down() => format!("ip link set {name} up"),
+                    None if !known.is_empty() => interface::meant(name, known),
+                    _ => "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN, and a filter that tcpdump knows (--bpf)"
+                        .to_owned(),
                 };
                 let says = format!("it cannot be listened to: {error}");
                 checkup.checks.push(Check::bad("open", says, what_to_do).of(name));
