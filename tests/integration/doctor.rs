@@ -272,7 +272,7 @@ fn captures_and_interfaces_are_two_things() {
 fn listen(space: &Space, scratch: &Scratch, more: &[&str], send: impl FnOnce()) -> Checkup {
     let said = scratch.path("said");
     let mut command = space.command(env!("CARGO_BIN_EXE_dcom-sensor"));
-    command.args(["doctor", "--json", "-i", "far", "--seconds", "3", "-o"]);
+    command.args(["doctor", "--json", "-i", "far", "--seconds", "5", "-o"]);
     command.arg(scratch.path("logs")).args(more);
     let child = command
         .stdout(Stdio::piped())
@@ -280,7 +280,7 @@ fn listen(space: &Space, scratch: &Scratch, more: &[&str], send: impl FnOnce()) 
         .spawn()
         .expect("the program runs");
     let says = || fs::read_to_string(&said).unwrap_or_default();
-    assert!(until(|| says().contains("listening for 3 s on far")), "{}", says());
+    assert!(until(|| says().contains("listening for 5 s on far")), "{}", says());
     send();
     let output = child.wait_with_output().expect("it ends");
     assert!(!scratch.path("logs").exists(), "nothing is written");
@@ -291,8 +291,9 @@ fn listen(space: &Space, scratch: &Scratch, more: &[&str], send: impl FnOnce()) 
 fn a_mirror_that_shows_everything_is_well() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();
+    // So slowly that the record is told before the connection comes that it leads to.
     let checkup = listen(&space, &scratch, &[], || {
-        space.send(&pcap("mmc20-connect.pcap"), &["--rate", "100"]);
+        space.send(&pcap("mmc20-connect.pcap"), &["--rate", "30"]);
     });
     assert_eq!(checkup.code, Some(0), "{:#}", checkup.page);
     for name in [

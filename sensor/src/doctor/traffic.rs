@@ -368,7 +368,7 @@ impl Traffic<'_> {
             let beside = if there.is_empty() {
                 String::new()
             } else {
-                format!(" beside {}", there.join(", "))
+                format!(", only {}", there.join(", "))
             };
             return Check::warn(NAME, format!("no DCOM was seen{beside}"), what_to_do).measured(counts);
         }
