@@ -134,6 +134,17 @@ impl<'a> Input<'a> {
         self.run(count, take::<_, _, NomError<'a>>(count))
     }
 
+    /// The next `count` 16-bit units.
+    pub fn units(&mut self, count: usize) -> Result<Vec<u16>> {
+        let order = self.order;
+        let (units, _) = self.take(count.saturating_mul(2))?.as_chunks::<2>();
+        let unit = |bytes: &[u8; 2]| match order {
+            ByteOrder::Little => u16::from_le_bytes(*bytes),
+            ByteOrder::Big => u16::from_be_bytes(*bytes),
+        };
+        Ok(units.iter().map(unit).collect())
+    }
+
     /// The next `count` bytes as a cursor of their own, with the same offsets and byte order.
     #[inline]
     pub fn sub(&mut self, count: usize) -> Result<Self> {

@@ -17,6 +17,7 @@
 //! | [`arguments`] | the arguments of these calls as text |
 //! | [`names`] | names of interfaces, operations and statuses, as data |
 
+#![forbid(unsafe_code)]
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -61,4 +62,5 @@ pub mod smb;
 #[cfg(test)]
 mod testing;
 pub mod tsch;
+mod utf16;
 pub mod wmi;

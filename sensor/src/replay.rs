@@ -141,6 +141,8 @@ struct Outlet {
     log_dir: Option<PathBuf>,
     logs: Option<Writer>,
     lines: Option<BufWriter<io::Stdout>>,
+    /// Is there to be a table?
+    prints: bool,
     console: Console,
     least: crate::severity::Severity,
     summary: Summary,
@@ -160,6 +162,7 @@ impl Outlet {
             logs: emitters.map(Writer::start),
             lines: options.json.then(|| BufWriter::new(io::stdout())),
             console: Console::new(output_width(), options.colour()),
+            prints: !options.json && !options.quiet,
             least: options.min_severity,
             summary: Summary::default(),
             unsealed: options
@@ -179,7 +182,7 @@ impl Outlet {
             if let Body::Alert(alert) = &event.body {
                 self.summary.alerts.count(alert.severity);
                 shown = alert.severity >= self.least;
-                if shown && self.lines.is_none() {
+                if shown && self.prints {
                     self.console.push(&event.meta, alert);
                 }
             }

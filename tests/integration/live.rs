@@ -496,6 +496,48 @@ fn counters_of_each_worker_and_health_are_told_and_privileges_are_gone() {
 }
 
 #[test]
+fn the_rings_of_an_interface_share_its_frames_and_tell_what_one_tells() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let capture = pcap("mmc20-many-targets.pcap");
+    let alerts = |records: &Records| -> Vec<String> {
+        let about = |alert: &serde_json::Value| {
+            format!(
+                "{} {} {}",
+                alert["alert"]["signature_id"], alert["src_ip"], alert["dest_ip"]
+            )
+        };
+        let mut alerts: Vec<_> = records.of_type("alert").map(about).collect();
+        alerts.sort();
+        alerts
+    };
+    let told = |logs: &Path| Records::parse(&fs::read_to_string(logs.join("eve.json")).unwrap_or_default());
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &["--workers", "2", "--rings", "2"]);
+    space.send(&capture, &["--rate", "2000"]);
+    let expected = alerts(&Records::of(&capture));
+    assert!(expected.len() > 4);
+    // The last line of a log may still be on its way: it is no JSON then.
+    assert!(
+        until(|| lines(&logs, "\"event_type\":\"alert\"") >= expected.len()),
+        "{}",
+        sensor.said()
+    );
+    sensor.end();
+    let records = told(&logs);
+    assert_eq!(alerts(&records), expected);
+    let last = &records.of_type("stats").last().expect("counters")["stats"];
+    let of = |ring: &str| {
+        last["threads"][ring]["capture"]["kernel_packets"]
+            .as_u64()
+            .expect("a counter")
+    };
+    let rings = [of("RX#01-far"), of("RX#02-far")];
+    assert!(rings.iter().all(|&frames| frames > 0), "{last}");
+    assert_eq!(rings[0] + rings[1], last["capture"]["kernel_packets"], "{last}");
+}
+
+#[test]
 fn nobody_goes_on_as_root_unasked() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

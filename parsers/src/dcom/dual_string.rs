@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::error::Result;
 use crate::input::Input;
 use crate::ndr::Reader;
+use crate::utf16;
 
 /// [MS-DCOM] 2.2.19.3 STRINGBINDING.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,8 +119,7 @@ impl DualStringArray {
         input.enter("DUALSTRINGARRAY");
         let count = input.u16()?;
         let security_offset = input.u16()?;
-        let mut entries = input.sub(usize::from(count).saturating_mul(2))?;
-        let units = (0..count).map(|_| entries.u16()).collect::<Result<Vec<_>>>()?;
+        let units = input.units(count.into())?;
         Ok(Self::from_units(&units, security_offset.into()))
     }
 
@@ -129,7 +129,7 @@ impl DualStringArray {
         reader.count("aStringArray", 2, usize::from(u16::MAX))?;
         let count = reader.u16()?;
         let security_offset = reader.u16()?;
-        let units = (0..count).map(|_| reader.u16()).collect::<Result<Vec<_>>>()?;
+        let units = reader.units(count.into())?;
         Ok(Self::from_units(&units, security_offset.into()))
     }
 
@@ -163,7 +163,7 @@ impl DualStringArray {
 fn text(units: &[u16]) -> (String, &[u16]) {
     let end = units.iter().position(|&unit| unit == 0).unwrap_or(units.len());
     let (string, rest) = units.split_at_checked(end).unwrap_or((units, &[]));
-    (String::from_utf16_lossy(string), rest.get(1..).unwrap_or_default())
+    (utf16::text(string), rest.get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]

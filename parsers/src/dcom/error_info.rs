@@ -5,6 +5,7 @@ use crate::error::{ErrorKind, Result};
 use crate::guid::Iid;
 use crate::input::{ByteOrder, Input};
 use crate::names::known;
+use crate::utf16;
 
 /// The longest text read, in characters.
 const MAX_TEXT: usize = 32_768;
@@ -74,10 +75,9 @@ fn text(input: &mut Input<'_>) -> Result<Option<String>> {
             max: MAX_TEXT,
         }));
     }
-    let mut name = input.sub(count.saturating_mul(2))?;
-    let units = (0..count).map(|_| name.u16()).collect::<Result<Vec<_>>>()?;
+    let units = input.units(count)?;
     let units = units.split(|&unit| unit == 0).next().unwrap_or_default();
-    Ok(Some(String::from_utf16_lossy(units)))
+    Ok(Some(utf16::text(units)))
 }
 
 #[cfg(test)]

@@ -62,22 +62,82 @@ pub fn fault(code: u32) -> Option<&'static str> {
 
 type Columns = Split<'static, char>;
 
-/// INVARIANT: sorted by key, no key twice. The files are so, and a test holds them to it.
-struct Table<K>(Vec<(K, &'static str)>);
+/// What stands in the leading columns of a table.
+trait Key: Copy + PartialEq {
+    /// A number that few others have.
+    fn mixed(self) -> u64;
+}
 
-impl<K: Copy + Ord> Table<K> {
+impl Key for u32 {
+    fn mixed(self) -> u64 {
+        self.into()
+    }
+}
+
+impl Key for u128 {
+    fn mixed(self) -> u64 {
+        // The halves: UUIDs of one maker differ in the first, others in both.
+        let [low, high] = [self, self >> 64].map(|half| u64::try_from(half & Self::from(u64::MAX)).unwrap_or_default());
+        low ^ high.rotate_left(29)
+    }
+}
+
+impl Key for (u128, u16) {
+    fn mixed(self) -> u64 {
+        self.0.mixed() ^ u64::from(self.1).wrapping_mul(0x9e37_79b9)
+    }
+}
+
+/// A hash table that is built once, with open addressing: several names are looked up for each call.
+///
+/// INVARIANT: no key stands twice in a file; they are also sorted, and a test holds them to both.
+struct Table<K> {
+    rows: Vec<(K, &'static str)>,
+    /// Numbers of rows from 1, 0 where none is. A power of two of them, more than twice as many as there are rows.
+    slots: Vec<u16>,
+}
+
+impl<K: Key> Table<K> {
     /// `key` takes the leading columns of a line; the name follows them, and the source ends the line.
     fn parse(text: &'static str, key: fn(&mut Columns) -> Option<K>) -> Self {
         let row = |line: &'static str| {
             let mut columns = line.split('\t');
             Some((key(&mut columns)?, columns.next()?))
         };
-        Self(lines(text).filter_map(row).collect())
+        let rows: Vec<_> = lines(text).filter_map(row).collect();
+        let mut table = Self {
+            slots: vec![0; rows.len().saturating_mul(2).next_power_of_two()],
+            rows: Vec::new(),
+        };
+        for (number, (key, _)) in (1..).zip(&rows) {
+            if let Some(slot) = table.probe(*key).find(|&slot| table.slots.get(slot) == Some(&0))
+                && let Some(slot) = table.slots.get_mut(slot)
+            {
+                *slot = number;
+            }
+        }
+        table.rows = rows;
+        table
+    }
+
+    /// Where a key may stand, in the order in which that is looked at.
+    fn probe(&self, key: K) -> impl Iterator<Item = usize> + use<K> {
+        let length = self.slots.len();
+        // The upper bits of a product depend on all bits of what is multiplied.
+        let start = key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let start = usize::try_from(start).unwrap_or_default();
+        (0..length).map(move |step| start.wrapping_add(step) & length.wrapping_sub(1))
     }
 
     fn find(&self, key: K) -> Option<&'static str> {
-        let at = self.0.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        self.0.get(at).map(|(_, name)| *name)
+        for slot in self.probe(key) {
+            let number = usize::from(*self.slots.get(slot)?);
+            let (known, name) = self.rows.get(number.checked_sub(1)?)?;
+            if *known == key {
+                return Some(name);
+            }
+        }
+        None
     }
 }
 
@@ -108,7 +168,7 @@ mod tests {
     }
 
     /// Every line makes a row, in order, and each column says something.
-    fn check<K: Copy + Ord + Debug>(text: &'static str, key: fn(&mut Columns) -> Option<K>, columns: usize) -> usize {
+    fn check<K: Key + Ord + Debug>(text: &'static str, key: fn(&mut Columns) -> Option<K>, columns: usize) -> usize {
         let header = text.lines().take_while(|line| line.starts_with('#')).count();
         assert!(
             header >= 3,
@@ -122,12 +182,14 @@ mod tests {
                 "{line:?}"
             );
         }
-        let table = Table::parse(text, key).0;
-        assert_eq!(table.len(), text.lines().count() - header, "a line is not a row");
-        for pair in table.windows(2) {
+        let table = Table::parse(text, key);
+        let rows = &table.rows;
+        assert_eq!(rows.len(), text.lines().count() - header, "a line is not a row");
+        for pair in rows.windows(2) {
             assert!(pair[0].0 < pair[1].0, "{:?} is not before {:?}", pair[0], pair[1]);
         }
-        table.len()
+        assert!(rows.iter().all(|(key, name)| table.find(*key) == Some(name)));
+        rows.len()
     }
 
     #[test]

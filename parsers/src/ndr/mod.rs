@@ -10,6 +10,7 @@ use crate::guid::Guid;
 use crate::input::{ByteOrder, Input};
 use crate::names::known;
 use crate::rpce::SyntaxId;
+use crate::utf16;
 
 /// The longest string read, in characters. A task's XML can be long, and padding must not hide it; what bounds the work is
 /// that no string is longer than the bytes it is read from.
@@ -86,6 +87,12 @@ impl<'a> Reader<'a> {
     pub fn u16(&mut self) -> Result<u16> {
         self.align(2)?;
         self.input.u16()
+    }
+
+    /// The next `count` 16-bit units, aligned.
+    pub fn units(&mut self, count: usize) -> Result<Vec<u16>> {
+        self.align(2)?;
+        self.input.units(count)
     }
 
     /// An aligned 32-bit integer.
@@ -172,9 +179,9 @@ impl<'a> Reader<'a> {
         self.maximum_count()?;
         self.maximum_count()?;
         let count = self.count("actual_count", 2, MAX_STRING)?;
-        let units = (0..count).map(|_| self.input.u16()).collect::<Result<Vec<_>>>()?;
+        let units = self.input.units(count)?;
         let units = units.split(|&unit| unit == 0).next().unwrap_or_default();
-        Ok(String::from_utf16_lossy(units))
+        Ok(utf16::text(units))
     }
 
     /// The same behind a pointer that may be null: `[unique, string] wchar_t *`.

@@ -68,20 +68,20 @@ impl VerificationTrailer {
     pub fn split(stub: &[u8]) -> (&[u8], Option<Self>) {
         let from = stub.len().saturating_sub(REACH);
         let tail = stub.get(from..).unwrap_or_default();
-        let found = tail
-            .windows(SIGNATURE.len())
-            .enumerate()
-            .rev()
-            .filter(|(_, window)| window.first_chunk() == Some(&SIGNATURE))
-            .find_map(|(position, _)| {
-                let start = from.saturating_add(position);
-                let commands = stub.get(start.saturating_add(SIGNATURE.len())..)?;
-                Some((start, Self::parse(commands).ok()?))
-            });
-        match found {
-            Some((start, trailer)) => (stub.get(..start).unwrap_or(stub), Some(trailer)),
-            None => (stub, None),
+        let [.., last] = SIGNATURE;
+        // From the end, as there the trailer is.
+        let mut before = tail;
+        while let Some(at) = memchr::memrchr(last, before) {
+            if let Some(head) = tail.get(..=at).and_then(|signed| signed.strip_suffix(&SIGNATURE))
+                && let Some([_, commands @ ..]) = tail.get(at..)
+                && let Ok(trailer) = Self::parse(commands)
+            {
+                let start = from.saturating_add(head.len());
+                return (stub.get(..start).unwrap_or(stub), Some(trailer));
+            }
+            before = before.get(..at).unwrap_or_default();
         }
+        (stub, None)
     }
 
     /// Reads the commands; they are little-endian and must end where the stub ends.

@@ -8,6 +8,7 @@ use bitflags::bitflags;
 use super::NAME_BYTES;
 use crate::error::{ErrorKind, Result};
 use crate::input::{ByteOrder, Input};
+use crate::utf16;
 
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 
@@ -405,12 +406,8 @@ fn text(bytes: &[u8], flags: NegotiateFlags) -> Option<String> {
     }
     if flags.contains(NegotiateFlags::UNICODE) {
         let (units, _) = bytes.as_chunks::<2>();
-        let units = units.iter().map(|unit| u16::from_le_bytes(*unit));
-        Some(
-            char::decode_utf16(units)
-                .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
-                .collect(),
-        )
+        let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+        Some(utf16::text(&units))
     } else {
         Some(String::from_utf8_lossy(bytes).into_owned())
     }

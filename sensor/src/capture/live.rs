@@ -1,8 +1,8 @@
 //! Frames off an interface, through libpcap's ring in the kernel.
 //!
-//! One thread for each interface copies frames into batches and does nothing else, so that the ring is emptied as fast as
-//! memory allows. Kernel fanout would hash the outer addresses: fragments and tunnels would part. Who looks at a frame is
-//! decided behind this, by the innermost ones.
+//! One thread for each ring copies frames into batches and does nothing else, so that the ring is emptied as fast as memory
+//! allows. Where one thread cannot keep up, the kernel deals an interface's frames to several rings by their outer addresses.
+//! Who looks at a frame is decided behind this, by the innermost ones.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -38,35 +38,40 @@ pub(crate) struct Listening {
     pub(crate) ring_bytes: i32,
     pub(crate) snap_length: i32,
     pub(crate) filter: Option<String>,
+    /// Rings for one interface.
+    pub(crate) rings: u16,
 }
 
-/// What the kernel counted on an interface.
+/// What the kernel counted of one ring.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     /// Frames that came through the filter, dropped ones included.
     pub(crate) received: AtomicU64,
     /// Frames dropped because the ring was full.
     pub(crate) dropped: AtomicU64,
-    /// Frames dropped by the interface or its driver.
+    /// Frames dropped by the interface or its driver; told with its first ring.
     pub(crate) interface_dropped: AtomicU64,
-    /// Is the interface down?
+    /// Is the interface down? Told with its first ring.
     pub(crate) down: AtomicBool,
 }
 
-/// An interface that is open.
-pub(crate) struct Interface {
+/// One of the rings of an interface that is open.
+pub(crate) struct Ring {
     pub(crate) name: Arc<str>,
     pub(crate) kernel: Arc<Kernel>,
+    /// Which of how many it is, from 0.
+    number: u16,
+    of: u16,
     capture: Capture<Active>,
     link_type: LinkType,
     nanoseconds: bool,
-    /// Where Linux tells the interface's flags; opened while that is allowed.
+    /// Where Linux tells the interface's flags, for the first ring; opened while that is allowed.
     flags: Option<File>,
     /// When they were last looked at.
     looked: Instant,
 }
 
-/// What an interface's thread has to say.
+/// What a ring's thread has to say.
 pub(crate) enum Heard {
     Frames(Batch),
     /// It went down, or came up again.
@@ -74,9 +79,26 @@ pub(crate) enum Heard {
     Up(Arc<str>),
 }
 
-impl Interface {
-    /// Opens an interface: needs the right to.
-    pub(crate) fn open(name: &str, listening: &Listening) -> Result<Self, Error> {
+/// Opens an interface, which is the so many-th: needs the right to.
+pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<Vec<Ring>, Error> {
+    let rings: Vec<Ring> = (0..listening.rings)
+        .map(|number| Ring::open(name, number, listening))
+        .collect::<Result<_, _>>()?;
+    #[cfg(target_os = "linux")]
+    if rings.len() > 1 {
+        use std::os::fd::AsFd;
+        // No other process has that number, and none of our interfaces.
+        let group = u16::try_from(std::process::id() & 0xffff).unwrap_or_default() ^ (interface << 8);
+        for ring in &rings {
+            super::fanout::join(ring.capture.as_fd(), group)
+                .map_err(|error| Error::PcapError(format!("fanout: {error}")))?;
+        }
+    }
+    Ok(rings)
+}
+
+impl Ring {
+    fn open(name: &str, number: u16, listening: &Listening) -> Result<Self, Error> {
         let open = |precision| {
             Capture::from_device(name)?
                 .promisc(true)
@@ -104,10 +126,14 @@ impl Interface {
         Ok(Self {
             name: name.into(),
             kernel: Arc::default(),
+            number,
+            of: listening.rings,
             capture,
             link_type,
             nanoseconds,
-            flags: File::open(format!("/sys/class/net/{name}/flags")).ok(),
+            flags: (number == 0)
+                .then(|| File::open(format!("/sys/class/net/{name}/flags")).ok())
+                .flatten(),
             looked: Instant::now(),
         })
     }
@@ -118,14 +144,15 @@ impl Interface {
     }
 
     fn run(&mut self, number: u32, out: &SyncSender<Heard>, stop: &AtomicBool) {
-        let mut frame = 0;
+        let mut frame = u64::from(self.number);
         let mut batch = empty();
         while !stop.load(Ordering::Relaxed) {
             let (nanoseconds, link_type) = (self.nanoseconds, self.link_type);
             let mut nothing = false;
             let taken = match self.capture.next_packet() {
                 Ok(packet) => {
-                    frame += 1;
+                    // No two frames of an interface have the same number.
+                    frame += u64::from(self.of);
                     let part = packet.header.ts.tv_usec;
                     let time = Timestamp::new(packet.header.ts.tv_sec, if nanoseconds { part } else { part * 1_000 });
                     let at = At {
@@ -200,7 +227,7 @@ impl Interface {
 
     /// Says it once.
     fn down(&self, why: &str, out: &SyncSender<Heard>) {
-        if !self.kernel.down.swap(true, Ordering::Relaxed) {
+        if self.number == 0 && !self.kernel.down.swap(true, Ordering::Relaxed) {
             let _ = out.send(Heard::Down(Arc::clone(&self.name), why.to_owned()));
         }
     }
@@ -209,9 +236,11 @@ impl Interface {
         if let Ok(counted) = self.capture.stats() {
             self.kernel.received.store(counted.received.into(), Ordering::Relaxed);
             self.kernel.dropped.store(counted.dropped.into(), Ordering::Relaxed);
-            self.kernel
-                .interface_dropped
-                .store(counted.if_dropped.into(), Ordering::Relaxed);
+            if self.number == 0 {
+                self.kernel
+                    .interface_dropped
+                    .store(counted.if_dropped.into(), Ordering::Relaxed);
+            }
         }
     }
 }

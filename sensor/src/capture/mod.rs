@@ -1,6 +1,8 @@
 //! Where frames come from.
 
 mod error;
+#[cfg(target_os = "linux")]
+mod fanout;
 mod file;
 mod inputs;
 pub(crate) mod live;

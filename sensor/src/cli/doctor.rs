@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::live::rings;
 use super::{When, workers};
 use crate::config::Config;
 use crate::emit::growing::Colour;
@@ -38,7 +39,11 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILTER")]
     pub(crate) bpf: Option<String>,
 
-    /// Mebibytes that the kernel holds for each interface.
+    /// Kernel rings for each interface. Default: one for every four workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    rings: Option<u16>,
+
+    /// Mebibytes that the kernel holds in each ring.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2047))]
     pub(crate) ring_size: u16,
 
@@ -84,6 +89,11 @@ impl Doctor {
     /// How many threads take packets apart.
     pub(crate) fn workers(&self) -> usize {
         workers(self.workers)
+    }
+
+    /// How many rings each interface has.
+    pub(crate) fn rings(&self) -> u16 {
+        rings(self.rings, self.workers())
     }
 
     /// Colour for standard output.

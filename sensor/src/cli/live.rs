@@ -44,7 +44,11 @@ pub(crate) struct Live {
     #[arg(long, value_name = "FILTER")]
     pub(crate) bpf: Option<String>,
 
-    /// Mebibytes that the kernel holds for each interface while the sensor is busy.
+    /// Kernel rings for each interface, to which fanout deals pairs of hosts. Default: one for every four workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    rings: Option<u16>,
+
+    /// Mebibytes that the kernel holds in each ring while the sensor is busy.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2047))]
     pub(crate) ring_size: u16,
 
@@ -118,8 +122,19 @@ impl Live {
         self.log_dir.clone().unwrap_or_else(|| config.output.log_dir.clone())
     }
 
+    /// How many rings each interface has: a thread that does nothing but copy keeps several busy that take packets apart.
+    pub(crate) fn rings(&self) -> u16 {
+        rings(self.rings, self.workers())
+    }
+
     /// How many threads take packets apart.
     pub(crate) fn workers(&self) -> usize {
         workers(self.workers)
     }
+}
+
+/// So many rings, or one for every four workers.
+pub(super) fn rings(wanted: Option<u16>, workers: usize) -> u16 {
+    let enough = u16::try_from(workers.div_ceil(4)).unwrap_or(u16::MAX).min(64);
+    wanted.unwrap_or(if cfg!(target_os = "linux") { enough } else { 1 })
 }

@@ -140,7 +140,7 @@ pub(super) fn read(
     catalog: &Catalog,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Dcom, Option<Learned>)> {
+) -> Option<(Box<Dcom>, Option<Learned>)> {
     let Some(opnum) = exchange.opnum else {
         return answer_alone(connection, exchange, exporters);
     };
@@ -184,7 +184,7 @@ fn answer_alone(
     connection: &Connection,
     exchange: &Exchange,
     exporters: &mut Exporters,
-) -> Option<(Dcom, Option<Learned>)> {
+) -> Option<(Box<Dcom>, Option<Learned>)> {
     let (reply, encoding) = parse(response(exchange)?, None, ActivationReply::parse)?.ok()?;
     reply.scm.as_ref()?;
     // Which of the two operations it answers does not show.

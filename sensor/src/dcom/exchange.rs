@@ -72,7 +72,7 @@ pub(super) fn unreadable(message: &Message, error: &ParseError) -> Anomaly {
 }
 
 /// A record with all that any exchange tells.
-pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Dcom {
+pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Box<Dcom> {
     let fault = match exchange.reply {
         Reply::Fault { status, .. } => Some(fault_name(status)),
         _ => None,
@@ -84,7 +84,8 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
     };
     let named = |names: Option<&'static str>| names.map(Cow::Borrowed);
     let operation = named(names::operation(interface, opnum)).unwrap_or_else(|| format!("unknown-{opnum}").into());
-    Dcom {
+    // Moved from hand to hand, it is too large to be copied each time.
+    Box::new(Dcom {
         operation,
         opnum: Some(opnum),
         interface: Some(Interface {
@@ -109,7 +110,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         key: key(exchange),
         because: missing_start(connection, exchange),
         ..Dcom::default()
-    }
+    })
 }
 
 /// Who logged in.

@@ -357,8 +357,14 @@ impl Exporters {
             let same_client = known.pair.client == pair.client;
             (!same_client, !same_server)
         };
-        self.interfaces
-            .get(&ipid)?
+        let alike = self.interfaces.get(&ipid)?;
+        // Mostly it was this client that was given it here, and not long ago: nothing ranks before that.
+        if let Some(known) = alike.iter().rev().find(|known| known.pair == pair)
+            && self.is_alive(known)
+        {
+            return Some(known);
+        }
+        alike
             .iter()
             .filter(|known| self.is_same_machine(known.pair.server, pair.server) && self.is_alive(known))
             .min_by_key(rank)

@@ -27,7 +27,7 @@ pub(super) fn read(
     connection: &Connection,
     exchange: &Exchange,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Dcom, Option<Learned>)> {
+) -> Option<(Box<Dcom>, Option<Learned>)> {
     let opnum = exchange.opnum?;
     let seen = match exchange.interface {
         Named::Interface(interface) if interface.uuid == known::EPMAPPER => true,
@@ -53,7 +53,7 @@ fn is_map(exchange: &Exchange) -> bool {
     matches!(asked, Some(Ok((true, _))))
 }
 
-fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Dcom, Vec<Entry>) {
+fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Box<Dcom>, Vec<Entry>) {
     let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_MAP);
     let mut encoding: Option<Encoding> = exchange.encoding;
     let asked = exchange.request.as_ref();
@@ -79,7 +79,7 @@ fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> 
     (dcom, reply.towers.into_iter().map(entry).collect())
 }
 
-fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Dcom, Vec<Entry>) {
+fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Box<Dcom>, Vec<Entry>) {
     let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_LOOKUP);
     let answered = response(exchange);
     let answered = answered.and_then(|message| parse_or_tell(message, exchange.encoding, odd, EptLookupReply::parse));
@@ -95,7 +95,7 @@ fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) 
     (dcom, reply.entries)
 }
 
-fn finish(connection: &Connection, mut dcom: Dcom, entries: &[Entry]) -> (Dcom, Option<Learned>) {
+fn finish(connection: &Connection, mut dcom: Box<Dcom>, entries: &[Entry]) -> (Box<Dcom>, Option<Learned>) {
     dcom.kind = Kind::EndpointMapping;
     dcom.towers = entries.iter().map(tower_record).collect();
     // A listing of everything leads nowhere in particular; an answer to a question for one interface does.

@@ -122,7 +122,7 @@ pub struct File {
 
 /// An exchange as it was understood.
 struct Read {
-    dcom: Dcom,
+    dcom: Box<Dcom>,
     /// What it tells of dynamic ports.
     learned: Option<Learned>,
     recorded: bool,
@@ -320,7 +320,7 @@ impl Analyst {
         let dcerpc = Shared::new(rpc_log::exchange(
             connection,
             exchange,
-            read.as_ref().map(|read| &read.dcom),
+            read.as_ref().map(|read| &*read.dcom),
         ));
         if let Some(Read {
             dcom,
@@ -335,7 +335,7 @@ impl Analyst {
             }));
             let waiting = Record {
                 meta,
-                dcom: Shared::new(dcom),
+                dcom: Shared::new(*dcom),
                 dcerpc,
                 recorded,
                 encoding: exchange.encoding,
@@ -382,7 +382,7 @@ impl Analyst {
             odd.iter()
                 .map(|anomaly| Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
         );
-        self.watch(connection, exchange, read.as_mut().map(|read| &mut read.dcom));
+        self.watch(connection, exchange, read.as_mut().map(|read| &mut *read.dcom));
         let Read { dcom, recorded, .. } = read.as_ref()?;
         match dcom.kind {
             Kind::Activation => {

@@ -25,7 +25,7 @@ pub(super) fn read(
     exchange: &Exchange,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Dcom, Option<Learned>)> {
+) -> Option<(Box<Dcom>, Option<Learned>)> {
     let opnum = exchange.opnum?;
     let seen = match exchange.interface {
         Named::Interface(interface) if interface.uuid == known::IOBJECT_EXPORTER => true,
@@ -115,7 +115,7 @@ fn resolution(
     opnum: u16,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> (Dcom, Option<Learned>) {
+) -> (Box<Dcom>, Option<Learned>) {
     let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, opnum);
     dcom.kind = Kind::OxidResolution;
     let mut encoding: Option<Encoding> = exchange.encoding;
@@ -156,7 +156,7 @@ fn server_alive(
     exchange: &Exchange,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> Dcom {
+) -> Box<Dcom> {
     let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, SERVER_ALIVE_2);
     dcom.kind = Kind::Call;
     let Some(message) = response(exchange) else { return dcom };

@@ -9,7 +9,7 @@ use super::machine::Room;
 use super::sample::{self, Line, Sample};
 use super::settings::Given;
 use super::traffic::{Source, Traffic};
-use crate::capture::live::{self, Listening};
+use crate::capture::live::{self, Listening, Ring};
 use crate::cli::{Doctor, complain, settings};
 use crate::dcom::Calls;
 use crate::limits::Limits;
@@ -101,18 +101,19 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
     checkup.checks.push(room.check(Some(a_day)));
 }
 
-/// Opens those that can be, and tells of the others.
-fn open(options: &Doctor, known: &[Interface], checkup: &mut Checkup) -> Vec<live::Interface> {
+/// Opens the rings of those that can be, and tells of the others.
+fn open(options: &Doctor, known: &[Interface], checkup: &mut Checkup) -> Vec<Vec<Ring>> {
     let listening = Listening {
         ring_bytes: i32::from(options.ring_size) * (1 << 20),
         snap_length: i32::try_from(options.snap_length).unwrap_or(i32::MAX),
         filter: options.bpf.clone(),
+        rings: options.rings(),
     };
     let mut opened = Vec::new();
-    for name in &options.interfaces {
-        match live::Interface::open(name, &listening) {
-            Ok(interface) => {
-                opened.push(interface);
+    for (number, name) in (0..).zip(&options.interfaces) {
+        match live::open(name, number, &listening) {
+            Ok(rings) => {
+                opened.push(rings);
                 if !known.iter().any(|interface| interface.name == *name) {
                     let says = "the system tells nothing of it: /sys may be that of another network namespace";
                     let what_to_do =

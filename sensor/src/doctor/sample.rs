@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::capture::Batch;
-use crate::capture::live::{Heard, Interface, Kernel};
+use crate::capture::live::{Heard, Kernel, Ring};
 use crate::emit::eve;
 use crate::event::{Body, Event};
 use crate::live::{PATIENCE, QUEUE, now};
@@ -33,7 +33,8 @@ const DOUBTFUL: u64 = 10;
 /// What came off one interface.
 pub(super) struct Line {
     pub(super) name: Arc<str>,
-    kernel: Arc<Kernel>,
+    /// What the kernel counts of each ring.
+    kernels: Vec<Arc<Kernel>>,
     frames: u64,
     pub(super) longest: u32,
     /// The farthest that a frame's time was from that of its arrival.
@@ -56,10 +57,18 @@ pub(super) struct Sample {
 }
 
 impl Line {
-    fn of(interface: &Interface) -> Self {
+    fn of(rings: &[Ring]) -> Option<Self> {
+        let name = Arc::clone(&rings.first()?.name);
+        Some(Self::new(
+            name,
+            rings.iter().map(|ring| Arc::clone(&ring.kernel)).collect(),
+        ))
+    }
+
+    fn new(name: Arc<str>, kernels: Vec<Arc<Kernel>>) -> Self {
         Self {
-            name: Arc::clone(&interface.name),
-            kernel: Arc::clone(&interface.kernel),
+            name,
+            kernels,
             frames: 0,
             longest: 0,
             apart: 0,
@@ -86,40 +95,46 @@ impl Line {
         self.busiest = self.busiest.max(self.in_step);
     }
 
+    fn sum(&self, of: fn(&Kernel) -> &AtomicU64) -> u64 {
+        self.kernels
+            .iter()
+            .map(|kernel| of(kernel).load(Ordering::Relaxed))
+            .sum()
+    }
+
     /// Frames that were lost in the ring, or before it.
     pub(super) fn dropped(&self) -> u64 {
-        self.kernel.dropped.load(Ordering::Relaxed) + self.kernel.interface_dropped.load(Ordering::Relaxed)
+        self.sum(|kernel| &kernel.dropped) + self.sum(|kernel| &kernel.interface_dropped)
     }
 
     /// Did the ring hold what came, and what would it hold?
     pub(super) fn ring(&self, mebibytes: u16) -> Check {
         const NAME: &str = "ring";
-        let (received, dropped) = (
-            self.kernel.received.load(Ordering::Relaxed),
-            self.kernel.dropped.load(Ordering::Relaxed),
-        );
+        let (received, dropped) = (self.sum(|kernel| &kernel.received), self.sum(|kernel| &kernel.dropped));
+        let rings = u64::try_from(self.kernels.len()).unwrap_or(u64::MAX).max(1);
         // Bytes in a tenth of a second are a hundredth of that in a millisecond.
-        let holds = (u64::from(mebibytes) << 20) * 100 / self.busiest.max(1);
-        let enough = (self.busiest * GOOD / 100).div_ceil(1 << 20).next_power_of_two();
+        let holds = rings * (u64::from(mebibytes) << 20) * 100 / self.busiest.max(1);
+        let enough = (self.busiest * GOOD / 100 / rings)
+            .div_ceil(1 << 20)
+            .next_power_of_two();
         // What was dropped is not in what came.
         let wanted = enough.max(2 * u64::from(mebibytes)).clamp(64, 2_047);
         let counts = [
             ("received", received),
             ("dropped", dropped),
+            ("rings", rings),
             ("ring_mebibytes", mebibytes.into()),
             ("holds_milliseconds", holds),
         ];
         let mut says = format!("the kernel dropped {dropped} of {received} frames");
         if self.busiest > 0 {
+            let _ = match rings {
+                1 => write!(says, "; a ring of {mebibytes} MiB holds "),
+                _ => write!(says, "; {rings} rings of {mebibytes} MiB hold "),
+            };
             let _ = match holds {
-                60_000.. => write!(
-                    says,
-                    "; a ring of {mebibytes} MiB holds more than a minute of what came"
-                ),
-                _ => write!(
-                    says,
-                    "; a ring of {mebibytes} MiB holds {holds} ms of the busiest tenth of a second"
-                ),
+                60_000.. => write!(says, "more than a minute of what came"),
+                _ => write!(says, "{holds} ms of the busiest tenth of a second"),
             };
         }
         let what_to_do = format!(
@@ -138,7 +153,7 @@ impl Line {
     /// What the interface lost before the kernel had it. `lost`: what the card counts of it.
     pub(super) fn interface_drops(&self, lost: u64) -> Check {
         const NAME: &str = "interface_drops";
-        let dropped = self.kernel.interface_dropped.load(Ordering::Relaxed);
+        let dropped = self.sum(|kernel| &kernel.interface_dropped);
         let counts = [("dropped", dropped), ("lost_in_card", lost)];
         let check = if dropped + lost == 0 {
             Check::ok(NAME, "none")
@@ -193,18 +208,19 @@ impl Line {
 
 /// Listens for so long, or until it is interrupted. `meanwhile` is called once, when everything listens.
 pub(super) fn listen(
-    interfaces: Vec<Interface>,
+    interfaces: Vec<Vec<Ring>>,
     mut crew: Crew,
     lasts: Duration,
     interrupted: &AtomicBool,
     meanwhile: impl FnOnce(),
 ) -> Sample {
-    let mut lines: Vec<Line> = interfaces.iter().map(Line::of).collect();
+    let mut lines: Vec<Line> = interfaces.iter().filter_map(|rings| Line::of(rings)).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let (out, heard) = sync_channel(QUEUE);
     let threads: Vec<_> = (0..)
         .zip(interfaces)
-        .map(|(number, interface)| interface.start(number, out.clone(), Arc::clone(&stop)))
+        .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
+        .map(|(number, ring)| ring.start(number, out.clone(), Arc::clone(&stop)))
         .collect();
     drop(out);
     meanwhile();
@@ -291,17 +307,7 @@ mod tests {
     use super::*;
 
     fn line() -> Line {
-        Line {
-            name: "eth1".into(),
-            kernel: Arc::default(),
-            frames: 0,
-            longest: 0,
-            apart: 0,
-            step: 0,
-            in_step: 0,
-            busiest: 0,
-            down: false,
-        }
+        Line::new("eth1".into(), vec![Arc::default()])
     }
 
     #[test]
@@ -322,8 +328,14 @@ mod tests {
         assert_eq!((check.verdict, line.longest), (Verdict::Warn, 1_500));
         assert!(check.says.contains("holds 84 ms"), "{}", check.says);
         assert_eq!(line.ring(512).verdict, Verdict::Ok);
-        line.kernel.received.store(1_000, Ordering::Relaxed);
-        line.kernel.dropped.store(11, Ordering::Relaxed);
+        line.kernels.push(Arc::default());
+        assert!(
+            line.ring(64).says.contains("2 rings of 64 MiB hold 168 ms"),
+            "{}",
+            line.ring(64).says
+        );
+        line.kernels[0].received.store(1_000, Ordering::Relaxed);
+        line.kernels[0].dropped.store(11, Ordering::Relaxed);
         assert_eq!(line.ring(512).verdict, Verdict::Bad);
     }
 

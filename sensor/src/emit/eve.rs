@@ -6,7 +6,7 @@ use std::path::Path;
 use super::sink::{Sink, Start};
 use super::{json, number};
 use crate::event::Event;
-use crate::event::record::{self, Column, Value, Visit};
+use crate::event::record::{self, Column, Columns, Value, Visit};
 
 /// The file eve.json. It is there from the start, empty when nothing happened.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub fn line(event: &Event, out: &mut Vec<u8>) {
         return;
     }
     let mut object = Object::begin(out);
-    event.eve(|column, value| object.column(column, value));
+    event.eve(&mut object);
     object.end();
     out.push(b'\n');
 }
@@ -58,6 +58,34 @@ struct Object<'o> {
     inner_id: u32,
 }
 
+impl Columns for &mut Object<'_> {
+    const UNSET_TOO: bool = false;
+
+    /// Unset and empty members are left out.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it stands at each column, of which all but the value is known when the program is built"
+    )]
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
+        let empty = match value {
+            Value::Unset | Value::Counters([]) => true,
+            Value::List(elements) => elements.is_empty(),
+            _ => false,
+        };
+        if let Some(path) = column.eve
+            && !empty
+        {
+            if self.inner_id != column.eve_object_id {
+                self.enter(&path[..column.eve_object]);
+                self.inner_id = column.eve_object_id;
+            }
+            json::key(self.out, column.eve_key);
+            write(self.out, value);
+        }
+    }
+}
+
 /// The number of the outermost object.
 const OUTERMOST: u32 = record::object_id(Some(""));
 
@@ -69,34 +97,6 @@ impl<'o> Object<'o> {
             inner: "",
             inner_id: OUTERMOST,
         }
-    }
-
-    /// Unset and empty members are left out.
-    #[inline(always)]
-    #[allow(
-        clippy::inline_always,
-        reason = "it stands at each column: what is left of it where one is unset is a comparison"
-    )]
-    fn column(&mut self, column: &'static Column, value: Value<'_>) {
-        let empty = match value {
-            Value::Unset | Value::Counters([]) => true,
-            Value::List(elements) => elements.is_empty(),
-            _ => false,
-        };
-        if let Some(path) = column.eve
-            && !empty
-        {
-            self.member(path, column, value);
-        }
-    }
-
-    fn member(&mut self, path: &'static str, column: &'static Column, value: Value<'_>) {
-        if self.inner_id != column.eve_object_id {
-            self.enter(&path[..column.eve_object]);
-            self.inner_id = column.eve_object_id;
-        }
-        json::key(self.out, column.eve_key);
-        write(self.out, value);
     }
 
     /// A counter, whose name is a path.
@@ -141,6 +141,11 @@ fn lies_within(path: &str, outer: &str) -> bool {
     path.starts_with(outer) && (path.len() == outer.len() || outer.is_empty() || path.as_bytes()[outer.len()] == b'.')
 }
 
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "of which kind the value of a column is, is known where it stands"
+)]
 fn write(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Time(time) => json::quoted(out, |out| number::time(out, time)),
@@ -161,7 +166,8 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
 
 fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
     let mut object = Object::begin(out);
-    record.visit(&mut |column: &'static Column, value| object.column(column, value));
+    let mut columns = &mut object;
+    record.visit(&mut |column: &'static Column, value| columns.column(column, value));
     object.end();
 }
 

@@ -20,14 +20,13 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     if is_printable(text.as_bytes()) {
         // Accounts and paths: all that has to be escaped are quotes and backslashes.
         out.push(b'"');
-        for run in text.as_bytes().split_inclusive(|byte| b"\"\\".contains(byte)) {
-            if let Some((&last @ (b'"' | b'\\'), before)) = run.split_last() {
-                out.extend_from_slice(before);
-                out.extend_from_slice(&[b'\\', last]);
-            } else {
-                out.extend_from_slice(run);
-            }
+        let mut done = 0;
+        for at in memchr::memchr2_iter(b'"', b'\\', text.as_bytes()) {
+            out.extend_from_slice(&text.as_bytes()[done..at]);
+            out.push(b'\\');
+            done = at;
         }
+        out.extend_from_slice(&text.as_bytes()[done..]);
         return out.push(b'"');
     }
     // Writing to memory cannot fail.
@@ -114,6 +113,11 @@ impl Write for Bytes<'_> {
 }
 
 /// Writes the values that have one form in JSON; times and records have not.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "of which kind the value of a column is, is known where it stands"
+)]
 pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -147,6 +151,8 @@ pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Writes a member's key, which begins with a comma: without it where an object has just begun.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the key of a column is known where it stands")]
 pub(super) fn key(out: &mut Vec<u8>, key: &[u8]) {
     let first = matches!(out.last(), Some(b'{'));
     out.extend_from_slice(if first { key.get(1..).unwrap_or_default() } else { key });

@@ -10,6 +10,10 @@ use crate::time::{self, Timestamp};
 
 /// Writes a number.
 pub(super) fn whole(out: &mut Vec<u8>, number: u64) {
+    // Flags, results, small counts.
+    if let Ok(digit @ 0..10) = u8::try_from(number) {
+        return out.push(b'0' + digit);
+    }
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -75,13 +79,43 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     let IpAddr::V4(address) = address else {
         return json::display(out, format_args!("{address}"));
     };
-    let [a, b, c, d] = address.octets();
-    for octet in [a, b, c] {
-        whole(out, octet.into());
-        out.push(b'.');
+    let mut text = [0; 16];
+    let mut end = 0;
+    for octet in address.octets() {
+        let (digits, length) = OCTETS[usize::from(octet)];
+        text[end..end + 4].copy_from_slice(&digits);
+        end += usize::from(length);
     }
-    whole(out, d.into());
+    // Without the last point.
+    out.extend_from_slice(&text[..end - 1]);
 }
+
+/// Each octet with the point behind it, and how long that is.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut octet = 0_u8;
+    loop {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let (text, length) = &mut octets[octet as usize];
+        let mut digit = if octet >= 100 {
+            0
+        } else if octet >= 10 {
+            1
+        } else {
+            2
+        };
+        while digit < 3 {
+            text[*length as usize] = b'0' + digits[digit];
+            *length += 1;
+            digit += 1;
+        }
+        *length += 1;
+        if octet == u8::MAX {
+            break octets;
+        }
+        octet += 1;
+    }
+};
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::sink::{Sink, Start};
 use super::{json, number};
-use crate::event::record::{Column, Elements, Interval, Value, Visit};
+use crate::event::record::{Column, Columns, Elements, Interval, Value, Visit};
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
 
@@ -169,36 +169,61 @@ fn date(time: Timestamp) -> String {
 
 /// Writes an event's tab-separated row of one of its logs, the line feed included.
 pub fn tsv(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
-    event.zeek(log, |_, value| {
-        // Most columns of most rows.
-        if matches!(value, Value::Unset) {
-            out.extend_from_slice(b"-\t");
-        } else {
-            column(out, value);
-        }
-    });
+    event.zeek(log, Cells(out));
     // Behind the last there is no tabulator.
     out.pop();
     out.push(b'\n');
 }
 
-fn column(out: &mut Vec<u8>, value: Value<'_>) {
-    cell(out, value, Place::Column);
-    out.push(b'\t');
+/// Values with a tabulator behind each.
+struct Cells<'o>(&'o mut Vec<u8>);
+
+impl Columns for Cells<'_> {
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "of which kind the value of a column is, is known where it stands"
+    )]
+    fn column(&mut self, _: &'static Column, value: Value<'_>) {
+        // Most columns of most rows.
+        if matches!(value, Value::Unset) {
+            self.0.extend_from_slice(b"-\t");
+        } else {
+            cell(self.0, value, Place::Column);
+            self.0.push(b'\t');
+        }
+    }
 }
 
 /// Writes an event's JSON object for one of its logs, a line feed included.
 pub fn json_line(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'{');
-    event.zeek(log, |column, value| {
-        if !matches!(value, Value::Unset) {
-            json::key(out, column.zeek_key);
-            json_value(out, value);
-        }
-    });
+    event.zeek(log, Members(out));
     out.extend_from_slice(b"}\n");
 }
 
+/// Members of a JSON object.
+struct Members<'o>(&'o mut Vec<u8>);
+
+impl Columns for Members<'_> {
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "of which kind the value of a column is, is known where it stands"
+    )]
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
+        if !matches!(value, Value::Unset) {
+            json::key(self.0, column.zeek_key);
+            json_value(self.0, value);
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "of which kind the value of a column is, is known where it stands"
+)]
 fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Time(time) => number::decimal(out, time.microseconds(), 6),
@@ -216,6 +241,11 @@ enum Place {
     List,
 }
 
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "of which kind the value of a column is, is known where it stands"
+)]
 fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
     match value {
         Value::Unset | Value::Counters(_) | Value::EventType => out.extend_from_slice(UNSET),
@@ -281,13 +311,13 @@ fn text(out: &mut Vec<u8>, text: &str, place: Place) {
     }
     if !reserved && place == Place::Column && json::is_printable(text.as_bytes()) {
         // Accounts and paths: all that has to be escaped are backslashes.
-        for run in text.as_bytes().split_inclusive(|&byte| byte == b'\\') {
-            out.extend_from_slice(run);
-            if run.ends_with(b"\\") {
-                out.push(b'\\');
-            }
+        let mut done = 0;
+        for at in memchr::memchr_iter(b'\\', text.as_bytes()) {
+            out.extend_from_slice(&text.as_bytes()[done..at]);
+            out.push(b'\\');
+            done = at;
         }
-        return;
+        return out.extend_from_slice(&text.as_bytes()[done..]);
     }
     for (index, character) in text.char_indices() {
         match character {

@@ -30,7 +30,7 @@ use alert::Notice;
 use anomaly::Weird;
 use dcerpc::{Circumstances, ZeekRow};
 use dcom::Kind;
-use record::{Column, Record, Value};
+use record::{Column, Columns, Record, Value};
 use stats::{CaptureLossRow, StatsRow};
 
 /// One thing that happened.
@@ -234,26 +234,24 @@ impl Body {
 
 impl Event {
     /// Shows what stands in its line of eve.json: column and value, in order.
-    pub fn eve(&self, mut visitor: impl FnMut(&'static Column, Value<'_>)) {
-        let name = self.body.eve_type().name;
+    pub fn eve(&self, visitor: impl Columns) {
         let [source, target] = self.addresses_alone();
-        let mut show = |column: &'static Column, value: Value<'_>| match (column.eve, value) {
-            (Some(_), Value::EventType) => visitor(column, Value::Text(name)),
-            (Some("src_ip"), Value::Unset) => visitor(column, source.map_or(value, Value::Addr)),
-            (Some("dest_ip"), Value::Unset) => visitor(column, target.map_or(value, Value::Addr)),
-            (Some(_), value) => visitor(column, value),
-            (None, _) => {}
+        let mut line = EveLine {
+            name: self.body.eve_type().name,
+            source,
+            target,
+            visitor,
         };
-        self.meta.show(&mut show);
+        self.meta.show(&mut line);
         match &self.body {
-            Body::Dcom(body) => body.show(&mut show),
-            Body::Alert(body) => body.show(&mut show),
+            Body::Dcom(body) => body.show(&mut line),
+            Body::Alert(body) => body.show(&mut line),
             Body::Dcerpc(body) => {
-                body.show(&mut show);
-                body.circumstances.show(&mut show);
+                body.show(&mut line);
+                body.circumstances.show(&mut line);
             }
-            Body::Anomaly(body) => body.show(&mut show),
-            Body::Stats(body) => body.show(&mut show),
+            Body::Anomaly(body) => body.show(&mut line),
+            Body::Stats(body) => body.show(&mut line),
         }
     }
 
@@ -266,21 +264,72 @@ impl Event {
     }
 
     /// Shows what stands in its row of one of its Zeek logs: column and value, in that log's order.
-    pub fn zeek(&self, log: &ZeekLog, mut visitor: impl FnMut(&'static Column, Value<'_>)) {
-        let mut kept = log.kept.iter();
-        let mut show = |column: &'static Column, value: Value<'_>| {
-            if kept.next() == Some(&true) {
-                visitor(column, value);
-            }
+    pub fn zeek(&self, log: &ZeekLog, visitor: impl Columns) {
+        let mut row = ZeekCells {
+            kept: log.kept,
+            visitor,
         };
-        self.meta.show(&mut show);
+        self.meta.show(&mut row);
         match &self.body {
-            Body::Dcom(body) => body.show(&mut show),
-            Body::Alert(body) => Notice::of(&self.meta, body).show(&mut show),
-            Body::Dcerpc(body) => body.zeek_row.show(&mut show),
-            Body::Anomaly(body) => Weird::of(body).show(&mut show),
-            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut show),
-            Body::Stats(body) => CaptureLossRow::of(body).show(&mut show),
+            Body::Dcom(body) => body.show(&mut row),
+            Body::Alert(body) => Notice::of(&self.meta, body).show(&mut row),
+            Body::Dcerpc(body) => body.zeek_row.show(&mut row),
+            Body::Anomaly(body) => Weird::of(body).show(&mut row),
+            Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut row),
+            Body::Stats(body) => CaptureLossRow::of(body).show(&mut row),
+        }
+    }
+}
+
+/// Shows the columns that are in eve.json, and there what the envelope cannot know.
+struct EveLine<V> {
+    /// The name of the event's body.
+    name: &'static str,
+    /// The two ends where there is no connection.
+    source: Option<IpAddr>,
+    target: Option<IpAddr>,
+    visitor: V,
+}
+
+impl<V: Columns> Columns for EveLine<V> {
+    const UNSET_TOO: bool = V::UNSET_TOO;
+
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it stands at each column, of which all but the value is known when the program is built"
+    )]
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
+        let value = match (column.eve, value) {
+            (None, _) => return,
+            (Some(_), Value::EventType) => Value::Text(self.name),
+            (Some("src_ip"), Value::Unset) => self.source.map_or(value, Value::Addr),
+            (Some("dest_ip"), Value::Unset) => self.target.map_or(value, Value::Addr),
+            (Some(_), value) => value,
+        };
+        self.visitor.column(column, value);
+    }
+}
+
+/// Shows the columns that a Zeek log has.
+struct ZeekCells<V> {
+    /// Of those to come.
+    kept: &'static [bool],
+    visitor: V,
+}
+
+impl<V: Columns> Columns for ZeekCells<V> {
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it stands at each column, of which all but the value is known when the program is built"
+    )]
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
+        if let Some((kept, rest)) = self.kept.split_first() {
+            self.kept = rest;
+            if *kept {
+                self.visitor.column(column, value);
+            }
         }
     }
 }
@@ -361,7 +410,7 @@ mod tests {
     fn what_is_shown_is_what_was_declared() {
         for event in samples::all() {
             let mut shown = Vec::new();
-            event.eve(|column, _| shown.extend(column.eve));
+            event.eve(|column: &Column, _: Value<'_>| shown.extend(column.eve));
             assert!(
                 shown
                     .iter()
@@ -371,7 +420,7 @@ mod tests {
             );
             for log in event.body.zeek_logs() {
                 let mut shown = Vec::new();
-                event.zeek(log, |column, _| shown.extend(column.zeek));
+                event.zeek(log, |column: &Column, _: Value<'_>| shown.extend(column.zeek));
                 assert!(
                     shown.iter().copied().eq(log.columns().map(|(name, _)| name)),
                     "{shown:?}"

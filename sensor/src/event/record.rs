@@ -49,7 +49,23 @@ pub struct Column {
     pub doc: &'static str,
 }
 
-/// Receives a record's columns in order, each with its value, unset ones too.
+/// Who is shown a record's columns in order, each with its value. Any closure that takes both can be.
+pub trait Columns {
+    /// Are those of interest that are unset?
+    const UNSET_TOO: bool = true;
+
+    /// One column.
+    fn column(&mut self, column: &'static Column, value: Value<'_>);
+}
+
+impl<F: FnMut(&'static Column, Value<'_>) + ?Sized> Columns for F {
+    #[inline]
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
+        self(column, value);
+    }
+}
+
+/// The same where it is not known when the program is built who that is.
 pub type Visitor<'v> = dyn FnMut(&'static Column, Value<'_>) + 'v;
 
 /// Something that has columns; usable behind a reference to any of them.
@@ -69,7 +85,7 @@ pub trait Record: Visit {
 
     /// [`Visit::visit`] for a visitor that is known when the program is built: what it does with each column becomes
     /// straight code, and an unset column costs next to nothing.
-    fn show<V: FnMut(&'static Column, Value<'_>) + ?Sized>(&self, visitor: &mut V);
+    fn show<V: Columns + ?Sized>(&self, visitor: &mut V);
 }
 
 /// A group that may be missing as a whole: then each of its columns is unset.
@@ -79,10 +95,13 @@ impl<R: Record> Record for Option<R> {
     const COLUMNS: &'static [Column] = R::COLUMNS;
 
     #[inline]
-    fn show<V: FnMut(&'static Column, Value<'_>) + ?Sized>(&self, visitor: &mut V) {
+    fn show<V: Columns + ?Sized>(&self, visitor: &mut V) {
         match self {
             Some(record) => record.show(visitor),
-            None => R::COLUMNS.iter().for_each(|column| visitor(column, Value::Unset)),
+            None if V::UNSET_TOO => R::COLUMNS
+                .iter()
+                .for_each(|column| visitor.column(column, Value::Unset)),
+            None => {}
         }
     }
 }
@@ -166,6 +185,7 @@ impl<T: Field> Field for Option<T> {
     const ZEEK_TYPE: &'static str = T::ZEEK_TYPE;
     const ZEEK_LIST_TYPE: &'static str = T::ZEEK_LIST_TYPE;
 
+    #[inline]
     fn value(&self) -> Value<'_> {
         self.as_ref().map_or(Value::Unset, T::value)
     }
@@ -174,6 +194,7 @@ impl<T: Field> Field for Option<T> {
 impl<T: Field> Field for Vec<T> {
     const ZEEK_TYPE: &'static str = T::ZEEK_LIST_TYPE;
 
+    #[inline]
     fn value(&self) -> Value<'_> {
         Value::List(self)
     }
@@ -197,6 +218,7 @@ macro_rules! fields {
             const ZEEK_TYPE: &'static str = $zeek;
             const ZEEK_LIST_TYPE: &'static str = $list;
 
+            #[inline]
             fn value(&$self) -> Value<'_> {
                 $value
             }
@@ -401,10 +423,7 @@ macro_rules! record {
                 &ALL
             };
 
-            fn show<V>(&self, visitor: &mut V)
-            where
-                V: FnMut(&'static $crate::event::record::Column, $crate::event::record::Value<'_>) + ?Sized,
-            {
+            fn show<V: $crate::event::record::Columns + ?Sized>(&self, visitor: &mut V) {
                 // No `..`: a field without a column does not compile.
                 let Self { $($field),+ } = self;
                 $($crate::event::record::record!(
@@ -445,7 +464,7 @@ macro_rules! record {
     (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt $($how:tt)+) => {{
         const COLUMN: &$crate::event::record::Column =
             &$crate::event::record::record!(@column $prefix $field [$type] $doc $($how)+);
-        $visitor(COLUMN, $crate::event::record::Field::value($field))
+        $crate::event::record::Columns::column($visitor, COLUMN, $crate::event::record::Field::value($field))
     }};
 
     (@column $prefix:tt $field:ident $type:tt $doc:tt eve $($eve:literal)?) => {

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::record::{Column, Record, Value, Visit, Visitor};
+use super::record::{Column, Columns, Record, Visit, Visitor};
 
 /// A value that costs nothing to clone. Who changes it while others hold it gets one of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl<R: Record> Record for Shared<R> {
     const COLUMNS: &'static [Column] = R::COLUMNS;
 
     #[inline]
-    fn show<V: FnMut(&'static Column, Value<'_>) + ?Sized>(&self, visitor: &mut V) {
+    fn show<V: Columns + ?Sized>(&self, visitor: &mut V) {
         (**self).show(visitor);
     }
 }

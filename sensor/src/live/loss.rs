@@ -21,7 +21,7 @@ const DOUBTFUL: u64 = 10;
 /// Counters, and what they were the last time.
 pub(super) struct Losses {
     kernels: Vec<(Arc<str>, Arc<Kernel>)>,
-    /// What the counters of each interface and of each worker are called.
+    /// What the counters of each ring and of each worker are called.
     names: Names,
     before: (u64, u64),
     /// What the last record said, and when; before it, when the sensor began.
@@ -33,8 +33,8 @@ pub(super) struct Losses {
     page: Arc<Mutex<Page>>,
 }
 
-/// What one interface's kernel says, in the order of [`OF_AN_INTERFACE`].
-struct Delivered([u64; OF_AN_INTERFACE.len()]);
+/// What the kernel says of one ring, in the order of [`OF_A_RING`].
+struct Delivered([u64; OF_A_RING.len()]);
 
 impl Delivered {
     fn of(kernel: &Kernel) -> Self {
@@ -69,8 +69,8 @@ const OF_A_WORKER: [&str; 13] = [
     "dcom.rpc.malformed",
 ];
 
-/// What is counted of each interface.
-const OF_AN_INTERFACE: [&str; 3] = [
+/// What is counted of each ring.
+const OF_A_RING: [&str; 3] = [
     "capture.kernel_packets",
     "capture.kernel_drops",
     "capture.kernel_ifdrops",
@@ -78,23 +78,21 @@ const OF_AN_INTERFACE: [&str; 3] = [
 
 /// The names of counters under `threads`, where Suricata has those of each of its threads.
 struct Names {
-    interfaces: Vec<[&'static str; OF_AN_INTERFACE.len()]>,
+    rings: Vec<[&'static str; OF_A_RING.len()]>,
     workers: Vec<[&'static str; OF_A_WORKER.len()]>,
 }
 
 impl Names {
-    /// They are made once and kept for as long as the program runs: as many as there are interfaces and workers.
+    /// They are made once and kept for as long as the program runs: as many as there are rings and workers.
     fn new(kernels: &[(Arc<str>, Arc<Kernel>)], workers: usize) -> Self {
         fn under<const N: usize>(thread: &str, names: [&str; N]) -> [&'static str; N] {
             names.map(|name| &*format!("threads.{thread}.{name}").leak())
         }
         Self {
-            interfaces: (1..)
+            rings: (1..)
                 .zip(kernels)
                 // A dot would begin another object.
-                .map(|(number, (name, _))| {
-                    under(&format!("RX#{number:02}-{}", name.replace('.', "_")), OF_AN_INTERFACE)
-                })
+                .map(|(number, (name, _))| under(&format!("RX#{number:02}-{}", name.replace('.', "_")), OF_A_RING))
                 .collect(),
             workers: (1..=workers)
                 .map(|number| under(&format!("W#{number:02}"), OF_A_WORKER))
@@ -139,7 +137,7 @@ impl Losses {
             seen: tally.get("decoder.pkts"),
             missing: tally.get("dcom.flow.bytes_missing"),
         };
-        let mut all: Vec<_> = OF_AN_INTERFACE
+        let mut all: Vec<_> = OF_A_RING
             .into_iter()
             .zip([counts.received, counts.dropped, counts.interface_dropped])
             .collect();
@@ -151,7 +149,7 @@ impl Losses {
             .iter()
             .map(|worker| OF_A_WORKER.map(|name| worker.get(name)))
             .collect();
-        for (names, kernel) in self.names.interfaces.iter().zip(&kernels) {
+        for (names, kernel) in self.names.rings.iter().zip(&kernels) {
             all.extend(names.iter().copied().zip(kernel.0));
         }
         for (names, counted) in self.names.workers.iter().zip(&of_workers) {
@@ -226,8 +224,11 @@ impl Losses {
                 let _ = writeln!(text, "{name}{{worker=\"{number}\"}} {}", worker.get(wanted));
             }
         }
-        for (interface, kernel) in &self.kernels {
-            let up = u8::from(!kernel.down.load(Ordering::Relaxed));
+        for rings in self.kernels.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((interface, first)) = rings.first() else {
+                continue;
+            };
+            let up = u8::from(!first.down.load(Ordering::Relaxed));
             let _ = writeln!(text, "dcom_sensor_interface_up{{interface=\"{interface}\"}} {up}");
         }
         let down = self
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn metrics_that_the_operating_guide_names_are_there() {
         let tally = Tally::of(&Counted::default());
-        let counted = tally.iter().map(|(name, _)| name).chain(OF_AN_INTERFACE);
+        let counted = tally.iter().map(|(name, _)| name).chain(OF_A_RING);
         let known: BTreeSet<String> = counted.chain(["dcom.emit.unwritten"]).map(metric).collect();
         let guide = include_str!("../../../docs/OPERATING.md");
         let named = guide.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

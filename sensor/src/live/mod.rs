@@ -1,7 +1,7 @@
 //! `dcom-sensor live`: frames off interfaces, as they come.
 //!
 //! ```text
-//!  one thread an interface   ring → batches            capture/live.rs
+//!  one thread a ring         ring → batches            capture/live.rs
 //!    │ bounded channel: when the sensor cannot keep up, the ring fills and the kernel counts what it drops
 //!  this thread               deals out, brings together, analyses, writes
 //!    │ ⇅
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::capture::live::{Heard, Interface, Kernel, Listening};
+use crate::capture::live::{self, Heard, Kernel, Listening, Ring};
 use crate::cli::{Live, RAN, complain, settings};
 use crate::config::Config;
 use crate::correlate::Mode;
@@ -89,24 +89,23 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         crew.analysis().set_hosts(correlator);
     }
     crew.analysis()
-        .name_interfaces(interfaces.iter().map(|interface| Arc::clone(&interface.name)).collect());
+        .name_interfaces(options.interfaces.iter().map(|name| name.as_str().into()).collect());
     let kernels: Vec<(Arc<str>, Arc<Kernel>)> = interfaces
         .iter()
-        .map(|interface| (Arc::clone(&interface.name), Arc::clone(&interface.kernel)))
+        .flatten()
+        .map(|ring| (Arc::clone(&ring.name), Arc::clone(&ring.kernel)))
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
     let (out, heard) = sync_channel(QUEUE);
     let threads: Vec<_> = (0..)
         .zip(interfaces)
-        .map(|(number, interface)| interface.start(number, out.clone(), Arc::clone(&stop)))
+        .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
+        .map(|(number, ring)| ring.start(number, out.clone(), Arc::clone(&stop)))
         .collect();
     drop(out);
-    let names: Vec<&str> = kernels.iter().map(|(name, _)| &**name).collect();
-    complain(
-        &format!("listening on {}, logs in {}", names.join(", "), log_dir.display()),
-        None,
-    );
+    let names = options.interfaces.join(", ");
+    complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
     let mut losses = Losses::new(kernels, crew.tallies().count(), now());
     #[cfg(target_os = "linux")]
     if let Some(listener) = metrics {
@@ -145,14 +144,16 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     Ok(RAN)
 }
 
-fn open(options: &Live) -> Result<Vec<Interface>> {
+/// The rings of each interface.
+fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
     let listening = Listening {
         ring_bytes: i32::from(options.ring_size.min(2_047)) * (1 << 20),
         snap_length: i32::try_from(options.snap_length).unwrap_or(i32::MAX),
         filter: options.bpf.clone(),
+        rings: options.rings(),
     };
-    let open = |name: &String| match Interface::open(name, &listening) {
-        Ok(interface) => Ok(interface),
+    let open = |(number, name): (u16, &String)| match live::open(name, number, &listening) {
+        Ok(rings) => Ok(rings),
         Err(error) => {
             complain(
                 &format!("{name}: {error}"),
@@ -163,7 +164,7 @@ fn open(options: &Live) -> Result<Vec<Interface>> {
             bail!("cannot listen on {name}")
         }
     };
-    options.interfaces.iter().map(open).collect()
+    (0..).zip(&options.interfaces).map(open).collect()
 }
 
 /// What runs until it is told to stop.

@@ -49,7 +49,7 @@ enum Sort {
 
 /// A call as it is read, and the references that its answer hands out.
 struct Read<'a> {
-    dcom: Dcom,
+    dcom: Box<Dcom>,
     exchange: &'a Exchange,
     encoding: Option<Encoding>,
     /// The object that is called, when a reply has handed it out.
@@ -167,7 +167,7 @@ pub(super) fn read(
     exporters: &mut Exporters,
     catalog: &Catalog,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Dcom, Calls)> {
+) -> Option<(Box<Dcom>, Calls)> {
     let opnum = exchange.opnum?;
     let pair = Pair::from(connection);
     let ipid = exchange.object.map(Ipid);

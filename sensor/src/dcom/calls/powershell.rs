@@ -23,7 +23,7 @@ pub(crate) fn decoded(command_line: &str) -> Option<String> {
     }
     let mut words = command_line
         .as_bytes()
-        .split(|byte| b" \t\"'".contains(byte))
+        .split(|byte| matches!(byte, b' ' | b'\t' | b'"' | b'\''))
         .filter(|word| !word.is_empty())
         // Cut at ASCII, what was text is text.
         .filter_map(|word| str::from_utf8(word).ok());

@@ -1,0 +1,32 @@
+//! Text in units of 16 bits, as Windows has it.
+
+/// The text. What is no UTF-16 shows as U+FFFD.
+pub(crate) fn text(units: &[u16]) -> String {
+    // Nearly all of it is ASCII, of which each unit is a byte.
+    if units.iter().fold(0, |all, unit| all | unit) < 0x80 {
+        let bytes = units.iter().map(|unit| unit.to_le_bytes()[0]).collect();
+        if let Ok(text) = String::from_utf8(bytes) {
+            return text;
+        }
+    }
+    String::from_utf16_lossy(units)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ascii_and_all_else_is_what_the_standard_library_makes_of_it() {
+        for units in [
+            &[][..],
+            &[0x41, 0, 0x7f],
+            &[0x41, 0x80],
+            &[0x20ac],
+            &[0xd83d, 0xde00],
+            &[0xd83d, 0x41],
+        ] {
+            assert_eq!(text(units), String::from_utf16_lossy(units), "{units:x?}");
+        }
+    }
+}
