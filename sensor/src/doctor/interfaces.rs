@@ -151,7 +151,7 @@ fn give_up(options: &Doctor, checkup: &mut Checkup) -> bool {
         }
         Err(error) => {
             checkup.incomplete = true;
-            let what_to_do = "adduser --system --group --no-create-home dcom-sensor";
+            let what_to_do = "name a user that there is (--user), or make one: adduser --system --group --no-create-home dcom-sensor";
             (Check::bad(NAME, format!("{error:#}"), what_to_do), false)
         }
     };
