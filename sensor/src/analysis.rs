@@ -256,7 +256,7 @@ impl Analysis {
     pub(crate) fn tally(&self) -> Tally {
         Tally::of(&Counted {
             dcom: *self.analyst.counters(),
-            endpoints: *self.analyst.endpoint_counters(),
+            endpoints: self.analyst.endpoint_counters(),
             interfaces_forgotten: self.analyst.interfaces_forgotten(),
             manners_forgotten: self.analyst.manners_forgotten(),
             pairs_forgotten: self.judge.detector.forgotten(),

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means.
 
 mod catalog;
+mod doctor;
 mod explain;
 mod hosts;
 mod hunt;
@@ -24,6 +25,7 @@ use crate::emit::growing::Colour;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
 use crate::replay;
 use crate::severity::Severity;
+pub(crate) use doctor::Doctor;
 pub(crate) use live::{Compression, Live};
 
 /// Everything ran.
@@ -81,6 +83,8 @@ Examples:
     Man,
     /// Listen on interfaces: a SPAN port, a tap.
     Live(Live),
+    /// Say whether the sensor would see DCOM on this machine, or in a capture, and what is in its way.
+    Doctor(Doctor),
     /// Make one page out of logs, to read, to print and to send.
     Report(report::Options),
 }
@@ -269,6 +273,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Some(Command::Replay(replay)) => replay::run(replay),
         Some(Command::Hunt(hunt)) => hunt::run(hunt),
         Some(Command::Live(live)) => crate::live::run(live),
+        Some(Command::Doctor(options)) => crate::doctor::run(options),
         Some(Command::Catalog(command)) => catalog::run(command),
         Some(Command::Report(options)) => report::run(options),
         Some(Command::Completions { shell }) => completions(*shell),

@@ -30,6 +30,7 @@ pub mod correlate;
 pub mod dcom;
 pub mod decode;
 pub mod detect;
+mod doctor;
 pub mod document;
 pub mod emit;
 pub mod event;

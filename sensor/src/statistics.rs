@@ -183,6 +183,8 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
         ("dcom.fragments.incomplete", fragments.incomplete),
         ("dcom.fragments.over_limit", fragments.over_limit),
         ("dcom.flow.rpc_connections", carriage.connections),
+        ("dcom.flow.heard", flow.heard),
+        ("dcom.flow.heard_both_ways", flow.heard_both_ways),
         ("dcom.flow.copies", flow.copies),
         ("dcom.flow.idle", flow.idle),
         ("dcom.flow.evicted", flow.evicted),

@@ -118,6 +118,8 @@ fn the_clients_direction_alone_tells_what_was_asked_for() {
         ("mmc20-signed.pcap", 1),
     ] {
         let events = one_direction(name, true);
+        assert!(counter(&events, "dcom.flow.heard") > 0);
+        assert_eq!(counter(&events, "dcom.flow.heard_both_ways"), 0);
         let activations = told(&events, Kind::Activation);
         assert_eq!(activations.len(), classes, "{name}");
         for activation in activations {
@@ -148,6 +150,8 @@ fn the_clients_direction_alone_tells_what_was_asked_for() {
 fn the_servers_direction_alone_tells_what_was_answered() {
     for name in ["mmc20-connect.pcap", "shellwindows-connect.pcap"] {
         let events = one_direction(name, false);
+        assert!(counter(&events, "dcom.flow.heard") > 0);
+        assert_eq!(counter(&events, "dcom.flow.heard_both_ways"), 0);
         let activations = told(&events, Kind::Activation);
         assert_eq!(activations.len(), 1, "{name}: {events:#?}");
         let activation = activations[0];

@@ -14,10 +14,10 @@ use crate::program::{Outcome, Scratch, pcap};
 use crate::records::{Records, text};
 
 /// A namespace with two interfaces that are connected; gone with it.
-struct Space(String);
+pub(crate) struct Space(String);
 
 impl Space {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("dcom-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let steps = [
@@ -39,20 +39,20 @@ impl Space {
         Some(space)
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, program]);
         command
     }
 
-    fn ip(&self, arguments: &str) {
+    pub(crate) fn ip(&self, arguments: &str) {
         assert!(
             run(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' '))),
             "{arguments}"
         );
     }
 
-    fn send(&self, capture: &Path, more: &[&str]) {
+    pub(crate) fn send(&self, capture: &Path, more: &[&str]) {
         let sender = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/send.py");
         let mut command = self.command("python3");
         assert!(
@@ -96,13 +96,13 @@ impl Drop for Space {
     }
 }
 
-fn run(command: &mut Command) -> bool {
+pub(crate) fn run(command: &mut Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 /// Waits, ten seconds at most, for something to become true.
-fn until(mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(10) {
         if done() {

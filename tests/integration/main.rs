@@ -5,6 +5,10 @@ mod calls;
 mod classes;
 mod cli;
 mod corpus;
+#[cfg(target_os = "linux")]
+mod demo;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod evasion;
 mod events_doc;
 mod expect;

@@ -124,12 +124,17 @@ impl Live {
 
     /// How many rings each interface has: a thread that does nothing but copy keeps several busy that take packets apart.
     pub(crate) fn rings(&self) -> u16 {
-        let enough = u16::try_from(self.workers().div_ceil(4)).unwrap_or(u16::MAX).min(64);
-        self.rings.unwrap_or(if cfg!(target_os = "linux") { enough } else { 1 })
+        rings(self.rings, self.workers())
     }
 
     /// How many threads take packets apart.
     pub(crate) fn workers(&self) -> usize {
         workers(self.workers)
     }
+}
+
+/// So many rings, or one for every four workers.
+pub(super) fn rings(wanted: Option<u16>, workers: usize) -> u16 {
+    let enough = u16::try_from(workers.div_ceil(4)).unwrap_or(u16::MAX).min(64);
+    wanted.unwrap_or(if cfg!(target_os = "linux") { enough } else { 1 })
 }

@@ -72,10 +72,7 @@ impl Common {
     /// What is in force.
     pub(crate) fn config(&self) -> Result<Config> {
         let mut config = match &self.config {
-            Some(path) => {
-                let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-                Config::read(path, &text)?
-            }
+            Some(path) => read(path)?,
             None => Config::default(),
         };
         config.catalog.files.extend(self.catalog.catalog.iter().cloned());
@@ -84,6 +81,12 @@ impl Common {
         }
         Ok(config)
     }
+}
+
+/// The settings that stand in a file.
+pub(crate) fn read(path: &Path) -> Result<Config> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(Config::read(path, &text)?)
 }
 
 /// Reads settings and catalogue again, while the sensor runs.

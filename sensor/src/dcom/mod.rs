@@ -211,9 +211,14 @@ impl Analyst {
         self.watch.forgotten()
     }
 
-    /// How many dynamic ports were named, and reached.
-    pub fn endpoint_counters(&self) -> &EndpointCounters {
-        self.endpoints.counters()
+    /// How many dynamic ports were named, and reached: while the record waited, or after it was told.
+    pub fn endpoint_counters(&self) -> EndpointCounters {
+        let late = self.told.as_ref().map_or(0, |told| told.counters().realized);
+        let counters = *self.endpoints.counters();
+        EndpointCounters {
+            realized: counters.realized + late,
+            ..counters
+        }
     }
 
     /// A TCP connection was answered, or carries data: perhaps one that a record waits for.

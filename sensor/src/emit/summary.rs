@@ -104,7 +104,7 @@ impl fmt::Display for Summary {
 }
 
 /// A number with its noun.
-pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
@@ -121,7 +121,7 @@ fn brief(elapsed: Duration) -> String {
     length(Interval(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)))
 }
 
-fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     // A run shorter than a microsecond is not measured by this clock.
     let microseconds = elapsed.as_micros().max(1);
     let kilobits = u128::from(bytes) * 8_000 / microseconds;

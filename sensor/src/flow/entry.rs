@@ -140,8 +140,11 @@ impl<C: Default> Flow<C> {
 
     /// Takes note of who is there, and whose checksums are right.
     #[inline]
-    pub(super) fn heed(&mut self, segment: &Segment<'_>, end: End) {
-        self.spoke[end] = true;
+    pub(super) fn heed(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) {
+        if !self.spoke[end] {
+            self.spoke[end] = true;
+            shared.counters.heard_both_ways += u64::from(self.heard);
+        }
         self.sound[end] |= segment.marks.sum == Sum::Right;
     }
 
@@ -195,12 +198,20 @@ impl<C: Default> Flow<C> {
     }
 
     /// Says once that there is a connection: its opener was answered, or data flows.
-    pub(super) fn announce(&mut self, segment: &Segment<'_>, end: End, out: &mut impl FnMut(Output<'_, C>)) {
+    pub(super) fn announce(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
         let answered = segment.syn && segment.acknowledgement.is_some();
         if self.heard || segment.rst || (!answered && segment.payload.is_empty()) {
             return;
         }
         self.heard = true;
+        shared.counters.heard += 1;
+        shared.counters.heard_both_ways += u64::from(self.spoke == [true; 2]);
         let (first, opener_known) = match self.opener {
             Some(opener) => (usize::from(opener), Opener::First),
             None => (end, Opener::Unknown),

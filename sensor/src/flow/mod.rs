@@ -98,6 +98,10 @@ pub enum Opener {
 pub struct FlowCounters {
     /// TCP connections seen.
     pub connections: u64,
+    /// Those that were answered, or carry data.
+    pub heard: u64,
+    /// Of these, those of which both ends were heard.
+    pub heard_both_ways: u64,
     /// Those recognised as DCE/RPC, or as what may carry it.
     pub followed: u64,
     /// Of these, those let go because there were too many.
@@ -185,9 +189,9 @@ impl<C: Default> Flows<C> {
             return self.push(segment, out);
         }
         flow.last = now;
-        flow.heed(segment, end);
+        flow.heed(segment, end, &mut self.shared);
         flow.shake_hands(segment, end, &mut self.shared, out);
-        flow.announce(segment, end, out);
+        flow.announce(segment, end, &mut self.shared, out);
         flow.await_answer(segment, end, &self.shared, out);
         flow.resolve(segment, end, &mut self.shared, out);
         flow.acknowledge(segment, end, &mut self.shared, out);

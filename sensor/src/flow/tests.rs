@@ -161,6 +161,24 @@ fn a_foreign_connection_is_heard_of_and_nothing_more() {
 }
 
 #[test]
+fn of_connections_that_are_heard_those_with_both_ends_are_counted() {
+    let mut rig = Rig::new();
+    // Nobody answers: not heard.
+    rig.syn(client(), end(3, 80), 100);
+    let counted = |rig: &Rig| (rig.flows.counters().heard, rig.flows.counters().heard_both_ways);
+    assert_eq!(counted(&rig), (0, 0));
+    rig.shake_hands(100, 900);
+    assert_eq!(counted(&rig), (1, 1));
+    // Of this one a single direction is seen, until the other end speaks; that is counted once.
+    rig.send(client(), end(4, 80), 101, 901, b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(counted(&rig), (2, 1));
+    for _ in 0..2 {
+        rig.send(end(4, 80), client(), 901, 119, b"HTTP/1.1 200 OK\r\n\r\n");
+        assert_eq!(counted(&rig), (2, 2));
+    }
+}
+
+#[test]
 fn mid_stream_the_sender_of_a_response_is_the_server() {
     let mut rig = Rig::new();
     rig.send(server(), client(), 901, 129, &pdu(2, 1));

@@ -3,9 +3,9 @@
 //! Runs before any thread begins, since the kernel holds all of these by thread.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
+use std::{fmt, fs, iter};
 
 use anyhow::{Context, Result, anyhow, bail};
 use caps::{CapSet, Capability};
@@ -31,16 +31,65 @@ pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
     let log_dir = options.log_dir(config);
     let baseline = config.baseline_file();
     let baseline = baseline.as_deref().map(folder);
-    let user = give_up_root(options, [Some(&*log_dir), baseline].into_iter().flatten())?;
+    let written = [Some(&*log_dir), baseline].into_iter().flatten();
+    let user = give_up_root(&options.user, options.allow_root, written)?;
     let settings = options.settings.file().into_iter().chain(config.files()).map(folder);
     let logs = options.hosts.host_logs.iter();
     // A file that grows is put away, and another takes its name.
     let logs = logs.map(|path| if path.is_dir() { path } else { folder(path) });
     let read = settings.chain(logs);
-    let files = confine_files(&log_dir, baseline, read);
-    let calls = confine_calls();
-    complain(&format!("{user}; {files}; {calls}"), None);
+    let written = [Some(&*log_dir), baseline].into_iter().flatten();
+    let alone = format!("writing to {} alone", log_dir.display());
+    let jail = Jail::close(user, &alone, written, read);
+    complain(&jail.to_string(), None);
     Ok(())
+}
+
+/// Gives up what is not needed by whoever listens and writes nothing.
+pub(crate) fn enter_to_look(user: &str, allow_root: bool) -> Result<Jail> {
+    let user = give_up_root(user, allow_root, iter::empty())?;
+    let nothing = iter::empty::<&Path>();
+    // Where the kernel tells of interfaces.
+    let read = iter::once(Path::new("/sys"));
+    Ok(Jail::close(user, "writing to no file", nothing, read))
+}
+
+/// What was given up.
+pub(crate) struct Jail {
+    user: String,
+    files: String,
+    calls: String,
+    /// Does the kernel hold to all of it?
+    pub(crate) is_whole: bool,
+}
+
+impl Jail {
+    /// Writing and reading is for these alone, and system calls are for those that a sensor makes. `alone` says so.
+    fn close<'a>(
+        user: String,
+        alone: &str,
+        written: impl Iterator<Item = &'a Path>,
+        read: impl Iterator<Item = &'a Path>,
+    ) -> Self {
+        let files = confine_files(written, read);
+        let calls = confine_calls();
+        Self {
+            user,
+            is_whole: files.is_ok() && calls.is_ok(),
+            files: files.map_or_else(|why| format!("files not confined: {why}"), |()| alone.to_owned()),
+            calls: match calls {
+                Ok(()) => "system calls confined".to_owned(),
+                Err(why) => format!("system calls not confined: {why}"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Jail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, files, calls, .. } = self;
+        write!(f, "{user}; {files}; {calls}")
+    }
 }
 
 /// The folder that a file is in.
@@ -51,7 +100,7 @@ fn folder(file: &Path) -> &Path {
     }
 }
 
-fn give_up_root<'a>(options: &Live, written: impl Iterator<Item = &'a Path>) -> Result<String> {
+fn give_up_root<'a>(user: &str, allow_root: bool, written: impl Iterator<Item = &'a Path>) -> Result<String> {
     if !geteuid().is_root() {
         // Capabilities did their work when the interfaces were opened.
         let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
@@ -65,30 +114,29 @@ fn give_up_root<'a>(options: &Live, written: impl Iterator<Item = &'a Path>) -> 
             if net { ", capabilities given up" } else { "" }
         ));
     }
-    if options.allow_root {
+    if allow_root {
         return Ok("running as root, as --allow-root says".to_owned());
     }
     let find = |name: &str| User::from_name(name).ok().flatten();
-    let Some(user) = find(&options.user).or_else(|| find(FALLBACK)) else {
+    let Some(found) = find(user).or_else(|| find(FALLBACK)) else {
         bail!(
-            "there is no user {} and no {FALLBACK} to go on as; name another with --user, or stay root with --allow-root",
-            options.user
+            "there is no user {user} and no {FALLBACK} to go on as; name another with --user, or stay root with --allow-root"
         );
     };
-    if user.uid.is_root() {
-        bail!("--user {} is root; --allow-root says that this is wanted", user.name);
+    if found.uid.is_root() {
+        bail!("--user {} is root; --allow-root says that this is wanted", found.name);
     }
     for folder in written {
-        hand_over(folder, user.uid, user.gid)?;
+        hand_over(folder, found.uid, found.gid)?;
     }
-    setgroups(&[user.gid])
-        .and_then(|()| setgid(user.gid))
-        .and_then(|()| setuid(user.uid))
-        .with_context(|| format!("cannot go on as {}", user.name))?;
+    setgroups(&[found.gid])
+        .and_then(|()| setgid(found.gid))
+        .and_then(|()| setuid(found.uid))
+        .with_context(|| format!("cannot go on as {}", found.name))?;
     if setuid(Uid::from_raw(0)).is_ok() {
         bail!("root could be had back: the system did not let go of it");
     }
-    Ok(format!("running as {}", user.name))
+    Ok(format!("running as {}", found.name))
 }
 
 /// A folder that is written to, and what is in it from an earlier run, belong to that user from now on.
@@ -108,11 +156,13 @@ fn hand_over(folder: &Path, user: Uid, group: Gid) -> Result<()> {
     all().with_context(|| folder.display().to_string())
 }
 
-/// Writing is for the folder for logs, reading for it and the folders of the files that SIGHUP reads again: whoever edits a
-/// file puts a new one in its place.
-fn confine_files<'a>(folder: &Path, baseline: Option<&Path>, read: impl Iterator<Item = &'a Path>) -> String {
+/// Reading is for these as well: of files that SIGHUP reads again, their folders, as whoever edits a file puts a new one in its
+/// place.
+fn confine_files<'a>(
+    written: impl Iterator<Item = &'a Path>,
+    read: impl Iterator<Item = &'a Path>,
+) -> std::result::Result<(), String> {
     let abi = ABI::V3;
-    let written = [Some(folder), baseline].into_iter().flatten();
     let confine = || {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -123,19 +173,14 @@ fn confine_files<'a>(folder: &Path, baseline: Option<&Path>, read: impl Iterator
             .restrict_self()
     };
     match confine() {
-        Ok(status) if status.ruleset == RulesetStatus::NotEnforced => {
-            "files not confined: this kernel has no landlock".to_owned()
-        }
-        Ok(_) => format!("writing to {} alone", folder.display()),
-        Err(error) => format!("files not confined: {error}"),
+        Ok(status) if status.ruleset == RulesetStatus::NotEnforced => Err("this kernel has no landlock".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-fn confine_calls() -> String {
-    match calls().and_then(|program| Ok(apply_filter(&program)?)) {
-        Ok(()) => "system calls confined".to_owned(),
-        Err(error) => format!("system calls not confined: {error}"),
-    }
+fn confine_calls() -> Result<()> {
+    Ok(apply_filter(&calls()?)?)
 }
 
 /// What a sensor does: read, write, wait, rename logs. It makes no connection but to systemd, and runs nothing.

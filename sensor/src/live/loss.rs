@@ -250,3 +250,27 @@ fn metric(name: &str) -> String {
     let name = name.strip_prefix("dcom.").unwrap_or(name);
     format!("dcom_sensor_{}_total", name.replace('.', "_"))
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::statistics::Counted;
+
+    #[test]
+    fn metrics_that_the_operating_guide_names_are_there() {
+        let tally = Tally::of(&Counted::default());
+        let counted = tally.iter().map(|(name, _)| name).chain(OF_A_RING);
+        let known: BTreeSet<String> = counted.chain(["dcom.emit.unwritten"]).map(metric).collect();
+        let guide = include_str!("../../../docs/OPERATING.md");
+        let named = guide.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let named: Vec<_> = named
+            .filter(|word| word.starts_with("dcom_sensor_") && word.ends_with("_total"))
+            .collect();
+        assert!(named.len() > 10);
+        for name in named {
+            assert!(known.contains(name), "{name}");
+        }
+    }
+}

@@ -12,7 +12,7 @@
 
 mod hosts;
 #[cfg(target_os = "linux")]
-mod jail;
+pub(crate) mod jail;
 mod loss;
 #[cfg(target_os = "linux")]
 mod metrics;
@@ -47,9 +47,9 @@ use outlet::Outlet;
 use signals::Signals;
 
 /// Batches that wait for the sensor: a few megabytes, so that memory is bounded and the kernel's ring takes the rest.
-const QUEUE: usize = 16;
+pub(crate) const QUEUE: usize = 16;
 /// How long to wait for frames before something else is looked at.
-const PATIENCE: Duration = Duration::from_millis(10);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
 /// What was written is brought to the files at least so often.
 const FLUSH: Duration = Duration::from_millis(25);
 
@@ -284,7 +284,7 @@ impl Sensor<'_> {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
