@@ -14,10 +14,10 @@ use crate::program::{Outcome, Scratch, pcap};
 use crate::records::{Records, text};
 
 /// A namespace with two interfaces that are connected; gone with it.
-struct Space(String);
+pub(crate) struct Space(String);
 
 impl Space {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("dcom-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let steps = [
@@ -39,20 +39,25 @@ impl Space {
         Some(space)
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// Its name, for `ip`.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, program]);
         command
     }
 
-    fn ip(&self, arguments: &str) {
+    pub(crate) fn ip(&self, arguments: &str) {
         assert!(
             run(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' '))),
             "{arguments}"
         );
     }
 
-    fn send(&self, capture: &Path, more: &[&str]) {
+    pub(crate) fn send(&self, capture: &Path, more: &[&str]) {
         let sender = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/send.py");
         let mut command = self.command("python3");
         assert!(
@@ -62,7 +67,7 @@ impl Space {
     }
 
     /// Starts the sensor, and waits until it listens.
-    fn sensor(&self, logs: &Path, more: &[&str]) -> Sensor {
+    pub(crate) fn sensor(&self, logs: &Path, more: &[&str]) -> Sensor {
         self.sensor_with(logs, more, &[])
     }
 
@@ -96,7 +101,7 @@ impl Drop for Space {
     }
 }
 
-fn run(command: &mut Command) -> bool {
+pub(crate) fn run(command: &mut Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
@@ -113,17 +118,17 @@ fn until(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-struct Sensor {
+pub(crate) struct Sensor {
     child: Child,
     said: std::path::PathBuf,
 }
 
 impl Sensor {
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap_or_default()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         // `ip netns exec` becomes the program: the process is the sensor itself.
         assert!(run(
             Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()])
@@ -131,7 +136,7 @@ impl Sensor {
     }
 
     /// Asks it to end; what it said, and how long that took.
-    fn end(mut self) -> (String, Duration) {
+    pub(crate) fn end(mut self) -> (String, Duration) {
         self.signal("TERM");
         let start = Instant::now();
         let status = self.child.wait().expect("it ends");
@@ -405,7 +410,7 @@ fn a_full_disk_delays_logs_and_costs_no_alert() {
 }
 
 /// A file system, taken away in the end.
-struct Mounted(std::path::PathBuf);
+pub(crate) struct Mounted(pub(crate) std::path::PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
