@@ -8,8 +8,16 @@ use crate::event::{Alert, Body, Event};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// Bytes of one value: what is longer is cut, so that a message fits a datagram.
-const LONGEST: usize = 4_000;
+/// Bytes of one value as it is written, by CEF's dictionary: what is longer is cut. A message fits a datagram so, whatever
+/// comes off the wire.
+const fn longest(key: &str) -> usize {
+    match key.as_bytes() {
+        [b'c', b's', _] => 4_000,
+        _ => 1_023,
+    }
+}
+/// The same of the name in the header.
+const LONGEST_NAME: usize = 512;
 
 /// A key of the extension, and what of EVE stands there.
 pub(crate) struct Mapping {
@@ -144,13 +152,13 @@ pub(crate) fn rfc3164(time: Timestamp, host: &str, out: &mut String) {
 
 /// A field of the header: what ends it is escaped, and it is one line.
 fn header(out: &mut String, text: &str) {
-    for character in text.chars() {
-        match character {
-            '|' | '\\' => out.extend(['\\', character]),
-            control if control.is_control() => out.push(' '),
-            other => out.push(other),
-        }
-    }
+    let escaped = |character: char| match character {
+        '|' => Written::Text("\\|"),
+        '\\' => Written::Text("\\\\"),
+        control if control.is_control() => Written::Text(" "),
+        other => Written::Character(other),
+    };
+    write(out, text.chars().map(escaped), LONGEST_NAME);
     out.push('|');
 }
 
@@ -158,24 +166,43 @@ fn header(out: &mut String, text: &str) {
 fn extension(out: &mut String, key: &str, value: &str) {
     out.push_str(key);
     out.push('=');
-    let mut left = LONGEST;
-    for character in value.chars() {
-        let Some(rest) = left.checked_sub(character.len_utf8()) else {
-            out.push('…');
-            break;
+    let escaped = |character: char| match character {
+        '=' => Written::Text("\\="),
+        '\\' => Written::Text("\\\\"),
+        '\n' => Written::Text("\\n"),
+        '\r' => Written::Text("\\r"),
+        // Whoever splits lines by Unicode's rules would split here.
+        '\u{2028}' | '\u{2029}' => Written::Text(" "),
+        control if control.is_control() => Written::Text(" "),
+        other => Written::Character(other),
+    };
+    write(out, value.chars().map(escaped), longest(key));
+    out.push(' ');
+}
+
+/// A character as it is written.
+enum Written {
+    Character(char),
+    Text(&'static str),
+}
+
+/// Writes so many bytes at most; an ellipsis stands for what is cut.
+fn write(out: &mut String, text: impl Iterator<Item = Written>, most: usize) {
+    let end = out.len() + most;
+    for written in text {
+        let length = match written {
+            Written::Character(character) => character.len_utf8(),
+            Written::Text(text) => text.len(),
         };
-        left = rest;
-        match character {
-            '=' | '\\' => out.extend(['\\', character]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            // Whoever splits lines by Unicode's rules would split here.
-            '\u{2028}' | '\u{2029}' => out.push(' '),
-            control if control.is_control() => out.push(' '),
-            other => out.push(other),
+        if out.len() + length > end {
+            out.push('…');
+            return;
+        }
+        match written {
+            Written::Character(character) => out.push(character),
+            Written::Text(text) => out.push_str(text),
         }
     }
-    out.push(' ');
 }
 
 fn text(value: Value<'_>) -> Option<String> {
@@ -287,8 +314,22 @@ mod tests {
     #[test]
     fn long_values_are_cut_between_characters() {
         let mut out = String::new();
-        extension(&mut out, "msg", &"é".repeat(LONGEST));
-        assert_eq!(out, format!("msg={}… ", "é".repeat(LONGEST / 2)));
+        extension(&mut out, "cs4", &"é".repeat(5_000));
+        assert_eq!(out, format!("cs4={}… ", "é".repeat(2_000)));
+        out.clear();
+        extension(&mut out, "msg", &"=".repeat(5_000));
+        assert_eq!(out, format!("msg={}… ", "\\=".repeat(511)));
+    }
+
+    #[test]
+    fn nothing_makes_a_message_too_long_for_a_datagram() {
+        let of = |mapping: &Mapping| {
+            let label = mapping.label.map_or(0, |label| mapping.key.len() + label.len() + 10);
+            longest(mapping.key) + mapping.key.len() + label + 5
+        };
+        let values: usize = MAPPINGS.iter().map(of).sum();
+        let others = LONGEST_NAME + 2 * longest("msg") + 500;
+        assert!(values + others < 60_000, "{}", values + others);
     }
 
     #[test]

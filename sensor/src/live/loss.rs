@@ -250,12 +250,13 @@ impl Losses {
                 let _ = writeln!(text, "{name}{{worker=\"{number}\"}} {}", worker.get(wanted));
             }
         }
-        // The last is no count, but what there is now.
+        // The last two are no counts, but what there is now.
         for (place, (name, kind)) in [
             ("delivered_total", "counter"),
             ("dropped_total", "counter"),
             ("failures_total", "counter"),
             ("waiting_bytes", "gauge"),
+            ("up", "gauge"),
         ]
         .into_iter()
         .enumerate()
@@ -264,9 +265,15 @@ impl Losses {
                 let _ = writeln!(text, "# TYPE dcom_sensor_output_{name} {kind}");
             }
             for told in outputs.tell() {
-                let count = [told.delivered, told.dropped, told.failures, told.waiting]
-                    .get(place)
-                    .copied();
+                let count = [
+                    told.delivered,
+                    told.dropped,
+                    told.failures,
+                    told.waiting,
+                    told.up.into(),
+                ]
+                .get(place)
+                .copied();
                 let _ = writeln!(
                     text,
                     "dcom_sensor_output_{name}{{output=\"{}\"}} {}",

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -180,6 +181,7 @@ impl Courier {
     fn fell_ill(&mut self, trouble: &Trouble) {
         if self.ill.is_none() {
             self.ill = Some(Counts::get(&self.queue.counts.dropped));
+            self.queue.counts.ill.store(true, Ordering::Relaxed);
             let then = match trouble.remedy {
                 Remedy::GiveUp => "what it does not take is dropped",
                 _ => "what is to go there waits",
@@ -192,6 +194,7 @@ impl Courier {
     /// Says that it is over.
     fn is_well(&mut self) {
         if let Some(before) = self.ill.take() {
+            self.queue.counts.ill.store(false, Ordering::Relaxed);
             let dropped = match Counts::get(&self.queue.counts.dropped) - before {
                 0 => "nothing was dropped".to_owned(),
                 1 => "1 line was dropped meanwhile".to_owned(),

@@ -18,6 +18,7 @@ mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,8 @@ pub(crate) struct Told<'o> {
     pub(crate) failures: u64,
     /// Bytes that wait for it.
     pub(crate) waiting: u64,
+    /// Is all well with it?
+    pub(crate) up: bool,
 }
 
 /// Outputs as they are configured, before anything is begun: what is read here may not be readable later.
@@ -359,6 +362,7 @@ impl Outputs {
                 dropped: Counts::get(&counts.dropped),
                 failures: Counts::get(&counts.failures),
                 waiting: output.queue.bytes(),
+                up: !counts.ill.load(Ordering::Relaxed),
             }
         })
     }

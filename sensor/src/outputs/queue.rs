@@ -1,7 +1,7 @@
 //! What waits for one output: bounded, so that one that takes nothing costs its own lines and nobody else's.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(super) struct Counts {
     pub(super) dropped: AtomicU64,
     /// How often the output could not be reached or did not do what it should.
     pub(super) failures: AtomicU64,
+    /// Is something wrong at the moment?
+    pub(super) ill: AtomicBool,
 }
 
 impl Counts {

@@ -126,7 +126,7 @@ fn a_jailed_sensor_connects_anew_and_loses_no_alert_that_it_wrote() {
     );
     assert!(until(|| ask().contains(&metric)), "{}", ask());
     assert!(
-        ask().contains("# TYPE dcom_sensor_output_waiting_bytes gauge\n"),
+        ask().contains("\ndcom_sensor_output_up{output=\"redis\"} 1\n"),
         "{}",
         ask()
     );
