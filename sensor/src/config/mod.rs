@@ -390,6 +390,15 @@ cef = \"udp://[2001:db8::1]:514\"
     }
 
     #[test]
+    fn the_settings_on_the_page_of_outputs_can_be_used() {
+        let page = include_str!("../../../docs/OUTPUTS.md");
+        let blocks = page.split("```toml\n").skip(1);
+        let all: String = blocks.filter_map(|block| block.split("```").next()).collect();
+        let config = read(&all).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(config.eve_log.len() >= 3 && config.notify.len() >= 2, "{all}");
+    }
+
+    #[test]
     fn outputs_have_suricatas_defaults_and_secrets_are_not_printed() {
         let config = read(
             "\
