@@ -125,8 +125,8 @@ impl Courier {
         if let Err(trouble) = self.destination.open() {
             self.fell_ill(&trouble);
         }
-        while self.queue.take(self.destination.batch(), &mut seen, &mut lines) {
-            if lines.is_empty() {
+        while self.queue.take(self.destination.batch(), seen, &mut lines) {
+            if lines.is_empty() && self.queue.renewed(&mut seen) {
                 self.destination.close();
                 if let Err(trouble) = self.destination.open() {
                     self.fell_ill(&trouble);
@@ -142,8 +142,7 @@ impl Courier {
     /// Delivers these lines, however long it takes. False when nobody waits for that any more.
     fn bring(&mut self, lines: &mut VecDeque<Line>, seen: &mut u64) -> bool {
         while !lines.is_empty() && !self.queue.is_abandoned() {
-            if self.queue.renewed(*seen) {
-                *seen = seen.wrapping_add(1);
+            if self.queue.renewed(seen) {
                 self.back_off = BackOff(BackOff::FIRST);
                 self.destination.close();
             }
@@ -268,6 +267,23 @@ mod tests {
         let counts = &queue.counts;
         let counted = [&counts.offered, &counts.delivered, &counts.dropped, &counts.failures].map(Counts::get);
         assert_eq!(counted, [3, 2, 1, 4]);
+    }
+
+    #[test]
+    fn lines_that_wait_go_over_a_new_connection_once_it_is_asked_for() {
+        let (told, heard) = channel();
+        let queue = Arc::new(Queue::new(1 << 20));
+        queue.renew();
+        queue.offer(Arc::from(*b"a"), false, Pace::Live);
+        queue.close();
+        let script = VecDeque::new();
+        start(
+            "test".to_owned(),
+            Arc::clone(&queue),
+            Box::new(Scripted { script, told }),
+        )
+        .unwrap();
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["closed", "a"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What waits for one output: bounded, so that one that takes nothing costs its own lines and nobody else's.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -135,14 +136,13 @@ impl Queue {
     }
 
     /// Waits for lines, and takes so many at most. False when there will be none. True without any: it is to connect anew.
-    pub(super) fn take(&self, most: usize, seen: &mut u64, lines: &mut VecDeque<Line>) -> bool {
+    pub(super) fn take(&self, most: usize, seen: u64, lines: &mut VecDeque<Line>) -> bool {
         let state = self.state();
-        let idle = |state: &mut State| state.lines.is_empty() && state.phase == Phase::Open && state.renewals == *seen;
+        let idle = |state: &mut State| state.lines.is_empty() && state.phase == Phase::Open && state.renewals == seen;
         let mut state = self
             .news
             .wait_while(state, idle)
             .unwrap_or_else(PoisonError::into_inner);
-        *seen = state.renewals;
         if state.phase == Phase::Abandoned || (state.lines.is_empty() && state.phase == Phase::Closing) {
             return false;
         }
@@ -175,9 +175,10 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0.phase != Phase::Abandoned
     }
 
-    /// Is it to connect anew, since `seen`?
-    pub(super) fn renewed(&self, seen: u64) -> bool {
-        self.state().renewals != seen
+    /// Is it to connect anew, since this was asked last?
+    pub(super) fn renewed(&self, seen: &mut u64) -> bool {
+        let renewals = self.state().renewals;
+        mem::replace(seen, renewals) != renewals
     }
 
     /// Asks it to connect anew.
@@ -246,7 +247,7 @@ mod tests {
         }
         assert_eq!((counts(&queue), queue.bytes()), ([30, 0, 10], 2_000));
         let mut lines = VecDeque::new();
-        assert!(queue.take(100, &mut 0, &mut lines));
+        assert!(queue.take(100, 0, &mut lines));
         assert_eq!((lines.len(), queue.bytes(), queue.counts.waiting()), (20, 0, 20));
     }
 
@@ -263,8 +264,8 @@ mod tests {
         let queue = Arc::new(Queue::new(1_000));
         let reader = Arc::clone(&queue);
         let thread = thread::spawn(move || {
-            let (mut lines, mut seen) = (VecDeque::new(), 0);
-            while reader.take(1, &mut seen, &mut lines) {
+            let mut lines = VecDeque::new();
+            while reader.take(1, 0, &mut lines) {
                 thread::sleep(Duration::from_millis(2));
             }
             lines.len()
@@ -289,7 +290,7 @@ mod tests {
         let queue = Arc::new(Queue::new(1_000));
         let long = Duration::from_secs(60);
         let other = Arc::clone(&queue);
-        let thread = thread::spawn(move || (other.pause(long, 0), other.renewed(0), other.pause(long, 1)));
+        let thread = thread::spawn(move || (other.pause(long, 0), other.renewed(&mut 0), other.pause(long, 1)));
         thread::sleep(Duration::from_millis(20));
         queue.renew();
         thread::sleep(Duration::from_millis(20));
@@ -297,6 +298,6 @@ mod tests {
         assert_eq!(thread.join().unwrap(), (true, true, true));
         queue.abandon();
         assert!(!queue.pause(long, 1));
-        assert!(!queue.take(1, &mut 1, &mut VecDeque::new()));
+        assert!(!queue.take(1, 1, &mut VecDeque::new()));
     }
 }

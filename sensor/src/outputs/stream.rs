@@ -93,10 +93,8 @@ impl Destination for Stream {
 
     fn close(&mut self) {
         self.open = None;
-        // A file ends where it ended; who reads a new connection begins with a whole line.
-        if !matches!(self.place, Place::File(_)) {
-            self.done = 0;
-        }
+        // Whoever reads what is opened next begins with a whole line.
+        self.done = 0;
     }
 
     fn deliver(&mut self, lines: &mut VecDeque<Line>) -> Result<(), Trouble> {
