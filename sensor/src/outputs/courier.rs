@@ -36,6 +36,8 @@ pub(super) struct Trouble {
     pub(super) remedy: Remedy,
     /// What the user can do about it.
     pub(super) hint: Option<&'static str>,
+    /// How long the other side asks to be left alone.
+    pub(super) respite: Duration,
 }
 
 /// What is done about it.
@@ -57,6 +59,7 @@ impl Trouble {
             cause: cause.into(),
             remedy,
             hint: None,
+            respite: Duration::ZERO,
         }
     }
 
@@ -169,7 +172,8 @@ impl Courier {
                 Remedy::Reconnect => self.destination.close(),
                 Remedy::Wait => {}
             }
-            if !self.queue.pause(self.back_off.next(), *seen) {
+            let time = self.back_off.next().max(trouble.respite.min(BackOff::LONGEST));
+            if !self.queue.pause(time, *seen) {
                 return false;
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ureq::Agent;
+use ureq::http::header::RETRY_AFTER;
 use ureq::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -76,7 +77,8 @@ impl Webhook {
         format!("{}://{}/…", part(self.url.scheme_str()), part(self.url.host()))
     }
 
-    fn post(&self, line: &[u8]) -> Result<StatusCode, ureq::Error> {
+    /// What it answers, and how long it asks to be left alone.
+    fn post(&self, line: &[u8]) -> Result<(StatusCode, Duration), ureq::Error> {
         let mut request = self.agent.post(&self.url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -86,7 +88,11 @@ impl Webhook {
             .send(line.strip_suffix(b"\n").unwrap_or(line))?;
         // What it says beside its status is of no interest.
         let _ = answer.body_mut().with_config().limit(ANSWER).read_to_vec();
-        Ok(answer.status())
+        let respite = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok((answer.status(), Duration::from_secs(respite.unwrap_or_default())))
     }
 }
 
@@ -133,18 +139,21 @@ impl Destination for Webhook {
         let Some(line) = lines.front() else { return Ok(()) };
         let outcome = self.post(line);
         let (cause, again) = match &outcome {
-            Ok(status) if status.is_success() => {
+            Ok((status, _)) if status.is_success() => {
                 self.attempts = 0;
                 lines.pop_front();
                 return Ok(());
             }
-            Ok(status) => (format!("it answers {status}"), may_pass(*status)),
+            Ok((status, _)) => (format!("it answers {status}"), may_pass(*status)),
             Err(ureq::Error::Timeout(_)) => ("it does not answer".to_owned(), true),
             Err(error) => (error.to_string(), true),
         };
         self.attempts += 1;
         if again && self.attempts <= self.retries {
-            return Err(Trouble::new(Remedy::Wait, cause));
+            return Err(Trouble {
+                respite: outcome.map_or(Duration::ZERO, |(_, respite)| respite),
+                ..Trouble::new(Remedy::Wait, cause)
+            });
         }
         self.attempts = 0;
         Err(Trouble::new(Remedy::GiveUp, cause))
@@ -158,7 +167,49 @@ fn may_pass(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::Path;
+    use std::thread;
+
     use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn who_asks_to_be_left_alone_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = format!(
+            "[[notify]]\nwebhook = \"http://{}/\"\nretries = 1\n",
+            listener.local_addr().unwrap()
+        );
+        let server = thread::spawn(move || {
+            for answer in ["429 no\r\nretry-after: 7", "503 no\r\nretry-after: tomorrow"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"{}") {
+                    let mut some = [0; 1_024];
+                    let count = stream.read(&mut some).unwrap();
+                    asked.extend_from_slice(&some[..count]);
+                }
+                write!(
+                    stream,
+                    "HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                )
+                .unwrap();
+            }
+        });
+        let config = Config::read(Path::new("s.toml"), &settings).unwrap();
+        let mut webhook = Webhook::new(&config.notify[0]).unwrap();
+        let mut lines: VecDeque<Line> = [Arc::from(*b"{}\n")].into();
+        let trouble = webhook.deliver(&mut lines).unwrap_err();
+        assert_eq!(
+            (trouble.remedy, trouble.respite),
+            (Remedy::Wait, Duration::from_secs(7))
+        );
+        let trouble = webhook.deliver(&mut lines).unwrap_err();
+        assert_eq!((trouble.remedy, trouble.respite), (Remedy::GiveUp, Duration::ZERO));
+        server.join().unwrap();
+    }
 
     #[test]
     fn what_may_pass_is_tried_again() {
