@@ -1,7 +1,9 @@
 //! The settings, as a TOML file spells them.
 
 mod outputs;
+mod secret;
 mod settings;
+mod syslog;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub(crate) use outputs::is_url;
-pub use outputs::{
-    EveLog, EventType, Facility, FileType, Level, Notify, Pipelining, RedisMode, RedisSettings, Secret, SyslogAddress,
-};
+pub use outputs::{EveLog, EventType, FileType, Notify, Pipelining, RedisMode, RedisSettings};
+pub use secret::Secret;
 pub use settings::{BaselineSettings, CatalogSettings, DetectSettings, HostSettings, Key, OutputSettings, Seconds};
+pub use syslog::{Facility, Level, SyslogAddress};
 
 use crate::document::{Document, Gravity, Problems};
 use crate::policy::{Allow, Suppress, Threshold};

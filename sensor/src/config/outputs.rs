@@ -1,15 +1,13 @@
 //! `[[eve-log]]` and `[[notify]]`: where events go besides files. The first has Suricata's keys.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
 
 use super::Seconds;
+use super::secret::Secret;
+use super::syslog::{Facility, Level, SyslogAddress};
 use crate::document::{Document, Entry, Gravity};
 use crate::severity::Severity;
 
@@ -172,65 +170,6 @@ impl Default for Pipelining {
     }
 }
 
-/// A facility of syslog; Suricata's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "each is what its name says")]
-pub enum Facility {
-    Kern = 0,
-    User = 1,
-    Mail = 2,
-    Daemon = 3,
-    #[serde(alias = "security")]
-    Auth = 4,
-    Syslog = 5,
-    Lpr = 6,
-    News = 7,
-    Uucp = 8,
-    Cron = 9,
-    Authpriv = 10,
-    Ftp = 11,
-    Local0 = 16,
-    Local1 = 17,
-    Local2 = 18,
-    Local3 = 19,
-    Local4 = 20,
-    #[default]
-    Local5 = 21,
-    Local6 = 22,
-    Local7 = 23,
-}
-
-/// A level of syslog; Suricata's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[allow(missing_docs, reason = "each is what its name says")]
-pub enum Level {
-    #[serde(alias = "emergency")]
-    Emergency = 0,
-    #[serde(alias = "alert")]
-    Alert = 1,
-    #[serde(alias = "critical")]
-    Critical = 2,
-    #[serde(alias = "error")]
-    Error = 3,
-    #[serde(alias = "warning")]
-    Warning = 4,
-    #[serde(alias = "notice")]
-    Notice = 5,
-    #[default]
-    #[serde(alias = "info")]
-    Info = 6,
-    #[serde(alias = "debug")]
-    Debug = 7,
-}
-
-impl Facility {
-    /// RFC 5424 6.2.1 PRI: the number that a message begins with.
-    pub fn priority(self, level: Level) -> u8 {
-        self as u8 * 8 + level as u8
-    }
-}
-
 /// One place that alerts are told to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -262,169 +201,6 @@ pub struct Notify {
     /// The facility, in syslog.
     #[serde(default)]
     pub facility: Facility,
-}
-
-/// Where a syslog listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyslogAddress {
-    /// A Unix socket that takes datagrams.
-    Local(PathBuf),
-    /// A host and a port.
-    Udp(String),
-    /// A host and a port.
-    Tcp(String),
-}
-
-impl fmt::Display for SyslogAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local(path) => write!(f, "{}", path.display()),
-            Self::Udp(host) => write!(f, "udp://{host}"),
-            Self::Tcp(host) => write!(f, "tcp://{host}"),
-        }
-    }
-}
-
-impl Serialize for SyslogAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for SyslogAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let read = match text.split_once("://") {
-            None if text.starts_with('/') => Some(Self::Local(PathBuf::from(&text))),
-            Some(("udp", host)) if has_port(host) => Some(Self::Udp(host.to_owned())),
-            Some(("tcp", host)) if has_port(host) => Some(Self::Tcp(host.to_owned())),
-            _ => None,
-        };
-        read.ok_or_else(|| {
-            Error::custom(format!(
-                "`{text}` is no address of a syslog\nsuch as /dev/log, udp://siem.example:514 or tcp://[2001:db8::1]:601"
-            ))
-        })
-    }
-}
-
-fn has_port(host: &str) -> bool {
-    host.rsplit_once(':').is_some_and(|(name, port)| {
-        let bare = !name.contains(':') || (name.starts_with('[') && name.ends_with(']'));
-        !name.is_empty() && bare && port.parse::<u16>().is_ok_and(|port| port > 0)
-    })
-}
-
-/// What is shown in place of a secret.
-const HIDDEN: &str = "(not shown)";
-
-/// A text that is not for everybody: written in the settings, or where else it is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// It stands in the settings.
-    Plain(Zeroizing<String>),
-    /// The first line of a file.
-    File(PathBuf),
-    /// A variable of the environment.
-    Env(String),
-}
-
-impl Secret {
-    /// The text itself. The error says where it was looked for.
-    pub fn read(&self) -> Result<Zeroizing<String>, String> {
-        match self {
-            Self::Plain(text) => Ok(text.clone()),
-            Self::File(path) => match std::fs::read_to_string(path).map(Zeroizing::new) {
-                Ok(text) => Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())),
-                Err(error) => Err(format!("{}: {error}", path.display())),
-            },
-            Self::Env(name) => match std::env::var(name) {
-                Ok(text) => Ok(Zeroizing::new(text)),
-                Err(error) => Err(format!("the variable {name}: {error}")),
-            },
-        }
-    }
-}
-
-impl Secret {
-    /// The file it is in.
-    fn path(&mut self) -> Option<&mut PathBuf> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::Plain(_) | Self::Env(_) => None,
-        }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(_) => f.write_str(HIDDEN),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "env {name}"),
-        }
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut place = Elsewhere::default();
-        match self {
-            Self::Plain(_) => return serializer.serialize_str(HIDDEN),
-            Self::File(path) => place.file = Some(path.clone()),
-            Self::Env(name) => place.env = Some(name.clone()),
-        }
-        place.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrPlace)
-    }
-}
-
-/// Where a secret is kept.
-#[derive(Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Elsewhere {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    env: Option<String>,
-}
-
-struct TextOrPlace;
-
-impl<'de> Visitor<'de> for TextOrPlace {
-    type Value = Secret;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, { file = \"…\" } or { env = \"…\" }")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
-        match text {
-            HIDDEN => Err(E::custom(format!(
-                "`{HIDDEN}` stands for a text that was not printed\nwrite it, or {{ file = \"…\" }} or {{ env = \"…\" }}"
-            ))),
-            text => Ok(Secret::Plain(Zeroizing::new(text.to_owned()))),
-        }
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Secret, M::Error> {
-        match Elsewhere::deserialize(MapAccessDeserializer::new(map))? {
-            Elsewhere {
-                file: Some(path),
-                env: None,
-            } => Ok(Secret::File(path)),
-            Elsewhere {
-                file: None,
-                env: Some(name),
-            } => Ok(Secret::Env(name)),
-            _ => Err(Error::custom("either `file` or `env` is expected")),
-        }
-    }
 }
 
 fn yes() -> bool {
@@ -583,34 +359,3 @@ pub(super) const ABOUT_NOTIFY: &str = "\
 #   cef            a syslog that is told in CEF: /dev/log, udp://HOST:PORT or tcp://HOST:PORT
 #   facility       of its messages. Default: local5
 # The webhook and headers are texts, { file = \"…\" } or { env = \"NAME\" }.";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_priority_is_facility_and_level() {
-        assert_eq!(Facility::Local5.priority(Level::Info), 174);
-        assert_eq!(Facility::Kern.priority(Level::Emergency), 0);
-    }
-
-    #[test]
-    fn a_secret_is_read_from_where_it_is_and_never_shown() {
-        let plain = Secret::Plain(Zeroizing::new("hush".to_owned()));
-        assert_eq!(plain.read().unwrap().as_str(), "hush");
-        assert_eq!(format!("{plain:?}"), HIDDEN);
-        let file = std::env::temp_dir().join(format!("dcom-sensor-secret-{}", std::process::id()));
-        std::fs::write(&file, "Bearer 12\nmore\n").unwrap();
-        let read = Secret::File(file.clone()).read();
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(read.unwrap().as_str(), "Bearer 12");
-        let error = Secret::File(file.clone()).read().unwrap_err();
-        assert!(error.contains(&*file.to_string_lossy()), "{error}");
-        assert_eq!(
-            Secret::Env("PATH".to_owned()).read().unwrap().as_str(),
-            std::env::var("PATH").unwrap()
-        );
-        let error = Secret::Env("DCOM_SENSOR_NO_SUCH".to_owned()).read().unwrap_err();
-        assert!(error.contains("DCOM_SENSOR_NO_SUCH"), "{error}");
-    }
-}

@@ -11,35 +11,27 @@
 mod courier;
 mod datagrams;
 mod frame;
+mod needs;
+mod prepare;
 mod queue;
 mod redis;
 mod stream;
 mod webhook;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-
 use crate::cli::complain;
-use crate::config::{Config, EveLog, EventType, Facility, FileType, Level, Notify, RedisSettings, SyslogAddress};
+use crate::config::{EventType, Facility, Level};
 use crate::emit::{cef, eve};
 use crate::event::{Alert, Body, Event};
 use crate::severity::Severity;
-use courier::Destination;
-use datagrams::Datagrams;
-use frame::Frame;
+pub(crate) use needs::Needs;
+pub(crate) use prepare::Prepared;
 pub(crate) use queue::Pace;
-use queue::{Counts, Line, MOST_WAITING, Queue};
-use redis::Redis;
-use stream::Stream;
-use webhook::Webhook;
-
-/// Where the system's syslog listens.
-const DEV_LOG: &str = "/dev/log";
+use queue::{Counts, Line, Queue};
 
 /// Everything that is configured.
 #[derive(Clone)]
@@ -91,193 +83,6 @@ pub(crate) struct Told<'o> {
     pub(crate) waiting: u64,
     /// Is all well with it?
     pub(crate) up: bool,
-}
-
-/// Outputs as they are configured, before anything is begun: what is read here may not be readable later.
-pub(crate) struct Prepared {
-    all: Vec<Ready>,
-    host: String,
-}
-
-/// Its name in messages, its kind, what it wants, and what brings it there.
-type Ready = (String, &'static str, Wants, Box<dyn Destination>);
-
-impl Prepared {
-    /// Reads what they need beside the settings.
-    pub(crate) fn new(config: &Config) -> Result<Self> {
-        let mut all = Vec::new();
-        for log in config.eve_log.iter().filter(|log| log.enabled) {
-            all.push(eve_log(log).context("[[eve-log]]")?);
-        }
-        for notify in config.notify.iter().filter(|notify| notify.enabled) {
-            all.push(notice(notify).context("[[notify]]")?);
-        }
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Ok(Self {
-            all,
-            host: host.replace(char::is_whitespace, "_"),
-        })
-    }
-
-    /// Begins to deliver.
-    pub(crate) fn start(self, pace: Pace) -> Result<Outputs> {
-        let mut all: Vec<Output> = Vec::new();
-        let mut kinds: Vec<&str> = Vec::new();
-        for (name, kind, wants, destination) in self.all {
-            let same = kinds.iter().filter(|&&other| other == kind);
-            let key = match same.count() {
-                0 => kind.to_owned(),
-                earlier => format!("{kind}_{}", earlier + 1),
-            };
-            kinds.push(kind);
-            let queue = Arc::new(Queue::new(MOST_WAITING));
-            courier::start(name.clone(), Arc::clone(&queue), destination)?;
-            all.push(Output {
-                name,
-                key,
-                wants,
-                queue,
-            });
-        }
-        Ok(Outputs {
-            all: all.into(),
-            pace,
-            host: self.host.into(),
-        })
-    }
-}
-
-fn eve_log(log: &EveLog) -> Result<Ready> {
-    let path = || log.filename.clone();
-    let shown = log.filename.display();
-    let frame = |line_feed| Frame::new(&log.prefix, line_feed);
-    let (name, key, destination): (_, _, Box<dyn Destination>) = match log.filetype {
-        FileType::Regular => (
-            format!("file {shown}"),
-            "regular",
-            Box::new(Stream::new(stream::Place::File(path()), frame(true))),
-        ),
-        FileType::UnixStream => (
-            format!("unix_stream {shown}"),
-            "unix_stream",
-            Box::new(Stream::new(stream::Place::Unix(path()), frame(true))),
-        ),
-        FileType::UnixDgram => (
-            format!("unix_dgram {shown}"),
-            "unix_dgram",
-            Box::new(Datagrams::new(datagrams::Place::Unix(path()), frame(true))),
-        ),
-        FileType::Syslog => {
-            let socket = syslog_socket(log);
-            let tag = tag(log.facility, log.level, &log.identity);
-            let frame = Frame::new(&format!("{tag}{}", log.prefix), false);
-            (
-                format!("syslog {}", socket.display()),
-                "syslog",
-                Box::new(Datagrams::new(datagrams::Place::Unix(socket.to_owned()), frame)),
-            )
-        }
-        FileType::Redis => {
-            let settings = log.redis.clone().unwrap_or_default();
-            let password = settings.password.as_ref().map(|password| {
-                let read = password.read();
-                read.map_err(|cause| anyhow::anyhow!("the password of Redis: {cause}"))
-            });
-            let name = if settings.server.contains('/') {
-                format!("redis {}", settings.server)
-            } else {
-                format!("redis {}:{}", settings.server, settings.port)
-            };
-            let redis = Redis::new(settings, password.transpose()?, frame(false));
-            (name, "redis", Box::new(redis))
-        }
-    };
-    Ok((name, key, Wants::Lines(log.types.clone()), destination))
-}
-
-fn notice(notify: &Notify) -> Result<Ready> {
-    let least = notify.min_severity;
-    let Some(address) = &notify.cef else {
-        let webhook = Webhook::new(notify)?;
-        let name = format!("webhook {}", webhook.shown());
-        return Ok((name, "webhook", Wants::Alerts(least), Box::new(webhook)));
-    };
-    let (syslog, destination): (_, Box<dyn Destination>) = match address {
-        SyslogAddress::Local(path) => (
-            Syslog::Local(notify.facility),
-            Box::new(Datagrams::new(
-                datagrams::Place::Unix(path.clone()),
-                Frame::new("", false),
-            )),
-        ),
-        SyslogAddress::Udp(host) => (
-            Syslog::Remote(notify.facility),
-            Box::new(Datagrams::new(
-                datagrams::Place::Udp(host.clone()),
-                Frame::new("", false),
-            )),
-        ),
-        SyslogAddress::Tcp(host) => (
-            Syslog::Remote(notify.facility),
-            Box::new(Stream::new(stream::Place::Tcp(host.clone()), Frame::new("", true))),
-        ),
-    };
-    Ok((format!("cef {address}"), "cef", Wants::Cef(least, syslog), destination))
-}
-
-fn syslog_socket(log: &EveLog) -> &Path {
-    match log.filename.as_path() {
-        path if path.as_os_str().is_empty() => Path::new(DEV_LOG),
-        path => path,
-    }
-}
-
-/// RFC 3164 4.1.3 MSG: what messages on this machine begin with. Syslog adds time and host.
-fn tag(facility: Facility, level: Level, identity: &str) -> String {
-    format!("<{}>{identity}[{}]: ", facility.priority(level), std::process::id())
-}
-
-/// What a process that gives up its rights has to keep for outputs, to connect anew.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
-    /// IP.
-    pub(crate) internet: bool,
-    /// To ask for addresses of names.
-    pub(crate) names: bool,
-    /// Files that are written.
-    pub(crate) files: Vec<PathBuf>,
-}
-
-impl Needs {
-    pub(crate) fn of(config: &Config) -> Self {
-        let mut needs = Self::default();
-        for log in config.eve_log.iter().filter(|log| log.enabled) {
-            match log.filetype {
-                FileType::Redis => needs.redis(&log.redis.clone().unwrap_or_default()),
-                FileType::Regular => needs.files.push(log.filename.clone()),
-                FileType::UnixStream | FileType::UnixDgram | FileType::Syslog => {}
-            }
-        }
-        for notify in config.notify.iter().filter(|notify| notify.enabled) {
-            match &notify.cef {
-                Some(SyslogAddress::Local(_)) => {}
-                Some(SyslogAddress::Udp(host) | SyslogAddress::Tcp(host)) => {
-                    needs.internet = true;
-                    needs.names |= host.parse::<std::net::SocketAddr>().is_err();
-                }
-                // Its address may be a secret, and there may be a proxy with a name.
-                None => (needs.internet, needs.names) = (true, true),
-            }
-        }
-        needs
-    }
-
-    fn redis(&mut self, redis: &RedisSettings) {
-        if !redis.server.contains('/') {
-            self.internet = true;
-            self.names |= redis.server.parse::<std::net::IpAddr>().is_err();
-        }
-    }
 }
 
 impl Outputs {
@@ -429,47 +234,7 @@ fn eve_line(event: &Event) -> Line {
     Line::from(text)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn needs(settings: &str) -> Needs {
-        let read = Config::read(Path::new("/etc/s.toml"), settings);
-        Needs::of(&read.unwrap_or_else(|problems| panic!("{problems}")))
-    }
-
-    #[test]
-    fn what_is_needed_is_what_is_configured() {
-        assert_eq!(needs(""), Needs::default());
-        assert_eq!(
-            needs("[[eve-log]]\nfiletype = \"syslog\"\n[[notify]]\ncef = \"/dev/log\"\n"),
-            Needs::default()
-        );
-        let file = needs("[[eve-log]]\nfiletype = \"regular\"\nfilename = \"more.json\"\n");
-        assert_eq!(file.files, [Path::new("/etc/more.json")]);
-        for (settings, internet, names) in [
-            ("[[eve-log]]\nfiletype = \"redis\"\n", true, false),
-            (
-                "[[eve-log]]\nfiletype = \"redis\"\nredis = { server = \"/run/redis.sock\" }\n",
-                false,
-                false,
-            ),
-            (
-                "[[eve-log]]\nfiletype = \"redis\"\nredis = { server = \"db\" }\n",
-                true,
-                true,
-            ),
-            ("[[notify]]\ncef = \"udp://[::1]:514\"\n", true, false),
-            ("[[notify]]\ncef = \"tcp://siem:514\"\n", true, true),
-            ("[[notify]]\nwebhook = \"https://192.0.2.1/\"\n", true, true),
-            (
-                "[[notify]]\nenabled = false\nwebhook = \"https://192.0.2.1/\"\n",
-                false,
-                false,
-            ),
-        ] {
-            let needs = needs(settings);
-            assert_eq!((needs.internet, needs.names), (internet, names), "{settings}");
-        }
-    }
+/// RFC 3164 4.1.3 MSG: what messages on this machine begin with. Syslog adds time and host.
+fn tag(facility: Facility, level: Level, identity: &str) -> String {
+    format!("<{}>{identity}[{}]: ", facility.priority(level), std::process::id())
 }
