@@ -8,7 +8,7 @@ COPY . .
 RUN cargo build --release --locked
 
 FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends libpcap0.8 \
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libpcap0.8 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home dcom-sensor
 COPY --from=build /source/target/release/dcom-sensor /usr/bin/dcom-sensor

@@ -43,6 +43,7 @@ pub mod keys;
 pub mod limits;
 mod live;
 mod name_answers;
+mod outputs;
 pub mod policy;
 mod replay;
 pub mod report;

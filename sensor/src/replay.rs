@@ -15,6 +15,7 @@ use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Input, expand};
 use crate::cli::settings;
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
+use crate::config::Config;
 use crate::emit::console::Console;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
@@ -22,6 +23,7 @@ use crate::emit::{Emitters, Format, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::limits::Limits;
+use crate::outputs::{Outputs, Pace, Prepared};
 use crate::policy::{self, Policy};
 use crate::statistics::{self, Tally};
 use crate::time::Timestamp;
@@ -35,24 +37,36 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
+    let outputs = Prepared::new(&config)?.start(Pace::Patient)?;
+    let outcome = read(options, started, &config, &outputs);
+    // Whatever became of the logs: what was told is brought where it was to go.
+    let all_delivered = outputs.end(options.verbose);
+    let code = outcome?;
+    Ok(match code {
+        RAN | FOUND if !all_delivered => UNUSABLE,
+        code => code,
+    })
+}
+
+fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
     let limits = Limits::default();
     let keys = options.keys.load()?;
-    let mut analysis = Analysis::new(settings::catalog(&config)?, &limits, options.calls.into());
+    let mut analysis = Analysis::new(settings::catalog(config)?, &limits, options.calls.into());
     if let Some(used) = &keys {
         analysis.keep_unsealed(used.keep);
     }
-    settings::equip(&mut analysis, &config, &limits)?;
+    settings::equip(&mut analysis, config, &limits)?;
     let (inputs, errors) = expand(&options.inputs);
     if inputs.len() > 1 {
         analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
-    let hosts = options.hosts.load(&config, &limits, &inputs, options.quiet)?;
+    let hosts = options.hosts.load(config, &limits, &inputs, options.quiet)?;
     let mut unreadable_logs = 0;
     if let Some((correlator, unreadable)) = hosts {
         unreadable_logs = unreadable;
         analysis.set_hosts(correlator);
     }
-    let mut output = Outlet::new(options, &config.output.logs)?;
+    let mut output = Outlet::new(options, &config.output.logs, outputs)?;
     let progress = Progress::new(options, &inputs);
     let mut failures = Failures {
         count: unreadable_logs,
@@ -99,7 +113,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     if !options.quiet {
         tell_hosts(&mut analysis);
     }
-    settings::keep(&analysis, &config)?;
+    settings::keep(&analysis, config)?;
     let failed = failures.count;
     output.summary = summary(&tally, span, &output.summary, failed, started);
     let found = output.finish(options, &tally, span, analysis.policy())?;
@@ -151,15 +165,16 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn new(options: &Replay, logs: &[Format]) -> Result<Self> {
+    fn new(options: &Replay, logs: &[Format], outputs: &Outputs) -> Result<Self> {
         let emitters = options
             .log_dir
             .as_ref()
             .map(|folder| Emitters::create(folder, logs))
             .transpose()?;
+        let emitters = emitters.or_else(|| (!outputs.is_empty()).then(Emitters::none));
         Ok(Self {
             log_dir: options.log_dir.clone(),
-            logs: emitters.map(Writer::start),
+            logs: emitters.map(|emitters| Writer::start(emitters, outputs.clone())),
             lines: options.json.then(|| BufWriter::new(io::stdout())),
             console: Console::new(output_width(), options.colour()),
             prints: !options.json && !options.quiet,

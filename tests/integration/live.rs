@@ -39,6 +39,11 @@ impl Space {
         Some(space)
     }
 
+    /// Its name, for `ip`.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, program]);
@@ -62,7 +67,7 @@ impl Space {
     }
 
     /// Starts the sensor, and waits until it listens.
-    fn sensor(&self, logs: &Path, more: &[&str]) -> Sensor {
+    pub(crate) fn sensor(&self, logs: &Path, more: &[&str]) -> Sensor {
         self.sensor_with(logs, more, &[])
     }
 
@@ -113,17 +118,17 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-struct Sensor {
+pub(crate) struct Sensor {
     child: Child,
     said: std::path::PathBuf,
 }
 
 impl Sensor {
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap_or_default()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         // `ip netns exec` becomes the program: the process is the sensor itself.
         assert!(run(
             Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()])
@@ -131,7 +136,7 @@ impl Sensor {
     }
 
     /// Asks it to end; what it said, and how long that took.
-    fn end(mut self) -> (String, Duration) {
+    pub(crate) fn end(mut self) -> (String, Duration) {
         self.signal("TERM");
         let start = Instant::now();
         let status = self.child.wait().expect("it ends");
@@ -405,7 +410,7 @@ fn a_full_disk_delays_logs_and_costs_no_alert() {
 }
 
 /// A file system, taken away in the end.
-struct Mounted(std::path::PathBuf);
+pub(crate) struct Mounted(pub(crate) std::path::PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {

@@ -24,6 +24,7 @@ mod live;
 // It asks /proc.
 #[cfg(target_os = "linux")]
 mod memory;
+mod outputs;
 mod program;
 mod properties;
 mod quiet;

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
 use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities};
+use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::{Emitters, eve};
@@ -19,6 +20,7 @@ use crate::event::Event;
 use crate::host_log::{self, Cause, Reason, Report};
 use crate::hunt;
 use crate::limits::Limits;
+use crate::outputs::{Outputs, Pace, Prepared};
 use crate::policy::{self, Policy, Verdict};
 use crate::replay::interruption;
 use crate::severity::Severity;
@@ -88,8 +90,20 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
-    let catalog = Arc::new(settings::catalog(&config)?);
-    let policy = settings::policy(&config, &Limits::default());
+    let outputs = Prepared::new(&config)?.start(Pace::Patient)?;
+    let outcome = read(options, started, &config, &outputs);
+    // Whatever became of the logs: what was found is brought where it was to go.
+    let all_delivered = outputs.end(options.verbose);
+    let code = outcome?;
+    Ok(match code {
+        RAN | FOUND if !all_delivered => UNUSABLE,
+        code => code,
+    })
+}
+
+fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
+    let catalog = Arc::new(settings::catalog(config)?);
+    let policy = settings::policy(config, &Limits::default());
     let emitters = options
         .log_dir
         .as_ref()
@@ -100,6 +114,7 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
         hunt: hunt::Hunt::new(catalog),
         output: Output {
             emitters,
+            outputs,
             lines: options.json.then(|| BufWriter::new(io::stdout())),
             table: Findings::new(output_width(), options.color.colour()),
             least: options.min_severity,
@@ -130,7 +145,7 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
 struct Run<'o> {
     options: &'o Hunt,
     hunt: hunt::Hunt,
-    output: Output,
+    output: Output<'o>,
     hosts: BTreeSet<String>,
     /// What the logs cover.
     span: Option<(Timestamp, Timestamp)>,
@@ -286,8 +301,9 @@ fn say(line: &str) {
 }
 
 /// Where findings go.
-struct Output {
+struct Output<'o> {
     emitters: Option<Emitters>,
+    outputs: &'o Outputs,
     lines: Option<BufWriter<io::Stdout>>,
     table: Findings,
     least: Severity,
@@ -297,7 +313,7 @@ struct Output {
     news: Vec<String>,
 }
 
-impl Output {
+impl Output<'_> {
     /// Writes the findings to wherever they go, and leaves none.
     fn take(&mut self, found: &mut Vec<Found>) -> Result<()> {
         for found in found.drain(..) {
@@ -316,6 +332,7 @@ impl Output {
             if let Some(emitters) = &mut self.emitters {
                 emitters.write(&event)?;
             }
+            self.outputs.offer(&event);
             if let (Some(lines), true) = (&mut self.lines, shown) {
                 self.buffer.clear();
                 eve::line(&event, &mut self.buffer);

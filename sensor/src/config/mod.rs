@@ -1,13 +1,20 @@
 //! The settings, as a TOML file spells them.
 
+mod outputs;
+mod secret;
 mod settings;
+mod syslog;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub(crate) use outputs::is_url;
+pub use outputs::{EveLog, EventType, FileType, Notify, Pipelining, RedisMode, RedisSettings};
+pub use secret::Secret;
 pub use settings::{BaselineSettings, CatalogSettings, DetectSettings, HostSettings, Key, OutputSettings, Seconds};
+pub use syslog::{Facility, Level, SyslogAddress};
 
 use crate::document::{Document, Gravity, Problems};
 use crate::policy::{Allow, Suppress, Threshold};
@@ -31,9 +38,13 @@ pub struct Config {
     pub threshold: Vec<Threshold>,
     /// `[[suppress]]`
     pub suppress: Vec<Suppress>,
+    /// `[[eve-log]]`
+    pub eve_log: Vec<EveLog>,
+    /// `[[notify]]`
+    pub notify: Vec<Notify>,
 }
 
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 10] = [
     "detect",
     "catalog",
     "baseline",
@@ -42,6 +53,8 @@ const SECTIONS: [&str; 8] = [
     "allow",
     "threshold",
     "suppress",
+    "eve-log",
+    "notify",
 ];
 
 impl Config {
@@ -58,6 +71,8 @@ impl Config {
             allow: allow(&mut document),
             threshold: threshold(&mut document),
             suppress: suppress(&mut document),
+            eve_log: outputs::eve_log(&mut document),
+            notify: outputs::notify(&mut document),
         };
         let problems = document.finish();
         if problems.are_grave() {
@@ -71,6 +86,7 @@ impl Config {
     fn resolve(&mut self, folder: &Path) {
         let files = self.catalog.files.iter_mut();
         let paths = files.chain([&mut self.baseline.file, &mut self.output.log_dir]);
+        let paths = paths.chain(outputs::paths(&mut self.eve_log, &mut self.notify));
         for path in paths.filter(|path| !path.as_os_str().is_empty()) {
             *path = folder.join(&path);
         }
@@ -108,6 +124,8 @@ impl Config {
         entries(&mut text, "allow", ABOUT_ALLOW, &self.allow);
         entries(&mut text, "threshold", ABOUT_THRESHOLD, &self.threshold);
         entries(&mut text, "suppress", ABOUT_SUPPRESS, &self.suppress);
+        entries(&mut text, "eve-log", outputs::ABOUT_EVE_LOG, &self.eve_log);
+        entries(&mut text, "notify", outputs::ABOUT_NOTIFY, &self.notify);
         text
     }
 
@@ -296,6 +314,26 @@ seconds = 60
 sig_id = 1021301
 track = \"by_dst\"
 ip = [\"10.0.0.0/8\"]
+[[eve-log]]
+filetype = \"redis\"
+types = [\"alert\", \"stats\"]
+[eve-log.redis]
+server = \"redis.example\"
+mode = \"xadd\"
+stream-maxlen = 5
+pipelining = { enabled = false }
+username = \"sensor\"
+password = { file = \"redis.secret\" }
+[[eve-log]]
+filetype = \"syslog\"
+facility = \"security\"
+level = \"notice\"
+[[notify]]
+webhook = { env = \"DCOM_HOOK\" }
+headers = { Authorization = { file = \"/etc/token\" } }
+min_severity = \"critical\"
+[[notify]]
+cef = \"udp://[2001:db8::1]:514\"
 ";
 
     #[test]
@@ -315,6 +353,10 @@ ip = [\"10.0.0.0/8\"]
             "files = [\"etc/ours.toml\"]",
             "file = \"/var/lib/s/baseline\"",
             "logs = [\"eve\"]",
+            "password = { file = \"etc/redis.secret\" }",
+            "headers = { Authorization = { file = \"/etc/token\" } }",
+            "mode = \"stream\"",
+            "level = \"Notice\"",
         ] {
             assert!(printed.contains(line), "{line}: {printed}");
         }
@@ -347,6 +389,120 @@ ip = [\"10.0.0.0/8\"]
         let of_hosts = config.allow.iter().filter(|entry| !entry.parent.is_empty());
         assert!(of_hosts.count() >= 6);
         assert!(!config.threshold.is_empty() && !config.suppress.is_empty());
+    }
+
+    #[test]
+    fn the_settings_on_the_page_of_outputs_can_be_used() {
+        let page = include_str!("../../../docs/OUTPUTS.md");
+        let blocks = page.split("```toml\n").skip(1);
+        let all: String = blocks.filter_map(|block| block.split("```").next()).collect();
+        let config = read(&all).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(config.eve_log.len() >= 3 && config.notify.len() >= 2, "{all}");
+    }
+
+    #[test]
+    fn outputs_have_suricatas_defaults_and_secrets_are_not_printed() {
+        let config = read(
+            "\
+[[eve-log]]
+filetype = \"redis\"
+[eve-log.redis]
+password = \"hush\"
+[[notify]]
+webhook = \"https://soc.example/T0/hush\"
+headers = { Authorization = \"Bearer hush\" }
+",
+        )
+        .unwrap();
+        let [log] = &*config.eve_log else { panic!("one output") };
+        let redis = log.redis.as_ref().unwrap();
+        assert_eq!(
+            (redis.port, &*redis.key, redis.mode),
+            (6379, "suricata", RedisMode::List)
+        );
+        assert_eq!((log.types.len(), log.enabled), (5, true));
+        let printed = config.print();
+        assert!(
+            !printed.contains("hush") && !format!("{config:?}").contains("hush"),
+            "{printed}"
+        );
+        let error = read(&printed).unwrap_err();
+        assert!(error.contains("`(not shown)` stands for a text"), "{error}");
+    }
+
+    #[test]
+    fn every_problem_of_an_output_is_told_with_its_line() {
+        let text = "\
+[[eve_log]]
+[[eve-log]]
+filetype = \"unix_steam\"
+[[eve-log]]
+filetype = \"unix_stream\"
+types = []
+[[eve-log]]
+filetype = \"redis\"
+filename = \"x\"
+[eve-log.redis]
+sever = \"127.0.0.1\"
+[[eve-log]]
+filetype = \"syslog\"
+facility = \"local9\"
+[[eve-log]]
+filetype = \"syslog\"
+types = [\"alerts\"]
+[[eve-log]]
+filetype = \"redis\"
+redis = { pipelining = { batch-size = 0 } }
+[[notify]]
+[[notify]]
+webhook = \"ftp://soc.example\"
+min_severity = \"urgent\"
+[[notify]]
+webhook = \"ftp://soc.example\"
+[[notify]]
+cef = \"udp://siem.example\"
+[[notify]]
+cef = \"/dev/log\"
+headers = { A = { fil = \"x\" } }
+[[notify]]
+cef = \"/dev/log\"
+timeout = 0
+headers = { A = \"x\" }
+";
+        assert_eq!(
+            read(text).unwrap_err(),
+            "\
+etc/s.toml:1: unknown section `eve_log`
+hint: did you mean `eve-log`?
+etc/s.toml:3: unknown value `unix_steam`
+hint: did you mean `unix_stream`?
+etc/s.toml:5: `filename` is missing
+hint: it is the socket's path, or the file's
+etc/s.toml:6: `types` is empty, and nothing would go there
+hint: leave it out, and all go there
+etc/s.toml:11: unknown key `sever`
+hint: did you mean `server`?
+etc/s.toml:14: unknown value `local9`
+hint: did you mean `local7`?
+etc/s.toml:17: unknown value `alerts`
+hint: did you mean `alert`?
+etc/s.toml:20: `batch-size` is 0
+hint: write 1 or more
+etc/s.toml:21: an entry has either `webhook` or `cef`
+etc/s.toml:24: unknown value `urgent`
+hint: there are informational, low, medium, high, critical
+etc/s.toml:26: `webhook` is no address that can be posted to
+hint: such as https://soc.example/hook
+etc/s.toml:28: `udp://siem.example` is no address of a syslog
+hint: such as /dev/log, udp://siem.example:514 or tcp://[2001:db8::1]:601
+etc/s.toml:31: either `file` or `env` is expected
+etc/s.toml:31: unknown key `fil`
+hint: did you mean `file`?
+etc/s.toml:34: `timeout` is 0, and nobody answers that fast
+hint: write 1 or more
+etc/s.toml:35: `headers` goes with `webhook`
+hint: syslog has no such thing"
+        );
     }
 
     #[test]

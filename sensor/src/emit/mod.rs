@@ -1,5 +1,6 @@
 //! Where events go. What is here knows form only: which column there is, and what it is called, stands in [`crate::event`].
 
+pub(crate) mod cef;
 pub mod console;
 pub mod eve;
 pub mod findings;
@@ -9,7 +10,7 @@ mod number;
 mod sink;
 pub mod summary;
 pub mod unsealed;
-pub mod writer;
+pub(crate) mod writer;
 pub mod zeek;
 
 use std::fs;
@@ -83,6 +84,15 @@ impl Emitters {
     /// The same, and goes on with logs that are there.
     pub fn go_on(folder: &Path, formats: &[Format]) -> io::Result<Self> {
         Self::open(folder, formats, Start::GoOn)
+    }
+
+    /// No log at all.
+    pub(crate) fn none() -> Self {
+        Self {
+            eve: None,
+            zeek: None,
+            zeek_json: None,
+        }
     }
 
     fn open(folder: &Path, formats: &[Format], start: Start) -> io::Result<Self> {

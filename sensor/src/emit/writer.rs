@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use super::Emitters;
 use crate::event::Event;
+use crate::outputs::Outputs;
 use crate::time::Timestamp;
 
 /// Events that are handed over at a time, and how often that may be done before the first of them are written: a thousand
@@ -17,18 +18,22 @@ const QUEUE: usize = 8;
 
 /// Hands events to the thread that writes them.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     batch: Vec<Event>,
     batches: SyncSender<Vec<Event>>,
     thread: JoinHandle<(Emitters, io::Result<()>)>,
 }
 
 impl Writer {
-    /// From now on these logs are written by a thread.
-    pub fn start(mut emitters: Emitters) -> Self {
+    /// From now on these logs are written by a thread, which also hands events to outputs.
+    pub(crate) fn start(mut emitters: Emitters, outputs: Outputs) -> Self {
         let (batches, to_write) = sync_channel::<Vec<Event>>(QUEUE);
         let thread = thread::spawn(move || {
-            let mut written = to_write.iter().flatten().map(|event| emitters.write(&event));
+            let mut written = to_write.iter().flatten().map(|event| {
+                let written = emitters.write(&event);
+                outputs.offer(&event);
+                written
+            });
             let result = written.find(Result::is_err).unwrap_or(Ok(()));
             (emitters, result)
         });
@@ -40,7 +45,7 @@ impl Writer {
     }
 
     /// Takes an event. False when the logs cannot be written any more: [`Self::finish`] says why.
-    pub fn write(&mut self, event: Event) -> bool {
+    pub(crate) fn write(&mut self, event: Event) -> bool {
         self.batch.push(event);
         self.batch.len() < BATCH || self.send()
     }
@@ -51,7 +56,7 @@ impl Writer {
     }
 
     /// Waits for what was handed over, and ends the logs as [`Emitters::finish`] does.
-    pub fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+    pub(crate) fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
         self.send();
         drop(self.batches);
         let (emitters, written) = self.thread.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -71,7 +76,7 @@ mod tests {
     #[test]
     fn what_is_handed_over_is_written_in_order() {
         let scratch = Scratch::new("writer");
-        let mut writer = Writer::start(Emitters::create(&scratch.0, &[Format::Eve]).unwrap());
+        let mut writer = Writer::start(Emitters::create(&scratch.0, &[Format::Eve]).unwrap(), Outputs::none());
         for number in 0..3 * BATCH {
             let mut event = samples::all().remove(0);
             event.meta.frame = Some(number as u64);
@@ -90,7 +95,7 @@ mod tests {
     fn what_cannot_be_written_is_told() {
         let scratch = Scratch::new("unwritable");
         let emitters = Emitters::create(&scratch.0, &[Format::Zeek]).unwrap();
-        let mut writer = Writer::start(emitters);
+        let mut writer = Writer::start(emitters, Outputs::none());
         // The log is made at its first row, and by then its folder is gone.
         fs::remove_dir(&scratch.0).unwrap();
         while writer.write(samples::all().remove(0)) {}

@@ -22,6 +22,7 @@ use seccompiler::{
 
 use crate::cli::{Live, complain};
 use crate::config::Config;
+use crate::outputs::Needs;
 
 /// The user that there is on most systems.
 const FALLBACK: &str = "nobody";
@@ -37,10 +38,13 @@ pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
     let logs = options.hosts.host_logs.iter();
     // A file that grows is put away, and another takes its name.
     let logs = logs.map(|path| if path.is_dir() { path } else { folder(path) });
-    let read = settings.chain(logs);
+    let needs = Needs::of(config);
+    let names: &[&str] = if needs.names { FOR_NAMES } else { &[] };
+    let read = settings.chain(logs).chain(names.iter().map(Path::new));
     let written = [Some(&*log_dir), baseline].into_iter().flatten();
+    let written = written.chain(needs.files.iter().map(|file| folder(file)));
     let alone = format!("writing to {} alone", log_dir.display());
-    let jail = Jail::close(user, &alone, written, read);
+    let jail = Jail::close(user, &alone, written, read, &needs);
     complain(&jail.to_string(), None);
     Ok(())
 }
@@ -51,7 +55,13 @@ pub(crate) fn enter_to_look(user: &str, allow_root: bool) -> Result<Jail> {
     let nothing = iter::empty::<&Path>();
     // Where the kernel tells of interfaces.
     let read = iter::once(Path::new("/sys"));
-    Ok(Jail::close(user, "writing to no file", nothing, read))
+    Ok(Jail::close(
+        user,
+        "writing to no file",
+        nothing,
+        read,
+        &Needs::default(),
+    ))
 }
 
 /// What was given up.
@@ -70,9 +80,10 @@ impl Jail {
         alone: &str,
         written: impl Iterator<Item = &'a Path>,
         read: impl Iterator<Item = &'a Path>,
+        needs: &Needs,
     ) -> Self {
         let files = confine_files(written, read);
-        let calls = confine_calls();
+        let calls = confine_calls(needs);
         Self {
             user,
             is_whole: files.is_ok() && calls.is_ok(),
@@ -179,16 +190,59 @@ fn confine_files<'a>(
     }
 }
 
-fn confine_calls() -> Result<()> {
-    Ok(apply_filter(&calls()?)?)
+fn confine_calls(needs: &Needs) -> Result<()> {
+    Ok(apply_filter(&calls(needs)?)?)
 }
 
-/// What a sensor does: read, write, wait, rename logs. It makes no connection but to systemd, and runs nothing.
-fn calls() -> Result<BpfProgram> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
-    let unix = u64::try_from(libc::AF_UNIX)?;
-    let local = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, unix)?;
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![local])?]);
+/// Where the C library looks when it is asked for the address of a name: its settings, what it loads for them, and where
+/// systemd keeps what the first lead to. Folders, since whoever changes such a file puts a new one in its place.
+const FOR_NAMES: &[&str] = &[
+    "/etc",
+    "/run/systemd/resolve",
+    "/run/nscd",
+    "/usr/lib",
+    "/lib",
+    "/lib64",
+];
+
+/// What it does beside [`ALLOWED`] to find an address.
+const ALLOWED_FOR_NAMES: &[i64] = &[
+    libc::SYS_bind,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_uname,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+];
+
+/// What a sensor does: read, write, wait, rename logs. It makes no connection but to systemd and to its outputs, and runs
+/// nothing.
+fn calls(needs: &Needs) -> Result<BpfProgram> {
+    let mut allowed = ALLOWED.to_vec();
+    let mut families = vec![libc::AF_UNIX];
+    if needs.internet {
+        families.extend([libc::AF_INET, libc::AF_INET6]);
+        // UDP has no connection to ask for: it begins with an address of its own.
+        allowed.push(libc::SYS_bind);
+    }
+    if needs.names {
+        allowed.extend_from_slice(ALLOWED_FOR_NAMES);
+        families.push(libc::AF_NETLINK);
+    }
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = allowed.into_iter().map(|call| (call, Vec::new())).collect();
+    let mut sockets = Vec::new();
+    for family in families {
+        let family = u64::try_from(family)?;
+        let is_it = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family)?;
+        sockets.push(SeccompRule::new(vec![is_it])?);
+    }
+    rules.insert(libc::SYS_socket, sockets);
     let refuse = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
     Ok(filter.try_into()?)
@@ -275,3 +329,49 @@ const ALLOWED: &[i64] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::{ToSocketAddrs, UdpSocket};
+    use std::os::unix::net::UnixDatagram;
+    use std::thread;
+
+    use super::*;
+
+    /// Confines a thread, which is all that it takes to see what is left of its rights.
+    fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 'static) -> T {
+        let confined = move || {
+            apply_filter(&calls(&needs).unwrap()).unwrap();
+            act()
+        };
+        thread::spawn(confined).join().unwrap()
+    }
+
+    #[test]
+    fn without_outputs_there_is_no_way_out() {
+        let (inet, local) = confined(Needs::default(), || {
+            (
+                UdpSocket::bind("127.0.0.1:0").map(drop),
+                UnixDatagram::unbound().map(drop),
+            )
+        });
+        assert_eq!(inet.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert!(local.is_ok());
+    }
+
+    #[test]
+    fn outputs_have_what_they_need() {
+        let needs = Needs {
+            internet: true,
+            names: true,
+            ..Needs::default()
+        };
+        let (sent, found) = confined(needs, || {
+            let sent = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.connect("127.0.0.1:9"));
+            (sent, ("localhost", 9).to_socket_addrs().map(Iterator::count))
+        });
+        assert!(sent.is_ok(), "{sent:?}");
+        assert!(found.is_ok_and(|count| count > 0));
+    }
+}

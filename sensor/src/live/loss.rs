@@ -12,6 +12,7 @@ use crate::detect;
 use crate::event::record::Interval;
 use crate::event::stats::Counters;
 use crate::event::{Body, Event, Meta, Stats};
+use crate::outputs::Outputs;
 use crate::statistics::Tally;
 use crate::time::Timestamp;
 
@@ -76,10 +77,14 @@ const OF_A_RING: [&str; 3] = [
     "capture.kernel_ifdrops",
 ];
 
+/// What is counted of each output, under `dcom.outputs`.
+const OF_AN_OUTPUT: [&str; 4] = ["delivered", "dropped", "failures", "waiting_bytes"];
+
 /// The names of counters under `threads`, where Suricata has those of each of its threads.
 struct Names {
     rings: Vec<[&'static str; OF_A_RING.len()]>,
     workers: Vec<[&'static str; OF_A_WORKER.len()]>,
+    outputs: Vec<[&'static str; OF_AN_OUTPUT.len()]>,
 }
 
 impl Names {
@@ -97,6 +102,15 @@ impl Names {
             workers: (1..=workers)
                 .map(|number| under(&format!("W#{number:02}"), OF_A_WORKER))
                 .collect(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Those of outputs, made when they are first told: there are no others later.
+    fn outputs(&mut self, outputs: &Outputs) {
+        if self.outputs.is_empty() {
+            let of = |key: &str| OF_AN_OUTPUT.map(|name| &*format!("dcom.outputs.{key}.{name}").leak());
+            self.outputs.extend(outputs.tell().map(|told| of(told.key)));
         }
     }
 }
@@ -127,6 +141,7 @@ impl Losses {
         tally: &Tally,
         workers: impl Iterator<Item = &'t Tally>,
         unwritten: u64,
+        outputs: &Outputs,
     ) -> Vec<Event> {
         let kernels: Vec<_> = self.kernels.iter().map(|(_, kernel)| Delivered::of(kernel)).collect();
         let sum = |of: fn(&Delivered) -> u64| kernels.iter().map(of).sum::<u64>();
@@ -144,7 +159,16 @@ impl Losses {
         all.extend(tally.iter());
         all.push(("dcom.emit.unwritten", unwritten));
         let workers: Vec<&Tally> = workers.collect();
-        self.publish(&all, &workers);
+        self.publish(&all, &workers, outputs);
+        self.names.outputs(outputs);
+        for (names, told) in self.names.outputs.iter().zip(outputs.tell()) {
+            all.extend(
+                names
+                    .iter()
+                    .copied()
+                    .zip([told.delivered, told.dropped, told.failures, told.waiting]),
+            );
+        }
         let of_workers: Vec<_> = workers
             .iter()
             .map(|worker| OF_A_WORKER.map(|name| worker.get(name)))
@@ -210,7 +234,7 @@ impl Losses {
     }
 
     #[cfg(target_os = "linux")]
-    fn publish(&self, all: &[(&'static str, u64)], workers: &[&Tally]) {
+    fn publish(&self, all: &[(&'static str, u64)], workers: &[&Tally], outputs: &Outputs) {
         let mut text = String::new();
         // Writing to memory cannot fail.
         for (name, count) in all {
@@ -222,6 +246,38 @@ impl Losses {
             let _ = writeln!(text, "# TYPE {name} counter");
             for (number, worker) in workers.iter().enumerate() {
                 let _ = writeln!(text, "{name}{{worker=\"{number}\"}} {}", worker.get(wanted));
+            }
+        }
+        // The last two are no counts, but what there is now.
+        for (place, (name, kind)) in [
+            ("delivered_total", "counter"),
+            ("dropped_total", "counter"),
+            ("failures_total", "counter"),
+            ("waiting_bytes", "gauge"),
+            ("up", "gauge"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            if !outputs.is_empty() {
+                let _ = writeln!(text, "# TYPE dcom_sensor_output_{name} {kind}");
+            }
+            for told in outputs.tell() {
+                let count = [
+                    told.delivered,
+                    told.dropped,
+                    told.failures,
+                    told.waiting,
+                    told.up.into(),
+                ]
+                .get(place)
+                .copied();
+                let _ = writeln!(
+                    text,
+                    "dcom_sensor_output_{name}{{output=\"{}\"}} {}",
+                    told.key,
+                    count.unwrap_or_default()
+                );
             }
         }
         for rings in self.kernels.chunk_by(|(one, _), (other, _)| one == other) {
@@ -242,7 +298,7 @@ impl Losses {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn publish(&self, _: &[(&'static str, u64)], _: &[&Tally]) {}
+    fn publish(&self, _: &[(&'static str, u64)], _: &[&Tally], _: &Outputs) {}
 }
 
 #[cfg(target_os = "linux")]

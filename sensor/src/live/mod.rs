@@ -39,6 +39,7 @@ use crate::failures;
 use crate::keys::Keep;
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
+use crate::outputs::{Pace, Prepared};
 use crate::time::Timestamp;
 use crate::workers::Crew;
 use hosts::Feed;
@@ -70,11 +71,12 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .map(|address| TcpListener::bind(address).with_context(|| format!("--metrics {address}")))
         .transpose()?;
     let listener = hosts::bind(options.listen)?;
+    let outputs = Prepared::new(&config)?;
     std::fs::create_dir_all(&log_dir).with_context(|| log_dir.display().to_string())?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
-    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
+    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs, outputs.start(Pace::Live)?)?;
     let has_feed = listener.is_some() || !options.hosts.host_logs.is_empty();
     let names = if has_feed {
         NameAnswers::Read
@@ -227,8 +229,16 @@ impl Sensor<'_> {
     fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
         if signals.reload() {
             outlet.reopen(now());
+            outlet.outputs().renew();
             match settings::renew(self.crew.analysis(), &self.options.settings, &self.limits) {
                 Ok(config) => {
+                    if (&config.eve_log, &config.notify) != (&self.config.eve_log, &self.config.notify) {
+                        let hint = "what they need was fixed when the sensor began";
+                        complain(
+                            "[[eve-log]] and [[notify]] have changed: that holds from the next start on",
+                            Some(hint),
+                        );
+                    }
                     self.config = config;
                     complain("logs opened anew, settings and catalogue read again", None);
                 }
@@ -254,7 +264,7 @@ impl Sensor<'_> {
             }
         }
         let lost = outlet.lost();
-        let told = losses.tell(now(), &self.crew.tally(), self.crew.tallies(), lost);
+        let told = losses.tell(now(), &self.crew.tally(), self.crew.tallies(), lost, outlet.outputs());
         self.events.extend(told);
         let failures = self.crew.take_failures();
         if !failures.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -9,6 +10,7 @@ use super::rotation::Rotation;
 use crate::cli::{Live, complain};
 use crate::emit::{Emitters, Format, eve};
 use crate::event::{Body, Event};
+use crate::outputs::Outputs;
 use crate::time::Timestamp;
 
 /// Bytes that wait for room on the disk; beyond it alerts alone are still taken.
@@ -16,10 +18,14 @@ const MOST_WAITING: usize = 8 << 20;
 /// Bytes that wait with alerts among them; beyond it these are lost too.
 const MOST_ALERTS: usize = 64 << 20;
 
+/// How long outputs may take for what is left at the end: who stops a service waits.
+const LAST: Duration = Duration::from_millis(700);
+
 pub(super) struct Outlet {
     folder: PathBuf,
     formats: Vec<Format>,
     emitters: Emitters,
+    outputs: Outputs,
     rotation: Rotation,
     stdout: Option<BufWriter<io::Stdout>>,
     json: bool,
@@ -32,11 +38,12 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(options: &Live, folder: &Path, formats: &[Format]) -> Result<Self> {
+    pub(super) fn new(options: &Live, folder: &Path, formats: &[Format], outputs: Outputs) -> Result<Self> {
         Ok(Self {
             folder: folder.to_owned(),
             formats: formats.to_vec(),
             emitters: Emitters::go_on(folder, formats)?,
+            outputs,
             rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress),
             stdout: (options.json || !options.quiet).then(|| BufWriter::new(io::stdout())),
             json: options.json,
@@ -66,6 +73,7 @@ impl Outlet {
                 let written = self.emitters.write(&event);
                 self.judge(written);
             }
+            self.outputs.offer(&event);
             self.show(&event)?;
         }
         Ok(())
@@ -79,6 +87,11 @@ impl Outlet {
             stdout.flush()?;
         }
         Ok(())
+    }
+
+    /// What outputs have done so far.
+    pub(super) fn outputs(&self) -> &Outputs {
+        &self.outputs
     }
 
     /// Ends the logs and begins new ones of the same names: whoever moved the old ones away wants that.
@@ -117,6 +130,10 @@ impl Outlet {
         }
         if self.lost > 0 {
             complain(&format!("{} events could not be written", self.lost), None);
+        }
+        if !self.outputs.is_empty() {
+            let (told, _) = self.outputs.finish(LAST, LAST, true);
+            complain(&told, None);
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{ABUSED, BENIGN};
-use crate::program::{Outcome, Scratch, files, pcap, replay};
+use crate::program::{Outcome, Scratch, files, pcap, repeated, replay};
 use crate::records::Records;
 
 /// Runs with a file of these settings.
@@ -31,27 +31,6 @@ fn alerts(run: &Outcome, signature_id: u32) -> usize {
 fn counted(run: &Outcome) -> Value {
     let records = Records::parse(&run.stdout);
     records.all().last().expect("a last record")["stats"]["dcom"].clone()
-}
-
-/// The capture so many times in one, each copy so many seconds later than the one before.
-fn repeated(name: &str, times: u32, seconds: u32) -> Vec<u8> {
-    const HEAD: usize = 24;
-    let bytes = fs::read(pcap(name)).expect("a sample can be read");
-    let (head, packets) = bytes.split_at(HEAD);
-    let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-    assert_eq!(number(&head[..4]), 0xa1b2_c3d4, "the sample is little-endian");
-    let mut all = head.to_vec();
-    for copy in 0..times {
-        let mut rest = packets;
-        while !rest.is_empty() {
-            let length = 16 + number(&rest[8..12]) as usize;
-            let (packet, after) = rest.split_at(length);
-            all.extend((number(&packet[..4]) + copy * seconds).to_le_bytes());
-            all.extend(&packet[4..]);
-            rest = after;
-        }
-    }
-    all
 }
 
 #[test]
