@@ -21,6 +21,7 @@ use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
 use crate::emit::growing::Colour;
+use crate::extract::ExtractError;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
 use crate::replay;
 use crate::severity::Severity;
@@ -92,6 +93,7 @@ Examples:
 Examples:
   dcom-sensor replay capture.pcapng                  alerts as a table
   dcom-sensor replay -o logs captures/               eve.json and Zeek logs for a folder of captures
+  dcom-sensor replay --extract packets captures/     a pcapng for each incident, to open in Wireshark
   zcat big.pcap.gz | dcom-sensor replay --json -     events as EVE lines
   dcom-sensor replay --fail-on high *.pcap           exit status 1 when there is a high or critical alert
 
@@ -104,6 +106,11 @@ pub(crate) struct Replay {
     /// Write logs to this folder; it is made if missing. Without it, only print.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
+
+    /// Write the packets of each alert's connections to this folder: a pcapng for each incident, with comments on the
+    /// frames that decide. Captures are read twice.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) extract: Option<PathBuf>,
 
     /// Print events as EVE lines in place of the table.
     #[arg(long)]
@@ -284,8 +291,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             if let Some(problems) = error.downcast_ref::<Problems>() {
                 tell(&problems.to_string());
             } else {
-                let hint = error.downcast_ref::<KeysError>().and_then(KeysError::hint);
-                complain(&format!("{error:#}"), hint.as_deref());
+                let of_keys = error.downcast_ref::<KeysError>().and_then(KeysError::hint);
+                let of_extract = error.downcast_ref::<ExtractError>().and_then(ExtractError::hint);
+                complain(&format!("{error:#}"), of_keys.as_deref().or(of_extract));
             }
             ExitCode::from(UNUSABLE)
         }

@@ -33,6 +33,7 @@ pub mod detect;
 pub mod document;
 pub mod emit;
 pub mod event;
+mod extract;
 mod failures;
 pub mod flow;
 mod hash;

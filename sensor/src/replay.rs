@@ -1,5 +1,6 @@
 //! `dcom-sensor replay`: captures in, logs and a table out.
 
+mod extracting;
 mod reading;
 
 use std::io::{self, BufWriter, Write};
@@ -21,6 +22,7 @@ use crate::emit::writer::Writer;
 use crate::emit::{Emitters, Format, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
+use crate::extract::{self, Notes};
 use crate::limits::Limits;
 use crate::policy::{self, Policy};
 use crate::statistics::{self, Tally};
@@ -43,6 +45,9 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     }
     settings::equip(&mut analysis, &config, &limits)?;
     let (inputs, errors) = expand(&options.inputs);
+    if let Some(folder) = &options.extract {
+        extract::prepare(folder, &inputs)?;
+    }
     if inputs.len() > 1 {
         analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
@@ -56,8 +61,10 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     let progress = Progress::new(options, &inputs);
     let mut failures = Failures {
         count: unreadable_logs,
+        told: Vec::new(),
         progress: &progress,
     };
+    let to_extract = options.extract.as_deref().map(|folder| (folder, inputs.clone()));
     for error in &errors {
         failures.tell(error);
     }
@@ -100,8 +107,18 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         tell_hosts(&mut analysis);
     }
     settings::keep(&analysis, &config)?;
+    output.summary = summary(&tally, span, &output.summary, failures.count, started);
+    if let (Some((folder, inputs)), Some(notes)) = (to_extract, output.notes.take()) {
+        let progress = Progress::new(options, &inputs);
+        let again = Failures {
+            progress: &progress,
+            ..failures
+        };
+        let (extracted, count) = extracting::run(notes, folder, &inputs, again, &interrupted);
+        output.summary.extracted = extracted;
+        failures.count = count;
+    }
     let failed = failures.count;
-    output.summary = summary(&tally, span, &output.summary, failed, started);
     let found = output.finish(options, &tally, span, analysis.policy())?;
     Ok(if interrupted.load(Ordering::Relaxed) {
         INTERRUPTED
@@ -145,6 +162,8 @@ struct Outlet {
     least: crate::severity::Severity,
     summary: Summary,
     unsealed: Option<unsealed::Log>,
+    /// What is to be known for `--extract`.
+    notes: Option<Notes>,
     buffer: Vec<u8>,
 }
 
@@ -168,6 +187,7 @@ impl Outlet {
                 .as_deref()
                 .map(unsealed::Log::create)
                 .transpose()?,
+            notes: options.extract.is_some().then(|| Notes::new(options.min_severity)),
             buffer: Vec::new(),
         })
     }
@@ -175,6 +195,9 @@ impl Outlet {
     /// Writes the events to wherever they go, and leaves none.
     fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
         for event in events.drain(..) {
+            if let Some(notes) = &mut self.notes {
+                notes.take(&event);
+            }
             let mut shown = true;
             if let Body::Alert(alert) = &event.body {
                 self.summary.alerts.count(alert.severity);
@@ -294,13 +317,23 @@ fn summary(
 /// What could not be read: said at once, counted.
 struct Failures<'a> {
     count: u64,
+    told: Vec<String>,
     progress: &'a Progress,
 }
 
 impl Failures<'_> {
     fn tell(&mut self, error: &CaptureError) {
         self.count += 1;
-        self.progress.aside(|| complain(&error.to_string(), error.hint()));
+        let message = error.to_string();
+        self.progress.aside(|| complain(&message, error.hint()));
+        self.told.push(message);
+    }
+
+    /// The same of a second reading, which fails where the first one did.
+    fn tell_again(&mut self, error: &CaptureError) {
+        if !self.told.contains(&error.to_string()) {
+            self.tell(error);
+        }
     }
 }
 

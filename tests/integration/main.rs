@@ -8,6 +8,7 @@ mod corpus;
 mod evasion;
 mod events_doc;
 mod expect;
+mod extract;
 mod feeds;
 mod golden;
 mod host_logs;
