@@ -142,7 +142,7 @@ pub(crate) struct Replay {
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Print every counter at the end.
+    /// Explain each alert of the table, list what was suppressed, and print every counter at the end.
     #[arg(short, long)]
     pub(crate) verbose: bool,
 

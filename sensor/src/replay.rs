@@ -16,10 +16,12 @@ use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Input, expand};
 use crate::cli::settings;
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
+use crate::config::Config;
 use crate::emit::console::Console;
+use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
-use crate::emit::{Emitters, Format, eve, unsealed};
+use crate::emit::{Emitters, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
@@ -57,7 +59,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         unreadable_logs = unreadable;
         analysis.set_hosts(correlator);
     }
-    let mut output = Outlet::new(options, &config.output.logs)?;
+    let mut output = Outlet::new(options, &config)?;
     let progress = Progress::new(options, &inputs);
     let mut failures = Failures {
         count: unreadable_logs,
@@ -164,11 +166,14 @@ struct Outlet {
     unsealed: Option<unsealed::Log>,
     /// What is to be known for `--extract`.
     notes: Option<Notes>,
+    /// What explains the alerts of the table, if that was asked for.
+    reasons: Option<Reasons>,
     buffer: Vec<u8>,
 }
 
 impl Outlet {
-    fn new(options: &Replay, logs: &[Format]) -> Result<Self> {
+    fn new(options: &Replay, config: &Config) -> Result<Self> {
+        let logs = &config.output.logs;
         let emitters = options
             .log_dir
             .as_ref()
@@ -187,6 +192,9 @@ impl Outlet {
                 .as_deref()
                 .map(unsealed::Log::create)
                 .transpose()?,
+            reasons: (options.verbose && !options.json)
+                .then(|| settings::catalog(config).map(|catalog| Reasons::new(Arc::new(catalog))))
+                .transpose()?,
             notes: options.extract.is_some().then(|| Notes::new(options.min_severity)),
             buffer: Vec::new(),
         })
@@ -198,12 +206,18 @@ impl Outlet {
             if let Some(notes) = &mut self.notes {
                 notes.take(&event);
             }
+            if let Some(reasons) = &mut self.reasons {
+                reasons.note(&event);
+            }
             let mut shown = true;
             if let Body::Alert(alert) = &event.body {
                 self.summary.alerts.count(alert.severity);
                 shown = alert.severity >= self.least;
                 if shown && self.lines.is_none() {
                     self.console.push(&event.meta, alert);
+                    if let Some(reasons) = &mut self.reasons {
+                        reasons.push(&event.meta, alert);
+                    }
                 }
             }
             if let (Some(lines), true) = (&mut self.lines, shown) {
@@ -262,12 +276,16 @@ impl Outlet {
         if let Some(lines) = &mut self.lines {
             lines.flush()?;
         }
-        if options.settings.common.show_suppressed {
+        if let Some(reasons) = self.reasons.take() {
+            self.console.add(&reasons.print(output_width(), options.colour()));
+        }
+        let suppressed = options.verbose && policy.counters().suppressed > 0;
+        if options.settings.common.show_suppressed || suppressed {
             let listed = policy::report(policy, output_width());
             if self.lines.is_some() || options.quiet {
                 write!(io::stderr().lock(), "{listed}")?;
             } else {
-                self.console.add(listed);
+                self.console.add(&listed);
             }
         }
         if !options.quiet {

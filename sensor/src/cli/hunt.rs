@@ -14,6 +14,7 @@ use super::settings::{self, Common};
 use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities};
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
+use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, eve};
 use crate::event::Event;
 use crate::host_log::{self, Cause, Reason, Report};
@@ -64,7 +65,8 @@ pub(crate) struct Hunt {
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Say of each log what was read of it, and print every counter at the end.
+    /// Say of each log what was read of it, explain each finding of the table, list what was suppressed, and print every
+    /// counter at the end.
     #[arg(short, long)]
     verbose: bool,
 
@@ -97,13 +99,14 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
         .transpose()?;
     let mut run = Run {
         options,
-        hunt: hunt::Hunt::new(catalog),
+        hunt: hunt::Hunt::new(Arc::clone(&catalog)),
         output: Output {
             emitters,
             lines: options.json.then(|| BufWriter::new(io::stdout())),
             table: Findings::new(output_width(), options.color.colour()),
             least: options.min_severity,
             summary: Summary::default(),
+            reasons: (options.verbose && !options.json).then(|| Reasons::new(catalog)),
             policy,
             buffer: Vec::new(),
             news: Vec::new(),
@@ -246,12 +249,16 @@ impl Run<'_> {
         if let Some(lines) = &mut output.lines {
             lines.flush()?;
         }
-        if options.settings.show_suppressed {
+        if let Some(reasons) = output.reasons.take() {
+            output.table.add(&reasons.print(output_width(), options.color.colour()));
+        }
+        let suppressed = options.verbose && output.summary.suppressed > 0;
+        if options.settings.show_suppressed || suppressed {
             let listed = policy::report(&output.policy, output_width());
             if output.lines.is_some() || options.quiet {
                 write!(io::stderr().lock(), "{listed}")?;
             } else {
-                output.table.add(listed);
+                output.table.add(&listed);
             }
         }
         if !options.quiet {
@@ -292,6 +299,8 @@ struct Output {
     table: Findings,
     least: Severity,
     summary: Summary,
+    /// What explains the findings of the table, if that was asked for.
+    reasons: Option<Reasons>,
     policy: Policy,
     buffer: Vec<u8>,
     news: Vec<String>,
@@ -311,6 +320,9 @@ impl Output {
             let shown = severity >= self.least;
             if shown && self.lines.is_none() {
                 self.table.push(&found.meta, &found.alert);
+                if let Some(reasons) = &mut self.reasons {
+                    reasons.push(&found.meta, &found.alert);
+                }
             }
             let event: Event = found.into_event();
             if let Some(emitters) = &mut self.emitters {

@@ -74,7 +74,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
-    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs)?;
+    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs, Arc::new(classes.clone()))?;
     let has_feed = listener.is_some() || !options.hosts.host_logs.is_empty();
     let names = if has_feed {
         NameAnswers::Read
