@@ -99,6 +99,11 @@ impl Reasons {
         }
     }
 
+    /// Other classes are known from now on.
+    pub fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
+    }
+
     /// Takes in what is told, other than alerts.
     pub fn note(&mut self, event: &Event) {
         let (Some(flow), Some(frame)) = (event.meta.flow_id, event.meta.frame) else {

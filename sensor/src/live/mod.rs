@@ -228,6 +228,10 @@ impl Sensor<'_> {
             outlet.reopen(now());
             match settings::renew(self.crew.analysis(), &self.options.settings, &self.limits) {
                 Ok(config) => {
+                    // It has just been read.
+                    if let Ok(catalog) = settings::catalog(&config) {
+                        outlet.replace_catalog(catalog);
+                    }
                     self.config = config;
                     complain("logs opened anew, settings and catalogue read again", None);
                 }

@@ -54,6 +54,13 @@ impl Outlet {
         })
     }
 
+    /// Alerts are explained by other classes from now on.
+    pub(super) fn replace_catalog(&mut self, catalog: Catalog) {
+        if let Some(reasons) = &mut self.reasons {
+            reasons.replace_catalog(Arc::new(catalog));
+        }
+    }
+
     /// Events that could not be written so far.
     pub(super) fn lost(&self) -> u64 {
         self.lost
