@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         analysis.set_hosts(correlator);
     }
     let mut output = Outlet::new(options, &config)?;
-    let progress = Progress::new(options, &inputs);
+    let progress = Progress::new(options, &inputs, "");
     let mut failures = Failures {
         count: unreadable_logs,
         told: Vec::new(),
@@ -111,7 +111,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     settings::keep(&analysis, &config)?;
     output.summary = summary(&tally, span, &output.summary, failures.count, started);
     if let (Some((folder, inputs)), Some(notes)) = (to_extract, output.notes.take()) {
-        let progress = Progress::new(options, &inputs);
+        let progress = Progress::new(options, &inputs, "extracting ");
         let again = Failures {
             progress: &progress,
             ..failures
@@ -363,7 +363,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(options: &Replay, inputs: &[Input]) -> Self {
+    /// `doing` stands before the bar.
+    fn new(options: &Replay, inputs: &[Input], doing: &'static str) -> Self {
         let mut total = 0;
         let mut known = true;
         let mut before = Vec::new();
@@ -378,13 +379,14 @@ impl Progress {
             let (bar, template) = if known {
                 (
                     ProgressBar::new(total),
-                    "{bar:40} {bytes} of {total_bytes}, {eta} to go",
+                    "{msg}{bar:40} {bytes} of {total_bytes}, {eta} to go",
                 )
             } else {
                 (ProgressBar::no_length(), "{spinner} {bytes} read")
             };
             // The templates are ours: one that does not parse is replaced by the default.
             bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(doing)
         });
         Self { bar, before }
     }

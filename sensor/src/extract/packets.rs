@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::files::Files;
@@ -129,7 +130,12 @@ impl Copier {
         }
         let put = self.decoder.fragments_put();
         let waiting = self.decoder.counters().waiting;
-        let packet = self.decoder.push(frame).map(|decoded| Packet::of(&decoded));
+        // A fault of ours on hostile bytes was told by the first reading, and costs the frame here too.
+        let decoder = &mut self.decoder;
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            decoder.push(frame).map(|decoded| Packet::of(&decoded))
+        }));
+        let packet = decoded.unwrap_or_default();
         let mut packets = self.decoder.packets_since(put).collect::<Vec<u64>>();
         if packets.is_empty() && packet.is_none() {
             return self.drain(frame.at.time);
