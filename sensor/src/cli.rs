@@ -20,6 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
+use crate::emit::console::printable;
 use crate::emit::growing::Colour;
 use crate::extract::ExtractError;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
@@ -353,18 +354,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     kind == Some(io::ErrorKind::BrokenPipe)
 }
 
-/// Lines on standard error, as they are.
-fn tell(lines: &str) {
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{lines}");
+/// Lines on standard error. Names of files stand in them, which whoever made the files chose: none of it commands the
+/// terminal.
+pub(crate) fn tell(lines: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in lines.lines() {
+        // With standard error closed there is nobody to tell.
+        let _ = writeln!(stderr, "{}", printable(line));
+    }
 }
 
 /// One line on standard error, and what to do about it.
 pub(crate) fn complain(message: &str, hint: Option<&str>) {
-    let mut stderr = io::stderr().lock();
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(stderr, "dcom-sensor: {message}");
-    if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {hint}");
-    }
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    tell(&format!("dcom-sensor: {message}{hint}"));
 }

@@ -11,7 +11,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
-use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities};
+use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities, tell};
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::reasons::Reasons;
@@ -191,7 +191,7 @@ impl Run<'_> {
                 if matches!(error.cause, Cause::NotALog) && !self.options.inputs.iter().any(|named| named == path) =>
             {
                 if self.options.verbose {
-                    progress.aside(|| say(&format!("{error}: passed over")));
+                    progress.aside(|| tell(&format!("{error}: passed over")));
                 }
             }
             Err(error) => {
@@ -225,7 +225,7 @@ impl Run<'_> {
             self.span = Some((earliest.min(first), latest.max(last)));
         }
         if self.options.verbose {
-            progress.aside(|| say(&format!("{}: {report}", path.display())));
+            progress.aside(|| tell(&format!("{}: {report}", path.display())));
         } else if !broken.is_empty() && !self.options.quiet {
             let what: Vec<String> = broken
                 .iter()
@@ -284,12 +284,6 @@ fn is_broken(reason: Reason) -> bool {
         reason,
         Reason::NotOfInterest | Reason::OtherProvider | Reason::NotAnEvent
     )
-}
-
-/// A line on standard error.
-fn say(line: &str) {
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Where findings go.
