@@ -109,7 +109,7 @@ pub(crate) struct Replay {
     pub(crate) log_dir: Option<PathBuf>,
 
     /// Write the packets of each alert's connections to this folder: a pcapng for each incident, with comments on the
-    /// frames that decide. Captures are read twice.
+    /// frames that decide. Captures are read twice; files that an earlier run wrote there are replaced.
     #[arg(long, value_name = "DIR")]
     pub(crate) extract: Option<PathBuf>,
 

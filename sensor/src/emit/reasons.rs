@@ -259,9 +259,15 @@ impl Reasons {
         match dcom.clsid.map(|clsid| (clsid, self.catalog.class(clsid))) {
             Some((clsid, Some(class))) => {
                 let (severity, confidence) = (class.severity, class.confidence.name());
+                // What was concluded is not to read as if it had been read.
+                let concluded = if dcom.evidence == Evidence::Inferred {
+                    ", which is concluded,"
+                } else {
+                    ""
+                };
                 let _ = write!(
                     text,
-                    "; the catalogue gives an activation of {} {{{clsid}}} {severity}, at {confidence} confidence",
+                    "; the catalogue gives an activation of {} {{{clsid}}}{concluded} {severity}, at {confidence} confidence",
                     class.name
                 );
                 if !class.description.is_empty() {

@@ -44,8 +44,8 @@ pub(super) struct Connection {
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     pub(super) notes: Vec<Note>,
-    /// Who logged in, by which service.
-    pub(super) login: Option<String>,
+    /// Is it RPC over HTTP?
+    pub(super) http: bool,
     /// Dynamic ports that were named in it, and when.
     pub(super) ports: Vec<(Endpoint, Timestamp)>,
 }
@@ -64,8 +64,10 @@ pub(super) struct Alerted {
     pub(super) targets: Vec<IpAddr>,
     /// What is said of it at the head of the file.
     pub(super) title: String,
-    /// What stands on its frames.
-    pub(super) notes: Vec<Note>,
+    /// What stands on its frame.
+    pub(super) note: Option<Note>,
+    /// What stands on the frames of the record that it rests on.
+    pub(super) record: Vec<Note>,
 }
 
 /// The notes of one reading.
@@ -109,6 +111,11 @@ impl Notes {
             }
             Body::Dcerpc(dcerpc) => {
                 self.note(meta, words::of_exchange(meta, dcerpc), None);
+                if dcerpc.circumstances.protocol_sequence == "ncacn_http"
+                    && let Some(connection) = meta.flow_id.and_then(|flow| self.connections.get_mut(&flow))
+                {
+                    connection.http = true;
+                }
             }
             Body::Alert(alert) if alert.severity >= self.least => {
                 // Of what keeps to a host's log, or concerns no two hosts, there are no packets.
@@ -134,7 +141,12 @@ impl Notes {
                     flows: [Some(flow), activation].into_iter().flatten().collect(),
                     targets: targets.collect(),
                     title: words::title(meta, alert),
-                    notes: words::of_alert(meta, alert),
+                    note: words::of_alert(meta, alert),
+                    record: alert
+                        .dcom
+                        .as_deref()
+                        .map(|dcom| words::of_record(meta, dcom))
+                        .unwrap_or_default(),
                 });
             }
             _ => {}
@@ -156,7 +168,7 @@ impl Notes {
                 first: meta.timestamp,
                 last: end,
                 notes: Vec::new(),
-                login: None,
+                http: false,
                 ports: Vec::new(),
             }
         });
@@ -170,21 +182,19 @@ impl Notes {
             connection.notes.push(note);
             self.held += 1;
         }
-        if let Some(dcom) = dcom {
-            if connection.login.is_none() {
-                connection.login = words::login(dcom);
-            }
-            if let Some(EndpointRecord {
-                ip: Some(address),
-                port: Some(port),
-                ..
-            }) = dcom.endpoint
-            {
-                let end = Endpoint { address, port: port.0 };
-                let known = connection.ports.iter().any(|(known, _)| *known == end);
-                if !known && connection.ports.len() < MOST_PORTS {
-                    connection.ports.push((end, meta.timestamp));
-                }
+        if let Some(EndpointRecord {
+            ip: Some(address),
+            port: Some(port),
+            ..
+        }) = dcom.and_then(|dcom| dcom.endpoint.as_ref())
+        {
+            let end = Endpoint {
+                address: *address,
+                port: port.0,
+            };
+            let known = connection.ports.iter().any(|(known, _)| *known == end);
+            if !known && connection.ports.len() < MOST_PORTS {
+                connection.ports.push((end, meta.timestamp));
             }
         }
         while self.connections.len() > MOST_CONNECTIONS || self.held > MOST_NOTES {
@@ -212,7 +222,7 @@ impl Notes {
                 earlier.last = earlier.last.max(later.last);
                 earlier.notes.append(&mut later.notes);
                 earlier.ports.append(&mut later.ports);
-                earlier.login = earlier.login.take().or(later.login.take());
+                earlier.http |= later.http;
             }
             same
         });

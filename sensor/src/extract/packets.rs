@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::files::Files;
-use super::plan::{Ends, Plan, Wanted};
+use super::plan::{Ends, Plan, Wanted, pair};
 use super::queue::{Queue, Where};
 use super::{Extracted, Notes, words};
 use crate::capture::{At, Frame, Input, Interface};
@@ -50,7 +50,6 @@ struct Now {
 }
 
 /// What is known of a frame once it was taken apart.
-#[derive(Clone, Copy)]
 struct Packet {
     at: At,
     udp: bool,
@@ -59,7 +58,8 @@ struct Packet {
     syn: bool,
     sequence: u32,
     acknowledgement: Option<u32>,
-    is_auth3: bool,
+    /// What is said of a login's last message, of which no event tells.
+    login: Option<String>,
 }
 
 impl Packet {
@@ -73,7 +73,7 @@ impl Packet {
             syn: false,
             sequence: 0,
             acknowledgement: None,
-            is_auth3: false,
+            login: None,
         };
         match decoded {
             Decoded::Datagram(_) => packet,
@@ -82,7 +82,8 @@ impl Packet {
                 syn: segment.syn,
                 sequence: segment.sequence,
                 acknowledgement: segment.acknowledgement,
-                is_auth3: matches!(segment.payload, [version, _, kind, ..] if (*version, *kind) == AUTH3),
+                login: matches!(segment.payload, [version, _, kind, ..] if (*version, *kind) == AUTH3)
+                    .then(|| words::of_login(segment.payload)),
                 ..packet
             },
         }
@@ -179,11 +180,10 @@ impl Copier {
         });
         if let Some(flow) = wanted {
             let connection = self.plan.connections.get(&flow)?;
-            let login = connection.login.as_deref().filter(|_| packet.is_auth3);
             return Some(Where {
                 files: connection.files.clone(),
-                flow: Some(flow),
-                comment: login.map(words::of_login),
+                pair: Some(pair(packet.source.address, packet.destination.address)),
+                comment: packet.login.clone(),
             });
         }
         if packet.udp {
@@ -205,7 +205,8 @@ impl Copier {
         files.dedup();
         (!files.is_empty()).then(|| Where {
             files,
-            ..Where::default()
+            pair: Some(pair(packet.source.address, packet.destination.address)),
+            comment: None,
         })
     }
 
@@ -227,8 +228,8 @@ impl Copier {
 
     fn write(&mut self, frame: &Frame<'_>, interface: &Interface, to: &Where) -> io::Result<()> {
         let noted = to
-            .flow
-            .and_then(|flow| self.plan.comments.get(&(flow, frame.at.frame, frame.at.time)));
+            .pair
+            .and_then(|pair| self.plan.comments.get(&(pair, frame.at.frame, frame.at.time)));
         let mut comments: Vec<&str> = noted.into_iter().flatten().map(String::as_str).collect();
         comments.extend(to.comment.as_deref());
         let name = self.names.get(frame.at.input as usize).map_or("-", String::as_str);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use super::notes::{Alerted, Connection, Notes};
+use super::notes::{Alerted, Connection, Note, Notes};
 use crate::decode::Endpoint;
 use crate::report::incidents::{AROUND, Incidents, Pair, SILENCE, Sightings};
 use crate::time::Timestamp;
@@ -24,8 +24,8 @@ pub(super) struct Plan {
     pub(super) by_ends: HashMap<Ends, Vec<u64>>,
     /// Who may go to which dynamic port.
     pub(super) expected: HashMap<(IpAddr, Endpoint), Vec<Expected>>,
-    /// What stands on frames, by connection, number and time.
-    pub(super) comments: HashMap<(u64, u64, Timestamp), Vec<String>>,
+    /// What stands on frames, by hosts, number and time. Not by connection: over HTTP a reply comes on another.
+    pub(super) comments: HashMap<((IpAddr, IpAddr), u64, Timestamp), Vec<String>>,
     pub(super) alerts: u64,
     pub(super) left_out: u64,
 }
@@ -57,7 +57,6 @@ pub(super) struct Wanted {
     pub(super) client: Endpoint,
     pub(super) server: Endpoint,
     pub(super) files: Vec<u32>,
-    pub(super) login: Option<String>,
 }
 
 /// When a connection to a port that was named is written, and where.
@@ -98,7 +97,7 @@ impl Plan {
         let mut sightings = Sightings::default();
         for alert in &notes.alerts {
             sightings.add(
-                pair(alert.source, alert.target),
+                names(alert.source, alert.target),
                 alert.at.microseconds(),
                 alert.severity.number(),
             );
@@ -110,7 +109,7 @@ impl Plan {
         };
         let mut of_incident: Vec<Vec<Alerted>> = vec![Vec::new(); incidents.spans.len()];
         for alert in notes.alerts {
-            match incidents.find(&pair(alert.source, alert.target), alert.at.microseconds()) {
+            match incidents.find(&names(alert.source, alert.target), alert.at.microseconds()) {
                 Some(index) => of_incident[index].push(alert),
                 None => plan.left_out += 1,
             }
@@ -132,9 +131,13 @@ impl Plan {
         }
         plan.add_connections(known, &found, &order, &incidents);
         for alert in of_incident.into_iter().flatten() {
-            if let Some(&flow) = alert.flows.first() {
-                plan.comment(flow, alert.notes);
+            let pair = pair(alert.source, alert.target);
+            // Of a record that is not told by itself, the alert's frames do.
+            for note in alert.record {
+                let told = plan.comments.contains_key(&(pair, note.frame, note.time));
+                plan.comment(pair, (!told).then_some(note));
             }
+            plan.comment(pair, alert.note);
         }
         plan
     }
@@ -155,31 +158,32 @@ impl Plan {
                 .entry(Ends::new(udp, client, server))
                 .or_default()
                 .push(flow_id);
-            for (end, at) in connection.ports {
+            // The other channel of RPC over HTTP is not known by itself: it leads to the same port.
+            let channel = connection.http.then_some((server, before(connection.first)));
+            for (end, from) in connection.ports.into_iter().chain(channel) {
                 let expected = self.expected.entry((client.address, end)).or_default();
                 expected.extend(files.iter().map(|&file| Expected {
-                    from: at,
+                    from,
                     until: after(incidents.spans[order[file as usize]].to),
                     file,
                 }));
             }
-            self.comment(flow_id, connection.notes);
+            self.comment(pair(client.address, server.address), connection.notes);
             self.connections.insert(
                 flow_id,
                 Wanted {
                     client,
                     server,
                     files: files.iter().copied().collect(),
-                    login: connection.login,
                 },
             );
         }
     }
 
-    fn comment(&mut self, flow: u64, notes: Vec<super::notes::Note>) {
+    fn comment(&mut self, pair: (IpAddr, IpAddr), notes: impl IntoIterator<Item = Note>) {
         for note in notes {
-            let comments = self.comments.entry((flow, note.frame, note.time)).or_default();
-            // A record tells, and so do the alerts that rest on it.
+            let comments = self.comments.entry((pair, note.frame, note.time)).or_default();
+            // A capture that is read twice tells everything twice.
             if !comments.contains(&note.text) {
                 comments.push(note.text);
             }
@@ -203,7 +207,7 @@ fn members(known: &Known, incidents: &Incidents, index: usize, alerts: &[Alerted
         }
     }
     let Some(alert) = alerts.first() else { return members };
-    let pair = pair(alert.source, alert.target);
+    let pair = names(alert.source, alert.target);
     let both = known
         .of(alert.source, alert.target)
         .chain(known.of(alert.target, alert.source));
@@ -255,8 +259,19 @@ pub(super) fn is_ours(name: &str) -> bool {
     number.len() >= 4 && digits(number) && digits(signature) && address(source) && address(target)
 }
 
-fn pair(source: IpAddr, target: IpAddr) -> Pair {
+/// Source and target, as incidents know them.
+fn names(source: IpAddr, target: IpAddr) -> Pair {
     (source.to_string(), target.to_string())
+}
+
+/// Two hosts, the lesser first.
+pub(super) fn pair(one: IpAddr, other: IpAddr) -> (IpAddr, IpAddr) {
+    (one.min(other), one.max(other))
+}
+
+/// So long before.
+fn before(time: Timestamp) -> Timestamp {
+    Timestamp(time.0.saturating_sub(AROUND.saturating_mul(1_000)))
 }
 
 /// The end of what is shown with an incident.

@@ -1,6 +1,7 @@
 //! Frames that wait for the rest of their IP packet, and those that came after them: they are written in their order.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 use crate::capture::{At, Frame, Interface, LinkType};
 use crate::time::Timestamp;
@@ -10,11 +11,11 @@ const MOST_HELD: usize = 32 << 20;
 /// What holding a frame takes beside its bytes.
 const OVERHEAD: usize = 200;
 
-/// Where a frame goes: the files, and the connection that it is of, when that is known.
+/// Where a frame goes: the files, and between which hosts it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Where {
     pub(super) files: Vec<u32>,
-    pub(super) flow: Option<u64>,
+    pub(super) pair: Option<(IpAddr, IpAddr)>,
     /// What is said of it beside what was noted.
     pub(super) comment: Option<String>,
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use dcom_parsers::security::ntlmssp::Message;
+
 use super::notes::Note;
 use crate::emit::console::printable;
-use crate::event::dcom::{Kind, Outcome};
+use crate::event::dcom::{Evidence, Kind, Outcome};
 use crate::event::{Alert, Dcerpc, Dcom, Meta};
 use crate::time::Timestamp;
 
@@ -12,7 +14,7 @@ use crate::time::Timestamp;
 pub(super) fn of_record(meta: &Meta, dcom: &Dcom) -> Vec<Note> {
     let what = subject(dcom);
     let mut request = format!("{what}, request");
-    if let Some(who) = login(dcom) {
+    if let Some(who) = caller(dcom) {
         let _ = write!(request, " by {who}");
     }
     if let Some(command) = &dcom.command_line {
@@ -38,12 +40,14 @@ pub(super) fn of_exchange(meta: &Meta, dcerpc: &Dcerpc) -> Vec<Note> {
     let named = |accepted: bool| {
         let of_them = dcerpc.interfaces.iter();
         let of_them = of_them.filter(|interface| !accepted || matches!(interface.ack_result, Some(0)));
-        let names: Vec<String> = of_them
+        let mut names: Vec<String> = of_them
             .map(|interface| match &interface.service {
                 Some(name) => name.to_string(),
                 None => interface.uuid.to_string(),
             })
             .collect();
+        // One is offered with several transfer syntaxes.
+        names.dedup();
         if names.is_empty() {
             "nothing".to_owned()
         } else {
@@ -70,21 +74,12 @@ pub(super) fn of_exchange(meta: &Meta, dcerpc: &Dcerpc) -> Vec<Note> {
 }
 
 /// The comment on the frame that an alert names.
-pub(super) fn of_alert(meta: &Meta, alert: &Alert) -> Vec<Note> {
+pub(super) fn of_alert(meta: &Meta, alert: &Alert) -> Option<Note> {
     let mut text = format!("alert {} ({}): {}", alert.signature_id, alert.severity, alert.message);
     if let Some(dcom) = &alert.dcom {
         let _ = write!(text, "; evidence: {}", dcom.evidence);
     }
-    let mut notes: Vec<Note> = meta
-        .frame
-        .map(|frame| note(frame, meta.timestamp, &text))
-        .into_iter()
-        .collect();
-    if let Some(dcom) = &alert.dcom {
-        // Of records that are not told by themselves, the alert does.
-        notes.extend(of_record(meta, dcom));
-    }
-    notes
+    meta.frame.map(|frame| note(frame, meta.timestamp, &text))
 }
 
 /// An alert in a line, for the head of the file.
@@ -102,32 +97,54 @@ pub(super) fn title(meta: &Meta, alert: &Alert) -> String {
 }
 
 /// Who calls, and who vouches for it.
-pub(super) fn login(dcom: &Dcom) -> Option<String> {
-    let client = &dcom.client;
-    let user = match (&client.domain, &client.user) {
-        (Some(domain), Some(user)) if !domain.is_empty() => format!("{domain}\\{user}"),
-        (_, Some(user)) => user.clone(),
-        (_, None) => return None,
-    };
+fn caller(dcom: &Dcom) -> Option<String> {
+    let user = user(dcom.client.domain.as_deref(), dcom.client.user.as_deref())?;
     Some(match (&dcom.auth.service, &dcom.auth.level) {
         (Some(service), Some(level)) => format!("{user} ({service}, {level})"),
         _ => user,
     })
 }
 
-/// The comment on a login's last message, of which the sensor tells no event.
-pub(super) fn of_login(login: &str) -> String {
-    fit(&format!("auth3: {login}"))
+/// The comment on `rpc_auth_3`, a login's last message, of which the sensor tells no event.
+pub(super) fn of_login(pdu: &[u8]) -> String {
+    const SIGNATURE: &[u8] = b"NTLMSSP\0";
+    let token = memchr::memmem::find(pdu, SIGNATURE).and_then(|at| pdu.get(at..));
+    match token.map(Message::parse) {
+        Some(Ok(Message::Authenticate(login))) if login.anonymous => "auth3: anonymous, by ntlm".to_owned(),
+        Some(Ok(Message::Authenticate(login))) => {
+            let name = user(login.domain.as_deref(), login.user.as_deref());
+            fit(&format!("auth3: {} by ntlm", name.as_deref().unwrap_or("?")))
+        }
+        _ => "auth3: the last message of a login".to_owned(),
+    }
+}
+
+fn user(domain: Option<&str>, user: Option<&str>) -> Option<String> {
+    match (domain, user?) {
+        (Some(domain), user) if !domain.is_empty() => Some(format!("{domain}\\{user}")),
+        (_, user) => Some(user.to_owned()),
+    }
 }
 
 /// The operation or the method, and on what.
 fn subject(dcom: &Dcom) -> String {
-    let class = || match (&dcom.class, dcom.clsid) {
-        (Some(class), _) => Some(class.clone()),
-        (None, Some(clsid)) => Some(clsid.to_string()),
-        (None, None) => None,
+    let class = || {
+        let name = dcom
+            .class
+            .clone()
+            .or_else(|| dcom.clsid.map(|clsid| clsid.to_string()))?;
+        // What was concluded is not to read as if it had been read.
+        Some(if dcom.evidence == Evidence::Inferred {
+            format!("what is concluded to be {name}")
+        } else {
+            name
+        })
     };
-    match (&dcom.method, &dcom.object_path, dcom.kind) {
+    let path = dcom
+        .object_path
+        .as_ref()
+        .filter(|_| dcom.evidence != Evidence::Inferred);
+    match (&dcom.method, path, dcom.kind) {
         (Some(method), Some(path), _) => format!("{}: {path}.{method}", dcom.operation),
         (Some(method), None, _) => match class() {
             Some(class) => format!("{}: {method} of {class}", dcom.operation),
@@ -142,9 +159,11 @@ fn subject(dcom: &Dcom) -> String {
 }
 
 fn result(dcom: &Dcom) -> String {
-    let mut text = dcom
-        .outcome
-        .map_or_else(|| "read".to_owned(), |outcome| outcome.to_string());
+    let mut text = match dcom.outcome {
+        Some(outcome) => outcome.to_string(),
+        None if dcom.sealed_reply_length.is_some() && dcom.decrypted != Some(true) => "sealed".to_owned(),
+        None => "of unknown outcome".to_owned(),
+    };
     let failed = dcom.hresult.is_some_and(|hresult| hresult.0 != 0);
     match (&dcom.fault, &dcom.hresult_name, dcom.hresult) {
         (Some(fault), _, _) => {
