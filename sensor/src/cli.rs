@@ -21,7 +21,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
+use crate::emit::console::printable;
 use crate::emit::growing::Colour;
+use crate::extract::ExtractError;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
 use crate::replay;
 use crate::severity::Severity;
@@ -96,6 +98,7 @@ Examples:
 Examples:
   dcom-sensor replay capture.pcapng                  alerts as a table
   dcom-sensor replay -o logs captures/               eve.json and Zeek logs for a folder of captures
+  dcom-sensor replay --extract packets captures/     a pcapng for each incident, to open in Wireshark
   zcat big.pcap.gz | dcom-sensor replay --json -     events as EVE lines
   dcom-sensor replay --fail-on high *.pcap           exit status 1 when there is a high or critical alert
 
@@ -108,6 +111,11 @@ pub(crate) struct Replay {
     /// Write logs to this folder; it is made if missing. Without it, only print.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
+
+    /// Write the packets of each alert's connections to this folder: a pcapng for each incident, with comments on the
+    /// frames that decide. Captures are read twice; files that an earlier run wrote there are replaced.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) extract: Option<PathBuf>,
 
     /// Print events as EVE lines in place of the table.
     #[arg(long)]
@@ -139,7 +147,7 @@ pub(crate) struct Replay {
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Print every counter at the end.
+    /// Explain each alert of the table, list what was suppressed, and print every counter at the end.
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
@@ -289,8 +297,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             if let Some(problems) = error.downcast_ref::<Problems>() {
                 tell(&problems.to_string());
             } else {
-                let hint = error.downcast_ref::<KeysError>().and_then(KeysError::hint);
-                complain(&format!("{error:#}"), hint.as_deref());
+                let of_keys = error.downcast_ref::<KeysError>().and_then(KeysError::hint);
+                let of_extract = error.downcast_ref::<ExtractError>().and_then(ExtractError::hint);
+                complain(&format!("{error:#}"), of_keys.as_deref().or(of_extract));
             }
             ExitCode::from(UNUSABLE)
         }
@@ -350,18 +359,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     kind == Some(io::ErrorKind::BrokenPipe)
 }
 
-/// Lines on standard error, as they are.
-fn tell(lines: &str) {
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{lines}");
+/// Lines on standard error. Names of files stand in them, which whoever made the files chose: none of it commands the
+/// terminal.
+pub(crate) fn tell(lines: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in lines.lines() {
+        // With standard error closed there is nobody to tell.
+        let _ = writeln!(stderr, "{}", printable(line));
+    }
 }
 
 /// One line on standard error, and what to do about it.
 pub(crate) fn complain(message: &str, hint: Option<&str>) {
-    let mut stderr = io::stderr().lock();
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(stderr, "dcom-sensor: {message}");
-    if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {hint}");
-    }
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    tell(&format!("dcom-sensor: {message}{hint}"));
 }

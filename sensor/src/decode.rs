@@ -312,6 +312,16 @@ impl Decoder {
         &self.counters
     }
 
+    /// How many IP fragments were put to a packet so far.
+    pub(crate) fn fragments_put(&self) -> u64 {
+        self.fragments.put()
+    }
+
+    /// The packets that were given fragments since so many were, outermost first, each by a number of its own.
+    pub(crate) fn packets_since(&self, before: u64) -> impl Iterator<Item = u64> {
+        self.fragments.put_since(before)
+    }
+
     /// What became of the fragments so far.
     pub fn fragment_counters(&self) -> FragmentCounters {
         self.fragments.counters()

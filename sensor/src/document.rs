@@ -132,8 +132,8 @@ impl<'t> Document<'t> {
         self.text.bytes().take(place.0).filter(|&byte| byte == b'\n').count() + 1
     }
 
-    /// Keys at the top of the file that nobody knows.
-    pub(crate) fn only(&mut self, known: &[&str]) {
+    /// Keys at the top of the file that nobody knows. `belongs` says where one stands that is known elsewhere.
+    pub(crate) fn only(&mut self, known: &[&str], belongs: impl Fn(&str) -> Option<String>) {
         let unknown: Vec<(Place, String)> = self
             .root
             .get_ref()
@@ -143,14 +143,30 @@ impl<'t> Document<'t> {
             .collect();
         for (place, key) in unknown {
             let fault = Fault::unknown("section", &key, known);
-            self.problem(Gravity::Error, place, fault.cause, fault.hint);
+            self.problem(Gravity::Error, place, fault.cause, belongs(&key).or(fault.hint));
         }
     }
 
     /// Reads a section, `[name]`. None when the file has none, or what it has is no table.
     pub(crate) fn section<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let value = self.root.get_ref().get(name)?.clone();
+        if !matches!(value.get_ref(), DeValue::Table(_)) {
+            let place = Place(value.span().start);
+            let hint = Some(format!("write [{name}] above its keys, once"));
+            self.problem(Gravity::Error, place, format!("`{name}` is not a table"), hint);
+            return None;
+        }
         self.read(&value)
+    }
+
+    /// The number that a key of a section has, with where it stands, if it has one.
+    pub(crate) fn number_in_section(&self, name: &str, key: &str) -> Option<(Place, i64)> {
+        let value = self.root.get_ref().get(name)?.get_ref().get(key)?;
+        let DeValue::Integer(number) = value.get_ref() else {
+            return None;
+        };
+        let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+        Some((Place(value.span().start), number))
     }
 
     /// Reads the sections `[[name]]`, with where each stands.

@@ -34,6 +34,7 @@ mod doctor;
 pub mod document;
 pub mod emit;
 pub mod event;
+mod extract;
 mod failures;
 pub mod flow;
 mod hash;

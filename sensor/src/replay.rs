@@ -1,5 +1,6 @@
 //! `dcom-sensor replay`: captures in, logs and a table out.
 
+mod extracting;
 mod reading;
 
 use std::io::{self, BufWriter, Write};
@@ -17,11 +18,13 @@ use crate::cli::settings;
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
 use crate::config::Config;
 use crate::emit::console::Console;
+use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
-use crate::emit::{Emitters, Format, eve, unsealed};
+use crate::emit::{Emitters, eve, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
+use crate::extract::{self, Notes};
 use crate::limits::Limits;
 use crate::outputs::{Outputs, Pace, Prepared};
 use crate::policy::{self, Policy};
@@ -57,6 +60,9 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     }
     settings::equip(&mut analysis, config, &limits)?;
     let (inputs, errors) = expand(&options.inputs);
+    if let Some(folder) = &options.extract {
+        extract::prepare(folder, &inputs)?;
+    }
     if inputs.len() > 1 {
         analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
@@ -66,12 +72,14 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         unreadable_logs = unreadable;
         analysis.set_hosts(correlator);
     }
-    let mut output = Outlet::new(options, &config.output.logs, outputs)?;
-    let progress = Progress::new(options, &inputs);
+    let mut output = Outlet::new(options, config, outputs)?;
+    let progress = Progress::new(options, &inputs, "");
     let mut failures = Failures {
         count: unreadable_logs,
+        told: Vec::new(),
         progress: &progress,
     };
+    let to_extract = options.extract.as_deref().map(|folder| (folder, inputs.clone()));
     for error in &errors {
         failures.tell(error);
     }
@@ -114,8 +122,18 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         tell_hosts(&mut analysis);
     }
     settings::keep(&analysis, config)?;
+    output.summary = summary(&tally, span, &output.summary, failures.count, started);
+    if let (Some((folder, inputs)), Some(notes)) = (to_extract, output.notes.take()) {
+        let progress = Progress::new(options, &inputs, "extracting ");
+        let again = Failures {
+            progress: &progress,
+            ..failures
+        };
+        let (extracted, count) = extracting::run(notes, folder, &inputs, again, &interrupted);
+        output.summary.extracted = extracted;
+        failures.count = count;
+    }
     let failed = failures.count;
-    output.summary = summary(&tally, span, &output.summary, failed, started);
     let found = output.finish(options, &tally, span, analysis.policy())?;
     Ok(if interrupted.load(Ordering::Relaxed) {
         INTERRUPTED
@@ -161,11 +179,16 @@ struct Outlet {
     least: crate::severity::Severity,
     summary: Summary,
     unsealed: Option<unsealed::Log>,
+    /// What is to be known for `--extract`.
+    notes: Option<Notes>,
+    /// What explains the alerts of the table, if that was asked for.
+    reasons: Option<Reasons>,
     buffer: Vec<u8>,
 }
 
 impl Outlet {
-    fn new(options: &Replay, logs: &[Format], outputs: &Outputs) -> Result<Self> {
+    fn new(options: &Replay, config: &Config, outputs: &Outputs) -> Result<Self> {
+        let logs = &config.output.logs;
         let emitters = options
             .log_dir
             .as_ref()
@@ -186,6 +209,10 @@ impl Outlet {
                 .as_deref()
                 .map(unsealed::Log::create)
                 .transpose()?,
+            reasons: (options.verbose && !options.json)
+                .then(|| settings::catalog(config).map(|catalog| Reasons::new(Arc::new(catalog))))
+                .transpose()?,
+            notes: options.extract.is_some().then(|| Notes::new(options.min_severity)),
             buffer: Vec::new(),
         })
     }
@@ -193,12 +220,21 @@ impl Outlet {
     /// Writes the events to wherever they go, and leaves none.
     fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
         for event in events.drain(..) {
+            if let Some(notes) = &mut self.notes {
+                notes.take(&event);
+            }
+            if let Some(reasons) = &mut self.reasons {
+                reasons.note(&event);
+            }
             let mut shown = true;
             if let Body::Alert(alert) = &event.body {
                 self.summary.alerts.count(alert.severity);
                 shown = alert.severity >= self.least;
                 if shown && self.prints {
                     self.console.push(&event.meta, alert);
+                    if let Some(reasons) = &mut self.reasons {
+                        reasons.push(&event.meta, alert);
+                    }
                 }
             }
             if let (Some(lines), true) = (&mut self.lines, shown) {
@@ -257,12 +293,16 @@ impl Outlet {
         if let Some(lines) = &mut self.lines {
             lines.flush()?;
         }
-        if options.settings.common.show_suppressed {
+        if let Some(reasons) = self.reasons.take() {
+            self.console.add(&reasons.print(output_width(), options.colour()));
+        }
+        let suppressed = options.verbose && policy.counters().suppressed > 0;
+        if options.settings.common.show_suppressed || suppressed {
             let listed = policy::report(policy, output_width());
             if self.lines.is_some() || options.quiet {
                 write!(io::stderr().lock(), "{listed}")?;
             } else {
-                self.console.add(listed);
+                self.console.add(&listed);
             }
         }
         if !options.quiet {
@@ -312,13 +352,23 @@ fn summary(
 /// What could not be read: said at once, counted.
 struct Failures<'a> {
     count: u64,
+    told: Vec<String>,
     progress: &'a Progress,
 }
 
 impl Failures<'_> {
     fn tell(&mut self, error: &CaptureError) {
         self.count += 1;
-        self.progress.aside(|| complain(&error.to_string(), error.hint()));
+        let message = error.to_string();
+        self.progress.aside(|| complain(&message, error.hint()));
+        self.told.push(message);
+    }
+
+    /// The same of a second reading, which fails where the first one did.
+    fn tell_again(&mut self, error: &CaptureError) {
+        if !self.told.contains(&error.to_string()) {
+            self.tell(error);
+        }
     }
 }
 
@@ -330,7 +380,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(options: &Replay, inputs: &[Input]) -> Self {
+    /// `doing` stands before the bar.
+    fn new(options: &Replay, inputs: &[Input], doing: &'static str) -> Self {
         let mut total = 0;
         let mut known = true;
         let mut before = Vec::new();
@@ -345,13 +396,14 @@ impl Progress {
             let (bar, template) = if known {
                 (
                     ProgressBar::new(total),
-                    "{bar:40} {bytes} of {total_bytes}, {eta} to go",
+                    "{msg}{bar:40} {bytes} of {total_bytes}, {eta} to go",
                 )
             } else {
                 (ProgressBar::no_length(), "{spinner} {bytes} read")
             };
             // The templates are ours: one that does not parse is replaced by the default.
             bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(doing)
         });
         Self { bar, before }
     }

@@ -195,6 +195,48 @@ fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends(
 }
 
 #[test]
+fn verbose_explains_an_alert_below_its_line() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let (said, printed) = (scratch.path("said"), scratch.path("printed"));
+    let file = |path| fs::File::create(path).expect("a file for what it says");
+    let mut command = space.command(env!("CARGO_BIN_EXE_dcom-sensor"));
+    command
+        .args(["live", "--verbose", "-i", "far", "-o"])
+        .arg(scratch.path("logs"));
+    let child = command.stdout(file(&printed)).stderr(file(&said)).spawn();
+    let sensor = Sensor {
+        child: child.expect("the program runs"),
+        said,
+    };
+    assert!(
+        until(|| sensor.said().contains("listening on far")),
+        "{}",
+        sensor.said()
+    );
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    let printed = || fs::read_to_string(&printed).unwrap_or_default();
+    assert!(
+        until(|| printed().contains("dcom-sensor --explain 1021301\n")),
+        "{}",
+        printed()
+    );
+    sensor.end();
+    let printed = printed();
+    let (alert, explained) = printed.split_once('\n').expect("lines");
+    assert!(
+        alert.contains(" critical ") && alert.contains("MMC20.Application"),
+        "{alert}"
+    );
+    for part in [
+        "  evidence    class: ",
+        "; the catalogue gives an activation of MMC20.Application",
+    ] {
+        assert!(explained.contains(part), "{part}: {printed}");
+    }
+}
+
+#[test]
 fn what_a_host_logs_after_an_alert_confirms_it() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

@@ -12,6 +12,7 @@ mod doctor;
 mod evasion;
 mod events_doc;
 mod expect;
+mod extract;
 mod feeds;
 mod golden;
 mod host_logs;

@@ -12,7 +12,7 @@ use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng};
 use super::stored::Stored;
 use super::window::Window;
-use super::{At, Batch, Frame, LinkType, Slot};
+use super::{At, Batch, Frame, Interface, LinkType, Slot};
 use crate::time::Timestamp;
 
 /// An open capture. After an error it has no more frames.
@@ -78,6 +78,16 @@ impl CaptureFile {
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
         let slot = self.next_slot()?;
         Ok(slot.map(|slot| slot.frame(|range| self.window.slice(range))))
+    }
+
+    /// The same, with the interface that the frame came from.
+    pub(crate) fn next_with_interface(&mut self) -> Result<Option<(Frame<'_>, &Interface)>, CaptureError> {
+        let Some(slot) = self.next_slot()? else { return Ok(None) };
+        let interface = match &self.format {
+            Format::Pcap(pcap) => pcap.interface(),
+            Format::Pcapng(pcapng) => pcapng.interface(),
+        };
+        Ok(Some((slot.frame(|range| self.window.slice(range)), interface)))
     }
 
     /// The next frames, with the memory they stand in; `None` at the end. `spare` is memory that may be used.

@@ -36,6 +36,21 @@ pub struct At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkType(pub u16);
 
+/// What a capture says of the interface that a frame came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    /// Which section describes it, and which of that section's interfaces it is, both from 0.
+    pub(crate) place: (u32, u32),
+    /// How its frames begin.
+    pub(crate) link_type: LinkType,
+    /// Longer frames were cut; zero when there is no limit.
+    pub(crate) snap_length: u32,
+    /// As the system that captured calls it.
+    pub(crate) name: Option<Box<str>>,
+    /// What somebody said of it.
+    pub(crate) description: Option<Box<str>>,
+}
+
 /// Bytes with a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {

@@ -6,7 +6,7 @@
 use super::error::{Cause, Fault};
 use super::file::Record;
 use super::window::Window;
-use super::{ByteOrder, LinkType};
+use super::{ByteOrder, Interface, LinkType};
 use crate::time::Timestamp;
 
 /// Length of the file header.
@@ -23,7 +23,8 @@ pub(super) struct Pcap {
     record_header: usize,
     nanoseconds_per_tick: i64,
     longest: u32,
-    link_type: LinkType,
+    /// The one that all frames are of.
+    interface: Interface,
 }
 
 /// What the first four bytes say.
@@ -92,8 +93,19 @@ impl Pcap {
             record_header,
             nanoseconds_per_tick,
             longest: snap_length.clamp(LONGEST_USUAL, LONGEST_EVER),
-            link_type: LinkType(u16::from_le_bytes([low, high])),
+            interface: Interface {
+                place: (0, 0),
+                link_type: LinkType(u16::from_le_bytes([low, high])),
+                snap_length,
+                name: None,
+                description: None,
+            },
         }))
+    }
+
+    /// What the file says of where its frames came from.
+    pub(super) fn interface(&self) -> &Interface {
+        &self.interface
     }
 
     #[inline]
@@ -123,7 +135,7 @@ impl Pcap {
         range.start += self.record_header;
         Ok(Some(Record {
             time: Timestamp::new(i64::from(seconds), i64::from(ticks) * self.nanoseconds_per_tick),
-            link_type: self.link_type,
+            link_type: self.interface.link_type,
             range,
             original_length: original_length.max(captured),
         }))

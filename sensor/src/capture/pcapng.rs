@@ -7,7 +7,7 @@ use super::error::{Cause, Fault};
 use super::file::Record;
 use super::pcap::LONGEST_EVER;
 use super::window::Window;
-use super::{ByteOrder, LinkType};
+use super::{ByteOrder, Interface, LinkType};
 use crate::time::Timestamp;
 
 /// The type of the section header block: the same in both byte orders.
@@ -19,22 +19,26 @@ const BLOCK_HEADER: usize = 8;
 const BLOCK_FRAME: u32 = 12;
 /// Far more interfaces than a machine has; each costs memory until its section ends.
 const MOST_INTERFACES: usize = 65_536;
+/// Characters that are kept of an interface's name, and of its description.
+const LONGEST_NAME: usize = 256;
 
 /// The state of the section that is being read.
 #[derive(Debug)]
 pub(super) struct Pcapng {
     order: ByteOrder,
-    interfaces: Vec<Interface>,
+    interfaces: Vec<Described>,
+    /// Which section it is, from 0.
+    section: u32,
+    /// The interface of the packet handed out last.
+    current: usize,
     /// A simple packet block has no time; it is given that of the packet before it.
     latest: Timestamp,
 }
 
 /// pcapng 4.2 Interface Description Block.
 #[derive(Debug)]
-struct Interface {
-    link_type: LinkType,
-    /// Zero when there is none.
-    snap_length: u32,
+struct Described {
+    interface: Interface,
     resolution: Resolution,
     offset_nanoseconds: i64,
 }
@@ -81,10 +85,20 @@ impl Pcapng {
         let mut pcapng = Self {
             order: ByteOrder::Little,
             interfaces: Vec::new(),
+            section: 0,
+            current: 0,
             latest: Timestamp::default(),
         };
         pcapng.section_header(window)?;
+        pcapng.section = 0;
         Ok(Some(pcapng))
+    }
+
+    /// The interface of the packet that was handed out last.
+    ///
+    /// INVARIANT: there was one, and the interface that it names was there.
+    pub(super) fn interface(&self) -> &Interface {
+        &self.interfaces[self.current].interface
     }
 
     #[inline]
@@ -148,6 +162,7 @@ impl Pcapng {
         };
         self.order = order;
         self.interfaces.clear();
+        self.section = self.section.saturating_add(1);
         let length = self.block(window)?;
         if length < 28 {
             return Err(Fault::at(
@@ -190,14 +205,20 @@ impl Pcapng {
             return Err(Fault::at(offset, Cause::TooManyInterfaces(MOST_INTERFACES)));
         }
         let block = &window.peek(length)[..length];
-        let mut interface = Interface {
-            link_type: LinkType(self.order.u16(block, 8)),
-            snap_length: self.order.u32(block, 12),
+        let number = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+        let mut described = Described {
+            interface: Interface {
+                place: (self.section, number),
+                link_type: LinkType(self.order.u16(block, 8)),
+                snap_length: self.order.u32(block, 12),
+                name: None,
+                description: None,
+            },
             resolution: Resolution::Nanoseconds(1_000),
             offset_nanoseconds: 0,
         };
-        interface.read_options(self.order, &block[16..length - 4]);
-        self.interfaces.push(interface);
+        described.read_options(self.order, &block[16..length - 4]);
+        self.interfaces.push(described);
         window.take(length);
         Ok(())
     }
@@ -217,7 +238,12 @@ impl Pcapng {
         }
         let room = length - fixed - 4;
         let packet = self.fixed_fields(&window.peek(length)[..length], block_type, room);
-        let Some(interface) = self.interfaces.get(packet.interface as usize) else {
+        let Some(Described {
+            interface,
+            resolution,
+            offset_nanoseconds,
+        }) = self.interfaces.get(packet.interface as usize)
+        else {
             let described = self.interfaces.len();
             return Err(Fault::at(
                 offset,
@@ -237,14 +263,10 @@ impl Pcapng {
             ));
         }
         if let Some(ticks) = packet.ticks {
-            self.latest = Timestamp(
-                interface
-                    .resolution
-                    .nanoseconds(ticks)
-                    .saturating_add(interface.offset_nanoseconds),
-            );
+            self.latest = Timestamp(resolution.nanoseconds(ticks).saturating_add(*offset_nanoseconds));
         }
         let link_type = interface.link_type;
+        self.current = packet.interface as usize;
         let block = window.take(length);
         let first = block.start + packet.before;
         Ok(Record {
@@ -261,7 +283,7 @@ impl Pcapng {
         if block_type == 3 {
             // It names no captured length: that is the least of three others.
             let original_length = order.u32(block, 8);
-            let snap_length = self.interfaces.first().map_or(0, |interface| interface.snap_length);
+            let snap_length = self.interfaces.first().map_or(0, |first| first.interface.snap_length);
             let limit = if snap_length == 0 { u32::MAX } else { snap_length };
             let captured = original_length.min(limit).min(u32::try_from(room).unwrap_or(u32::MAX));
             return Packet {
@@ -287,7 +309,7 @@ impl Pcapng {
     }
 }
 
-impl Interface {
+impl Described {
     /// pcapng 3.5 Options. Damaged ones end the list: they cost a default, not the file.
     fn read_options(&mut self, order: ByteOrder, mut options: &[u8]) {
         while options.len() >= 4 {
@@ -298,6 +320,8 @@ impl Interface {
             };
             match (code, value) {
                 (0, _) => return,
+                (2, name) => self.interface.name = Some(kept(name)),
+                (3, description) => self.interface.description = Some(kept(description)),
                 (9, [exponent]) => self.resolution = Resolution::new(*exponent),
                 (14, [_, _, _, _, _, _, _, _]) => {
                     let (first, second) = (order.u32(value, 0), order.u32(value, 4));
@@ -338,6 +362,11 @@ impl Resolution {
         };
         i64::try_from(nanoseconds).unwrap_or(i64::MAX)
     }
+}
+
+/// A text of the capture's, as far as it is kept.
+fn kept(text: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(text).chars().take(LONGEST_NAME).collect()
 }
 
 fn too_short(what: &'static str, claimed: u32, least: u32) -> Cause {

@@ -40,7 +40,7 @@ pub fn check(path: &str, text: &str, catalog: &Catalog) -> Problems {
 /// Reads a file that is to be added to `catalog`.
 pub(super) fn read(path: &str, text: &str, catalog: &Catalog) -> (Read, Problems) {
     let mut document = Document::parse(path, text);
-    document.only(&["class", "method", "operation", "fact", "tool"]);
+    document.only(&["class", "method", "operation", "fact", "tool"], |_| None);
     let classes = classes(&mut document, catalog);
     let methods = methods(&mut document, catalog);
     let operations = operations(&mut document);

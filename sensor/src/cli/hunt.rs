@@ -11,10 +11,11 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
-use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities};
+use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities, tell};
 use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
+use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, eve};
 use crate::event::Event;
 use crate::host_log::{self, Cause, Reason, Report};
@@ -66,7 +67,8 @@ pub(crate) struct Hunt {
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Say of each log what was read of it, and print every counter at the end.
+    /// Say of each log what was read of it, explain each finding of the table, list what was suppressed, and print every
+    /// counter at the end.
     #[arg(short, long)]
     verbose: bool,
 
@@ -111,7 +113,7 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
         .transpose()?;
     let mut run = Run {
         options,
-        hunt: hunt::Hunt::new(catalog),
+        hunt: hunt::Hunt::new(Arc::clone(&catalog)),
         output: Output {
             emitters,
             outputs,
@@ -119,6 +121,7 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
             table: Findings::new(output_width(), options.color.colour()),
             least: options.min_severity,
             summary: Summary::default(),
+            reasons: (options.verbose && !options.json).then(|| Reasons::new(catalog)),
             policy,
             buffer: Vec::new(),
             news: Vec::new(),
@@ -203,7 +206,7 @@ impl Run<'_> {
                 if matches!(error.cause, Cause::NotALog) && !self.options.inputs.iter().any(|named| named == path) =>
             {
                 if self.options.verbose {
-                    progress.aside(|| say(&format!("{error}: passed over")));
+                    progress.aside(|| tell(&format!("{error}: passed over")));
                 }
             }
             Err(error) => {
@@ -237,7 +240,7 @@ impl Run<'_> {
             self.span = Some((earliest.min(first), latest.max(last)));
         }
         if self.options.verbose {
-            progress.aside(|| say(&format!("{}: {report}", path.display())));
+            progress.aside(|| tell(&format!("{}: {report}", path.display())));
         } else if !broken.is_empty() && !self.options.quiet {
             let what: Vec<String> = broken
                 .iter()
@@ -261,12 +264,16 @@ impl Run<'_> {
         if let Some(lines) = &mut output.lines {
             lines.flush()?;
         }
-        if options.settings.show_suppressed {
+        if let Some(reasons) = output.reasons.take() {
+            output.table.add(&reasons.print(output_width(), options.color.colour()));
+        }
+        let suppressed = options.verbose && output.summary.suppressed > 0;
+        if options.settings.show_suppressed || suppressed {
             let listed = policy::report(&output.policy, output_width());
             if output.lines.is_some() || options.quiet {
                 write!(io::stderr().lock(), "{listed}")?;
             } else {
-                output.table.add(listed);
+                output.table.add(&listed);
             }
         }
         if !options.quiet {
@@ -294,12 +301,6 @@ fn is_broken(reason: Reason) -> bool {
     )
 }
 
-/// A line on standard error.
-fn say(line: &str) {
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
 /// Where findings go.
 struct Output<'o> {
     emitters: Option<Emitters>,
@@ -308,6 +309,8 @@ struct Output<'o> {
     table: Findings,
     least: Severity,
     summary: Summary,
+    /// What explains the findings of the table, if that was asked for.
+    reasons: Option<Reasons>,
     policy: Policy,
     buffer: Vec<u8>,
     news: Vec<String>,
@@ -327,6 +330,9 @@ impl Output<'_> {
             let shown = severity >= self.least;
             if shown && self.lines.is_none() {
                 self.table.push(&found.meta, &found.alert);
+                if let Some(reasons) = &mut self.reasons {
+                    reasons.push(&found.meta, &found.alert);
+                }
             }
             let event: Event = found.into_event();
             if let Some(emitters) = &mut self.emitters {

@@ -99,8 +99,12 @@ pub(crate) struct Live {
     pub(crate) allow_root: bool,
 
     /// Print nothing but errors (and, with --json, events).
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+
+    /// Explain each alert below its line.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 
     #[command(flatten)]
     pub(crate) settings: Settings,

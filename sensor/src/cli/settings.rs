@@ -11,7 +11,7 @@ use super::{complain, log_formats};
 use crate::analysis::Analysis;
 use crate::baseline::Baseline;
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, environment};
 use crate::emit::Format;
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -20,7 +20,8 @@ use crate::policy::Policy;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Common {
-    /// Read settings from this file (TOML); options go before it.
+    /// Read settings from this file (TOML). Options go before it, and so do variables: `DCOM_SENSOR_<SECTION>_<KEY>`
+    /// for a key, `DCOM_SENSOR_CONFIG` for this option.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -54,8 +55,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The file that they are read from.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.common.config.as_deref()
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.common.file()
     }
 
     /// What is in force.
@@ -63,21 +64,29 @@ impl Settings {
         let mut config = self.common.config()?;
         if let Some(baseline) = &self.baseline {
             config.baseline.file.clone_from(baseline);
+            config.set_by_option("baseline", "file");
         }
         Ok(config)
     }
 }
 
 impl Common {
+    /// The file that they are read from.
+    fn file(&self) -> Option<PathBuf> {
+        environment::file(self.config.as_deref().map(Path::as_os_str)).map(PathBuf::from)
+    }
+
     /// What is in force.
     pub(crate) fn config(&self) -> Result<Config> {
-        let mut config = match &self.config {
-            Some(path) => read(path)?,
+        let mut config = match self.file() {
+            Some(path) => read(&path)?,
             None => Config::default(),
         };
+        config.take_environment(std::env::vars_os())?;
         config.catalog.files.extend(self.catalog.catalog.iter().cloned());
         if !self.logs.is_empty() {
             config.output.logs.clone_from(&self.logs);
+            config.set_by_option("output", "logs");
         }
         Ok(config)
     }

@@ -1,5 +1,6 @@
 //! The settings, as a TOML file spells them.
 
+pub(crate) mod environment;
 mod outputs;
 mod secret;
 mod settings;
@@ -42,6 +43,8 @@ pub struct Config {
     pub eve_log: Vec<EveLog>,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// The environment's variables that are in force.
+    environment: Vec<String>,
 }
 
 const SECTIONS: [&str; 10] = [
@@ -58,10 +61,23 @@ const SECTIONS: [&str; 10] = [
 ];
 
 impl Config {
+    /// The sections of plain settings, each with its keys.
+    const KEYS: &[(&'static str, &'static [Key])] = &[
+        ("detect", DetectSettings::KEYS),
+        ("catalog", CatalogSettings::KEYS),
+        ("baseline", BaselineSettings::KEYS),
+        ("host", HostSettings::KEYS),
+        ("output", OutputSettings::KEYS),
+    ];
+
     /// Reads a file. `path` tells the user which file a problem is in, and where paths in it begin.
     pub fn read(path: &Path, text: &str) -> Result<Self, Problems> {
         let mut document = Document::parse(&path.display().to_string(), text);
-        document.only(&SECTIONS);
+        document.only(&SECTIONS, |key| {
+            let knows = |(_, keys): &&(_, &[Key])| keys.iter().any(|known| known.name == key);
+            let (section, _) = Self::KEYS.iter().find(knows)?;
+            Some(format!("it stands in [{section}]"))
+        });
         let mut config = Self {
             detect: document.section("detect").unwrap_or_default(),
             catalog: document.section("catalog").unwrap_or_default(),
@@ -73,7 +89,11 @@ impl Config {
             suppress: suppress(&mut document),
             eve_log: outputs::eve_log(&mut document),
             notify: outputs::notify(&mut document),
+            environment: Vec::new(),
         };
+        for (section, keys) in Self::KEYS {
+            check(&mut document, section, keys);
+        }
         let problems = document.finish();
         if problems.are_grave() {
             return Err(problems);
@@ -96,31 +116,10 @@ impl Config {
     pub fn print(&self) -> String {
         let default = Self::default();
         let mut text = "# The settings in force. Each key is told with its meaning and its default.\n".to_owned();
-        section(
-            &mut text,
-            "detect",
-            DetectSettings::KEYS,
-            [&self.detect, &default.detect],
-        );
-        section(
-            &mut text,
-            "catalog",
-            CatalogSettings::KEYS,
-            [&self.catalog, &default.catalog],
-        );
-        section(
-            &mut text,
-            "baseline",
-            BaselineSettings::KEYS,
-            [&self.baseline, &default.baseline],
-        );
-        section(&mut text, "host", HostSettings::KEYS, [&self.host, &default.host]);
-        section(
-            &mut text,
-            "output",
-            OutputSettings::KEYS,
-            [&self.output, &default.output],
-        );
+        for (name, keys) in Self::KEYS {
+            let [now, default] = [self, &default].map(|config| config.section(name));
+            self.print_section(&mut text, name, keys, [&now, &default]);
+        }
         entries(&mut text, "allow", ABOUT_ALLOW, &self.allow);
         entries(&mut text, "threshold", ABOUT_THRESHOLD, &self.threshold);
         entries(&mut text, "suppress", ABOUT_SUPPRESS, &self.suppress);
@@ -129,7 +128,37 @@ impl Config {
         text
     }
 
-    /// Where the baseline is kept, if there is to be one.
+    /// A section as a table.
+    fn section(&self, name: &str) -> toml::Table {
+        let table = match name {
+            "detect" => toml::Table::try_from(&self.detect),
+            "catalog" => toml::Table::try_from(&self.catalog),
+            "baseline" => toml::Table::try_from(&self.baseline),
+            "host" => toml::Table::try_from(&self.host),
+            _ => toml::Table::try_from(&self.output),
+        };
+        let Ok(table) = table else {
+            unreachable!("sections are tables of plain values");
+        };
+        table
+    }
+
+    fn print_section(&self, text: &mut String, name: &str, keys: &[Key], [now, default]: [&toml::Table; 2]) {
+        let _ = writeln!(text, "\n[{name}]");
+        for key in keys {
+            for line in key.doc {
+                let _ = writeln!(text, "#{line}");
+            }
+            let value = |table: &toml::Table| table.get(key.name).map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "# Default: {}", value(default));
+            let variable = environment::variable(name, key.name);
+            if self.environment.contains(&variable) {
+                let _ = writeln!(text, "# From the environment: {variable}");
+            }
+            let _ = writeln!(text, "{} = {}", key.name, value(now));
+        }
+    }
+
     /// The files that are read again when the sensor is told to, beside the settings' own.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.catalog.files.iter().map(PathBuf::as_path)
@@ -226,18 +255,22 @@ const ABOUT_SUPPRESS: &str = "\
 #   sig_id, gen_id the signature; without sig_id every one
 #   track, ip      by_src, by_dst or by_either, and an address, a range, or a list of them";
 
-fn section<S: Serialize>(text: &mut String, name: &str, keys: &[Key], now_and_default: [&S; 2]) {
-    let _ = writeln!(text, "\n[{name}]");
-    let [Ok(now), Ok(default)] = now_and_default.map(toml::Table::try_from) else {
-        unreachable!("sections are tables of plain values");
-    };
+/// Numbers that make no sense.
+fn check(document: &mut Document<'_>, section: &str, keys: &[Key]) {
     for key in keys {
-        for line in key.doc {
-            let _ = writeln!(text, "#{line}");
+        let Some((least, most)) = key.range else { continue };
+        let Some((place, number)) = document.number_in_section(section, key.name) else {
+            continue;
+        };
+        if !(least..=most).contains(&number) && number >= 0 {
+            let cause = format!("`{}` is {number}", key.name);
+            let hint = if number < least {
+                format!("write {least} or more")
+            } else {
+                format!("write {most} or less")
+            };
+            document.problem(Gravity::Error, place, cause, Some(hint));
         }
-        let value = |table: &toml::Table| table.get(key.name).map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "# Default: {}", value(&default));
-        let _ = writeln!(text, "{} = {}", key.name, value(&now));
     }
 }
 

@@ -13,6 +13,18 @@ pub struct Key {
     pub name: &'static str,
     /// What it means: the lines of its documentation.
     pub doc: &'static [&'static str],
+    /// What a number may be, where not all numbers make sense.
+    pub range: Option<(i64, i64)>,
+}
+
+/// A range as the table of keys has it.
+macro_rules! range {
+    () => {
+        None
+    };
+    ($least:literal, $most:expr) => {
+        Some(($least, $most))
+    };
 }
 
 /// Makes a section: a struct whose fields are the keys, their defaults, and the table of keys.
@@ -20,7 +32,7 @@ macro_rules! section {
     (
         $(#[doc = $about:literal])+
         pub struct $name:ident {
-            $( $(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr; )+
+            $( $(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr $(, $least:literal to $most:expr)?; )+
         }
     ) => {
         $(#[doc = $about])+
@@ -33,7 +45,7 @@ macro_rules! section {
         impl $name {
             /// Its keys, in the order in which they are shown.
             pub const KEYS: &'static [Key] = &[
-                $( Key { name: stringify!($key), doc: &[$($doc),+] }, )+
+                $( Key { name: stringify!($key), doc: &[$($doc),+], range: range!($($least, $most)?) }, )+
             ];
         }
 
@@ -57,29 +69,32 @@ impl Seconds {
     }
 }
 
+/// What has no other bound.
+const MOST: i64 = u32::MAX as i64;
+
 section! {
     /// Windows and thresholds of the detections that count. All times are the traffic's own.
     pub struct DetectSettings {
         /// So many targets on which one source activates classes are a fan-out.
-        fanout_targets: u32 = 5;
+        fanout_targets: u32 = 5, 1 to MOST;
         /// Within so many seconds.
-        fanout_window: Seconds = Seconds(300);
+        fanout_window: Seconds = Seconds(300), 1 to MOST;
         /// So many different classes that one source asks one target for are a scan for classes.
-        scan_classes: u32 = 5;
+        scan_classes: u32 = 5, 1 to MOST;
         /// Within so many seconds.
-        scan_window: Seconds = Seconds(60);
+        scan_window: Seconds = Seconds(60), 1 to MOST;
         /// So many targets whose object resolver or endpoint mapper one source asks are a sweep.
-        sweep_targets: u32 = 10;
+        sweep_targets: u32 = 10, 1 to MOST;
         /// Within so many seconds.
-        sweep_window: Seconds = Seconds(60);
+        sweep_window: Seconds = Seconds(60), 1 to MOST;
         /// So many entries that an endpoint mapper lists to one source are a dump of it.
-        lookup_towers: u32 = 5;
+        lookup_towers: u32 = 5, 1 to MOST;
         /// An activation without a call after so many seconds has none.
-        no_call_patience: Seconds = Seconds(30);
+        no_call_patience: Seconds = Seconds(30), 1 to MOST;
         /// DCOM and other remote administration of the same two machines within so many seconds belong together.
-        pairing_window: Seconds = Seconds(60);
+        pairing_window: Seconds = Seconds(60), 1 to MOST;
         /// Calls on the object of a sealed activation are compared with the shapes of classes for so many seconds.
-        sealed_patience: Seconds = Seconds(600);
+        sealed_patience: Seconds = Seconds(600), 1 to MOST;
         /// What goes on all day (weak levels, refusals, dumps) is told once in so many seconds for the same two machines.
         quiet: Seconds = Seconds(3600);
     }
@@ -105,7 +120,7 @@ section! {
     /// How traffic and host logs are joined.
     pub struct HostSettings {
         /// Traces of what was seen are looked for in host logs for so many seconds after it.
-        window: Seconds = Seconds(120);
+        window: Seconds = Seconds(120), 1 to 86_400;
     }
 }
 

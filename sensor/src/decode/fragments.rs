@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header};
 
-use super::Unread;
 use super::ip::Fragment;
+use super::{JOINED, Unread};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -46,6 +46,9 @@ pub(super) struct Fragments {
     /// Bytes in all of them, and what keeping them takes.
     held: usize,
     counters: FragmentCounters,
+    /// How many fragments were put to a packet, and which packets the last of them are of.
+    put: u64,
+    latest: [u64; JOINED],
 }
 
 #[derive(Debug)]
@@ -94,6 +97,18 @@ impl Fragments {
         }
     }
 
+    /// How many fragments were put to a packet so far.
+    pub(super) fn put(&self) -> u64 {
+        self.put
+    }
+
+    /// The packets that were given fragments since so many were, each by a number of its own; of the last few only.
+    pub(super) fn put_since(&self, before: u64) -> impl Iterator<Item = u64> {
+        let slots = self.latest.len() as u64;
+        let oldest = before.max(self.put.saturating_sub(slots));
+        (oldest..self.put).map(move |number| self.latest[usize::try_from(number % slots).unwrap_or_default()])
+    }
+
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.held
@@ -130,6 +145,11 @@ impl Fragments {
         if !self.packets.contains_key(&key) {
             while self.packets.len() >= limits.fragmented_packets.max(1) && self.evict() {}
             self.open(key, now);
+        }
+        if let Some(parts) = self.packets.get(&key) {
+            let slots = self.latest.len() as u64;
+            self.latest[usize::try_from(self.put % slots).unwrap_or_default()] = parts.age;
+            self.put += 1;
         }
         self.store(key, fragment.offset, payload, fragment.more);
         if self.packets.get(&key).is_some_and(Parts::is_whole)

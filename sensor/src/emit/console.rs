@@ -65,19 +65,18 @@ impl Shown for Row {
         table
     }
 
-    fn narrow(rows: &[Self], width: u16) -> Table {
-        let mut table = empty(width);
-        table.set_header(["time (UTC)\nseverity", "source\n→ target", "class, what, who"]);
-        table.add_rows(rows.iter().map(|row| {
-            let time = format!("{}\n{}", row.time, row.severity);
-            let mut what = format!("{}\n{}\n{}\nevidence: {}", row.class, row.what, row.who, row.evidence);
-            if !row.host.is_empty() {
-                let _ = write!(what, "\nhost: {}", row.host);
-            }
-            [time, row.ends(), what]
-        }));
-        table.set_constraints([ColumnConstraint::ContentWidth]);
-        table
+    const NARROW: [&str; 3] = ["time (UTC)\nseverity", "source\n→ target", "class, what, who"];
+
+    fn few(&self) -> [String; 3] {
+        let time = format!("{}\n{}", self.time, self.severity);
+        let mut what = format!(
+            "{}\n{}\n{}\nevidence: {}",
+            self.class, self.what, self.who, self.evidence
+        );
+        if !self.host.is_empty() {
+            let _ = write!(what, "\nhost: {}", self.host);
+        }
+        [time, self.ends(), what]
     }
 }
 
@@ -195,7 +194,7 @@ fn append(text: &mut String, clause: &str) {
     text.push_str(clause);
 }
 
-fn who(dcom: &Dcom) -> String {
+pub(super) fn who(dcom: &Dcom) -> String {
     let client = &dcom.client;
     let mut text = match (&client.domain, &client.user) {
         (Some(domain), Some(user)) if !domain.is_empty() => format!("{}\\{}", shortened(domain), shortened(user)),
@@ -282,8 +281,14 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::catalog::Catalog;
     use crate::emit::growing::{Colour, MAX_ROWS};
+    use crate::emit::reasons::Reasons;
     use crate::emit::summary::Summary;
     use crate::event::samples;
 
@@ -346,12 +351,83 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        for width in [60, 80, 100, 120, 160] {
+        for width in [40, 59, 60, 80, 100, 120, 160] {
             for line in printed(width, Colour::Never, &[samples::alert(), samples::alert()])
                 .lines()
                 .take_while(|l| !l.is_empty())
             {
                 assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_very_narrow_terminal_gets_two_columns() {
+        let table = printed(44, Colour::Never, &[samples::alert()]);
+        let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with(['─', '═'])).collect();
+        assert_eq!(
+            rows[..6],
+            [
+                " when         source → target, class, what,",
+                "              who",
+                " 2020-07-18   172.16.66.25:49744",
+                " 23:10:02     → 172.16.66.36:135",
+                " critical     MMC20.Application",
+                "              RemoteCreateInstance",
+            ]
+        );
+    }
+
+    /// What may come off a wire, and how wide it is where it is shown. Marks that join others are left out: they have no
+    /// width, and no place in a count of characters.
+    fn texts() -> impl Strategy<Value = String> {
+        let kinds = prop_oneof![
+            "[ -~]{0,80}",
+            "[a-z]{100,300}",
+            "[\\x00-\\x1f\\x7f-\\u{9f}\\u{202a}-\\u{202e}\\u{200b}]{0,40}",
+            "[é漢字→ ]{0,120}",
+            Just("\x1b[31mcritical\r\n high".to_owned()),
+        ];
+        kinds
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn whatever_is_told_fits_and_commands_nothing(
+            width in 40_u16..=300,
+            class in texts(),
+            line in texts(),
+            user in texts(),
+            because in texts(),
+            name in texts(),
+            v6 in any::<bool>(),
+        ) {
+            let mut alert = samples::alert();
+            alert.message = format!("{line} {name}");
+            dcom(&mut alert).class = Some(class);
+            dcom(&mut alert).command_line = Some(line.clone());
+            dcom(&mut alert).decoded_command = Some(line);
+            dcom(&mut alert).client.user = Some(user);
+            dcom(&mut alert).because = vec![because.into()];
+            let mut meta = samples::meta();
+            meta.pcap_filename = Some(name.into());
+            if v6 {
+                let address = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff".parse().unwrap();
+                meta.client = Some(Endpoint { address, port: 65_535 });
+            }
+            let mut console = Console::new(width, Colour::Never);
+            console.push(&meta, &alert);
+            let mut reasons = Reasons::new(Arc::new(Catalog::built_in()));
+            reasons.push(&meta, &alert);
+            console.add(&reasons.print(width, Colour::Never));
+            let mut out = Vec::new();
+            console.write(&mut out, &"").unwrap();
+            let text = String::from_utf8(out).unwrap();
+            prop_assert!(!text.contains(|c: char| c != '\n' && printable(&c.to_string()) != c.to_string()), "{text:?}");
+            for line in text.lines() {
+                prop_assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::summary::counted;
 use crate::severity::Severity;
@@ -12,8 +12,11 @@ use crate::severity::Severity;
 /// Rows beyond these are counted only: who wants them all reads the logs.
 pub(super) const MAX_ROWS: usize = 1_000;
 
-/// Narrower than this no table can be read.
-pub(super) const MIN_WIDTH: u16 = 60;
+/// Narrower than this nothing can be read.
+pub(super) const MIN_WIDTH: u16 = 40;
+
+/// Narrower than this there is no room for three columns.
+const THREE: u16 = 60;
 
 /// Narrower than this there is no room for a column for each thing.
 pub(super) const WIDE: u16 = 120;
@@ -35,8 +38,51 @@ pub trait Shown: Sized {
     /// With a column for each thing.
     fn wide(rows: &[Self], width: u16) -> Table;
 
-    /// With few columns.
-    fn narrow(rows: &[Self], width: u16) -> Table;
+    /// Heads of few columns.
+    const NARROW: [&str; 3];
+
+    /// A row of them: time and severity first.
+    fn few(&self) -> [String; 3];
+}
+
+/// How much room there is for columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// For one for each thing.
+    Wide,
+    /// For three.
+    Narrow,
+    /// For two.
+    Stacked,
+}
+
+impl Layout {
+    fn of(width: u16) -> Self {
+        match width {
+            WIDE.. => Self::Wide,
+            THREE.. => Self::Narrow,
+            _ => Self::Stacked,
+        }
+    }
+
+    fn table<R: Shown>(self, rows: &[R], width: u16) -> Table {
+        let stacked = |[time, ends, what]: [String; 3]| [time.replacen(' ', "\n", 1), format!("{ends}\n{what}")];
+        let mut table = empty(width);
+        match self {
+            Self::Wide => return R::wide(rows, width),
+            Self::Narrow => {
+                table.set_header(R::NARROW);
+                table.add_rows(rows.iter().map(R::few));
+            }
+            Self::Stacked => {
+                let [_, ends, what] = R::NARROW;
+                table.set_header(["when".to_owned(), format!("{}, {what}", ends.replace('\n', " "))]);
+                table.add_rows(rows.iter().map(|row| stacked(row.few())));
+            }
+        }
+        table.set_constraints([ColumnConstraint::ContentWidth]);
+        table
+    }
 }
 
 /// The table, as it grows.
@@ -63,8 +109,11 @@ impl<R: Shown> Growing<R> {
     }
 
     /// Adds lines below the table.
-    pub fn add(&mut self, lines: String) {
-        self.below = lines;
+    pub fn add(&mut self, lines: &str) {
+        if !self.below.is_empty() {
+            self.below.push('\n');
+        }
+        self.below.push_str(lines);
     }
 
     /// Adds a row, which is made where there is room for it.
@@ -79,9 +128,9 @@ impl<R: Shown> Growing<R> {
     /// Prints the table, if there is anything in it, and the summary.
     pub fn write(&self, out: &mut dyn Write, summary: &impl Display) -> io::Result<()> {
         if !self.rows.is_empty() {
-            let shown = if self.width < WIDE { R::narrow } else { R::wide };
-            for line in shown(&self.rows, self.width).lines() {
-                writeln!(out, "{}", coloured(line.trim_end(), self.colour))?;
+            let layout = Layout::of(self.width);
+            for line in layout.table(&self.rows, self.width).lines() {
+                writeln!(out, "{}", coloured(line.trim_end(), layout, self.colour))?;
             }
             if self.more > 0 {
                 let (one, several) = R::MORE;
@@ -106,20 +155,29 @@ pub(super) fn empty(width: u16) -> Table {
     table
 }
 
-/// Colours the severity: a line's first word, or the first after the time. Nothing from the wire stands there.
-pub(super) fn coloured(line: &str, colour: Colour) -> Cow<'_, str> {
-    let first_column = line
-        .strip_prefix(' ')
-        .filter(|line| !line.starts_with(' '))
-        .unwrap_or_default();
-    let rest = first_column.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | ' '));
-    match Severity::ALL
-        .into_iter()
-        .find(|severity| rest.starts_with(severity.name()))
-    {
+/// Colours the severity: in a wide table what stands behind the time, else a line's first word. Nothing from the wire
+/// stands there.
+pub(super) fn coloured(line: &str, layout: Layout, colour: Colour) -> Cow<'_, str> {
+    /// A blank, date and time, and what is between two columns.
+    const TIME: usize = 1 + 19 + 3;
+    let before = match layout {
+        Layout::Wide => TIME,
+        Layout::Narrow | Layout::Stacked => 1,
+    };
+    let is_before = |text: &str| text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | ' '));
+    // Where a cell goes on in further lines, there is no time.
+    let has_time = layout != Layout::Wide || line.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+    let Some((before, rest)) = line
+        .split_at_checked(before)
+        .filter(|(before, _)| has_time && is_before(before))
+    else {
+        return Cow::Borrowed(line);
+    };
+    let word = rest.split(' ').next().unwrap_or_default();
+    match Severity::ALL.into_iter().find(|severity| severity.name() == word) {
         Some(severity) if colour == Colour::Always => {
-            let painted = format!("\x1b[{}m{severity}\x1b[0m", style(severity));
-            Cow::Owned(line.replacen(severity.name(), &painted, 1))
+            let after = rest.get(word.len()..).unwrap_or_default();
+            Cow::Owned(format!("{before}\x1b[{}m{severity}\x1b[0m{after}", style(severity)))
         }
         _ => Cow::Borrowed(line),
     }
@@ -132,5 +190,25 @@ fn style(severity: Severity) -> &'static str {
         Severity::Medium => "33",
         Severity::Low => "36",
         Severity::Informational => "2",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_in_the_column_of_severities_is_coloured() {
+        let painted = |line: &str, layout| coloured(line, layout, Colour::Always).contains('\x1b');
+        let time = " 2026-11-22 09:45:55   ";
+        assert!(painted(&format!("{time}high       192.0.2.20"), Layout::Wide));
+        assert!(painted(" high       192.0.2.20", Layout::Narrow));
+        assert!(painted(" critical", Layout::Stacked));
+        // A host that calls itself so, behind the time of a narrow table; what goes on in a further line.
+        assert!(!painted(&format!("{time}high"), Layout::Narrow));
+        assert!(!painted(" 2026-11-22   high", Layout::Stacked));
+        assert!(!painted(&format!("{:23}high", ""), Layout::Wide));
+        assert!(!painted(&format!("{time}higher"), Layout::Wide));
+        assert!(!coloured(" high", Layout::Narrow, Colour::Never).contains('\x1b'));
     }
 }

@@ -7,6 +7,7 @@ pub mod findings;
 pub mod growing;
 mod json;
 mod number;
+pub mod reasons;
 mod sink;
 pub mod summary;
 pub mod unsealed;

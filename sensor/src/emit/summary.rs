@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::event::record::Interval;
+use crate::extract::Extracted;
 use crate::keys::KeyCounters;
 use crate::severity::BySeverity;
 
@@ -42,6 +43,8 @@ pub struct Summary {
     pub hosts: Option<[u64; 3]>,
     /// Inputs that could not be read, or not to their end.
     pub unreadable_inputs: u64,
+    /// What packets were written of alerts, if that was asked for.
+    pub extracted: Option<Extracted>,
 }
 
 impl fmt::Display for Summary {
@@ -96,9 +99,13 @@ impl fmt::Display for Summary {
                 ", host logs: {confirmed} confirmed, {contradicted} contradicted, {not_seen} not seen"
             )?;
         }
-        match self.unreadable_inputs {
-            0 => Ok(()),
-            unreadable => write!(f, ", {} unreadable", counted(unreadable, "input", "inputs")),
+        if self.unreadable_inputs > 0 {
+            let inputs = counted(self.unreadable_inputs, "input", "inputs");
+            write!(f, ", {inputs} unreadable")?;
+        }
+        match &self.extracted {
+            Some(extracted) => write!(f, ", {extracted}"),
+            None => Ok(()),
         }
     }
 }

@@ -39,6 +39,11 @@ pub struct Connection {
     pub community_id: Arc<str>,
 }
 
+/// The number that a connection between these ends has which begins with that frame.
+pub(crate) fn flow_id(client: Endpoint, server: Endpoint, opened: At) -> u64 {
+    names(&digest(client, server, opened)).1
+}
+
 /// What its first packet was wrapped in.
 type Wrapped = (VlanTags, Option<Tunnel>);
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 pub use assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 pub use connection::Connection;
+pub(crate) use connection::flow_id;
 pub(crate) use recognise::BANNER;
 pub use recognise::Protocol;
 pub use side::{Side, Sides};

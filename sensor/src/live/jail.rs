@@ -34,7 +34,8 @@ pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
     let baseline = baseline.as_deref().map(folder);
     let written = [Some(&*log_dir), baseline].into_iter().flatten();
     let user = give_up_root(&options.user, options.allow_root, written)?;
-    let settings = options.settings.file().into_iter().chain(config.files()).map(folder);
+    let file = options.settings.file();
+    let settings = file.as_deref().into_iter().chain(config.files()).map(folder);
     let logs = options.hosts.host_logs.iter();
     // A file that grows is put away, and another takes its name.
     let logs = logs.map(|path| if path.is_dir() { path } else { folder(path) });

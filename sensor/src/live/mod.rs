@@ -76,7 +76,9 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
-    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs, outputs.start(Pace::Live)?)?;
+    let catalog = Arc::new(classes.clone());
+    let outputs = outputs.start(Pace::Live)?;
+    let mut outlet = Outlet::new(options, &log_dir, &config.output.logs, catalog, outputs)?;
     let has_feed = listener.is_some() || !options.hosts.host_logs.is_empty();
     let names = if has_feed {
         NameAnswers::Read
@@ -238,6 +240,10 @@ impl Sensor<'_> {
                             "[[eve-log]] and [[notify]] have changed: that holds from the next start on",
                             Some(hint),
                         );
+                    }
+                    // It has just been read.
+                    if let Ok(catalog) = settings::catalog(&config) {
+                        outlet.replace_catalog(catalog);
                     }
                     self.config = config;
                     complain("logs opened anew, settings and catalogue read again", None);

@@ -2,12 +2,16 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::rotation::Rotation;
-use crate::cli::{Live, complain};
+use crate::catalog::Catalog;
+use crate::cli::{Live, complain, output_width};
+use crate::emit::console::printable;
+use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, Format, eve};
 use crate::event::{Body, Event};
 use crate::outputs::Outputs;
@@ -29,6 +33,8 @@ pub(super) struct Outlet {
     rotation: Rotation,
     stdout: Option<BufWriter<io::Stdout>>,
     json: bool,
+    /// What explains alerts, if that was asked for.
+    reasons: Option<Reasons>,
     line: Vec<u8>,
     first: Option<Timestamp>,
     /// Events that found no room.
@@ -38,7 +44,13 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(options: &Live, folder: &Path, formats: &[Format], outputs: Outputs) -> Result<Self> {
+    pub(super) fn new(
+        options: &Live,
+        folder: &Path,
+        formats: &[Format],
+        catalog: Arc<Catalog>,
+        outputs: Outputs,
+    ) -> Result<Self> {
         Ok(Self {
             folder: folder.to_owned(),
             formats: formats.to_vec(),
@@ -47,11 +59,19 @@ impl Outlet {
             rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress),
             stdout: (options.json || !options.quiet).then(|| BufWriter::new(io::stdout())),
             json: options.json,
+            reasons: options.verbose.then(|| Reasons::new(catalog)),
             line: Vec::new(),
             first: None,
             lost: 0,
             stuck: false,
         })
+    }
+
+    /// Alerts are explained by other classes from now on.
+    pub(super) fn replace_catalog(&mut self, catalog: Catalog) {
+        if let Some(reasons) = &mut self.reasons {
+            reasons.replace_catalog(Arc::new(catalog));
+        }
     }
 
     /// Events that could not be written so far.
@@ -174,13 +194,13 @@ impl Outlet {
             eve::line(event, &mut self.line);
             stdout.write_all(&self.line)?;
         } else if let Body::Alert(alert) = &event.body {
-            // Names come off the wire: nothing in them is to reach a terminal.
-            let message: String = alert
-                .message
-                .chars()
-                .filter(|character| !character.is_control())
-                .collect();
+            // Names come off the wire: nothing in them is to command a terminal.
+            let message = printable(&alert.message);
             writeln!(stdout, "{} {} {message}", event.meta.timestamp, alert.severity.name())?;
+            if let Some(reasons) = &self.reasons {
+                let explained = reasons.explain(&event.meta, alert, output_width());
+                write!(stdout, "{explained}")?;
+            }
         }
         Ok(())
     }

@@ -4,32 +4,32 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// A longer silence between two alerts of a pair makes them two incidents, in microseconds.
-const SILENCE: i64 = 30 * 60 * 1_000_000;
+pub(crate) const SILENCE: i64 = 30 * 60 * 1_000_000;
 /// What a pair did so long before its first alert, or after its last, is shown with them, in microseconds.
-const AROUND: i64 = 2 * 60 * 1_000_000;
+pub(crate) const AROUND: i64 = 2 * 60 * 1_000_000;
 /// So many alerts of each severity are grouped. A flood of mild ones takes no room from grave ones.
 const MAX_OF_SEVERITY: usize = 40_000;
 /// So many incidents are told, the gravest first.
 const MAX_INCIDENTS: usize = 20_000;
 
 /// How grave, as in EVE: 1 critical, 5 informational.
-pub(super) type Grade = u8;
+pub(crate) type Grade = u8;
 
 /// Source and target: addresses, or a host's name; empty when the event names none.
-pub(super) type Pair = (String, String);
+pub(crate) type Pair = (String, String);
 
 /// Alerts of one pair, close in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) pair: Pair,
-    pub(super) from: i64,
-    pub(super) to: i64,
-    pub(super) worst: Grade,
+pub(crate) struct Span {
+    pub(crate) pair: Pair,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) worst: Grade,
 }
 
 /// The first reading: when who alerted about whom.
 #[derive(Debug, Default)]
-pub(super) struct Sightings {
+pub(crate) struct Sightings {
     pairs: BTreeMap<Pair, Vec<(i64, Grade)>>,
     /// By grade, from 1.
     counts: [usize; 5],
@@ -37,7 +37,7 @@ pub(super) struct Sightings {
 
 impl Sightings {
     /// What is one too many is in no incident: the second reading counts it.
-    pub(super) fn add(&mut self, pair: Pair, at: i64, grade: Grade) {
+    pub(crate) fn add(&mut self, pair: Pair, at: i64, grade: Grade) {
         let count = &mut self.counts[usize::from(grade.clamp(1, 5)) - 1];
         if *count >= MAX_OF_SEVERITY {
             return;
@@ -47,7 +47,7 @@ impl Sightings {
     }
 
     /// The incidents, the gravest first, of these the earliest.
-    pub(super) fn group(self) -> Incidents {
+    pub(crate) fn group(self) -> Incidents {
         let mut spans = Vec::new();
         for (pair, mut alerts) in self.pairs {
             alerts.sort_unstable();
@@ -81,19 +81,26 @@ impl Sightings {
 
 /// The incidents, and where an event belongs.
 #[derive(Debug)]
-pub(super) struct Incidents {
-    pub(super) spans: Vec<Span>,
+pub(crate) struct Incidents {
+    pub(crate) spans: Vec<Span>,
     of_pair: BTreeMap<Pair, Vec<usize>>,
 }
 
 impl Incidents {
     /// Has this pair any?
-    pub(super) fn has(&self, pair: &Pair) -> bool {
+    pub(crate) fn has(&self, pair: &Pair) -> bool {
         self.of_pair.contains_key(pair)
     }
 
+    /// The incidents of this pair in or around which something lasted from one time to another, in microseconds.
+    pub(crate) fn during(&self, pair: &Pair, from: i64, to: i64) -> impl Iterator<Item = usize> {
+        let meets = move |span: &Span| span.from.saturating_sub(AROUND) <= to && from <= span.to.saturating_add(AROUND);
+        let of_pair = self.of_pair.get(pair).map(Vec::as_slice).unwrap_or_default();
+        of_pair.iter().copied().filter(move |&index| meets(&self.spans[index]))
+    }
+
     /// The incident of this pair in which, or around which, that happened.
-    pub(super) fn find(&self, pair: &Pair, at: i64) -> Option<usize> {
+    pub(crate) fn find(&self, pair: &Pair, at: i64) -> Option<usize> {
         let distance = |index: usize| {
             let span = &self.spans[index];
             span.from.saturating_sub(at).max(at.saturating_sub(span.to)).max(0)

@@ -7,7 +7,7 @@
 mod chain;
 mod filters;
 mod graph;
-mod incidents;
+pub(crate) mod incidents;
 mod input;
 mod model;
 mod page;

@@ -246,3 +246,24 @@ fn a_folder_is_all_captures_below_it_and_only_several_inputs_are_named() {
         .sum();
     assert_eq!(by_record(&records), apart);
 }
+
+#[test]
+fn a_name_of_a_file_commands_no_terminal() {
+    let scratch = Scratch::new();
+    let file = scratch.write("\u{1b}[2J\u{202e}.pcap", "no capture");
+    for command in [vec!["replay"], vec!["hunt", "-v"]] {
+        let run = dcom_sensor().args(&command).arg(&file).output();
+        let run: Outcome = run.expect("the program runs").into();
+        assert_eq!(run.code, Some(2));
+        assert!(
+            run.stderr.contains("\\u{1b}[2J\\u{202e}.pcap: "),
+            "{command:?}: {}",
+            run.stderr
+        );
+        assert!(
+            !run.stderr.contains(['\u{1b}', '\u{202e}']),
+            "{command:?}: {}",
+            run.stderr
+        );
+    }
+}

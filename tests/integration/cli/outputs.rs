@@ -242,3 +242,42 @@ fn every_run_writes_the_same_bytes() {
     assert!(first == second, "the same sizes, other bytes");
     assert!(first.len() >= 7, "{:?}", sizes(&first));
 }
+
+#[test]
+fn verbose_explains_each_alert_and_lists_what_was_suppressed() {
+    let run = replay(["-v".as_ref(), pcap(ABUSED).as_os_str()]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let records = Records::of(&pcap(ABUSED));
+    let alerts: Vec<_> = records.of_type("alert").collect();
+    assert!(!alerts.is_empty());
+    assert_eq!(
+        run.stdout.matches("   more     ").count(),
+        alerts.len(),
+        "{}",
+        run.stdout
+    );
+    for alert in alerts {
+        let id = &alert["alert"]["signature_id"];
+        let read = format!(
+            "the request in frame {}, the reply in {};",
+            alert["pcap_cnt"], alert["reply_pcap_cnt"]
+        );
+        let evidence = format!("evidence    {}: ", alert["dcom"]["evidence"].as_str().expect("a grade"));
+        for part in [format!("dcom-sensor --explain {id}\n"), read, evidence] {
+            assert!(run.stdout.contains(&part), "{part}: {}", run.stdout);
+        }
+    }
+    let quiet = replay([pcap(ABUSED).as_os_str()]);
+    assert!(!quiet.stdout.contains("evidence    "), "{}", quiet.stdout);
+    let scratch = Scratch::new();
+    let settings = scratch.write("s.toml", "[[allow]]\ncomment = \"our console\"\nclass = \"MMC20*\"\n");
+    let run = replay([
+        "-v".as_ref(),
+        "--config".as_ref(),
+        settings.as_os_str(),
+        pcap(ABUSED).as_os_str(),
+    ]);
+    for part in ["[[allow]] line 1", "our console"] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{ABUSED, BENIGN};
-use crate::program::{Outcome, Scratch, files, pcap, repeated, replay};
+use crate::program::{Outcome, Scratch, dcom_sensor, files, pcap, repeated, replay};
 use crate::records::Records;
 
 /// Runs with a file of these settings.
@@ -165,6 +165,96 @@ fn the_settings_in_force_are_printed_and_options_go_before_the_file() {
     ]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(logs.join("dcom.log").is_file() && !logs.join("eve.json").exists());
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_options_before_it() {
+    let scratch = Scratch::new();
+    let file = scratch.write(
+        "s.toml",
+        "[detect]\nfanout_targets = 9\nscan_classes = 8\n[output]\nlogs = [\"zeek\"]\n",
+    );
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| -> Outcome {
+        let mut command = dcom_sensor();
+        command.arg("replay").args(arguments).env("DCOM_SENSOR_CONFIG", &file);
+        command.envs(variables.iter().copied());
+        command.output().expect("the program runs").into()
+    };
+    let set = [
+        ("DCOM_SENSOR_DETECT_FANOUT_TARGETS", "3"),
+        ("DCOM_SENSOR_OUTPUT_LOGS", "eve,zeek-json"),
+        // The service's own.
+        ("DCOM_SENSOR_OPTIONS", "-i eth1"),
+    ];
+    let printed = run(&set, &["--print-config"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
+    for lines in [
+        "# Default: 5\n# From the environment: DCOM_SENSOR_DETECT_FANOUT_TARGETS\nfanout_targets = 3\n",
+        "# Default: 5\nscan_classes = 8\n",
+        "# From the environment: DCOM_SENSOR_OUTPUT_LOGS\nlogs = [\"eve\", \"zeek-json\"]\n",
+    ] {
+        assert!(printed.stdout.contains(lines), "{lines}: {}", printed.stdout);
+    }
+    let printed = run(&set, &["--print-config", "--logs", "zeek"]).stdout;
+    assert!(
+        printed.contains("\nlogs = [\"zeek\"]\n") && !printed.contains("DCOM_SENSOR_OUTPUT_LOGS"),
+        "{printed}"
+    );
+    // What is in force is what counts: three targets are a fan-out, which there are in the sample.
+    let other = [
+        ("DCOM_SENSOR_DETECT_FANOUT_TARGETS", "1000"),
+        ("DCOM_SENSOR_CONFIG", ""),
+    ];
+    let capture = pcap("mmc20-many-targets.pcap");
+    let capture = capture.to_str().expect("a path");
+    assert_eq!(alerts(&run(&set, &["--json", capture]), 1_021_320), 1);
+    assert_eq!(alerts(&run(&other, &["--json", capture]), 1_021_320), 0);
+    let wrong = [
+        ("DCOM_SENSOR_DETECT_FANOUT_TARGET", "3"),
+        ("DCOM_SENSOR_DETECT_SCAN_WINDOW", "0"),
+    ];
+    let refused = run(&wrong, &[capture]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
+    assert_eq!(
+        refused.stderr,
+        "\
+environment: unknown variable DCOM_SENSOR_DETECT_FANOUT_TARGET
+hint: did you mean DCOM_SENSOR_DETECT_FANOUT_TARGETS?
+environment: DCOM_SENSOR_DETECT_SCAN_WINDOW: `scan_window` is 0
+hint: write 1 or more
+"
+    );
+}
+
+#[test]
+fn sections_and_numbers_that_make_no_sense_are_told() {
+    for (settings, told) in [
+        (
+            "detect = 5\n",
+            ":1: `detect` is not a table\nhint: write [detect] above its keys, once\n",
+        ),
+        ("[[output]]\nlogs = [\"eve\"]\n", ":1: `output` is not a table\n"),
+        (
+            "fanout_targets = 3\n",
+            ":1: unknown section `fanout_targets`\nhint: it stands in [detect]\n",
+        ),
+        (
+            "[detect]\nscan_classes = 0\n",
+            ":2: `scan_classes` is 0\nhint: write 1 or more\n",
+        ),
+        (
+            "[host]\nwindow = 86401\n",
+            ":2: `window` is 86401\nhint: write 86400 or less\n",
+        ),
+        (
+            "[output]\nlogs = \"eve\"\n",
+            ":2: string \"eve\" where a list, such as [\"…\"], is expected\n",
+        ),
+    ] {
+        let run = with(settings, &[], &pcap(ABUSED));
+        assert_eq!(run.code, Some(2), "{settings}");
+        assert!(run.stderr.contains(told), "{settings}: {}", run.stderr);
+    }
 }
 
 #[test]
