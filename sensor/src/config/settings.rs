@@ -116,6 +116,8 @@ section! {
         log_dir: PathBuf = PathBuf::from("/var/log/dcom-sensor");
         /// Which logs are written: eve, zeek, zeek-json.
         logs: Vec<Format> = vec![Format::Eve, Format::Zeek];
+        /// Community ID's seed, from 0 to 65535: that of the other tools whose results are to be compared.
+        community_id_seed: u16 = 0;
     }
 }
 
