@@ -9,6 +9,7 @@ use super::dcom::Outcome;
 use super::meta::{Protocol, TunnelRecord};
 use super::parties::{Parties, Process, Technique, spaced, techniques};
 use super::record::{Column, Port, Record, Value, record};
+use super::stats::Counters;
 use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, HostAlert, Stats};
 use crate::time::Timestamp;
 
@@ -194,6 +195,22 @@ record! {
         targets: Vec<String> => eve;
         /// The classes, where there are several.
         classes: Vec<String> => eve;
+    }
+}
+
+record! {
+    /// Counters.
+    pub struct AllCounters in "dcom" {
+        /// Each counter by its dotted name; the sensor's own begin with `dcom`.
+        counters: Counters => eve "stats";
+    }
+}
+
+impl From<&Stats> for AllCounters {
+    fn from(stats: &Stats) -> Self {
+        Self {
+            counters: stats.counters.clone(),
+        }
     }
 }
 
@@ -390,7 +407,7 @@ const UNDER_DCOM: [&[Column]; 7] = [
     Circumstances::COLUMNS,
     HostAlert::COLUMNS,
     Anomaly::COLUMNS,
-    Stats::COLUMNS,
+    AllCounters::COLUMNS,
 ];
 
 /// What has to stand before a column's path, so that it is in `dcom`.
@@ -432,7 +449,7 @@ impl Body {
                 dcerpc.circumstances.show(show);
             }
             Self::Anomaly(anomaly) => anomaly.show(show),
-            Self::Stats(stats) => stats.show(show),
+            Self::Stats(stats) => AllCounters::from(&**stats).show(show),
         }
     }
 }

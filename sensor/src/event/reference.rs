@@ -10,7 +10,7 @@ use super::ecs::Ecs;
 use super::host_alert::{HostAlert, RelatedEvent};
 use super::ocsf::{Attack, Evidence, Finding, Observable};
 use super::record::{Column, Record};
-use super::stats::{CaptureLossRow, StatsRow};
+use super::stats::{CaptureLossRow, Counters, StatsRow};
 use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
 
 const OPENING: &str = "# Events
@@ -74,16 +74,15 @@ impl Page {
         for kind in EveType::ALL {
             let mut objects: Vec<&str> = kind
                 .columns()
-                .filter_map(|(path, _)| Some(path.split_once('.')?.0))
+                .filter_map(|(path, column)| match path.split_once('.') {
+                    Some((object, _)) => Some(object),
+                    None if column.zeek_type == Counters::ZEEK_TYPE => Some(path),
+                    None => None,
+                })
                 .collect();
             objects.dedup();
             let objects: Vec<String> = objects.iter().map(|object| format!("`{object}`")).collect();
-            let with = if objects.is_empty() {
-                "`stats`".to_owned()
-            } else {
-                objects.join(", ")
-            };
-            self.line(&format!("- `event_type` `{}`: {with}", kind.name));
+            self.line(&format!("- `event_type` `{}`: {}", kind.name, objects.join(", ")));
         }
         self.line("\n## Zeek's logs\n");
         for log in ZeekLog::ALL {

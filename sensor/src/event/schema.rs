@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::record::Column;
+use super::stats::Counters;
 use super::{EveType, ecs};
 
 /// Columns by the names in their paths.
@@ -108,7 +109,7 @@ fn leaf(column: &'static Column) -> Value {
     };
     let mut schema = match of_list {
         Some(_) => json!({ "type": "array", "items": element, "minItems": 1 }),
-        None if column.eve == Some("stats") => json!({ "$ref": "#/$defs/counters" }),
+        None if column.zeek_type == Counters::ZEEK_TYPE => json!({ "$ref": "#/$defs/counters" }),
         None => element,
     };
     schema["description"] = json!(column.doc.trim());
@@ -206,7 +207,7 @@ fn mapping(name: &str, column: &'static Column) -> Value {
         "double" | "interval" => json!({ "type": "double" }),
         "time" => json!({ "type": "date" }),
         "addr" => json!({ "type": "ip" }),
-        _ if column.eve == Some("stats") => json!({ "type": "object" }),
+        Counters::ZEEK_TYPE => json!({ "type": "object" }),
         _ if name == "message" => json!({ "type": "match_only_text" }),
         _ if WILDCARDS.contains(&name) => json!({ "type": "wildcard" }),
         _ => json!({ "type": "keyword", "ignore_above": LONGEST_KEYWORD }),
