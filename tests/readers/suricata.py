@@ -63,6 +63,8 @@ STATS = closed(
         "sctp sll tcp teredo too_many_layers udp vlan vlan_qinq vlan_qinqinq vntag vxlan")),
     defrag=closed(**dict.fromkeys(("ipv4", "ipv6"), closed(**all_of(INTEGER, "fragments reassembled timeouts")))),
     flow=closed(**all_of(INTEGER, "memcap tcp udp icmpv4 icmpv6 total tcp_reuse get_used spare memuse")),
+    # With `threads: yes`: the same counters of each thread, whatever it is called.
+    threads={"type": "object", "additionalProperties": {"type": "object"}},
     tcp=closed(**all_of(
         INTEGER,
         "ack_unseen_data active_sessions invalid_checksum memuse midstream_pickups no_flow overlap overlap_diff_data pseudo "
