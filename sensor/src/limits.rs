@@ -120,6 +120,8 @@ pub struct Limits {
     /// Nanoseconds between the last frame of one input and the first of the next, up to which the second goes on where
     /// the first ended (captures written in turn).
     pub continuation: i64,
+    /// No cap, but told to the same stages: what Community ID hashes before the ends of a connection.
+    pub community_id_seed: u16,
 }
 
 impl Limits {
@@ -214,6 +216,7 @@ impl Default for Limits {
             host_connections: 262_144,
             host_pending: 4096,
             continuation: 5 * SECOND,
+            community_id_seed: 0,
         }
     }
 }

@@ -52,7 +52,10 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
 }
 
 fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
-    let limits = Limits::default();
+    let limits = Limits {
+        community_id_seed: config.output.community_id_seed,
+        ..Limits::default()
+    };
     let keys = options.keys.load()?;
     let mut analysis = Analysis::new(settings::catalog(config)?, &limits, options.calls.into());
     if let Some(used) = &keys {

@@ -445,7 +445,7 @@ fn a_full_disk_delays_logs_and_costs_no_alert() {
     let text = fs::read_to_string(logs.join("eve.json")).expect("a log");
     let told = Records::parse(&text);
     assert_eq!(
-        told.of_type("stats").last().expect("counters")["stats"]["dcom"]["emit"]["unwritten"],
+        told.of_type("stats").last().expect("counters")["dcom"]["emit"]["unwritten"],
         0
     );
     drop(mounted);

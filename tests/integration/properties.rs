@@ -246,6 +246,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         told_within: 1_000,
         connections: 1,
         continuation: 1,
+        community_id_seed: 0,
     };
     select(vec![Limits::default(), least])
 }

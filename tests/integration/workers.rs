@@ -20,7 +20,7 @@ fn written(workers: &str, captures: &[PathBuf]) -> (Vec<(String, Vec<u8>)>, Stri
             "--calls",
             "all",
             "--logs",
-            "eve,zeek,zeek-json",
+            "eve,zeek,zeek-json,ecs,ocsf",
             "--workers",
             workers,
             "-o",

@@ -283,14 +283,14 @@ class Truth(unittest.TestCase):
             self.assertIn(because, card)
         self.assertIn("sealed", card)
         self.assertEqual(page.count(".incident .chain > [data-kind=activation]"), 1)
-        stats = events(eve)[-1]["stats"]["dcom"]
+        stats = events(eve)[-1]["dcom"]
         self.assertIn(f"{stats['rpc']['sealed']} RPC PDU", page.text("#hidden"))
         page.is_quiet(self)
 
     def test_what_was_lost_is_told(self):
         eve = logs_of("mmc20-gap.pcap")
         page = Page(self, report_of("gap", eve))
-        missing = events(eve)[-1]["stats"]["dcom"]["flow"]["bytes_missing"]
+        missing = events(eve)[-1]["dcom"]["flow"]["bytes_missing"]
         self.assertGreater(missing, 0)
         self.assertIn(f"{missing} bytes", page.text("#loss"))
 

@@ -8,49 +8,17 @@ import duckdb_kql
 import eql
 import eql.parser
 from sigma.collection import SigmaCollection
-from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
 from sigma.correlations import SigmaCorrelationRule
-from sigma.types import SigmaNumber, SigmaString, SpecialChars
 
 import samples
+from sigma_conditions import sigma_conditions, sigma_holds
 
 
-# Sigma: pySigma parses and resolves modifiers; what is left are comparisons.
+# Sigma.
 
 @functools.cache
 def sigma_rules(*folders):
     return SigmaCollection.load_ruleset([str(folder) for folder in folders])
-
-
-def sigma_holds(node, fields):
-    if isinstance(node, ConditionAND):
-        return all(sigma_holds(part, fields) for part in node.args)
-    if isinstance(node, ConditionOR):
-        return any(sigma_holds(part, fields) for part in node.args)
-    if isinstance(node, ConditionNOT):
-        return not sigma_holds(node.args[0], fields)
-    if isinstance(node, ConditionFieldEqualsValueExpression):
-        value = fields.get(node.field)
-        if value is None:
-            return False
-        if isinstance(node.value, SigmaNumber):
-            return str(value) == str(node.value.number)
-        if isinstance(node.value, SigmaString):
-            wild = {SpecialChars.WILDCARD_MULTI: ".*", SpecialChars.WILDCARD_SINGLE: "."}
-            pattern = "".join(wild[part] if part in wild else re.escape(part) for part in node.value.s)
-            return re.fullmatch(pattern, str(value), re.IGNORECASE | re.DOTALL) is not None
-    raise NotImplementedError(f"{type(node).__name__} of {type(getattr(node, 'value', None)).__name__}")
-
-
-CONDITIONS = {}
-
-
-def sigma_conditions(rule):
-    """A rule's conditions, parsed once: pySigma parses them at each access."""
-    if id(rule) not in CONDITIONS:
-        # The rule is kept with them, so that its identity is not given to another.
-        CONDITIONS[id(rule)] = rule, [condition.parsed for condition in rule.detection.parsed_condition]
-    return CONDITIONS[id(rule)][1]
 
 
 def sigma_matches(rule, event):

@@ -15,8 +15,8 @@ SCHEMA = json.loads((HERE / "tables.json").read_text())
 class Report:
     """What was found, by file."""
 
-    def __init__(self):
-        self.passed, self.failed, self.skipped = Counter(), {}, []
+    def __init__(self, title="docs/siem"):
+        self.title, self.passed, self.failed, self.skipped = title, Counter(), {}, []
 
     @contextlib.contextmanager
     def of(self, subject, what):
@@ -41,7 +41,7 @@ class Report:
         for what in self.skipped:
             print(f"SKIPPED {what}")
         failed = sum(len(problems) for problems in self.failed.values())
-        print(f"docs/siem: {sum(self.passed.values())} passed, {failed} failed, {len(self.skipped)} skipped")
+        print(f"{self.title}: {sum(self.passed.values())} passed, {failed} failed, {len(self.skipped)} skipped")
         return 1 if failed else 0
 
 

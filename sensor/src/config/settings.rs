@@ -129,8 +129,10 @@ section! {
     pub struct OutputSettings {
         /// The folder for logs of a sensor that listens; relative to this file. Captures are logged where --log-dir says.
         log_dir: PathBuf = PathBuf::from("/var/log/dcom-sensor");
-        /// Which logs are written: eve, zeek, zeek-json.
+        /// Which logs are written: eve, zeek, zeek-json, ecs, ocsf.
         logs: Vec<Format> = vec![Format::Eve, Format::Zeek];
+        /// Community ID's seed, from 0 to 65535: that of the other tools whose results are to be compared.
+        community_id_seed: u16 = 0;
     }
 }
 

@@ -41,9 +41,9 @@ carriers! {
     /// Teredo: RFC 4380.
     Teredo => "decoder.teredo",
     /// IPv4 in IPv4: RFC 2003.
-    Ipv4InIpv4 => "decoder.ipv4_in_ipv4",
+    Ipv4InIpv4 => "dcom.decode.ipv4_in_ipv4",
     /// IPv6 in IPv4: RFC 4213.
-    Ipv6InIpv4 => "decoder.ipv6_in_ipv4",
+    Ipv6InIpv4 => "dcom.decode.ipv6_in_ipv4",
     /// IPv4 in IPv6: RFC 2473.
     Ipv4InIpv6 => "decoder.ipv4_in_ipv6",
     /// IPv6 in IPv6: RFC 2473.

@@ -242,7 +242,7 @@ mod tests {
                 r#""dcom":{"detail":"common_header: `frag_length` is 3 (offset 8)","count":2}}"#,
                 "\n",
                 r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","event_type":"stats","stats":{"decoder":{"pkts":324,"#,
-                r#""bytes":40960},"dcom":{"endpoints":{"expected":1,"realized":1}}}}"#,
+                r#""bytes":40960}},"dcom":{"endpoints":{"expected":1,"realized":1}}}"#,
                 "\n",
             )
         );

@@ -2,11 +2,15 @@
 
 pub(crate) mod cef;
 pub mod console;
+pub mod ecs;
 pub mod eve;
 pub mod findings;
 pub mod growing;
 mod json;
+mod lines;
+mod nested;
 mod number;
+pub mod ocsf;
 pub mod reasons;
 mod sink;
 pub mod summary;
@@ -38,11 +42,15 @@ pub enum Format {
     Zeek,
     /// The same logs with a JSON object a line.
     ZeekJson,
+    /// `ecs.json`, in the Elastic Common Schema.
+    Ecs,
+    /// `ocsf.json`: alerts in the Open Cybersecurity Schema Framework.
+    Ocsf,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Eve, Self::Zeek, Self::ZeekJson];
+    pub const ALL: [Self; 5] = [Self::Eve, Self::Zeek, Self::ZeekJson, Self::Ecs, Self::Ocsf];
 
     /// Its name as an option's value.
     pub const fn name(self) -> &'static str {
@@ -50,6 +58,8 @@ impl Format {
             Self::Eve => "eve",
             Self::Zeek => "zeek",
             Self::ZeekJson => "zeek-json",
+            Self::Ecs => "ecs",
+            Self::Ocsf => "ocsf",
         }
     }
 }
@@ -74,6 +84,8 @@ pub struct Emitters {
     eve: Option<eve::Log>,
     zeek: Option<zeek::Logs>,
     zeek_json: Option<zeek::Logs>,
+    /// Forms that others define, a file each.
+    lines: Vec<lines::Log>,
 }
 
 impl Emitters {
@@ -93,6 +105,7 @@ impl Emitters {
             eve: None,
             zeek: None,
             zeek_json: None,
+            lines: Vec::new(),
         }
     }
 
@@ -104,12 +117,20 @@ impl Emitters {
         } else {
             zeek::Form::Json
         };
+        let mut lines = Vec::new();
+        if wanted(Format::Ecs) {
+            lines.push(lines::Log::create(folder, "ecs.json", start, ecs::line)?);
+        }
+        if wanted(Format::Ocsf) {
+            lines.push(lines::Log::create(folder, "ocsf.json", start, ocsf::line)?);
+        }
         Ok(Self {
             eve: wanted(Format::Eve)
                 .then(|| eve::Log::create(folder, start))
                 .transpose()?,
             zeek: wanted(Format::Zeek).then(|| zeek::Logs::new(folder, zeek::Form::Tsv, start)),
             zeek_json: wanted(Format::ZeekJson).then(|| zeek::Logs::new(folder, json, start)),
+            lines,
         })
     }
 
@@ -124,6 +145,9 @@ impl Emitters {
         for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
             result = result.and(zeek.write(event));
         }
+        for log in &mut self.lines {
+            result = result.and(log.write(event));
+        }
         result
     }
 
@@ -135,6 +159,9 @@ impl Emitters {
         }
         for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
             result = result.and(zeek.flush());
+        }
+        for log in &mut self.lines {
+            result = result.and(log.flush());
         }
         result
     }
@@ -160,12 +187,16 @@ impl Emitters {
             .iter()
             .map(eve::Log::sink)
             .chain(zeek.flat_map(zeek::Logs::sinks))
+            .chain(self.lines.iter().map(lines::Log::sink))
     }
 
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
         if let Some(mut eve) = self.eve {
             eve.flush()?;
+        }
+        for mut log in self.lines {
+            log.flush()?;
         }
         for zeek in [self.zeek, self.zeek_json].into_iter().flatten() {
             zeek.finish(first, last)?;
@@ -261,9 +292,11 @@ mod tests {
                 "dce_rpc.log",
                 "dcom.json",
                 "dcom.log",
+                "ecs.json",
                 "eve.json",
                 "notice.json",
                 "notice.log",
+                "ocsf.json",
                 "stats.json",
                 "stats.log",
                 "weird.json",
@@ -274,15 +307,16 @@ mod tests {
     }
 
     #[test]
-    fn eve_json_is_there_when_nothing_happened() {
+    fn logs_of_one_file_are_there_when_nothing_happened() {
         let folder = Scratch::new("empty");
         let emitters = Emitters::create(&folder.0, &Format::ALL).unwrap();
         emitters.finish(Timestamp::default(), Timestamp::default()).unwrap();
-        let files: Vec<_> = fs::read_dir(&folder.0)
+        let mut files: Vec<_> = fs::read_dir(&folder.0)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
-        assert_eq!(files, ["eve.json"]);
+        files.sort();
+        assert_eq!(files, ["ecs.json", "eve.json", "ocsf.json"]);
     }
 
     #[test]
@@ -291,7 +325,7 @@ mod tests {
         let mut emitters = Emitters::create(&folder.0, &Format::ALL).unwrap();
         emitters.write(&samples::all().remove(0)).unwrap();
         emitters.flush().unwrap();
-        for name in ["eve.json", "dcom.json", "dcom.log"] {
+        for name in ["eve.json", "dcom.json", "dcom.log", "ecs.json"] {
             assert!(
                 fs::read_to_string(folder.0.join(name)).unwrap().ends_with('\n'),
                 "{name}"
@@ -306,7 +340,7 @@ mod tests {
         }
         assert_eq!(
             "csv".parse::<Format>(),
-            Err("no such log format: csv (one of eve, zeek, zeek-json)".to_owned())
+            Err("no such log format: csv (one of eve, zeek, zeek-json, ecs, ocsf)".to_owned())
         );
     }
 }

@@ -4,13 +4,17 @@ pub mod alert;
 pub mod anomaly;
 pub mod dcerpc;
 pub mod dcom;
+pub mod ecs;
 pub mod host;
 pub mod host_alert;
 pub mod meta;
+pub mod ocsf;
+mod parties;
 pub mod record;
 mod reference;
 #[cfg(test)]
 pub(crate) mod samples;
+mod schema;
 mod shared;
 pub mod stats;
 
@@ -23,6 +27,7 @@ pub use dcom::Dcom;
 pub use host_alert::HostAlert;
 pub use meta::Meta;
 pub use reference::reference;
+pub use schema::{ecs_template, eve_schema};
 pub use shared::Shared;
 pub use stats::Stats;
 

@@ -45,6 +45,10 @@ pub struct Column {
     pub zeek_key: &'static [u8],
     /// Its type in the Zeek log's header.
     pub zeek_type: &'static str,
+    /// Has it a value whenever its record is there?
+    pub always: bool,
+    /// The columns of the records that are in it, or in its list.
+    pub record: Option<&'static [Self]>,
     /// What it means.
     pub doc: &'static str,
 }
@@ -165,6 +169,10 @@ pub trait Field {
     const ZEEK_TYPE: &'static str;
     /// The name of a list of them.
     const ZEEK_LIST_TYPE: &'static str = "vector[string]";
+    /// Has it always a value?
+    const ALWAYS: bool = true;
+    /// The columns of the records that it is or holds.
+    const RECORD: Option<&'static [Column]> = None;
     /// What to write.
     fn value(&self) -> Value<'_>;
 }
@@ -184,6 +192,8 @@ pub struct EventType;
 impl<T: Field> Field for Option<T> {
     const ZEEK_TYPE: &'static str = T::ZEEK_TYPE;
     const ZEEK_LIST_TYPE: &'static str = T::ZEEK_LIST_TYPE;
+    const ALWAYS: bool = false;
+    const RECORD: Option<&'static [Column]> = T::RECORD;
 
     #[inline]
     fn value(&self) -> Value<'_> {
@@ -193,6 +203,9 @@ impl<T: Field> Field for Option<T> {
 
 impl<T: Field> Field for Vec<T> {
     const ZEEK_TYPE: &'static str = T::ZEEK_LIST_TYPE;
+    // An empty one is left out.
+    const ALWAYS: bool = false;
+    const RECORD: Option<&'static [Column]> = T::RECORD;
 
     #[inline]
     fn value(&self) -> Value<'_> {
@@ -366,6 +379,8 @@ pub(crate) const fn concat<const N: usize>(parts: &[&[Column]]) -> [Column; N] {
         zeek: None,
         zeek_key: &[],
         zeek_type: "",
+        always: false,
+        record: None,
         doc: "",
     }; N];
     let (mut part, mut next) = (0, 0);
@@ -440,6 +455,8 @@ macro_rules! record {
 
         impl $crate::event::record::Field for $name {
             const ZEEK_TYPE: &'static str = "string";
+            const RECORD: Option<&'static [$crate::event::record::Column]> =
+                Some(<Self as $crate::event::record::Record>::COLUMNS);
 
             fn value(&self) -> $crate::event::record::Value<'_> {
                 $crate::event::record::Value::Object(self)
@@ -499,6 +516,8 @@ macro_rules! record {
             zeek: ZEEK,
             zeek_key: &ZEEK_KEY,
             zeek_type: <$type as $crate::event::record::Field>::ZEEK_TYPE,
+            always: <$type as $crate::event::record::Field>::ALWAYS,
+            record: <$type as $crate::event::record::Field>::RECORD,
             doc: concat!($($doc),+),
         }
     }};

@@ -6,9 +6,11 @@ use super::alert::Notice;
 use super::anomaly::Weird;
 use super::dcerpc::{Circumstances, DcerpcInterface};
 use super::dcom::{NamedGuid, SecurityBinding, TowerRecord};
+use super::ecs::Ecs;
 use super::host_alert::{HostAlert, RelatedEvent};
+use super::ocsf::{Attack, Evidence, Finding, Observable};
 use super::record::{Column, Record};
-use super::stats::{CaptureLossRow, StatsRow};
+use super::stats::{CaptureLossRow, Counters, StatsRow};
 use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
 
 const OPENING: &str = "# Events
@@ -43,8 +45,22 @@ pub fn reference() -> String {
     page.record::<Stats>("in `stats` events");
     page.record::<StatsRow>("`stats` events in `stats.log`");
     page.record::<CaptureLossRow>("`stats` events in `capture_loss.log`");
+    page.line(FORMS);
+    page.form::<Ecs>("ecs.json", "every line");
+    page.form::<Finding>("ocsf.json", "every line");
+    page.form::<Attack>("ocsf.json", "element of `finding_info.attacks` and of `attacks`");
+    page.form::<Evidence>("ocsf.json", "element of `evidences`");
+    page.form::<Observable>("ocsf.json", "element of `observables`");
     page.text
 }
+
+const FORMS: &str = "
+## Forms of others
+
+[FORMATS.md](FORMATS.md) says who reads them and how. ecs.json has a line for each line of eve.json, with what that says
+under `dcom` as it is, and under `dcom.tunnel`, `dcom.dcerpc`, `dcom.host_event`, `dcom.anomaly` and `dcom.stats` what
+stands beside it there. ocsf.json has a line for each alert, and live for what host logs say of one later, with the same
+under `unmapped`.";
 
 struct Page {
     text: String,
@@ -58,16 +74,15 @@ impl Page {
         for kind in EveType::ALL {
             let mut objects: Vec<&str> = kind
                 .columns()
-                .filter_map(|(path, _)| Some(path.split_once('.')?.0))
+                .filter_map(|(path, column)| match path.split_once('.') {
+                    Some((object, _)) => Some(object),
+                    None if column.zeek_type == Counters::ZEEK_TYPE => Some(path),
+                    None => None,
+                })
                 .collect();
             objects.dedup();
             let objects: Vec<String> = objects.iter().map(|object| format!("`{object}`")).collect();
-            let with = if objects.is_empty() {
-                "`stats`".to_owned()
-            } else {
-                objects.join(", ")
-            };
-            self.line(&format!("- `event_type` `{}`: {with}", kind.name));
+            self.line(&format!("- `event_type` `{}`: {}", kind.name, objects.join(", ")));
         }
         self.line("\n## Zeek's logs\n");
         for log in ZeekLog::ALL {
@@ -94,6 +109,15 @@ impl Page {
                 "| {eve} | {zeek} | {zeek_type} | {} |",
                 column.doc.trim().replace('|', "\\|")
             ));
+        }
+    }
+
+    fn form<R: Record>(&mut self, file: &str, place: &str) {
+        self.line(&format!("\n## {}: {place} of {file}\n\n{}\n", R::NAME, R::DOC.trim()));
+        self.line(&format!("| {file} | meaning |\n|---|---|"));
+        for column in R::COLUMNS {
+            let path = column.eve.unwrap_or_default();
+            self.line(&format!("| `{path}` | {} |", column.doc.trim().replace('|', "\\|")));
         }
     }
 

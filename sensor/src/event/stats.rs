@@ -8,14 +8,34 @@ record! {
     /// Counters, at the end of a run.
     #[derive(Default)]
     pub struct Stats {
-        /// Each counter by its dotted name, e.g. `decoder.pkts`; the sensor's own are under `dcom`.
-        counters: Counters => eve "stats";
+        /// Each counter by its dotted name, e.g. `decoder.pkts`; the sensor's own begin with `dcom`.
+        counters: Counters => group(EveCounters);
         /// What they were at the record before; empty at the first.
         before: Counters => apart;
         /// Since then, or since the start.
         interval: Interval => apart;
         /// Which worker counted; none when it is all of them. Zeek calls that a peer.
         worker: Option<usize> => apart;
+    }
+}
+
+record! {
+    /// Counters in eve.json: what Suricata counts too stands where it has it, the rest beside it.
+    pub struct EveCounters {
+        /// What Suricata counts too, each counter by its dotted name, e.g. `decoder.pkts`.
+        theirs: Counters => eve "stats";
+        /// The sensor's own.
+        own: Counters => eve "dcom";
+    }
+}
+
+impl From<&Counters> for EveCounters {
+    fn from(all: &Counters) -> Self {
+        let own = |&(name, count): &(&'static str, u64)| Some((name.strip_prefix("dcom.")?, count));
+        Self {
+            theirs: Counters(all.0.iter().filter(|counter| own(counter).is_none()).copied().collect()),
+            own: Counters(all.0.iter().filter_map(own).collect()),
+        }
     }
 }
 
@@ -169,6 +189,9 @@ impl CaptureLossRow {
 pub struct Counters(pub Vec<(&'static str, u64)>);
 
 impl Counters {
+    /// What it would be in a Zeek log, if one had it.
+    pub(super) const ZEEK_TYPE: &'static str = "table[string] of count";
+
     fn get(&self, wanted: &str) -> Option<u64> {
         let found = self.0.iter().find(|(name, _)| *name == wanted);
         found.map(|&(_, count)| count)
@@ -176,7 +199,7 @@ impl Counters {
 }
 
 impl Field for Counters {
-    const ZEEK_TYPE: &'static str = "string";
+    const ZEEK_TYPE: &'static str = Self::ZEEK_TYPE;
 
     fn value(&self) -> Value<'_> {
         Value::Counters(&self.0)

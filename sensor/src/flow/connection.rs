@@ -35,7 +35,7 @@ pub struct Connection {
     pub uid: Arc<str>,
     /// Suricata's way: a number that JSON readers keep exactly.
     pub flow_id: u64,
-    /// What every tool computes alike: Community ID version 1, seed 0.
+    /// What every tool computes alike that has the same seed: Community ID version 1.
     pub community_id: Arc<str>,
 }
 
@@ -50,13 +50,21 @@ type Wrapped = (VlanTags, Option<Tunnel>);
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 impl Connection {
-    pub(crate) fn new(ends: Sides<Endpoint>, wrapped: Wrapped, opened: At, syn_seen: bool, protocol: Protocol) -> Self {
-        Self::over(Transport::Tcp, ends, wrapped, opened, (syn_seen, protocol))
+    /// `seed` is Community ID's.
+    pub(crate) fn new(
+        ends: Sides<Endpoint>,
+        wrapped: Wrapped,
+        opened: At,
+        syn_seen: bool,
+        protocol: Protocol,
+        seed: u16,
+    ) -> Self {
+        Self::over(Transport::Tcp, ends, wrapped, opened, (syn_seen, protocol, seed))
     }
 
     /// Over UDP, which has no beginning of its own: it begins with the first datagram seen.
-    pub(crate) fn datagrams(ends: Sides<Endpoint>, wrapped: Wrapped, opened: At) -> Self {
-        Self::over(Transport::Udp, ends, wrapped, opened, (true, Protocol::Rpc))
+    pub(crate) fn datagrams(ends: Sides<Endpoint>, wrapped: Wrapped, opened: At, seed: u16) -> Self {
+        Self::over(Transport::Udp, ends, wrapped, opened, (true, Protocol::Rpc, seed))
     }
 
     fn over(
@@ -64,12 +72,12 @@ impl Connection {
         ends: Sides<Endpoint>,
         (vlan, tunnel): Wrapped,
         opened: At,
-        (syn_seen, protocol): (bool, Protocol),
+        (syn_seen, protocol, seed): (bool, Protocol, u16),
     ) -> Self {
         let Sides { client, server } = ends;
         let digest = digest(client, server, opened);
         let (uid, flow_id) = names(&digest);
-        let community_id = community_id(transport, client, server);
+        let community_id = community_id(transport, client, server, seed);
         Self {
             transport,
             client,
@@ -117,14 +125,14 @@ fn names(digest: &[u8; 20]) -> (Arc<str>, u64) {
 }
 
 /// Community ID version 1: the lesser end first.
-fn community_id(transport: Transport, client: Endpoint, server: Endpoint) -> Arc<str> {
+fn community_id(transport: Transport, client: Endpoint, server: Endpoint, seed: u16) -> Arc<str> {
     let (low, high) = if client <= server {
         (client, server)
     } else {
         (server, client)
     };
     let mut hash = Sha1::new();
-    hash.update([0, 0]);
+    hash.update(seed.to_be_bytes());
     write_address(&mut hash, low.address);
     write_address(&mut hash, high.address);
     hash.update([transport.number(), 0]);
@@ -151,23 +159,47 @@ mod tests {
         }
     }
 
+    /// Two ends, and the id by seed.
+    type Published = (Transport, [(&'static str, u16); 2], [&'static str; 2]);
+
+    /// The published baseline of those who defined it, for what the sensor follows.
+    const BASELINE: [Published; 3] = [
+        (
+            Transport::Tcp,
+            [
+                ("2001:470:e5bf:dead:4957:2174:e82c:4887", 63_943),
+                ("2607:f8b0:400c:c03::1a", 25),
+            ],
+            ["1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=", "1:eJYTW6AOzFLlSUoESovMjnu7rMw="],
+        ),
+        (
+            Transport::Tcp,
+            [("128.232.110.120", 34_855), ("66.35.250.204", 80)],
+            ["1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "1:3V71V58M3Ksw/yuFALMcW0LAHvc="],
+        ),
+        (
+            Transport::Udp,
+            [("192.168.1.52", 54_585), ("8.8.8.8", 53)],
+            ["1:d/FP5EW3wiY1vCndhwleRRKHowQ=", "1:Q9We8WO3piVF8yEQBNJF4uiSVrI="],
+        ),
+    ];
+
     #[test]
-    fn community_id_is_what_others_compute() {
-        // From the reference implementation's own baseline, and from Suricata on a capture of DCOM.
-        let reference = community_id(Transport::Tcp, end("128.232.110.120", 34_855), end("66.35.250.204", 80));
-        assert_eq!(&*reference, "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
-        let forth = community_id(Transport::Tcp, end("172.16.66.1", 51_661), end("172.16.66.36", 135));
-        let back = community_id(Transport::Tcp, end("172.16.66.36", 135), end("172.16.66.1", 51_661));
-        assert_eq!((&*forth, &*back), ("1:FHXPINmBEwkeI644WFsfnazS9B4=", &*forth));
+    fn community_id_is_what_was_published() {
+        for (transport, ends, ids) in BASELINE {
+            let [client, server] = ends.map(|(address, port)| end(address, port));
+            for (seed, id) in (0..).zip(ids) {
+                assert_eq!(&*community_id(transport, client, server, seed), id);
+                assert_eq!(&*community_id(transport, server, client, seed), id);
+            }
+        }
     }
 
     #[test]
-    fn community_id_over_udp_is_what_others_compute() {
-        // From the baseline of the reference implementation for its UDP captures.
-        let reference = community_id(Transport::Udp, end("192.168.1.52", 54_585), end("8.8.8.8", 53));
-        assert_eq!(&*reference, "1:d/FP5EW3wiY1vCndhwleRRKHowQ=");
-        let over_tcp = community_id(Transport::Tcp, end("192.168.1.52", 54_585), end("8.8.8.8", 53));
-        assert_ne!(reference, over_tcp);
+    fn community_id_is_what_suricata_computes() {
+        // On a capture of DCOM.
+        let id = community_id(Transport::Tcp, end("172.16.66.1", 51_661), end("172.16.66.36", 135), 0);
+        assert_eq!(&*id, "1:FHXPINmBEwkeI644WFsfnazS9B4=");
     }
 
     #[test]
@@ -177,7 +209,7 @@ mod tests {
             server: end("10.0.0.2", 135),
         };
         let at = |frame| At { frame, ..At::default() };
-        let name = |frame| Connection::new(ends, Wrapped::default(), at(frame), true, Protocol::Rpc);
+        let name = |frame| Connection::new(ends, Wrapped::default(), at(frame), true, Protocol::Rpc, 0);
         assert_eq!((name(1).uid, name(1).flow_id), (name(1).uid, name(1).flow_id));
         assert_ne!(name(1).uid, name(2).uid);
         assert_eq!(name(1).uid.len(), 17);

@@ -246,13 +246,15 @@ impl<C: Default> Flow<C> {
             }
             _ => return,
         };
-        self.tell_unanswered(silence, (segment.vlan, segment.tunnel.copied()), out);
+        let seed = shared.bounds.limits.community_id_seed;
+        self.tell_unanswered(silence, (segment.vlan, segment.tunnel.copied()), seed, out);
     }
 
     fn tell_unanswered(
         &mut self,
         silence: Silence,
         around: (VlanTags, Option<Tunnel>),
+        seed: u16,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
         self.awaiting = false;
@@ -263,7 +265,7 @@ impl<C: Default> Flow<C> {
             client: self.key.ends[opener],
             server: self.key.ends[1 - opener],
         };
-        let connection = Connection::new(ends, around, self.opened, true, Protocol::Rpc);
+        let connection = Connection::new(ends, around, self.opened, true, Protocol::Rpc, seed);
         out(Output::Unanswered(Arc::new(connection), silence));
     }
 
@@ -435,6 +437,7 @@ impl<C: Default> Flow<C> {
             self.opened,
             self.opener.is_some(),
             protocol,
+            shared.bounds.limits.community_id_seed,
         ));
         // What was recognised stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
         let mut starts = self.next;
@@ -513,7 +516,8 @@ impl<C: Default> Flow<C> {
     /// The connection is over: what is held is delivered.
     pub(super) fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         if self.awaiting {
-            self.tell_unanswered(Silence::SoFar, Default::default(), out);
+            let seed = shared.bounds.limits.community_id_seed;
+            self.tell_unanswered(Silence::SoFar, Default::default(), seed, out);
         }
         match self.state {
             State::Tracked(tracked) => tracked.end(shared, out),

@@ -63,7 +63,10 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let signals = Signals::listen()?;
     let classes = settings::catalog(&config)?;
     let log_dir = options.log_dir(&config);
-    let limits = Limits::live();
+    let limits = Limits {
+        community_id_seed: config.output.community_id_seed,
+        ..Limits::live()
+    };
     let keys = options.keys.load(Keep::Records)?;
     let interfaces = open(options)?;
     let metrics = options

@@ -72,7 +72,17 @@ struct Run {
 impl Counters {
     /// A `stats` event. Counters only grow within a run: of each run the last one stands.
     pub(super) fn add(&mut self, event: &Value, at: i64) {
-        let number = |place: &str| event.pointer(&format!("/stats/{place}")).and_then(Value::as_u64);
+        // The sensor's own stand beside Suricata's; in older logs among them.
+        let own = |place: &str| {
+            place
+                .starts_with("dcom/")
+                .then(|| event.pointer(&format!("/{place}")))?
+        };
+        let number = |place: &str| {
+            own(place)
+                .or_else(|| event.pointer(&format!("/stats/{place}")))
+                .and_then(Value::as_u64)
+        };
         let Some(uptime) = number("uptime") else { return };
         let began = at.div_euclid(1_000_000) - i64::try_from(uptime).unwrap_or_default();
         // Both are whole seconds: the same run may seem to begin in either of two.
@@ -434,6 +444,8 @@ mod tests {
     #[test]
     fn of_each_run_the_last_record_counts() {
         let stats =
+            |uptime: u64, sealed: u64| json!({"stats": {"uptime": uptime}, "dcom": {"rpc": {"sealed": sealed}}});
+        let older =
             |uptime: u64, sealed: u64| json!({"stats": {"uptime": uptime, "dcom": {"rpc": {"sealed": sealed}}}});
         let mut counters = Counters::default();
         assert!(!counters.are_known());
@@ -441,7 +453,7 @@ mod tests {
         counters.add(&stats(60, 5), 1_060_900_000);
         counters.add(&stats(120, 7), 1_121_100_000);
         counters.add(&stats(30, 1), 1_030_100_000);
-        counters.add(&stats(10, 2), 5_010_000_000);
+        counters.add(&older(10, 2), 5_010_000_000);
         assert_eq!(counters.get("dcom/rpc/sealed"), 9);
         let hidden = counters.hidden();
         assert_eq!(hidden.len(), 1);
@@ -454,7 +466,11 @@ mod tests {
         let event = COUNTERS
             .iter()
             .fold(json!({"stats": {"uptime": 1}}), |mut event, counter| {
-                let mut place = &mut event["stats"];
+                let mut place = if counter.starts_with("dcom/") {
+                    &mut event
+                } else {
+                    &mut event["stats"]
+                };
                 for part in counter.split('/') {
                     place = &mut place[part];
                 }

@@ -28,7 +28,7 @@ impl Rig {
             client: end(1, 50_000),
             server: end(2, port),
         };
-        let connection = Connection::new(ends, (VlanTags::default(), None), At::default(), true, protocol);
+        let connection = Connection::new(ends, (VlanTags::default(), None), At::default(), true, protocol, 0);
         Self {
             carriage: Carriage::default(),
             bounds: RpcBounds::new(Limits::default(), |_, _, _| true),

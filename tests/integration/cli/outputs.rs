@@ -177,6 +177,7 @@ fn each_log_format_has_its_files() {
         (Some("zeek"), zeek.to_vec()),
         (Some("zeek-json"), zeek.to_vec()),
         (Some("zeek-json,eve"), with_eve),
+        (Some("ocsf,ecs"), vec!["ecs.json", "ocsf.json"]),
         (
             Some("zeek,zeek-json"),
             vec![
@@ -226,7 +227,7 @@ fn every_run_writes_the_same_bytes() {
     let scratch = Scratch::new();
     let run = |name: &str| {
         let logs = scratch.path(name);
-        let all = "--logs=eve,zeek,zeek-json";
+        let all = "--logs=eve,zeek,zeek-json,ecs,ocsf";
         let run = replay([all.as_ref(), "-qo".as_ref(), logs.as_os_str(), pcaps().as_os_str()]);
         assert_eq!(run.code, Some(0));
         files(&logs)

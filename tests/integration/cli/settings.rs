@@ -30,7 +30,7 @@ fn alerts(run: &Outcome, signature_id: u32) -> usize {
 /// What was counted under `dcom`.
 fn counted(run: &Outcome) -> Value {
     let records = Records::parse(&run.stdout);
-    records.all().last().expect("a last record")["stats"]["dcom"].clone()
+    records.all().last().expect("a last record")["dcom"].clone()
 }
 
 #[test]

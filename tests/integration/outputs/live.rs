@@ -186,7 +186,7 @@ fn a_jailed_sensor_connects_anew_and_loses_no_alert_that_it_wrote() {
         .map(parsed)
         .next_back()
         .expect("counters");
-    let outputs = &stats["stats"]["dcom"]["outputs"];
+    let outputs = &stats["dcom"]["outputs"];
     assert_eq!(outputs["webhook"]["delivered"], all.len(), "{outputs}");
     assert!(outputs["redis"]["failures"].as_u64() > Some(0), "{outputs}");
     assert_eq!(outputs["redis"]["dropped"], 0, "{outputs}");

@@ -161,6 +161,7 @@ impl Datagrams {
             ends,
             (datagram.vlan, datagram.tunnel.copied()),
             datagram.at,
+            bounds.limits.community_id_seed,
         ));
         out(RpcEvent {
             connection: Arc::clone(&connection),

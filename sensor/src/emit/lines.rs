@@ -1,0 +1,38 @@
+//! A log of one file with a line for each event that has one.
+
+use std::io;
+use std::path::Path;
+
+use super::sink::{Sink, Start};
+use crate::event::Event;
+
+/// The file. It is there from the start, empty when nothing happened.
+#[derive(Debug)]
+pub(super) struct Log {
+    sink: Sink,
+    line: fn(&Event, &mut Vec<u8>),
+}
+
+impl Log {
+    /// Makes the file. `line` writes an event's line, its line feed included, or nothing.
+    pub(super) fn create(folder: &Path, name: &str, start: Start, line: fn(&Event, &mut Vec<u8>)) -> io::Result<Self> {
+        let mut sink = Sink::new(folder.join(name), start);
+        sink.open()?;
+        Ok(Self { sink, line })
+    }
+
+    /// Adds an event's line, if it has one.
+    pub(super) fn write(&mut self, event: &Event) -> io::Result<()> {
+        (self.line)(event, self.sink.line());
+        self.sink.settle()
+    }
+
+    /// Brings the lines so far to the file.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+
+    pub(super) fn sink(&self) -> &Sink {
+        &self.sink
+    }
+}
