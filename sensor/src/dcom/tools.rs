@@ -13,7 +13,7 @@ use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest, Variant};
 use super::exchange::parse;
 use crate::catalog::{Field, Seen, Sightings, Tools};
 use crate::decode::Transport;
-use crate::event::dcom::{Evidence, Kind, ToolRecord};
+use crate::event::dcom::{Kind, ToolRecord};
 use crate::event::{Dcom, Shared};
 use crate::flow::{Connection, Protocol};
 use crate::hash::HashMap;
@@ -357,7 +357,8 @@ impl Looking<'_> {
         if let Some(numbers) = numbers {
             self.see(Field::InvokeNumbers, Seen::Text(numbers));
         }
-        if dcom.evidence != Evidence::Arguments {
+        // The request could not be read.
+        if dcom.dispid.is_none() {
             return;
         }
         if let Some(method) = dcom.method.as_ref().filter(|_| self.looks_for(Field::Call)) {
