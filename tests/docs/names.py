@@ -23,7 +23,8 @@ def counters(program, place):
             for key, below in value.items():
                 walk(below, f"{path}.{key}")
 
-    for key, value in json.loads(printed.splitlines()[-1])["stats"].items():
+    last = json.loads(printed.splitlines()[-1])
+    for key, value in {**last["stats"], "dcom": last["dcom"]}.items():
         walk(value, key)
     return known
 
