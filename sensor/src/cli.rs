@@ -18,6 +18,7 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::Config;
 use crate::dcom::Calls;
 use crate::document::Problems;
 use crate::emit::Format;
@@ -25,6 +26,7 @@ use crate::emit::console::printable;
 use crate::emit::growing::Colour;
 use crate::extract::ExtractError;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
+use crate::outputs::{Outputs, Pace, Prepared};
 use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
@@ -338,6 +340,17 @@ fn commands_manual(parent: &clap::Command, page: &mut Vec<u8>) -> Result<()> {
         commands_manual(command, page)?;
     }
     Ok(())
+}
+
+/// Runs with the settings' outputs; whatever becomes of the run, what was told is brought where it was to go.
+pub(crate) fn with_outputs(config: &Config, verbose: bool, run: impl FnOnce(&Outputs) -> Result<u8>) -> Result<u8> {
+    let outputs = Prepared::new(config)?.start(Pace::Patient)?;
+    let outcome = run(&outputs);
+    let all_delivered = outputs.end(verbose);
+    Ok(match outcome? {
+        RAN | FOUND if !all_delivered => UNUSABLE,
+        code => code,
+    })
 }
 
 /// How wide what is printed may be.

@@ -14,8 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Input, expand};
-use crate::cli::settings;
 use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
+use crate::cli::{settings, with_outputs};
 use crate::config::Config;
 use crate::emit::console::Console;
 use crate::emit::reasons::Reasons;
@@ -26,7 +26,7 @@ use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
 use crate::limits::Limits;
-use crate::outputs::{Outputs, Pace, Prepared};
+use crate::outputs::Outputs;
 use crate::policy::{self, Policy};
 use crate::statistics::{self, Tally};
 use crate::time::Timestamp;
@@ -40,14 +40,8 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
-    let outputs = Prepared::new(&config)?.start(Pace::Patient)?;
-    let outcome = read(options, started, &config, &outputs);
-    // Whatever became of the logs: what was told is brought where it was to go.
-    let all_delivered = outputs.end(options.verbose);
-    let code = outcome?;
-    Ok(match code {
-        RAN | FOUND if !all_delivered => UNUSABLE,
-        code => code,
+    with_outputs(&config, options.verbose, |outputs| {
+        read(options, started, &config, outputs)
     })
 }
 

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ const BATCH: usize = 256 << 10;
 const NOTHING: Duration = Duration::from_millis(1);
 /// How often an interface without frames is asked whether it is down.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Batches that wait for the sensor: a few megabytes, so that memory is bounded and the kernel's ring takes the rest.
+const QUEUE: usize = 16;
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -97,6 +100,18 @@ pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<
     Ok(rings)
 }
 
+/// Begins to read the rings of each interface, which is called by its number. What the threads hear comes by the channel; when
+/// nobody takes it, the rings fill and the kernel counts what it drops.
+pub(crate) fn start(interfaces: Vec<Vec<Ring>>, stop: &Arc<AtomicBool>) -> (Receiver<Heard>, Vec<JoinHandle<()>>) {
+    let (out, heard) = sync_channel(QUEUE);
+    let threads = (0..)
+        .zip(interfaces)
+        .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
+        .map(|(number, ring)| ring.start(number, out.clone(), Arc::clone(stop)))
+        .collect();
+    (heard, threads)
+}
+
 impl Ring {
     fn open(name: &str, number: u16, listening: &Listening) -> Result<Self, Error> {
         let open = |precision| {
@@ -139,7 +154,7 @@ impl Ring {
     }
 
     /// Reads until it is told to stop.
-    pub(crate) fn start(mut self, number: u32, out: SyncSender<Heard>, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    fn start(mut self, number: u32, out: SyncSender<Heard>, stop: Arc<AtomicBool>) -> JoinHandle<()> {
         thread::spawn(move || self.run(number, &out, &stop))
     }
 

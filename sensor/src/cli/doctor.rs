@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::live::rings;
-use super::{When, workers};
+use super::When;
+use super::live::CaptureOptions;
 use crate::config::Config;
 use crate::emit::growing::Colour;
 
@@ -35,21 +35,8 @@ pub(crate) struct Doctor {
     #[arg(short = 'o', long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
 
-    /// Look at nothing but what this filter lets through (as in tcpdump).
-    #[arg(long, value_name = "FILTER")]
-    pub(crate) bpf: Option<String>,
-
-    /// Kernel rings for each interface. Default: one for every four workers.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    rings: Option<u16>,
-
-    /// Mebibytes that the kernel holds in each ring.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2047))]
-    pub(crate) ring_size: u16,
-
-    /// Bytes of a frame that are looked at.
-    #[arg(long, value_name = "BYTES", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(96..=262_144))]
-    pub(crate) snap_length: u32,
+    #[command(flatten)]
+    pub(crate) capture: CaptureOptions,
 
     /// Read these settings (TOML), with all that they name.
     #[arg(long, value_name = "FILE")]
@@ -58,10 +45,6 @@ pub(crate) struct Doctor {
     /// Open sealed traffic with the keys that this file names.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
-
-    /// How many threads take packets apart. Default: the cores there are.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    workers: Option<u16>,
 
     /// Listen as this user once the interfaces are open; `nobody` where there is none of that name.
     #[arg(long, value_name = "USER", default_value = "dcom-sensor")]
@@ -84,16 +67,6 @@ impl Doctor {
     /// The folder for logs.
     pub(crate) fn log_dir(&self, config: &Config) -> PathBuf {
         self.log_dir.clone().unwrap_or_else(|| config.output.log_dir.clone())
-    }
-
-    /// How many threads take packets apart.
-    pub(crate) fn workers(&self) -> usize {
-        workers(self.workers)
-    }
-
-    /// How many rings each interface has.
-    pub(crate) fn rings(&self) -> u16 {
-        rings(self.rings, self.workers())
     }
 
     /// Colour for standard output.

@@ -11,7 +11,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
-use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities, tell};
+use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities, tell, with_outputs};
 use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::host_log::{self, Cause, Reason, Report};
 use crate::hunt;
 use crate::limits::Limits;
-use crate::outputs::{Outputs, Pace, Prepared};
+use crate::outputs::Outputs;
 use crate::policy::{self, Policy, Verdict};
 use crate::replay::interruption;
 use crate::severity::Severity;
@@ -92,14 +92,8 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
-    let outputs = Prepared::new(&config)?.start(Pace::Patient)?;
-    let outcome = read(options, started, &config, &outputs);
-    // Whatever became of the logs: what was found is brought where it was to go.
-    let all_delivered = outputs.end(options.verbose);
-    let code = outcome?;
-    Ok(match code {
-        RAN | FOUND if !all_delivered => UNUSABLE,
-        code => code,
+    with_outputs(&config, options.verbose, |outputs| {
+        read(options, started, &config, outputs)
     })
 }
 

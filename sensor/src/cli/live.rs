@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::hosts::{HEADING, HostOptions};
 use super::settings::Settings;
 use super::{KeysFile, WhichCalls, workers};
+use crate::capture::live::Listening;
 use crate::config::Config;
 
 /// Options of `live`.
@@ -40,21 +41,8 @@ pub(crate) struct Live {
     #[arg(long, value_name = "WHICH", default_value = "interest", value_enum)]
     pub(crate) calls: WhichCalls,
 
-    /// Look at nothing but what this filter lets through (as in tcpdump).
-    #[arg(long, value_name = "FILTER")]
-    pub(crate) bpf: Option<String>,
-
-    /// Kernel rings for each interface, to which fanout deals pairs of hosts. Default: one for every four workers.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    rings: Option<u16>,
-
-    /// Mebibytes that the kernel holds in each ring while the sensor is busy.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2047))]
-    pub(crate) ring_size: u16,
-
-    /// Bytes of a frame that are looked at.
-    #[arg(long, value_name = "BYTES", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(96..=262_144))]
-    pub(crate) snap_length: u32,
+    #[command(flatten)]
+    pub(crate) capture: CaptureOptions,
 
     #[command(flatten)]
     pub(crate) keys: KeysFile,
@@ -65,10 +53,6 @@ pub(crate) struct Live {
     /// Take host logs from senders at this address of this machine: JSON lines or RFC 5424 syslog, over TCP.
     #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub(crate) listen: Option<SocketAddr>,
-
-    /// How many threads take packets apart. Default: the cores there are.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    workers: Option<u16>,
 
     /// Log the counters once in so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
@@ -110,6 +94,30 @@ pub(crate) struct Live {
     pub(crate) settings: Settings,
 }
 
+/// How frames come off interfaces.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CaptureOptions {
+    /// Look at nothing but what this filter lets through (as in tcpdump).
+    #[arg(long, value_name = "FILTER")]
+    bpf: Option<String>,
+
+    /// Kernel rings for each interface, to which fanout deals pairs of hosts. Default: one for every four workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    rings: Option<u16>,
+
+    /// Mebibytes that the kernel holds in each ring while the sensor is busy.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2047))]
+    pub(crate) ring_size: u16,
+
+    /// Bytes of a frame that are looked at.
+    #[arg(long, value_name = "BYTES", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(96..=262_144))]
+    snap_length: u32,
+
+    /// How many threads take packets apart. Default: the cores there are.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compression {
     /// As .zst.
@@ -125,20 +133,22 @@ impl Live {
     pub(crate) fn log_dir(&self, config: &Config) -> PathBuf {
         self.log_dir.clone().unwrap_or_else(|| config.output.log_dir.clone())
     }
+}
 
-    /// How many rings each interface has: a thread that does nothing but copy keeps several busy that take packets apart.
-    pub(crate) fn rings(&self) -> u16 {
-        rings(self.rings, self.workers())
-    }
-
+impl CaptureOptions {
     /// How many threads take packets apart.
     pub(crate) fn workers(&self) -> usize {
         workers(self.workers)
     }
-}
 
-/// So many rings, or one for every four workers.
-pub(super) fn rings(wanted: Option<u16>, workers: usize) -> u16 {
-    let enough = u16::try_from(workers.div_ceil(4)).unwrap_or(u16::MAX).min(64);
-    wanted.unwrap_or(if cfg!(target_os = "linux") { enough } else { 1 })
+    /// How interfaces are opened. A thread that does nothing but copy keeps several busy that take packets apart.
+    pub(crate) fn listening(&self) -> Listening {
+        let enough = u16::try_from(self.workers().div_ceil(4)).unwrap_or(u16::MAX).min(64);
+        Listening {
+            ring_bytes: i32::from(self.ring_size) * (1 << 20),
+            snap_length: i32::try_from(self.snap_length).unwrap_or(i32::MAX),
+            filter: self.bpf.clone(),
+            rings: self.rings.unwrap_or(if cfg!(target_os = "linux") { enough } else { 1 }),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::machine::Room;
 use super::sample::{self, Line, Sample};
 use super::settings::Given;
 use super::traffic::{Source, Traffic};
-use crate::capture::live::{self, Listening, Ring};
+use crate::capture::live::{self, Ring};
 use crate::cli::{Doctor, complain, settings};
 use crate::dcom::Calls;
 use crate::limits::Limits;
@@ -35,7 +35,7 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
     let limits = Limits::live();
     let (calls, names) = (Calls::Interest, NameAnswers::PassedOver);
     let mut crew = Crew::new(
-        options.workers(),
+        options.capture.workers(),
         given.catalog,
         &limits,
         calls,
@@ -76,7 +76,7 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
         checkup.checks.extend(line.went_down());
         checkup
             .checks
-            .extend([line.ring(options.ring_size), line.interface_drops(lost)]);
+            .extend([line.ring(options.capture.ring_size), line.interface_drops(lost)]);
         checkup.checks.extend(line.times());
         checkup
             .checks
@@ -103,12 +103,7 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
 
 /// Opens the rings of those that can be, and tells of the others.
 fn open(options: &Doctor, known: &[Interface], checkup: &mut Checkup) -> Vec<Vec<Ring>> {
-    let listening = Listening {
-        ring_bytes: i32::from(options.ring_size) * (1 << 20),
-        snap_length: i32::try_from(options.snap_length).unwrap_or(i32::MAX),
-        filter: options.bpf.clone(),
-        rings: options.rings(),
-    };
+    let listening = options.capture.listening();
     let mut opened = Vec::new();
     for (number, name) in (0..).zip(&options.interfaces) {
         match live::open(name, number, &listening) {

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use crate::capture::Batch;
-use crate::capture::live::{Heard, Kernel, Ring};
+use crate::capture::live::{self, Heard, Kernel, Ring};
 use crate::emit::eve;
 use crate::event::{Body, Event};
-use crate::live::{PATIENCE, QUEUE, now};
+use crate::live::{PATIENCE, now};
 use crate::statistics::Tally;
 use crate::time::Timestamp;
 use crate::workers::Crew;
@@ -216,13 +216,7 @@ pub(super) fn listen(
 ) -> Sample {
     let mut lines: Vec<Line> = interfaces.iter().filter_map(|rings| Line::of(rings)).collect();
     let stop = Arc::new(AtomicBool::new(false));
-    let (out, heard) = sync_channel(QUEUE);
-    let threads: Vec<_> = (0..)
-        .zip(interfaces)
-        .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
-        .map(|(number, ring)| ring.start(number, out.clone(), Arc::clone(&stop)))
-        .collect();
-    drop(out);
+    let (heard, threads) = live::start(interfaces, &stop);
     meanwhile();
     let began = Instant::now();
     let mut told = Told::default();

@@ -24,13 +24,13 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::capture::live::{self, Heard, Kernel, Listening, Ring};
+use crate::capture::live::{self, Heard, Kernel, Ring};
 use crate::cli::{Live, RAN, complain, settings};
 use crate::config::Config;
 use crate::correlate::Mode;
@@ -47,8 +47,6 @@ use loss::Losses;
 use outlet::Outlet;
 use signals::Signals;
 
-/// Batches that wait for the sensor: a few megabytes, so that memory is bounded and the kernel's ring takes the rest.
-pub(crate) const QUEUE: usize = 16;
 /// How long to wait for frames before something else is looked at.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
 /// What was written is brought to the files at least so often.
@@ -89,7 +87,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         NameAnswers::PassedOver
     };
     let calls = options.calls.into();
-    let mut crew = Crew::new(options.workers(), classes, &limits, calls, keys.as_ref(), names);
+    let mut crew = Crew::new(options.capture.workers(), classes, &limits, calls, keys.as_ref(), names);
     settings::equip(crew.analysis(), &config, &limits)?;
     if has_feed {
         let correlator = options.hosts.correlator(Mode::Live, &config, &limits)?;
@@ -104,13 +102,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
-    let (out, heard) = sync_channel(QUEUE);
-    let threads: Vec<_> = (0..)
-        .zip(interfaces)
-        .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
-        .map(|(number, ring)| ring.start(number, out.clone(), Arc::clone(&stop)))
-        .collect();
-    drop(out);
+    let (heard, threads) = live::start(interfaces, &stop);
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
     let mut losses = Losses::new(kernels, crew.tallies().count(), now());
@@ -153,12 +145,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
 
 /// The rings of each interface.
 fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
-    let listening = Listening {
-        ring_bytes: i32::from(options.ring_size.min(2_047)) * (1 << 20),
-        snap_length: i32::try_from(options.snap_length).unwrap_or(i32::MAX),
-        filter: options.bpf.clone(),
-        rings: options.rings(),
-    };
+    let listening = options.capture.listening();
     let open = |(number, name): (u16, &String)| match live::open(name, number, &listening) {
         Ok(rings) => Ok(rings),
         Err(error) => {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::servers::{Redis, TlsHook, until};
+use super::servers::{Redis, TlsHook};
 use super::{of_type, parsed};
+use crate::live::until;
 use crate::live::{Mounted, Space, run};
 use crate::program::{Scratch, pcap};
 

@@ -9,19 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep, spawn};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Waits, ten seconds at most, for something to become true.
-pub(super) fn until(mut done: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
-        if done() {
-            return true;
-        }
-        sleep(Duration::from_millis(20));
-    }
-    false
-}
+use crate::live::until;
 
 /// Is the program there? If not, says what is not tested.
 pub(super) fn is_there(program: &str, what: &str) -> bool {
