@@ -181,7 +181,7 @@ def valid(validator, lines):
 
 def check_zeek(report, name, logs, rows_of):
     for path, rows in rows_of.items():
-        if path not in ("dce_rpc", "dcom", "dcom_call", "notice", "weird", "stats", "capture_loss"):
+        if path not in ("dce_rpc", "ntlm", "dcom", "dcom_call", "notice", "weird", "stats", "capture_loss"):
             continue
         tsv = logs[f"{path}.log"]
         with report.of(f"{path}.log as a data frame", name), contextlib.redirect_stdout(io.StringIO()):

@@ -14,6 +14,8 @@ NUMBER, TEXT, ADDRESS, PORT, FLAG, LIST = "number", "text", "address", "port", "
 CONNECTION = {"uid": TEXT, "id.orig_h": ADDRESS, "id.orig_p": PORT, "id.resp_h": ADDRESS, "id.resp_p": PORT}
 FILEBEAT = {
     "dce_rpc": {"ts": NUMBER, **CONNECTION, "rtt": NUMBER, "named_pipe": TEXT, "endpoint": TEXT, "operation": TEXT},
+    "ntlm": {"ts": NUMBER, **CONNECTION, "username": TEXT, "hostname": TEXT, "domainname": TEXT, "server_nb_computer_name": TEXT,
+             "server_dns_computer_name": TEXT, "server_tree_name": TEXT, "success": FLAG},
     "notice": {"ts": NUMBER, **CONNECTION, "proto": TEXT, "note": TEXT, "msg": TEXT, "sub": TEXT, "src": ADDRESS, "dst": ADDRESS,
                "p": PORT, "peer_descr": TEXT, "actions": LIST, "suppress_for": NUMBER},
     "weird": {"ts": NUMBER, **CONNECTION, "name": TEXT, "addl": TEXT, "notice": FLAG, "peer": TEXT},
@@ -24,6 +26,8 @@ FILEBEAT = {
 # What not every row has: the end that was not seen, the pipe of a bind that was not, what only a live sensor counts.
 OPTIONAL = {
     "dce_rpc": {"named_pipe", "rtt"},
+    "ntlm": {"username", "hostname", "domainname", "server_nb_computer_name", "server_dns_computer_name", "server_tree_name",
+             "success"},
     "notice": set(CONNECTION) | {"proto", "sub", "src", "dst", "p"},
     "weird": set(CONNECTION) | {"addl"},
     "stats": {"pkts_dropped", "pkts_link"},

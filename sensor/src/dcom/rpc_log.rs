@@ -8,7 +8,9 @@ use dcom_parsers::rpce::{BindTimeFeatures, ContextElement, ContextResult};
 
 use super::exchange::{auth, fault_name, key, login, response, sealed};
 use crate::decode::Transport;
-use crate::event::dcerpc::{Circumstances, DcerpcInterface, InterfaceVersion, RequestSize, ResponseSize, ZeekRow};
+use crate::event::dcerpc::{
+    Circumstances, DcerpcInterface, InterfaceVersion, NtlmRow, RequestSize, ResponseSize, ZeekRow,
+};
 use crate::event::dcom::Flags;
 use crate::event::{Dcerpc, Dcom};
 use crate::flow::{Connection, Protocol};
@@ -176,6 +178,7 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
         seqnum: exchange.activity.map(|_| exchange.call_id),
         rpc_version: exchange.activity.map_or(VERSION, |_| CONNECTIONLESS),
         zeek_row: zeek_row(exchange, named.map(|(uuid, _)| uuid), procedure),
+        ntlm: ntlm_row(exchange).map(Box::new),
         circumstances: Circumstances {
             named_pipe: exchange.named_pipe.clone(),
             auth: auth(exchange),
@@ -204,5 +207,20 @@ fn zeek_row(exchange: &Exchange, interface: Option<Guid>, procedure: Option<&'st
         named_pipe: exchange.secondary_address.clone(),
         endpoint,
         operation: Some(operation),
+    })
+}
+
+/// Zeek's row of a login by NTLM: with its first call, and of no other mechanism.
+fn ntlm_row(exchange: &Exchange) -> Option<NtlmRow> {
+    let claims = &exchange.claims;
+    let is_ntlm = exchange.first_of_login && claims.mechanism == Some("ntlm");
+    is_ntlm.then(|| NtlmRow {
+        username: claims.user.clone().filter(|user| !user.is_empty()),
+        hostname: claims.workstation.clone(),
+        domainname: claims.domain.clone(),
+        server_nb_computer_name: claims.server_netbios.clone(),
+        server_dns_computer_name: claims.server_dns.clone(),
+        server_tree_name: claims.server_tree.clone(),
+        success: response(exchange).map(|_| true),
     })
 }

@@ -56,6 +56,8 @@ record! {
         rpc_version: Cow<'static, str> => eve;
         /// The row of `dce_rpc.log`: there for a reply to a request, as in Zeek.
         zeek_row: Option<ZeekRow> => group;
+        /// The row of `ntlm.log`: there with the first call after a login by NTLM.
+        ntlm: Option<Box<NtlmRow>> => apart;
         /// What stands beside it in its line of eve.json.
         circumstances: Circumstances => apart;
     }
@@ -145,5 +147,26 @@ record! {
         endpoint: Option<Cow<'static, str>> => zeek;
         /// The operation's name as Zeek spells it, or `unknown-` and its number.
         operation: Option<Cow<'static, str>> => zeek;
+    }
+}
+
+record! {
+    /// A login by NTLM in the columns of Zeek's `ntlm.log`, at the first call that it vouches for.
+    #[derive(Default)]
+    pub struct NtlmRow {
+        /// The account, as the client gives it; unset for an anonymous login.
+        username: Option<String> => zeek;
+        /// The client's computer.
+        hostname: Option<String> => zeek;
+        /// The account's domain.
+        domainname: Option<String> => zeek;
+        /// The server's `NetBIOS` name.
+        server_nb_computer_name: Option<String> => zeek;
+        /// The server's DNS name.
+        server_dns_computer_name: Option<String> => zeek;
+        /// The server's forest.
+        server_tree_name: Option<String> => zeek;
+        /// Did the server accept it? Set where it answered that call.
+        success: Option<bool> => zeek;
     }
 }

@@ -33,7 +33,7 @@ pub use stats::Stats;
 
 use alert::Notice;
 use anomaly::Weird;
-use dcerpc::{Circumstances, ZeekRow};
+use dcerpc::{Circumstances, NtlmRow, ZeekRow};
 use dcom::Kind;
 use record::{Column, Columns, Record, Value};
 use stats::{CaptureLossRow, StatsRow};
@@ -91,6 +91,7 @@ const OF_A_CONNECTION: &[&str] = &["uid", "id.orig_h", "id.orig_p", "id.resp_h",
 
 impl ZeekLog {
     pub(crate) const DCE_RPC: Self = zeek_log!("dce_rpc", [Meta::COLUMNS, ZeekRow::COLUMNS], &[]);
+    pub(crate) const NTLM: Self = zeek_log!("ntlm", [Meta::COLUMNS, NtlmRow::COLUMNS], &["rtt"]);
     pub(crate) const DCOM: Self = zeek_log!(
         "dcom",
         [Meta::COLUMNS, Dcom::COLUMNS],
@@ -140,6 +141,7 @@ impl ZeekLog {
     /// Every Zeek log there can be.
     pub const ALL: &'static [&'static Self] = &[
         &Self::DCE_RPC,
+        &Self::NTLM,
         &Self::DCOM,
         &Self::DCOM_CALL,
         &Self::NOTICE,
@@ -227,9 +229,11 @@ impl Body {
             Self::Dcom(_) => &[&ZeekLog::DCOM],
             Self::Alert(_) => &[&ZeekLog::NOTICE],
             // Zeek writes a row at the reply to a request only.
-            Self::Dcerpc(dcerpc) => match dcerpc.zeek_row {
-                Some(_) => &[&ZeekLog::DCE_RPC],
-                None => &[],
+            Self::Dcerpc(dcerpc) => match (&dcerpc.zeek_row, &dcerpc.ntlm) {
+                (Some(_), Some(_)) => &[&ZeekLog::DCE_RPC, &ZeekLog::NTLM],
+                (Some(_), None) => &[&ZeekLog::DCE_RPC],
+                (None, Some(_)) => &[&ZeekLog::NTLM],
+                (None, None) => &[],
             },
             Self::Anomaly(_) => &[&ZeekLog::WEIRD],
             Self::Stats(_) => &[&ZeekLog::STATS, &ZeekLog::CAPTURE_LOSS],
@@ -278,6 +282,11 @@ impl Event {
         match &self.body {
             Body::Dcom(body) => body.show(&mut row),
             Body::Alert(body) => Notice::of(&self.meta, body).show(&mut row),
+            Body::Dcerpc(body) if log.path == ZeekLog::NTLM.path => {
+                if let Some(login) = &body.ntlm {
+                    login.show(&mut row);
+                }
+            }
             Body::Dcerpc(body) => body.zeek_row.show(&mut row),
             Body::Anomaly(body) => Weird::of(body).show(&mut row),
             Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut row),

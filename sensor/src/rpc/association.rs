@@ -582,6 +582,7 @@ impl Association {
             reply,
             auth,
             claims,
+            first_of_login: false,
             shape: Arc::clone(&self.shape),
             secondary_address: self.secondary_address.clone(),
             named_pipe: self.named_pipe(),
@@ -604,7 +605,9 @@ impl Association {
 
     fn close_call(&mut self, call_id: u32, call: Call, reply: Reply, handling: &mut Handling<'_>) {
         handling.bounds.counters.calls += 1;
+        let first_of_login = self.logins.is_first(call.auth);
         let exchange = Exchange {
+            first_of_login,
             opnum: Some(call.opnum),
             context_id: call.context_id,
             interface: call.interface,

@@ -43,6 +43,8 @@ pub(super) fn weight(claims: &Claims) -> usize {
 struct Login {
     state: AuthState,
     claims: Arc<Claims>,
+    /// Has a call been told of it?
+    told: bool,
 }
 
 impl Logins {
@@ -62,6 +64,7 @@ impl Logins {
         let login = self.by_context.entry(id).or_insert_with(|| Login {
             state,
             claims: Arc::default(),
+            told: false,
         });
         login.state = state;
         self.latest = id;
@@ -83,6 +86,18 @@ impl Logins {
             (claims.user, claims.domain) = (Some(who.user), Some(who.realm));
             self.kept += weight(&login.claims);
         }
+    }
+
+    /// Is a call with this login the first one, now that it is known who logged in?
+    pub(super) fn is_first(&mut self, auth: Option<AuthState>) -> bool {
+        let id = auth.and_then(|state| state.context).unwrap_or(self.latest);
+        let Some(login) = self.by_context.get_mut(&id) else {
+            return false;
+        };
+        let known = login.claims.user.is_some() || login.claims.anonymous;
+        let first = known && !login.told;
+        login.told |= known;
+        first
     }
 
     /// Who vouches for a call whose verifier is lost: whoever logged in last.

@@ -145,6 +145,8 @@ pub struct Exchange {
     pub auth: Option<AuthState>,
     /// What was said in clear while logging in.
     pub claims: Arc<Claims>,
+    /// Is it the first call that is told of this login?
+    pub first_of_login: bool,
     /// How the client writes, beside what it says.
     pub shape: Arc<Shape>,
     /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.

@@ -167,6 +167,7 @@ fn each_log_format_has_its_files() {
         "dcom.log",
         "dcom_call.log",
         "notice.log",
+        "ntlm.log",
         "stats.log",
     ];
     let mut with_eve = zeek.to_vec();
@@ -191,6 +192,8 @@ fn each_log_format_has_its_files() {
                 "dcom_call.log",
                 "notice.json",
                 "notice.log",
+                "ntlm.json",
+                "ntlm.log",
                 "stats.json",
                 "stats.log",
             ],

@@ -93,7 +93,7 @@ fn dce_rpc_log_has_zeeks_rows() {
         let Some(theirs) = real.beside("zeek-8.2.dce_rpc.log") else {
             continue;
         };
-        let log = real.our_dce_rpc_log();
+        let log = real.our_log("dce_rpc.log");
         for name in [
             "#separator",
             "#set_separator",
@@ -131,9 +131,34 @@ fn dce_rpc_log_has_zeeks_rows() {
 }
 
 #[test]
+fn ntlm_log_has_zeeks_rows() {
+    /// Addresses and ports, and who logged in where: Zeek's time is that of the login's first message, ours that of the first
+    /// call after it.
+    fn logins(log: &str) -> Vec<Vec<&str>> {
+        let rows = log.lines().filter(|line| !line.starts_with('#'));
+        let mut logins: Vec<Vec<&str>> = rows
+            .map(|row| row.split('\t').collect::<Vec<_>>()[2..12].to_vec())
+            .collect();
+        logins.sort_unstable();
+        logins
+    }
+    for real in CORPUS.iter() {
+        let Some(theirs) = real.beside("zeek-8.2.ntlm.log") else {
+            continue;
+        };
+        let ours = real.our_log("ntlm.log");
+        for name in ["#path", "#fields", "#types"] {
+            assert_eq!(header(&ours, name), header(&theirs, name), "{}", real.name);
+        }
+        assert!(logins(&theirs).len() > 1);
+        assert_eq!(logins(&ours), logins(&theirs), "{}: found, then Zeek's", real.name);
+    }
+}
+
+#[test]
 fn an_unknown_interface_or_operation_has_a_name_or_zeeks_form() {
     for real in CORPUS.iter() {
-        for row in rows(&real.our_dce_rpc_log()) {
+        for row in rows(&real.our_log("dce_rpc.log")) {
             if let Some(uuid) = row.endpoint.strip_prefix("unknown-") {
                 assert_eq!((uuid.len(), uuid.to_lowercase().as_str()), (36, uuid), "{}", real.name);
             }

@@ -60,13 +60,13 @@ impl Real {
         fs::read_to_string(self.folder.join(name)).ok()
     }
 
-    /// The `dce_rpc.log` that the program writes for the capture; empty when it writes none.
-    fn our_dce_rpc_log(&self) -> String {
+    /// A log of Zeek's form that the program writes for the capture; empty when it writes none.
+    fn our_log(&self, name: &str) -> String {
         let scratch = program::Scratch::new();
         let logs = scratch.path("logs");
         let run = program::replay(["-qo".as_ref(), logs.as_os_str(), self.capture.as_os_str()]);
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{}", self.name);
-        fs::read_to_string(logs.join("dce_rpc.log")).unwrap_or_default()
+        fs::read_to_string(logs.join(name)).unwrap_or_default()
     }
 }
 
