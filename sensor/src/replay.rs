@@ -191,7 +191,7 @@ impl Outlet {
             .as_ref()
             .map(|folder| Emitters::create(folder, logs))
             .transpose()?;
-        let emitters = emitters.or_else(|| (!outputs.is_empty()).then(Emitters::none));
+        let emitters = emitters.or_else(|| (!outputs.is_empty()).then(Emitters::default));
         Ok(Self {
             log_dir: options.log_dir.clone(),
             logs: emitters.map(|emitters| Writer::start(emitters, outputs.clone())),

@@ -1,42 +1,8 @@
 //! eve.json: one JSON object a line. Dotted paths become objects.
 
-use std::io;
-use std::path::Path;
-
-use super::sink::{Sink, Start};
 use super::{json, number};
 use crate::event::Event;
 use crate::event::record::{self, Column, Columns, Value, Visit};
-
-/// The file eve.json. It is there from the start, empty when nothing happened.
-#[derive(Debug)]
-pub struct Log {
-    sink: Sink,
-}
-
-impl Log {
-    /// Makes the file.
-    pub(super) fn create(folder: &Path, start: Start) -> io::Result<Self> {
-        let mut sink = Sink::new(folder.join("eve.json"), start);
-        sink.open()?;
-        Ok(Self { sink })
-    }
-
-    /// Adds a line.
-    pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        line(event, self.sink.line());
-        self.sink.settle()
-    }
-
-    /// Brings the lines so far to the file.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
-
-    pub(super) fn sink(&self) -> &Sink {
-        &self.sink
-    }
-}
 
 /// Writes an event's line, its line feed included, to the end of `out`; nothing of what has no line of its own.
 pub fn line(event: &Event, out: &mut Vec<u8>) {
@@ -68,13 +34,8 @@ impl Columns for &mut Object<'_> {
         reason = "it stands at each column, of which all but the value is known when the program is built"
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
-        let empty = match value {
-            Value::Unset | Value::Counters([]) => true,
-            Value::List(elements) => elements.is_empty(),
-            _ => false,
-        };
         if let Some(path) = column.eve
-            && !empty
+            && !value.is_empty()
         {
             if self.inner_id != column.eve_object_id {
                 self.enter(&path[..column.eve_object]);
@@ -102,7 +63,7 @@ impl<'o> Object<'o> {
     /// A counter, whose name is a path.
     fn counter(&mut self, path: &'static str, count: u64) {
         self.enter(&path[..record::object(Some(path))]);
-        self.name(&path[record::name(Some(path))..]);
+        json::name(self.out, &path[record::name(Some(path))..]);
         number::whole(self.out, count);
     }
 
@@ -116,18 +77,10 @@ impl<'o> Object<'o> {
             // Past the dot, unless the object is the first.
             let start = self.inner.len() + usize::from(!self.inner.is_empty());
             let length = path.bytes().skip(start).take_while(|&byte| byte != b'.').count();
-            self.name(&path[start..start + length]);
+            json::name(self.out, &path[start..start + length]);
             self.out.push(b'{');
             self.inner = &path[..start + length];
         }
-    }
-
-    fn name(&mut self, name: &str) {
-        json::separate(self.out);
-        // Names are ours: letters, digits, underscores.
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
     }
 
     fn end(mut self) {

@@ -158,6 +158,14 @@ pub(super) fn key(out: &mut Vec<u8>, key: &[u8]) {
     out.extend_from_slice(if first { key.get(1..).unwrap_or_default() } else { key });
 }
 
+/// Writes a member's name. Names are ours, or a schema's: letters, digits, `_` and `@`.
+pub(super) fn name(out: &mut Vec<u8>, name: &str) {
+    separate(out);
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
 /// Writes a list.
 pub(super) fn list(out: &mut Vec<u8>, elements: &dyn Elements, write: Writer) {
     out.push(b'[');

@@ -1,4 +1,4 @@
-//! A log of one file with a line for each event that has one.
+//! A log of one file with a line for each event that has one: eve.json, and forms that others define.
 
 use std::io;
 use std::path::Path;
@@ -6,16 +6,19 @@ use std::path::Path;
 use super::sink::{Sink, Start};
 use crate::event::Event;
 
+/// Writes an event's line, its line feed included, or nothing.
+pub(super) type Line = fn(&Event, &mut Vec<u8>);
+
 /// The file. It is there from the start, empty when nothing happened.
 #[derive(Debug)]
 pub(super) struct Log {
     sink: Sink,
-    line: fn(&Event, &mut Vec<u8>),
+    line: Line,
 }
 
 impl Log {
-    /// Makes the file. `line` writes an event's line, its line feed included, or nothing.
-    pub(super) fn create(folder: &Path, name: &str, start: Start, line: fn(&Event, &mut Vec<u8>)) -> io::Result<Self> {
+    /// Makes the file.
+    pub(super) fn create(folder: &Path, name: &str, start: Start, line: Line) -> io::Result<Self> {
         let mut sink = Sink::new(folder.join(name), start);
         sink.open()?;
         Ok(Self { sink, line })

@@ -79,13 +79,12 @@ impl FromStr for Format {
 }
 
 /// The logs in one folder, in each form that was asked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Emitters {
-    eve: Option<eve::Log>,
-    zeek: Option<zeek::Logs>,
-    zeek_json: Option<zeek::Logs>,
-    /// Forms that others define, a file each.
+    /// eve.json, and forms that others define: a file each.
     lines: Vec<lines::Log>,
+    /// A file for each kind of row, in each of Zeek's forms.
+    zeek: Vec<zeek::Logs>,
 }
 
 impl Emitters {
@@ -99,16 +98,6 @@ impl Emitters {
         Self::open(folder, formats, Start::GoOn)
     }
 
-    /// No log at all.
-    pub(crate) fn none() -> Self {
-        Self {
-            eve: None,
-            zeek: None,
-            zeek_json: None,
-            lines: Vec::new(),
-        }
-    }
-
     fn open(folder: &Path, formats: &[Format], start: Start) -> io::Result<Self> {
         fs::create_dir_all(folder).map_err(|error| naming(folder, &error))?;
         let wanted = |format| formats.contains(&format);
@@ -117,20 +106,21 @@ impl Emitters {
         } else {
             zeek::Form::Json
         };
-        let mut lines = Vec::new();
-        if wanted(Format::Ecs) {
-            lines.push(lines::Log::create(folder, "ecs.json", start, ecs::line)?);
-        }
-        if wanted(Format::Ocsf) {
-            lines.push(lines::Log::create(folder, "ocsf.json", start, ocsf::line)?);
-        }
+        let forms: [(Format, &str, lines::Line); 3] = [
+            (Format::Eve, "eve.json", eve::line),
+            (Format::Ecs, "ecs.json", ecs::line),
+            (Format::Ocsf, "ocsf.json", ocsf::line),
+        ];
+        let lines = forms.into_iter().filter(|(format, ..)| wanted(*format));
+        let zeek = [(Format::Zeek, zeek::Form::Tsv), (Format::ZeekJson, json)].into_iter();
         Ok(Self {
-            eve: wanted(Format::Eve)
-                .then(|| eve::Log::create(folder, start))
-                .transpose()?,
-            zeek: wanted(Format::Zeek).then(|| zeek::Logs::new(folder, zeek::Form::Tsv, start)),
-            zeek_json: wanted(Format::ZeekJson).then(|| zeek::Logs::new(folder, json, start)),
-            lines,
+            lines: lines
+                .map(|(_, name, line)| lines::Log::create(folder, name, start, line))
+                .collect::<io::Result<_>>()?,
+            zeek: zeek
+                .filter(|(format, _)| wanted(*format))
+                .map(|(_, form)| zeek::Logs::new(folder, form, start))
+                .collect(),
         })
     }
 
@@ -139,14 +129,11 @@ impl Emitters {
     /// After an error it is held back, in each of them, and written when that is possible again.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         let mut result = Ok(());
-        if let Some(eve) = &mut self.eve {
-            result = result.and(eve.write(event));
-        }
-        for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
-            result = result.and(zeek.write(event));
-        }
         for log in &mut self.lines {
             result = result.and(log.write(event));
+        }
+        for zeek in &mut self.zeek {
+            result = result.and(zeek.write(event));
         }
         result
     }
@@ -154,14 +141,11 @@ impl Emitters {
     /// Brings what was written so far to the files: live, readers follow them.
     pub fn flush(&mut self) -> io::Result<()> {
         let mut result = Ok(());
-        if let Some(eve) = &mut self.eve {
-            result = result.and(eve.flush());
-        }
-        for zeek in [&mut self.zeek, &mut self.zeek_json].into_iter().flatten() {
-            result = result.and(zeek.flush());
-        }
         for log in &mut self.lines {
             result = result.and(log.flush());
+        }
+        for zeek in &mut self.zeek {
+            result = result.and(zeek.flush());
         }
         result
     }
@@ -182,23 +166,16 @@ impl Emitters {
     }
 
     fn sinks(&self) -> impl Iterator<Item = &Sink> {
-        let zeek = [&self.zeek, &self.zeek_json].into_iter().flatten();
-        self.eve
-            .iter()
-            .map(eve::Log::sink)
-            .chain(zeek.flat_map(zeek::Logs::sinks))
-            .chain(self.lines.iter().map(lines::Log::sink))
+        let lines = self.lines.iter().map(lines::Log::sink);
+        lines.chain(self.zeek.iter().flat_map(zeek::Logs::sinks))
     }
 
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
-        if let Some(mut eve) = self.eve {
-            eve.flush()?;
-        }
         for mut log in self.lines {
             log.flush()?;
         }
-        for zeek in [self.zeek, self.zeek_json].into_iter().flatten() {
+        for zeek in self.zeek {
             zeek.finish(first, last)?;
         }
         Ok(())

@@ -23,13 +23,8 @@ impl<'o> Nested<'o> {
 
     /// Writes a member whose path is the column's behind `prefix`. Unset and empty ones are left out.
     pub(super) fn column(&mut self, prefix: &str, column: &'static Column, value: Value<'_>) {
-        let empty = match value {
-            Value::Unset | Value::Counters([]) => true,
-            Value::List(elements) => elements.is_empty(),
-            _ => false,
-        };
         if let Some(path) = column.eve
-            && !empty
+            && !value.is_empty()
         {
             self.path(&format!("{prefix}{path}"));
             write(self.out, value);
@@ -40,7 +35,7 @@ impl<'o> Nested<'o> {
     fn path(&mut self, path: &str) {
         let (object, name) = path.rsplit_once('.').unwrap_or(("", path));
         self.enter(object);
-        self.name(name);
+        json::name(self.out, name);
     }
 
     /// Closes and opens objects until the one at `object` is open.
@@ -56,18 +51,10 @@ impl<'o> Nested<'o> {
         }
         let opened = self.open.len();
         for name in object[opened..].split('.').filter(|name| !name.is_empty()) {
-            self.name(name);
+            json::name(self.out, name);
             self.out.push(b'{');
         }
         self.open.push_str(&object[opened..]);
-    }
-
-    fn name(&mut self, name: &str) {
-        json::separate(self.out);
-        // Names are ours, or the schema's: letters, digits, `_` and `@`.
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
     }
 
     pub(super) fn end(mut self) {

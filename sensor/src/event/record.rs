@@ -155,6 +155,18 @@ pub enum Value<'a> {
     EventType,
 }
 
+impl Value<'_> {
+    /// Is it unset, or a list or table without elements? Objects leave such members out.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Unset | Self::Counters([]) => true,
+            Self::List(elements) => elements.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 /// A list of values.
 pub trait Elements {
     /// Has it none?
