@@ -549,10 +549,14 @@ fn the_rings_of_an_interface_share_its_frames_and_tell_what_one_tells() {
     let capture = pcap("mmc20-many-targets.pcap");
     let alerts = |records: &Records| -> Vec<String> {
         let about = |alert: &serde_json::Value| {
-            format!(
-                "{} {} {}",
-                alert["alert"]["signature_id"], alert["src_ip"], alert["dest_ip"]
-            )
+            // Which of many targets is the one too many depends on who comes first, and rings do not wait for each other.
+            let many = alert["alert"]["signature_id"] == 1_021_320;
+            let target = if many {
+                "many"
+            } else {
+                alert["dest_ip"].as_str().expect("an address")
+            };
+            format!("{} {} {target}", alert["alert"]["signature_id"], alert["src_ip"])
         };
         let mut alerts: Vec<_> = records.of_type("alert").map(about).collect();
         alerts.sort();
