@@ -1,5 +1,14 @@
 //! Text in units of 16 bits, as Windows has it.
 
+/// The text in these bytes, little-endian, if each of its units is ASCII: nearly all text is, and each unit a byte.
+pub(crate) fn ascii(bytes: &[u8]) -> Option<String> {
+    let (units, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() || units.iter().fold(0, |all, unit| all | u16::from_le_bytes(*unit)) >= 0x80 {
+        return None;
+    }
+    String::from_utf8(units.iter().map(|[low, _]| *low).collect()).ok()
+}
+
 /// The text. What is no UTF-16 shows as U+FFFD.
 pub(crate) fn text(units: &[u16]) -> String {
     // Nearly all of it is ASCII, of which each unit is a byte.
@@ -26,7 +35,11 @@ mod tests {
             &[0xd83d, 0xde00],
             &[0xd83d, 0x41],
         ] {
-            assert_eq!(text(units), String::from_utf16_lossy(units), "{units:x?}");
+            let expected = String::from_utf16_lossy(units);
+            assert_eq!(text(units), expected, "{units:x?}");
+            let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+            assert_eq!(ascii(&bytes), expected.is_ascii().then_some(expected), "{units:x?}");
+            assert_eq!(ascii(&[bytes.as_slice(), &[0x41]].concat()), None, "{units:x?}");
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::text::bounded;
+use super::text::{MAX_TEXT, bounded};
 use crate::error::Result;
 use crate::ndr::Reader;
+use crate::utf16;
 
 /// `cBytes` of a null string.
 const NULL: u32 = 0xffff_ffff;
@@ -68,49 +69,28 @@ impl<'a> Bstr<'a> {
 
     /// The text, cut at [`MAX_TEXT`](super::MAX_TEXT) bytes. What is no UTF-16 shows as U+FFFD.
     pub fn to_text(self) -> String {
-        bounded(&self, self.bytes().len() >> 1)
+        let bytes = self.bytes();
+        let short = bytes.len() >> 1 <= MAX_TEXT;
+        let text = short.then(|| utf16::ascii(bytes)).flatten();
+        text.unwrap_or_else(|| bounded(&self, bytes.len() >> 1))
     }
 }
 
 /// The whole text.
 impl fmt::Display for Bstr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly all text is ASCII, and long text matters: whole blocks of it go through without a look at each character.
-        let mut rest = self.bytes();
-        let mut block = [0; 512];
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at_checked(1024).unwrap_or((rest, &[]));
-            let Some(text) = ascii(now, &mut block) else { break };
-            f.write_str(text)?;
-            rest = later;
+        if let Some(text) = utf16::ascii(self.bytes()) {
+            return f.write_str(&text);
         }
-        let mut units = rest.chunks_exact(2);
-        let decoded = char::decode_utf16(units.by_ref().map(unit));
-        for character in decoded {
+        let (units, rest) = self.bytes().as_chunks::<2>();
+        for character in char::decode_utf16(units.iter().map(|unit| u16::from_le_bytes(*unit))) {
             f.write_char(character.unwrap_or(char::REPLACEMENT_CHARACTER))?;
         }
-        if rest.len() & 1 == 1 {
+        if !rest.is_empty() {
             f.write_char(char::REPLACEMENT_CHARACTER)?;
         }
         Ok(())
     }
-}
-
-fn unit(bytes: &[u8]) -> u16 {
-    bytes.first_chunk().copied().map(u16::from_le_bytes).unwrap_or_default()
-}
-
-/// `bytes` as text, if every unit is ASCII.
-fn ascii<'b>(bytes: &[u8], block: &'b mut [u8; 512]) -> Option<&'b str> {
-    let all = bytes.chunks_exact(2).fold(0, |all, bytes| all | unit(bytes));
-    if all & 0xff80 != 0 || bytes.len() & 1 == 1 {
-        return None;
-    }
-    for (to, from) in block.iter_mut().zip(bytes.chunks_exact(2)) {
-        let [low, _] = unit(from).to_le_bytes();
-        *to = low;
-    }
-    str::from_utf8(block.get(..bytes.len() >> 1)?).ok()
 }
 
 #[cfg(test)]

@@ -275,7 +275,7 @@ impl Fact {
                 .contains
                 .iter()
                 .filter_map(|part| hexadecimal(part))
-                .all(|part| !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)),
+                .all(|part| !part.is_empty() && memchr::memmem::find(bytes, &part).is_some()),
             Seen::Flag(_) | Seen::Number(_) => false,
         }
     }

@@ -175,10 +175,10 @@ pub(super) fn auth(exchange: &Exchange) -> Auth {
 
 /// By what, how far, and in which security context.
 pub(super) fn login(state: AuthState) -> Auth {
-    let spelled = |name: Option<&'static str>, shown: String| name.map_or(Cow::Owned(shown), Cow::Borrowed);
+    let (service, level) = (state.service, state.level);
     Auth {
-        service: Some(spelled(state.service.name(), state.service.to_string())),
-        level: Some(spelled(state.level.name(), state.level.to_string())),
+        service: Some(service.name().map_or_else(|| service.to_string().into(), Cow::Borrowed)),
+        level: Some(level.name().map_or_else(|| level.to_string().into(), Cow::Borrowed)),
         context_id: state.context,
         ..Auth::default()
     }

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use dcom_parsers::oaut::Bstr;
 
 /// Padding is often left out, and PowerShell does not mind what stands in the last bits.
 const LAX: GeneralPurpose = GeneralPurpose::new(
@@ -22,11 +23,8 @@ pub(crate) fn decoded(command_line: &str) -> Option<String> {
         return None;
     }
     let mut words = command_line
-        .as_bytes()
-        .split(|byte| matches!(byte, b' ' | b'\t' | b'"' | b'\''))
-        .filter(|word| !word.is_empty())
-        // Cut at ASCII, what was text is text.
-        .filter_map(|word| str::from_utf8(word).ok());
+        .split([' ', '\t', '"', '\''])
+        .filter(|word| !word.is_empty());
     while let Some(word) = words.next() {
         let option = word.strip_prefix(['-', '/', '–']).map(str::to_ascii_lowercase);
         let is_it = |name: &String| !name.is_empty() && (OPTION.starts_with(name.as_str()) || name == SHORT);
@@ -42,16 +40,12 @@ pub(crate) fn decoded(command_line: &str) -> Option<String> {
 /// Base64 of UTF-16 that says something: half of a script's characters are plain letters, digits or spaces.
 fn script(word: &str) -> Option<String> {
     let bytes = LAX.decode(word.trim_end_matches(',')).ok()?;
-    let units: Vec<u16> = bytes
-        .chunks_exact(2)
-        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
-        .collect();
-    let text = String::from_utf16_lossy(&units);
-    let plain = text
+    let text = Bstr::new(&bytes[..bytes.len() & !1]).to_text();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c.is_whitespace();
+    let (plain, all) = text
         .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || c.is_whitespace())
-        .count();
-    (!text.is_empty() && plain * 2 >= text.chars().count()).then_some(text)
+        .fold((0, 0), |(plain, all), c| (plain + usize::from(is_plain(c)), all + 1));
+    (all > 0 && plain * 2 >= all).then_some(text)
 }
 
 #[cfg(test)]
