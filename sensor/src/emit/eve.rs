@@ -76,10 +76,10 @@ impl<'o> Object<'o> {
         while self.inner.len() < path.len() {
             // Past the dot, unless the object is the first.
             let start = self.inner.len() + usize::from(!self.inner.is_empty());
-            let length = path.bytes().skip(start).take_while(|&byte| byte != b'.').count();
-            json::name(self.out, &path[start..start + length]);
+            let end = memchr::memchr(b'.', &path.as_bytes()[start..]).map_or(path.len(), |length| start + length);
+            json::name(self.out, &path[start..end]);
             self.out.push(b'{');
-            self.inner = &path[..start + length];
+            self.inner = &path[..end];
         }
     }
 
@@ -91,7 +91,12 @@ impl<'o> Object<'o> {
 
 /// Is `path` the object at `outer`, or one within it?
 fn lies_within(path: &str, outer: &str) -> bool {
-    path.starts_with(outer) && (path.len() == outer.len() || outer.is_empty() || path.as_bytes()[outer.len()] == b'.')
+    // Most that are not are told by one byte.
+    match path.as_bytes().get(outer.len()) {
+        _ if outer.is_empty() => true,
+        None => path == outer,
+        Some(&next) => next == b'.' && path.starts_with(outer),
+    }
 }
 
 #[inline(always)]

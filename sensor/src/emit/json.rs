@@ -154,8 +154,16 @@ pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the key of a column is known where it stands")]
 pub(super) fn key(out: &mut Vec<u8>, key: &[u8]) {
-    let first = matches!(out.last(), Some(b'{'));
-    out.extend_from_slice(if first { key.get(1..).unwrap_or_default() } else { key });
+    let first = out.last() == Some(&b'{');
+    if first {
+        out.pop();
+    }
+    let start = out.len();
+    // All of it, so that its length is known where it stands.
+    out.extend_from_slice(key);
+    if let (true, Some(comma)) = (first, out.get_mut(start)) {
+        *comma = b'{';
+    }
 }
 
 /// Writes a member's name. Names are ours, or a schema's: letters, digits, `_` and `@`.
