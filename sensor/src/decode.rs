@@ -17,7 +17,7 @@ mod tunnel;
 
 use std::net::IpAddr;
 
-use etherparse::IpNumber;
+use etherparse::{IpNumber, TcpSlice};
 
 pub use carrier::{Carrier, Carriers, Tunnel};
 pub use fragments::{FragmentCounters, Overlap};
@@ -27,6 +27,7 @@ use crate::capture::{At, Frame};
 use crate::limits::Limits;
 use carrier::Taken;
 use fragments::Fragments;
+use ip::Packet;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +72,9 @@ pub struct Segment<'a> {
     pub rst: bool,
     /// What tells it from another one with the same bytes.
     pub marks: Marks,
-    /// The payload as far as it was captured.
+    /// Header and payload as far as they were captured.
+    pub whole: &'a [u8],
+    /// The payload as far as it was captured: what `whole` ends with.
     pub payload: &'a [u8],
     /// Payload bytes that the snap length cut off after `payload`.
     pub cut: u32,
@@ -176,11 +179,21 @@ impl<'a> Decoded<'a> {
         }
     }
 
-    /// The same with another payload, and a tunnel that stands elsewhere.
-    pub(crate) fn with<'b>(&self, payload: &'b [u8], tunnel: Option<&'b Tunnel>) -> Decoded<'b> {
+    /// All that stands for it: of a segment the header too.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Segment(segment) => segment.whole,
+            Self::Datagram(datagram) => datagram.payload,
+        }
+    }
+
+    /// The same with bytes and a tunnel that stand elsewhere. Before the payload the bytes have a header so long.
+    pub(crate) fn with<'b>(&self, bytes: &'b [u8], header: usize, tunnel: Option<&'b Tunnel>) -> Decoded<'b> {
+        let payload = bytes.get(header..).unwrap_or_default();
         match *self {
             Self::Segment(segment) => Decoded::Segment(Segment {
                 tunnel,
+                whole: bytes,
                 payload,
                 ..segment
             }),
@@ -243,8 +256,6 @@ pub struct DecodeCounters {
     pub zero_total_length: u64,
     /// IPv4 headers with a wrong checksum, as offload leaves them.
     pub bad_ipv4_checksum: u64,
-    /// TCP segments with a wrong checksum, among those captured whole.
-    pub bad_tcp_checksum: u64,
     /// UDP datagrams with a wrong checksum, among those captured whole. None at all is right over IPv4.
     pub bad_udp_checksum: u64,
     /// IP packets that are longer than what was captured of them.
@@ -302,9 +313,24 @@ impl Decoder {
         } = self;
         counters.frames += 1;
         counters.bytes += frame.bytes.len() as u64;
-        decode(limits, counters, fragments, joined, tunnel, frame)
-            .map_err(|unread| counters.lost(unread))
-            .ok()
+        // A segment is put together here, where it is handed on: on its way up it would be copied at each step.
+        match carried(limits, counters, fragments, joined, tunnel, frame) {
+            Ok(Carried::Tcp(packet, wrapped, overlap)) => {
+                if let Ok(tcp) = TcpSlice::from_slice(packet.payload) {
+                    counters.segments += 1;
+                    return Some(Decoded::Segment(transport::segment(
+                        frame.at, wrapped, &packet, &tcp, overlap,
+                    )));
+                }
+                counters.lost(Unread::Malformed);
+            }
+            Ok(Carried::Udp(datagram)) => {
+                counters.datagrams += 1;
+                return Some(Decoded::Datagram(datagram));
+            }
+            Err(unread) => counters.lost(unread),
+        }
+        None
     }
 
     /// What became of the frames so far.
@@ -344,20 +370,27 @@ impl DecodeCounters {
     }
 }
 
+/// What the innermost packet carries.
+enum Carried<'a> {
+    /// A TCP segment, and what was around the packet.
+    Tcp(Packet<'a>, (VlanTags, Option<&'a Tunnel>), Overlap),
+    Udp(Datagram<'a>),
+}
+
 /// Goes down from packet to packet until one carries TCP, or UDP and no tunnel in it.
 #[expect(
     clippy::inline_always,
-    reason = "each packet comes through here, and its segment is not to be copied about"
+    reason = "each packet comes through here, and is not to be copied about"
 )]
 #[inline(always)]
-fn decode<'a>(
+fn carried<'a>(
     limits: &Limits,
     counters: &mut DecodeCounters,
     fragments: &mut Fragments,
     mut joined: &'a mut [Vec<u8>],
     tunnel: &'a mut Tunnel,
     frame: &Frame<'a>,
-) -> Result<Decoded<'a>, Unread> {
+) -> Result<Carried<'a>, Unread> {
     let mut taken = Taken::new(limits);
     let mut overlap = Overlap::None;
     let mut missing = (frame.original_length as usize).saturating_sub(frame.bytes.len());
@@ -377,15 +410,12 @@ fn decode<'a>(
         let (content, inner) = match packet.number {
             IpNumber::TCP => {
                 let wrapped = (taken.vlan, taken.told(tunnel));
-                let segment = transport::segment(frame.at, wrapped, &packet, overlap, counters)?;
-                counters.segments += 1;
-                return Ok(Decoded::Segment(segment));
+                return Ok(Carried::Tcp(packet, wrapped, overlap));
             }
             IpNumber::UDP => {
                 let datagram = transport::datagram(frame.at, taken.vlan, &packet, counters)?;
                 let Some(inner) = tunnel::over_udp(&datagram, &mut taken, counters)? else {
-                    counters.datagrams += 1;
-                    return Ok(Decoded::Datagram(Datagram {
+                    return Ok(Carried::Udp(Datagram {
                         tunnel: taken.told(tunnel),
                         ..datagram
                     }));

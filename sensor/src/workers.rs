@@ -23,7 +23,7 @@ use crate::name_answers::NameAnswers;
 use crate::statistics::Tally;
 use crate::time::Timestamp;
 use crate::worker::{Failure, SHARDS, Spoken, Worker};
-use dealer::{Job, Step};
+use dealer::{Dealt, Job, Step};
 
 pub(crate) use dealer::{Dealer, Gone};
 pub(crate) use gatherer::Gatherer;
@@ -35,9 +35,7 @@ pub(crate) const IN_FLIGHT: usize = 8;
 struct Done {
     spoken: Vec<Spoken>,
     tally: Option<Tally>,
-    /// What it was told, to be used again.
-    steps: Vec<Step>,
-    bytes: Arc<Vec<u8>>,
+    dealt: Arc<Dealt>,
 }
 
 /// Starts so many workers.
@@ -56,32 +54,39 @@ pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>, names:
             let (jobs, to_do) = sync_channel(IN_FLIGHT + 2);
             let (said, done) = channel();
             let tally = worker.tally();
-            let thread = thread::spawn(move || work(&mut worker, &to_do, &said));
+            let thread = thread::spawn(move || work(number, &mut worker, &to_do, &said));
             (dealer::Lane::new(jobs), gatherer::Lane::new(done, thread, tally))
         })
         .unzip();
     (Dealer::new(limits, names, out, spare), Gatherer::new(back, give_back))
 }
 
-fn work(worker: &mut Worker, jobs: &std::sync::mpsc::Receiver<Job>, done: &std::sync::mpsc::Sender<Done>) {
-    while let Ok(Job {
-        bytes,
-        mut steps,
-        count,
-    }) = jobs.recv()
-    {
+fn work(
+    number: usize,
+    worker: &mut Worker,
+    jobs: &std::sync::mpsc::Receiver<Job>,
+    done: &std::sync::mpsc::Sender<Done>,
+) {
+    while let Ok(Job { dealt, steps, count }) = jobs.recv() {
         let mut spoken = Vec::new();
-        for step in steps.drain(..) {
-            match step {
-                Step::Frame(sequence, slot) => {
-                    worker.frame(sequence, &slot.frame(|range| &bytes[range]), &mut spoken);
+        let Dealt { batch, first, takers } = &*dealt;
+        let frame = |at: usize| batch.frames[at].clone().frame(|range| &batch.bytes[range]);
+        let mut next = 0;
+        let ahead = |worker: &mut Worker, from: usize, until: usize, spoken: &mut Vec<Spoken>| {
+            for (at, &taker) in takers.iter().enumerate().take(until).skip(from) {
+                if usize::from(taker) == number {
+                    worker.frame(first + at as u64, &frame(at), spoken);
                 }
+            }
+        };
+        for (at, step) in steps {
+            ahead(worker, next, at, &mut spoken);
+            next = at;
+            match step {
                 Step::Decoded(sequence, loose) => {
                     worker.decoded(sequence, loose.link_type, &loose.decoded(), &mut spoken);
                 }
-                Step::KdcFrame(sequence, slot) => {
-                    worker.kdc_frame(sequence, &slot.frame(|range| &bytes[range]), &mut spoken);
-                }
+                Step::KdcFrame => worker.kdc_frame(first + at as u64, &frame(at), &mut spoken),
                 Step::KdcDecoded(sequence, loose) => {
                     worker.kdc_decoded(sequence, loose.link_type, &loose.decoded(), &mut spoken);
                 }
@@ -89,14 +94,9 @@ fn work(worker: &mut Worker, jobs: &std::sync::mpsc::Receiver<Job>, done: &std::
                 Step::Settle(place) => worker.settle(place, &mut spoken),
             }
         }
+        ahead(worker, next, takers.len(), &mut spoken);
         let tally = count.then(|| worker.tally());
-        let said = Done {
-            spoken,
-            tally,
-            steps,
-            bytes,
-        };
-        if done.send(said).is_err() {
+        if done.send(Done { spoken, tally, dealt }).is_err() {
             return;
         }
     }

@@ -91,12 +91,14 @@ impl CaptureFile {
     }
 
     /// The next frames, with the memory they stand in; `None` at the end. `spare` is memory that may be used.
-    pub(crate) fn next_batch(&mut self, spare: Vec<u8>) -> Result<Option<Batch>, CaptureError> {
+    pub(crate) fn next_batch(&mut self, spare: Batch) -> Result<Option<Batch>, CaptureError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        self.window.give_away(spare);
-        let mut frames: Vec<Slot> = self.next.take().into_iter().collect();
+        self.window.give_away(spare.bytes);
+        let mut frames = spare.frames;
+        frames.clear();
+        frames.extend(self.next.take());
         loop {
             let slot = self.next_slot();
             let given = self.window.given();

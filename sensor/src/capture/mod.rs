@@ -88,7 +88,7 @@ impl Slot {
 }
 
 /// Frames in a row, and the memory they stand in.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) frames: Vec<Slot>,
@@ -112,13 +112,25 @@ impl ByteOrder {
         }
     }
 
+    /// The first four numbers of 32 bits; the caller has made sure that they are there.
+    #[inline]
+    fn four(self, bytes: &[u8]) -> [u32; 4] {
+        let (words, _) = bytes[..16].as_chunks::<4>();
+        let number = |at: usize| match self {
+            Self::Little => u32::from_le_bytes(words[at]),
+            Self::Big => u32::from_be_bytes(words[at]),
+        };
+        [number(0), number(1), number(2), number(3)]
+    }
+
     /// The number at `at`; the caller has made sure that it is there.
     #[inline]
     fn u32(self, bytes: &[u8], at: usize) -> u32 {
-        let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        let mut four = [0; 4];
+        four.copy_from_slice(&bytes[at..at + 4]);
         match self {
-            Self::Little => u32::from_le_bytes(bytes),
-            Self::Big => u32::from_be_bytes(bytes),
+            Self::Little => u32::from_le_bytes(four),
+            Self::Big => u32::from_be_bytes(four),
         }
     }
 }

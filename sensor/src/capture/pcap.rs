@@ -115,10 +115,7 @@ impl Pcap {
         }
         let offset = window.offset();
         let header = window.require(self.record_header, "packet record header")?;
-        let seconds = self.order.u32(header, 0);
-        let ticks = self.order.u32(header, 4);
-        let captured = self.order.u32(header, 8);
-        let original_length = self.order.u32(header, 12);
+        let [seconds, ticks, captured, original_length] = self.order.four(header);
         if captured > self.longest {
             let (claimed, limit) = (u64::from(captured), u64::from(self.longest));
             return Err(Fault::at(

@@ -132,9 +132,10 @@ impl Taken {
 
     /// What comes next stood in this packet.
     pub(super) fn came_through(&mut self, packet: &Packet<'_>, ports: Option<[u16; 2]>) {
+        let (source, destination) = packet.addresses.both();
         let tunnel = self.tunnel.get_or_insert(Tunnel {
-            source: packet.source,
-            destination: packet.destination,
+            source,
+            destination,
             ports,
             protocol: packet.number.0,
             depth: 0,

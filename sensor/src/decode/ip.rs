@@ -7,10 +7,50 @@ use etherparse::{IpNumber, Ipv6FragmentHeaderSlice, Ipv6RawExtHeaderSlice, LaxIp
 use super::transport::{fold, sum};
 use super::{DecodeCounters, Unread};
 
+/// Source and destination of a packet, as they stand in its header one behind the other.
+#[derive(Clone, Copy)]
+pub(super) enum Addresses<'a> {
+    V4(&'a [u8; 8]),
+    V6(&'a [u8; 32]),
+}
+
+impl Addresses<'_> {
+    #[inline]
+    pub(super) fn both(self) -> (IpAddr, IpAddr) {
+        match self {
+            Self::V4(bytes) => {
+                let (source, destination) = (&bytes[..4], &bytes[4..]);
+                let address = |octets: &[u8]| IpAddr::from([octets[0], octets[1], octets[2], octets[3]]);
+                (address(source), address(destination))
+            }
+            Self::V6(bytes) => ipv6(bytes),
+        }
+    }
+
+    pub(super) fn is_ipv4(self) -> bool {
+        matches!(self, Self::V4(_))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::V4(bytes) => bytes.as_slice(),
+            Self::V6(bytes) => bytes.as_slice(),
+        }
+    }
+}
+
+/// Not inlined: where it is, the compiler moves all addresses byte by byte, those of IPv4 too.
+#[inline(never)]
+fn ipv6(bytes: &[u8; 32]) -> (IpAddr, IpAddr) {
+    let (mut source, mut destination) = ([0; 16], [0; 16]);
+    source.copy_from_slice(&bytes[..16]);
+    destination.copy_from_slice(&bytes[16..]);
+    (source.into(), destination.into())
+}
+
 /// An IP packet.
 pub(super) struct Packet<'a> {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
+    pub(super) addresses: Addresses<'a>,
     /// What it carries.
     pub(super) number: IpNumber,
     /// Identification of an IPv4 packet; IPv6 has none.
@@ -43,7 +83,7 @@ pub(super) struct Fragment<'a> {
 pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeCounters) -> Result<Packet<'a>, Unread> {
     let (ip, stopped) = LaxIpSlice::from_slice(bytes).map_err(|_| Unread::Malformed)?;
     let payload = ip.payload();
-    let (source, destination, claimed, identification) = match &ip {
+    let (addresses, claimed, identification) = match &ip {
         LaxIpSlice::Ipv4(ipv4) => {
             let header = ipv4.header();
             if fold(sum(header.slice())) != 0xffff {
@@ -51,12 +91,8 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
             }
             let total = usize::from(header.total_len());
             let claimed = (total >= header.slice().len()).then_some(total);
-            (
-                IpAddr::V4(header.source_addr()),
-                IpAddr::V4(header.destination_addr()),
-                claimed,
-                header.identification(),
-            )
+            let addresses = bytes[12..].first_chunk().map(Addresses::V4);
+            (addresses, claimed, header.identification())
         }
         LaxIpSlice::Ipv6(ipv6) => {
             let header = ipv6.header();
@@ -64,12 +100,8 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
                 0 => None,
                 length => Some(header.slice().len() + length),
             };
-            (
-                IpAddr::V6(header.source_addr()),
-                IpAddr::V6(header.destination_addr()),
-                claimed,
-                0,
-            )
+            let addresses = bytes[8..].first_chunk().map(Addresses::V6);
+            (addresses, claimed, 0)
         }
     };
     if claimed.is_none() {
@@ -86,8 +118,7 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
         return Err(Unread::Malformed);
     }
     Ok(Packet {
-        source,
-        destination,
+        addresses: addresses.ok_or(Unread::Malformed)?,
         number: payload.ip_number,
         identification,
         payload: payload.payload,

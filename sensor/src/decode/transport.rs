@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use etherparse::TcpSlice;
+use etherparse::{IpNumber, TcpSlice};
 
 use super::fragments::Overlap;
 use super::ip::Packet;
@@ -16,8 +16,6 @@ pub struct Marks {
     pub identification: u16,
     /// The checksum as it stands in the TCP header. It covers numbers, flags and options too.
     pub checksum: u16,
-    /// Is it right?
-    pub sum: Sum,
     /// Was its packet joined from IP fragments that contradict each other?
     pub overlap: Overlap,
 }
@@ -25,13 +23,15 @@ pub struct Marks {
 /// What a checksum says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sum {
-    /// Nothing: not all that it covers was captured, or it is wrong on what no network sends so.
+    /// Nothing: not all that it covers was captured.
     #[default]
     Unchecked,
     /// It is right.
     Right,
     /// It is wrong. It may have been left to the network card.
     Wrong,
+    /// It is wrong on what no network sends so: it says nothing.
+    Offloaded,
 }
 
 /// What is longer than this was joined from several segments on its way into the capture, and its checksum with it. (A
@@ -48,32 +48,20 @@ pub(super) fn segment<'a>(
     at: At,
     (vlan, tunnel): (VlanTags, Option<&'a Tunnel>),
     packet: &Packet<'a>,
+    tcp: &TcpSlice<'a>,
     overlap: Overlap,
-    counters: &mut DecodeCounters,
-) -> Result<Segment<'a>, Unread> {
-    let tcp = TcpSlice::from_slice(packet.payload).map_err(|_| Unread::Malformed)?;
-    let sum = if packet.cut > 0 {
-        Sum::Unchecked
-    } else if packet.checksum_is_right(packet.payload) {
-        Sum::Right
-    } else {
-        counters.bad_tcp_checksum += 1;
-        if packet.payload.len() <= LONGEST_SENT {
-            Sum::Wrong
-        } else {
-            Sum::Unchecked
-        }
-    };
-    Ok(Segment {
+) -> Segment<'a> {
+    let (source, destination) = packet.addresses.both();
+    Segment {
         at,
         vlan,
         tunnel,
         source: Endpoint {
-            address: packet.source,
+            address: source,
             port: tcp.source_port(),
         },
         destination: Endpoint {
-            address: packet.destination,
+            address: destination,
             port: tcp.destination_port(),
         },
         sequence: tcp.sequence_number(),
@@ -84,12 +72,12 @@ pub(super) fn segment<'a>(
         marks: Marks {
             identification: packet.identification,
             checksum: tcp.checksum(),
-            sum,
             overlap,
         },
+        whole: packet.payload,
         payload: tcp.payload(),
         cut: u32::try_from(packet.cut).unwrap_or(u32::MAX),
-    })
+    }
 }
 
 /// RFC 768 Format: ports, length, checksum. The tunnel is the caller's to fill in.
@@ -112,20 +100,22 @@ pub(super) fn datagram<'a>(
     if length < header.len() || length > captured + packet.cut {
         return Err(Unread::Malformed);
     }
-    let unchecked = checksum == 0 && packet.source.is_ipv4();
-    if length <= captured && !unchecked && !packet.checksum_is_right(&packet.payload[..length]) {
+    let unchecked = checksum == 0 && packet.addresses.is_ipv4();
+    let right = |whole| checksum_is_right(sum(packet.addresses.bytes()), IpNumber::UDP, whole);
+    if length <= captured && !unchecked && !right(&packet.payload[..length]) {
         counters.bad_udp_checksum += 1;
     }
+    let (from, to) = packet.addresses.both();
     Ok(Datagram {
         at,
         vlan,
         tunnel: None,
         source: Endpoint {
-            address: packet.source,
+            address: from,
             port: source,
         },
         destination: Endpoint {
-            address: packet.destination,
+            address: to,
             port: destination,
         },
         payload: &rest[..rest.len().min(length - header.len())],
@@ -133,20 +123,36 @@ pub(super) fn datagram<'a>(
     })
 }
 
-impl Packet<'_> {
-    /// RFC 9293 3.1 Header Format, RFC 768 Fields: the sum over a pseudo header and the segment or datagram.
+impl Segment<'_> {
+    /// What its checksum says. Every byte has to be looked at, so this is asked only where the answer matters: on
+    /// connections that are followed, or may yet be.
     #[inline]
-    fn checksum_is_right(&self, whole: &[u8]) -> bool {
-        let addresses = match (self.source, self.destination) {
+    pub fn sum(&self) -> Sum {
+        let addresses = match (self.source.address, self.destination.address) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => sum(&source.octets()) + sum(&destination.octets()),
             (IpAddr::V6(source), IpAddr::V6(destination)) => sum(&source.octets()) + sum(&destination.octets()),
-            _ => return true,
+            _ => return Sum::Unchecked,
         };
-        // The length is a 32-bit number in network order; its halves are summed like any other two bytes.
-        let length = u32::try_from(whole.len()).unwrap_or(u32::MAX);
-        let pseudo = addresses + sum(&length.to_be_bytes()) + sum(&[0, self.number.0]);
-        fold(pseudo + sum(whole)) == 0xffff
+        if self.cut > 0 || self.whole.is_empty() {
+            Sum::Unchecked
+        } else if checksum_is_right(addresses, IpNumber::TCP, self.whole) {
+            Sum::Right
+        } else if self.whole.len() <= LONGEST_SENT {
+            Sum::Wrong
+        } else {
+            Sum::Offloaded
+        }
     }
+}
+
+/// RFC 9293 3.1 Header Format, RFC 768 Fields: the sum over a pseudo header and the segment or datagram. That over both
+/// addresses is given.
+#[inline]
+fn checksum_is_right(addresses: u64, number: IpNumber, whole: &[u8]) -> bool {
+    // The length is a 32-bit number in network order; its halves are summed like any other two bytes.
+    let length = u32::try_from(whole.len()).unwrap_or(u32::MAX);
+    let pseudo = addresses + sum(&length.to_be_bytes()) + sum(&[0, number.0]);
+    fold(pseudo + sum(whole)) == 0xffff
 }
 
 /// RFC 1071 2(B) Byte Order Independence: the words are summed as this machine sees them, two at a time.
@@ -154,8 +160,12 @@ impl Packet<'_> {
 pub(super) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
     let total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
+    let last = match *rest {
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c] => [a, b, c, 0],
+        _ => [0; 4],
+    };
     total + u64::from(u32::from_ne_bytes(last))
 }
 

@@ -16,7 +16,7 @@ pub(super) fn over_ip<'a>(
     counters: &mut DecodeCounters,
 ) -> Result<Inner<'a>, Unread> {
     let bytes = packet.payload;
-    let carrier = match (packet.number, packet.source.is_ipv4()) {
+    let carrier = match (packet.number, packet.addresses.is_ipv4()) {
         (IpNumber::IPV4, true) => Carrier::Ipv4InIpv4,
         (IpNumber::IPV4, false) => Carrier::Ipv4InIpv6,
         (IpNumber::IPV6, true) => Carrier::Ipv6InIpv4,

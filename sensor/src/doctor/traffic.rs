@@ -184,12 +184,12 @@ impl Traffic<'_> {
             self.get("tcp.invalid_checksum"),
             self.get("dcom.decode.zero_total_length"),
         );
-        let segments = self.get("decoder.tcp");
-        (wrong * 20 > segments || empty > 0).then(|| {
+        let checked = self.get("dcom.flow.checksums");
+        (wrong * 20 > checked || empty > 0).then(|| {
             let says = format!(
                 "wrong checksums in {}, {} without a length: taken at one of the two ends, before its network card \
                  finished them. They are read",
-                share(wrong, segments, "segment"),
+                share(wrong, checked, "segment"),
                 counted(empty, "packet", "packets")
             );
             Check::ok("offload_in_traffic", says).measured([("wrong_checksums", wrong), ("without_length", empty)])

@@ -138,14 +138,39 @@ impl<C: Default> Flow<C> {
         }
     }
 
-    /// Takes note of who is there, and whose checksums are right.
+    /// Does it carry something else, of which this segment tells nothing new? Nearly all traffic is of this kind.
     #[inline]
-    pub(super) fn heed(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) {
-        if !self.spoke[end] {
+    pub(super) fn is_passed_by(&self, segment: &Segment<'_>, end: End) -> bool {
+        matches!(self.state, State::Foreign)
+            && self.heard
+            && self.spoke[end]
+            && !self.awaiting
+            && !(segment.syn || segment.fin || segment.rst)
+            && !matches!(recognise(segment.payload), Prefix::Known(..))
+    }
+
+    /// Takes note of who is there, and whose checksums are right. Of a connection that carries something else, the first
+    /// segment of each end is enough: to look at all their bytes is dear.
+    #[inline]
+    pub(super) fn heed(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) -> Sum {
+        let first = !self.spoke[end];
+        if first {
             self.spoke[end] = true;
             shared.counters.heard_both_ways += u64::from(self.heard);
         }
-        self.sound[end] |= segment.marks.sum == Sum::Right;
+        if first || !matches!(self.state, State::Foreign) {
+            self.weigh(segment, end, shared)
+        } else {
+            Sum::Unchecked
+        }
+    }
+
+    fn weigh(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) -> Sum {
+        let sum = segment.sum();
+        shared.counters.checksums += u64::from(sum != Sum::Unchecked);
+        shared.counters.wrong_checksums += u64::from(matches!(sum, Sum::Wrong | Sum::Offloaded));
+        self.sound[end] |= sum == Sum::Right;
+        sum
     }
 
     /// SYN and SYN-ACK: who opens, and where each stream starts.
@@ -313,21 +338,30 @@ impl<C: Default> Flow<C> {
         }
     }
 
+    /// Takes in a segment with payload, whose checksum says this.
     pub(super) fn payload(
         &mut self,
         segment: &Segment<'_>,
         end: End,
+        sum: Sum,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
         match &mut self.state {
-            State::Tracked(tracked) => tracked.receive(segment, end, self.sound[end], shared, out),
+            State::Tracked(tracked) => {
+                let doubtful = sum == Sum::Wrong && self.sound[end];
+                tracked.receive(segment, end, doubtful, shared, out);
+            }
             State::Foreign => {
                 if let Prefix::Known(protocol, sender) = recognise(segment.payload) {
                     // What both ends sent before is past: their streams start here.
                     self.next = [None; 2];
                     self.promote(segment, end, protocol, sender, shared);
-                    self.payload(segment, end, shared, out);
+                    let sum = match sum {
+                        Sum::Unchecked => self.weigh(segment, end, shared),
+                        known => known,
+                    };
+                    self.payload(segment, end, sum, shared, out);
                 }
             }
             State::Fresh => {
@@ -335,7 +369,7 @@ impl<C: Default> Flow<C> {
                 match recognise(segment.payload) {
                     Prefix::Known(protocol, sender) if distance == 0 => {
                         self.promote(segment, end, protocol, sender, shared);
-                        self.payload(segment, end, shared, out);
+                        self.payload(segment, end, sum, shared, out);
                     }
                     Prefix::Foreign if distance == 0 => self.state = State::Foreign,
                     // Late first bytes, or too few: hold what comes until they tell.
@@ -348,7 +382,7 @@ impl<C: Default> Flow<C> {
                     }
                     _ => {
                         self.state = State::Foreign;
-                        self.payload(segment, end, shared, out);
+                        self.payload(segment, end, sum, shared, out);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Connections by address pair: one look-up a packet, bounded memory.
 
 use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -10,9 +10,34 @@ use crate::decode::Endpoint;
 use crate::time::Timestamp;
 
 /// The two ends of a connection, the lesser first, so that both directions have the same key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub(super) struct Key {
     pub(super) ends: [Endpoint; 2],
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        match (self.words(), other.words()) {
+            (Some(own), Some(others)) => own == others,
+            (None, None) => self.ends == other.ends,
+            _ => false,
+        }
+    }
+}
+
+/// Address and port of an IPv4 end, in the order in which ends are compared.
+#[inline]
+fn word(end: &Endpoint) -> Option<u64> {
+    match end.address {
+        IpAddr::V4(address) => Some(packed(address, end.port)),
+        IpAddr::V6(_) => None,
+    }
+}
+
+#[inline]
+fn packed(address: Ipv4Addr, port: u16) -> u64 {
+    u64::from(address.to_bits()) << 16 | u64::from(port)
 }
 
 /// Which of a key's ends: 0 or 1.
@@ -20,8 +45,13 @@ pub(super) type End = usize;
 
 impl Key {
     /// The key of a packet and the end that sent it.
+    #[inline]
     pub(super) fn new(source: Endpoint, destination: Endpoint) -> (Self, End) {
-        if source <= destination {
+        let in_order = match (word(&source), word(&destination)) {
+            (Some(source), Some(destination)) => source <= destination,
+            _ => source <= destination,
+        };
+        if in_order {
             (
                 Self {
                     ends: [source, destination],
@@ -38,11 +68,18 @@ impl Key {
         }
     }
 
+    /// Both ends, if they are of IPv4.
+    #[inline]
+    fn words(&self) -> Option<[u64; 2]> {
+        Some([word(&self.ends[0])?, word(&self.ends[1])?])
+    }
+
+    #[inline]
     fn hash(&self, state: &FixedState) -> u64 {
         let mut hasher = state.build_hasher();
         for end in &self.ends {
             match end.address {
-                IpAddr::V4(address) => hasher.write_u64(u64::from(address.to_bits()) << 16 | u64::from(end.port)),
+                IpAddr::V4(address) => hasher.write_u64(packed(address, end.port)),
                 IpAddr::V6(address) => {
                     hasher.write_u128(address.to_bits());
                     hasher.write_u16(end.port);

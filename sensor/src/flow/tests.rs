@@ -60,6 +60,7 @@ impl Rig {
             syn: false,
             fin: false,
             rst: false,
+            whole: &[],
             payload,
             cut: 0,
         }

@@ -12,7 +12,7 @@ use super::table::End;
 use super::{Connection, Output, Shared, Side, StreamEvent};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
-use crate::decode::{Overlap, Segment, Sum};
+use crate::decode::{Overlap, Segment};
 use crate::time::Timestamp;
 
 /// What is kept for it.
@@ -147,12 +147,12 @@ impl<C> Tracked<C> {
         }
     }
 
-    /// Takes a segment with payload in. `sound` says that this end's checksums are right otherwise.
+    /// Takes a segment with payload in. `doubtful` says that its checksum is wrong, and right otherwise on this side.
     pub(super) fn receive(
         &mut self,
         segment: &Segment<'_>,
         end: End,
-        sound: bool,
+        doubtful: bool,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
@@ -163,7 +163,7 @@ impl<C> Tracked<C> {
             let detail = "IP fragments of this packet overlap and differ: the bytes that came first stand";
             self.odd(segment.at, "ip_fragment_overlap_different_data", detail, out);
         }
-        if segment.marks.sum == Sum::Wrong && sound && self.suspects[end].len() < shared.bounds.limits.suspects {
+        if doubtful && self.suspects[end].len() < shared.bounds.limits.suspects {
             shared.counters.suspects += 1;
             let detail = "the checksum is wrong, and right otherwise on this side: read only if the other side \
                           acknowledges these bytes and no others came";

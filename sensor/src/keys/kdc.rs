@@ -420,6 +420,7 @@ mod tests {
             fin: false,
             rst: false,
             marks: Marks::default(),
+            whole: &[],
             payload,
             cut: 0,
         }));
@@ -579,6 +580,7 @@ mod tests {
                 fin: false,
                 rst: false,
                 marks: Marks::default(),
+                whole: &[],
                 payload: &message[..message.len() - 1],
                 cut: 0,
             });

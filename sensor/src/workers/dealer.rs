@@ -27,35 +27,48 @@ pub(crate) struct Dealer {
     names: NameAnswers,
     failed: u64,
     lanes: Vec<Lane>,
+    /// Who looks at each frame of the batch at hand.
+    takers: Vec<u8>,
     /// Memory that comes back.
-    spare: Receiver<(Vec<u8>, Vec<Vec<Step>>)>,
+    spare: Receiver<Dealt>,
 }
 
 /// The way to one worker.
 pub(super) struct Lane {
     jobs: SyncSender<Job>,
-    steps: Vec<Step>,
-    /// Steps that were gone, to be used again.
-    spare: Vec<Step>,
+    steps: Vec<(usize, Step)>,
 }
 
 /// That worker is not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone(pub(super) usize);
 
+/// A batch, and who looks at which of its frames: all workers see the same.
+#[derive(Default)]
+pub(super) struct Dealt {
+    pub(super) batch: Batch,
+    /// Which of all frames is the first of them.
+    pub(super) first: u64,
+    /// For each frame the worker that looks at it, or [`NOBODY`].
+    pub(super) takers: Vec<u8>,
+}
+
+/// As a frame: it has been decoded, or carries nothing.
+pub(super) const NOBODY: u8 = u8::MAX;
+
 /// What one worker has to do with a batch.
 pub(super) struct Job {
-    pub(super) bytes: Arc<Vec<u8>>,
-    pub(super) steps: Vec<Step>,
+    pub(super) dealt: Arc<Dealt>,
+    /// What is to be done before the frame at that place in the batch, beside looking at the frames that are its own.
+    pub(super) steps: Vec<(usize, Step)>,
     /// Is it to say what it has counted?
     pub(super) count: bool,
 }
 
 pub(super) enum Step {
-    Frame(u64, Slot),
     Decoded(u64, Box<Loose>),
     /// From or to a key distribution centre: for all workers, beside the one that has it as a frame.
-    KdcFrame(u64, Slot),
+    KdcFrame,
     KdcDecoded(u64, Arc<Loose>),
     Tick(Place),
     Settle(Place),
@@ -66,21 +79,24 @@ pub(super) struct Loose {
     pub(super) link_type: LinkType,
     decoded: Decoded<'static>,
     tunnel: Option<Tunnel>,
-    payload: Vec<u8>,
+    bytes: Vec<u8>,
+    /// How many of them come before the payload.
+    header: usize,
 }
 
 impl Loose {
     fn of(link_type: LinkType, decoded: &Decoded<'_>) -> Self {
         Self {
             link_type,
-            decoded: decoded.with(&[], None),
+            decoded: decoded.with(&[], 0, None),
             tunnel: decoded.tunnel().copied(),
-            payload: decoded.payload().to_vec(),
+            bytes: decoded.bytes().to_vec(),
+            header: decoded.bytes().len() - decoded.payload().len(),
         }
     }
 
     pub(super) fn decoded(&self) -> Decoded<'_> {
-        self.decoded.with(&self.payload, self.tunnel.as_ref())
+        self.decoded.with(&self.bytes, self.header, self.tunnel.as_ref())
     }
 }
 
@@ -89,24 +105,19 @@ impl Lane {
         Self {
             jobs,
             steps: Vec::new(),
-            spare: Vec::new(),
         }
     }
 }
 
 impl Dealer {
-    pub(super) fn new(
-        limits: &Limits,
-        names: NameAnswers,
-        lanes: Vec<Lane>,
-        spare: Receiver<(Vec<u8>, Vec<Vec<Step>>)>,
-    ) -> Self {
+    pub(super) fn new(limits: &Limits, names: NameAnswers, lanes: Vec<Lane>, spare: Receiver<Dealt>) -> Self {
         Self {
             clock: Clock::new(limits),
             decoder: Decoder::new(*limits),
             names,
             failed: 0,
             lanes,
+            takers: Vec::new(),
             spare,
         }
     }
@@ -117,46 +128,46 @@ impl Dealer {
     }
 
     /// Memory that a batch stood in and that is free.
-    pub(crate) fn spare(&mut self) -> Vec<u8> {
-        let Ok((bytes, steps)) = self.spare.try_recv() else {
-            return Vec::new();
-        };
-        for (lane, steps) in self.lanes.iter_mut().zip(steps) {
-            lane.spare = steps;
-        }
-        bytes
+    pub(crate) fn spare(&mut self) -> Batch {
+        let Dealt { batch, takers, .. } = self.spare.try_recv().unwrap_or_default();
+        self.takers = takers;
+        batch
     }
 
     /// Hands frames to the workers, and says what happens between them.
     pub(crate) fn deal(&mut self, batch: Batch) -> Result<Vec<Mark>, Gone> {
         let mut marks = Vec::new();
-        for slot in batch.frames {
-            self.frame(slot, &batch.bytes, &mut marks);
+        let mut takers = std::mem::take(&mut self.takers);
+        takers.clear();
+        let first = self.clock.end().sequence + 1;
+        for (place, slot) in batch.frames.iter().enumerate() {
+            takers.push(self.frame(place, slot, &batch.bytes, &mut marks));
         }
-        self.send(batch.bytes, marks, false)
+        let dealt = Dealt { batch, first, takers };
+        self.send(dealt, marks, false)
     }
 
     /// Time has come this far without a frame.
     pub(crate) fn idle(&mut self, now: Timestamp) -> Option<Result<Vec<Mark>, Gone>> {
         let place = self.clock.idle(now)?;
         for lane in &mut self.lanes {
-            lane.steps.push(Step::Tick(place));
+            lane.steps.push((0, Step::Tick(place)));
         }
-        Some(self.send(Vec::new(), vec![Mark::Tick(place)], false))
+        Some(self.send(Dealt::default(), vec![Mark::Tick(place)], false))
     }
 
     /// Nothing more comes: everything that waits is told, and everything is counted.
     pub(crate) fn settle(&mut self) -> Result<Vec<Mark>, Gone> {
         let place = self.clock.end();
         for lane in &mut self.lanes {
-            lane.steps.push(Step::Settle(place));
+            lane.steps.push((0, Step::Settle(place)));
         }
-        self.send(Vec::new(), vec![Mark::Settle(place)], true)
+        self.send(Dealt::default(), vec![Mark::Settle(place)], true)
     }
 
     /// Asks every worker what it has counted.
     pub(crate) fn count(&mut self) -> Result<Vec<Mark>, Gone> {
-        self.send(Vec::new(), Vec::new(), true)
+        self.send(Dealt::default(), Vec::new(), true)
     }
 
     /// What was counted here.
@@ -170,9 +181,9 @@ impl Dealer {
         })
     }
 
-    /// Decides who looks at a frame, and what is due before it.
+    /// Decides who looks at the frame at this place in its batch, and what is due before it.
     #[inline]
-    fn frame(&mut self, slot: Slot, bytes: &[u8], marks: &mut Vec<Mark>) {
+    fn frame(&mut self, at: usize, slot: &Slot, bytes: &[u8], marks: &mut Vec<Mark>) -> u8 {
         let before = self.clock.end();
         let (sequence, due) = self.clock.step(slot.at);
         if sequence == 1 {
@@ -186,14 +197,14 @@ impl Dealer {
                 marks.push(Mark::Tick(place));
                 self.lanes
                     .iter_mut()
-                    .for_each(|lane| lane.steps.push(Step::Tick(place)));
+                    .for_each(|lane| lane.steps.push((at, Step::Tick(place))));
             }
             Due::Settle => {
                 let place = Place { sequence, ..before };
                 marks.push(Mark::Settle(place));
                 self.lanes
                     .iter_mut()
-                    .for_each(|lane| lane.steps.push(Step::Settle(place)));
+                    .for_each(|lane| lane.steps.push((at, Step::Settle(place))));
             }
         }
         let frame = slot.clone().frame(|range| &bytes[range]);
@@ -202,12 +213,10 @@ impl Dealer {
         if let Some((a, b)) = decode::plain_tcp(&frame) {
             if is_kdc(a, b) {
                 for lane in &mut self.lanes {
-                    lane.steps.push(Step::KdcFrame(sequence, slot.clone()));
+                    lane.steps.push((at, Step::KdcFrame));
                 }
             }
-            let lane = &mut self.lanes[shard(a.address, b.address) % lanes];
-            lane.steps.push(Step::Frame(sequence, slot));
-            return;
+            return taker(shard(a.address, b.address) % lanes);
         }
         let (decoder, names) = (&mut self.decoder, self.names);
         let decoded = catch_unwind(AssertUnwindSafe(|| {
@@ -228,32 +237,39 @@ impl Dealer {
             ))
         }));
         match decoded {
-            Ok(None) => {}
+            Ok(None) => NOBODY,
             Ok(Some((own, kdc))) => {
                 if let Some(loose) = kdc {
                     for lane in &mut self.lanes {
-                        lane.steps.push(Step::KdcDecoded(sequence, Arc::clone(&loose)));
+                        lane.steps.push((at, Step::KdcDecoded(sequence, Arc::clone(&loose))));
                     }
                 }
                 if let Some((shard, loose)) = own {
-                    self.lanes[shard % lanes].steps.push(Step::Decoded(sequence, loose));
+                    let steps = &mut self.lanes[shard % lanes].steps;
+                    steps.push((at, Step::Decoded(sequence, loose)));
                 }
+                NOBODY
             }
             // The first worker meets with the same, and tells of it.
-            Err(_) => self.lanes[0].steps.push(Step::Frame(sequence, slot)),
+            Err(_) => taker(0),
         }
     }
 
-    fn send(&mut self, bytes: Vec<u8>, marks: Vec<Mark>, count: bool) -> Result<Vec<Mark>, Gone> {
-        let bytes = Arc::new(bytes);
+    fn send(&mut self, dealt: Dealt, marks: Vec<Mark>, count: bool) -> Result<Vec<Mark>, Gone> {
+        let dealt = Arc::new(dealt);
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let job = Job {
-                bytes: Arc::clone(&bytes),
-                steps: std::mem::replace(&mut lane.steps, std::mem::take(&mut lane.spare)),
+                dealt: Arc::clone(&dealt),
+                steps: std::mem::take(&mut lane.steps),
                 count,
             };
             lane.jobs.send(job).map_err(|_| Gone(number))?;
         }
         Ok(marks)
     }
+}
+
+/// A worker, by its number: there are never more than [`SHARDS`](crate::worker::SHARDS).
+fn taker(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(NOBODY)
 }

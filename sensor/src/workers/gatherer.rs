@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
 use super::Done;
-use super::dealer::{Gone, Step};
+use super::dealer::{Dealt, Gone};
 use crate::statistics::Tally;
 use crate::worker::Spoken;
 
@@ -14,7 +14,7 @@ use crate::worker::Spoken;
 pub(crate) struct Gatherer {
     lanes: Vec<Lane>,
     /// Gives memory back to who deals.
-    spare: Sender<(Vec<u8>, Vec<Vec<Step>>)>,
+    spare: Sender<Dealt>,
 }
 
 /// The way back from one worker.
@@ -55,14 +55,13 @@ impl Drop for Lane {
 }
 
 impl Gatherer {
-    pub(super) fn new(lanes: Vec<Lane>, spare: Sender<(Vec<u8>, Vec<Vec<Step>>)>) -> Self {
+    pub(super) fn new(lanes: Vec<Lane>, spare: Sender<Dealt>) -> Self {
         Self { lanes, spare }
     }
 
     /// Everything that is said of the batch that was dealt out first, in the order of its frames.
     pub(crate) fn gather(&mut self) -> Vec<Spoken> {
         let mut all: Vec<Spoken> = Vec::new();
-        let mut spare = Vec::new();
         for lane in &mut self.lanes {
             let Some(Ok(mut done)) = lane.done.as_ref().map(Receiver::recv) else {
                 lane.died()
@@ -75,13 +74,12 @@ impl Gatherer {
             if let Some(tally) = done.tally {
                 lane.tally = tally;
             }
-            spare.push(done.steps);
             // The last to be done gives the memory back.
-            if let Some(bytes) = Arc::into_inner(done.bytes)
-                && !bytes.is_empty()
+            if let Some(dealt) = Arc::into_inner(done.dealt)
+                && !dealt.batch.bytes.is_empty()
             {
                 // Who deals may have ended.
-                let _ = self.spare.send((bytes, std::mem::take(&mut spare)));
+                let _ = self.spare.send(dealt);
             }
         }
         all.sort_by(Spoken::order);

@@ -377,7 +377,7 @@ fn play(packets: &[Vec<u8>], seconds: i64) -> (Vec<(Vec<u8>, Overlap)>, Decoder)
         let mut frame = frame(101, packet);
         frame.at.time = Timestamp(number * seconds * 1_000_000_000);
         if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {
-            assert_eq!(segment.marks.sum == Sum::Right, segment.payload == PAYLOAD);
+            assert_eq!(segment.sum() == Sum::Right, segment.payload == PAYLOAD);
             told.push((segment.payload.to_vec(), segment.marks.overlap));
         }
     }
