@@ -69,6 +69,10 @@ pub struct Segment<'a> {
     pub fin: bool,
     /// RST flag.
     pub rst: bool,
+    /// All flags, as they stand in the header: RFC 9293 3.1 Header Format, Control bits.
+    pub flags: u8,
+    /// Captured bytes of its packet: with all headers up to its link layer, or to the innermost tunnel's payload.
+    pub length: u32,
     /// What tells it from another one with the same bytes.
     pub marks: Marks,
     /// The payload as far as it was captured.
@@ -94,6 +98,8 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
     /// Payload bytes that the snap length cut off after `payload`.
     pub cut: u32,
+    /// Captured bytes of its packet: with all headers up to its link layer, or to the innermost tunnel's payload.
+    pub length: u32,
 }
 
 /// What a frame carries.
@@ -360,6 +366,8 @@ fn decode<'a>(
 ) -> Result<Decoded<'a>, Unread> {
     let mut taken = Taken::new(limits);
     let mut overlap = Overlap::None;
+    // With what of headers stands before `bytes`.
+    let mut length = frame.bytes.len();
     let mut missing = (frame.original_length as usize).saturating_sub(frame.bytes.len());
     let mut bytes = link::frame(frame.link_type, frame.bytes, &mut taken, counters)?;
     loop {
@@ -369,6 +377,7 @@ fn decode<'a>(
                 let fragment = ip::fragment(bytes).ok_or(Unread::Malformed)?;
                 let (whole, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(Unread::TooDeep)?;
                 overlap = overlap.max(fragments.push(&fragment, frame.at.time, limits, whole)?);
+                length = length - bytes.len() + whole.len();
                 (bytes, missing, joined) = (whole, 0, rest);
                 continue;
             }
@@ -377,12 +386,12 @@ fn decode<'a>(
         let (content, inner) = match packet.number {
             IpNumber::TCP => {
                 let wrapped = (taken.vlan, taken.told(tunnel));
-                let segment = transport::segment(frame.at, wrapped, &packet, overlap, counters)?;
+                let segment = transport::segment(frame.at, wrapped, &packet, (length, overlap), counters)?;
                 counters.segments += 1;
                 return Ok(Decoded::Segment(segment));
             }
             IpNumber::UDP => {
-                let datagram = transport::datagram(frame.at, taken.vlan, &packet, counters)?;
+                let datagram = transport::datagram(frame.at, taken.vlan, &packet, length, counters)?;
                 let Some(inner) = tunnel::over_udp(&datagram, &mut taken, counters)? else {
                     counters.datagrams += 1;
                     return Ok(Decoded::Datagram(Datagram {
@@ -400,6 +409,7 @@ fn decode<'a>(
             }
         };
         missing = packet.cut;
+        length = inner.len();
         bytes = link::down(content, inner, &mut taken, counters)?;
     }
 }

@@ -52,15 +52,18 @@ pub(super) fn bound(connection: &Connection, bound: &Bound) -> Dcerpc {
 }
 
 /// What carried it: the protocol sequences of C706 appendix I and [MS-RPCE] 2.1.
-fn carried(connection: &Connection) -> Circumstances {
-    let protocol_sequence = match (connection.transport, connection.protocol) {
+pub(super) fn protocol_sequence(connection: &Connection) -> &'static str {
+    match (connection.transport, connection.protocol) {
         (Transport::Udp, _) => "ncadg_ip_udp",
         (Transport::Tcp, Protocol::Rpc) => "ncacn_ip_tcp",
         (Transport::Tcp, Protocol::Smb) => "ncacn_np",
         (Transport::Tcp, Protocol::Http) => "ncacn_http",
-    };
+    }
+}
+
+fn carried(connection: &Connection) -> Circumstances {
     Circumstances {
-        protocol_sequence,
+        protocol_sequence: protocol_sequence(connection),
         ..Circumstances::default()
     }
 }

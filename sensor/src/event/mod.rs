@@ -5,6 +5,7 @@ pub mod anomaly;
 pub mod dcerpc;
 pub mod dcom;
 pub mod ecs;
+pub mod flow;
 pub mod host;
 pub mod host_alert;
 pub mod meta;
@@ -24,6 +25,7 @@ pub use alert::Alert;
 pub use anomaly::Anomaly;
 pub use dcerpc::Dcerpc;
 pub use dcom::Dcom;
+pub use flow::Flow;
 pub use host_alert::HostAlert;
 pub use meta::Meta;
 pub use reference::reference;
@@ -58,6 +60,8 @@ pub enum Body {
     Dcerpc(Shared<Dcerpc>),
     /// Something odd on the wire.
     Anomaly(Box<Anomaly>),
+    /// A connection that carried RPC, at its end.
+    Flow(Box<Flow>),
     /// Counters.
     Stats(Box<Stats>),
 }
@@ -184,13 +188,24 @@ impl EveType {
         name: "anomaly",
         parts: &[Meta::COLUMNS, Anomaly::COLUMNS],
     };
+    const FLOW: Self = Self {
+        name: "flow",
+        parts: &[Meta::COLUMNS, Flow::COLUMNS],
+    };
     const STATS: Self = Self {
         name: "stats",
         parts: &[Meta::COLUMNS, Stats::COLUMNS],
     };
 
     /// Every kind of line there can be.
-    pub const ALL: &'static [&'static Self] = &[&Self::ALERT, &Self::DCOM, &Self::DCERPC, &Self::ANOMALY, &Self::STATS];
+    pub const ALL: &'static [&'static Self] = &[
+        &Self::ALERT,
+        &Self::DCOM,
+        &Self::DCERPC,
+        &Self::ANOMALY,
+        &Self::FLOW,
+        &Self::STATS,
+    ];
 
     /// Its columns by path, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
@@ -209,6 +224,7 @@ impl Body {
             Self::Alert(_) => &EveType::ALERT,
             Self::Dcerpc(_) => &EveType::DCERPC,
             Self::Anomaly(_) => &EveType::ANOMALY,
+            Self::Flow(_) => &EveType::FLOW,
             Self::Stats(_) => &EveType::STATS,
         }
     }
@@ -236,6 +252,8 @@ impl Body {
                 (None, None) => &[],
             },
             Self::Anomaly(_) => &[&ZeekLog::WEIRD],
+            // Zeek tells all connections in its conn.log, not those of one protocol.
+            Self::Flow(_) => &[],
             Self::Stats(_) => &[&ZeekLog::STATS, &ZeekLog::CAPTURE_LOSS],
         }
     }
@@ -260,6 +278,7 @@ impl Event {
                 body.circumstances.show(&mut line);
             }
             Body::Anomaly(body) => body.show(&mut line),
+            Body::Flow(body) => body.show(&mut line),
             Body::Stats(body) => body.show(&mut line),
         }
     }
@@ -289,6 +308,7 @@ impl Event {
             }
             Body::Dcerpc(body) => body.zeek_row.show(&mut row),
             Body::Anomaly(body) => Weird::of(body).show(&mut row),
+            Body::Flow(_) => {}
             Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut row),
             Body::Stats(body) => CaptureLossRow::of(body).show(&mut row),
         }

@@ -3,6 +3,7 @@
 
 mod association;
 mod carriage;
+mod carried;
 mod contexts;
 mod datagram;
 mod fragments;
@@ -22,6 +23,7 @@ use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 pub use association::Association;
 use carriage::VirtualConnections;
 pub use carriage::{Carriage, CarriageCounters};
+pub use carried::{Carried, Over};
 pub(crate) use datagram::recognise;
 pub use datagram::{DatagramCounters, Datagrams};
 pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
@@ -57,8 +59,10 @@ pub enum RpcBody {
     Odd(Anomaly),
     /// A PDU as it was cut, with the frame of its last byte: said only where [`RpcBounds::tells_pdus`].
     Pdu(At, Vec<u8>),
-    /// The connection is over.
+    /// An association is over.
     Closed,
+    /// The connection is over on which there was one. Said once, last.
+    Over(Box<Over>),
 }
 
 /// A file that was opened on an administrative share: one that is hidden and holds no pipes.

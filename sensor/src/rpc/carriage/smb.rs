@@ -17,7 +17,7 @@ use crate::rpc::{Association, FileOpened, Handling, RpcBody, RpcEvent, name as k
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
-pub struct Session {
+pub(super) struct Session {
     /// Was it said that there is DCE/RPC here?
     opened: bool,
     blocks: Sides<Blocks>,
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Takes in what the stream brings.
-    pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
+    pub(super) fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         match event {
             StreamEvent::Data { at, side, bytes } => {
                 self.run(side, handling, |blocks, out| blocks.data(at, bytes, out));
@@ -384,8 +384,9 @@ fn count_closed(message: &[u8], handling: &mut Handling<'_>) {
 mod tests {
     use super::*;
     use crate::flow::Protocol;
+    use crate::rpc::carriage::Form;
     use crate::rpc::rig::Rig;
-    use crate::rpc::{Carriage, Reply, Stub};
+    use crate::rpc::{Reply, Stub};
 
     const FILE: u8 = 7;
     const WRITE: u8 = 9;
@@ -633,7 +634,7 @@ mod tests {
             rig.send(Side::Server, &connected);
         }
         let limits = rig.bounds.limits;
-        let Carriage::Smb(session) = &rig.carriage else {
+        let Form::Smb(session) = &rig.carriage.form else {
             panic!("not SMB");
         };
         assert_eq!(session.shares.len(), limits.shares);
