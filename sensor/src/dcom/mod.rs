@@ -276,6 +276,11 @@ impl Analyst {
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
             RpcBody::Pdu(..) | RpcBody::Over(_) => {}
+            RpcBody::Login(login) => {
+                let meta = self.meta(connection, login.at, None);
+                let body = Body::Login(Box::new(rpc_log::ntlm_row(login)));
+                out.push(Told::Event(Event { meta, body }));
+            }
             RpcBody::File(opened) => out.push(Told::File(Box::new(File {
                 meta: self.meta(connection, opened.at, None),
                 opened: (**opened).clone(),

@@ -347,6 +347,7 @@ fn kinds(event: &Event, parties: &Parties<'_>) -> (&'static str, Vec<&'static st
         Body::Dcom(_) | Body::Dcerpc(_) => ("event", vec!["network"], vec!["connection", "protocol", "info"]),
         Body::Anomaly(_) => ("event", vec!["network"], vec!["protocol", "info"]),
         Body::Flow(_) => ("event", vec!["network"], vec!["connection", "end"]),
+        Body::Login(_) => ("event", vec!["authentication"], vec!["info"]),
         Body::Stats(_) => ("metric", Vec::new(), Vec::new()),
     }
 }
@@ -369,7 +370,7 @@ fn action(body: &Body) -> Option<Cow<'static, str>> {
         }
         Body::Anomaly(anomaly) => Some(anomaly.event.clone()),
         Body::Flow(_) => Some("flow_ended".into()),
-        Body::Stats(_) => None,
+        Body::Login(_) | Body::Stats(_) => None,
     };
     action.filter(|action| !action.is_empty())
 }
@@ -486,6 +487,7 @@ impl Body {
             }
             Self::Anomaly(anomaly) => anomaly.show(show),
             Self::Flow(flow) => flow.show(show),
+            Self::Login(_) => {}
             Self::Stats(stats) => AllCounters::from(&**stats).show(show),
         }
     }

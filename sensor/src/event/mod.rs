@@ -62,6 +62,8 @@ pub enum Body {
     Anomaly(Box<Anomaly>),
     /// A connection that carried RPC, at its end.
     Flow(Box<Flow>),
+    /// A login by NTLM: in `ntlm.log` alone.
+    Login(Box<NtlmRow>),
     /// Counters.
     Stats(Box<Stats>),
 }
@@ -192,6 +194,11 @@ impl EveType {
         name: "flow",
         parts: &[Meta::COLUMNS, Flow::COLUMNS],
     };
+    /// Of no line: Suricata has logins in its events of SMB, which there are none of here.
+    const NONE: Self = Self {
+        name: "",
+        parts: &[Meta::COLUMNS],
+    };
     const STATS: Self = Self {
         name: "stats",
         parts: &[Meta::COLUMNS, Stats::COLUMNS],
@@ -225,13 +232,18 @@ impl Body {
             Self::Dcerpc(_) => &EveType::DCERPC,
             Self::Anomaly(_) => &EveType::ANOMALY,
             Self::Flow(_) => &EveType::FLOW,
+            Self::Login(_) => &EveType::NONE,
             Self::Stats(_) => &EveType::STATS,
         }
     }
 
     /// Has it a line in eve.json? What a worker counted stands there in the record of all of them, under `threads`.
     pub fn is_in_eve(&self) -> bool {
-        !matches!(self, Self::Stats(stats) if stats.worker.is_some())
+        match self {
+            Self::Stats(stats) => stats.worker.is_none(),
+            Self::Login(_) => false,
+            _ => true,
+        }
     }
 
     /// The Zeek logs it has a row in, if any.
@@ -245,15 +257,11 @@ impl Body {
             Self::Dcom(_) => &[&ZeekLog::DCOM],
             Self::Alert(_) => &[&ZeekLog::NOTICE],
             // Zeek writes a row at the reply to a request only.
-            Self::Dcerpc(dcerpc) => match (&dcerpc.zeek_row, &dcerpc.ntlm) {
-                (Some(_), Some(_)) => &[&ZeekLog::DCE_RPC, &ZeekLog::NTLM],
-                (Some(_), None) => &[&ZeekLog::DCE_RPC],
-                (None, Some(_)) => &[&ZeekLog::NTLM],
-                (None, None) => &[],
-            },
+            Self::Dcerpc(dcerpc) if dcerpc.zeek_row.is_some() => &[&ZeekLog::DCE_RPC],
             Self::Anomaly(_) => &[&ZeekLog::WEIRD],
             // Zeek tells all connections in its conn.log, not those of one protocol.
-            Self::Flow(_) => &[],
+            Self::Dcerpc(_) | Self::Flow(_) => &[],
+            Self::Login(_) => &[&ZeekLog::NTLM],
             Self::Stats(_) => &[&ZeekLog::STATS, &ZeekLog::CAPTURE_LOSS],
         }
     }
@@ -279,6 +287,7 @@ impl Event {
             }
             Body::Anomaly(body) => body.show(&mut line),
             Body::Flow(body) => body.show(&mut line),
+            Body::Login(_) => {}
             Body::Stats(body) => body.show(&mut line),
         }
     }
@@ -301,14 +310,10 @@ impl Event {
         match &self.body {
             Body::Dcom(body) => body.show(&mut row),
             Body::Alert(body) => Notice::of(&self.meta, body).show(&mut row),
-            Body::Dcerpc(body) if log.path == ZeekLog::NTLM.path => {
-                if let Some(login) = &body.ntlm {
-                    login.show(&mut row);
-                }
-            }
             Body::Dcerpc(body) => body.zeek_row.show(&mut row),
             Body::Anomaly(body) => Weird::of(body).show(&mut row),
             Body::Flow(_) => {}
+            Body::Login(body) => body.show(&mut row),
             Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut row),
             Body::Stats(body) => CaptureLossRow::of(body).show(&mut row),
         }

@@ -36,7 +36,7 @@ pub fn reference() -> String {
     page.record::<Dcerpc>("in `dcerpc` and `alert` events");
     page.record::<DcerpcInterface>("element of `dcerpc.interfaces`");
     page.record::<Circumstances>("in `dcerpc` events, beside what stands under Dcerpc");
-    page.record::<NtlmRow>("`dcerpc` events in `ntlm.log`: the first call after a login");
+    page.record::<NtlmRow>("in `ntlm.log`");
     page.record::<Alert>("in `alert` events, beside what stands under Dcom and Dcerpc");
     page.record::<HostAlert>("in `alert` events of `dcom-sensor hunt`");
     page.record::<RelatedEvent>("element of `host_event.related`");

@@ -162,7 +162,6 @@ pub(crate) fn dcerpc() -> Dcerpc {
         activityuuid: None,
         seqnum: None,
         rpc_version: "5.0".into(),
-        ntlm: None,
         zeek_row: Some(ZeekRow {
             named_pipe: Some("135".into()),
             endpoint: Some("IRemoteSCMActivator".into()),

@@ -55,6 +55,8 @@ pub enum RpcBody {
     Exchange(Box<Exchange>),
     /// A file was opened on an administrative share.
     File(Box<FileOpened>),
+    /// A user logged in by NTLM, or tried to: to RPC, told at the first call or at the end, or to SMB, told when the server answered.
+    Login(Box<Login>),
     /// Something odd.
     Odd(Anomaly),
     /// A PDU as it was cut, with the frame of its last byte: said only where [`RpcBounds::tells_pdus`].
@@ -76,6 +78,17 @@ pub struct FileOpened {
     pub name: Arc<str>,
     /// Was it opened so that what it holds may be changed, or made?
     pub to_write: bool,
+}
+
+/// A login by NTLM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The frame of its first token.
+    pub at: At,
+    /// What was said in clear.
+    pub claims: Arc<Claims>,
+    /// Did the server accept it? None when that was not seen.
+    pub success: Option<bool>,
 }
 
 /// A bind or `alter_context` and its answer.
@@ -149,8 +162,6 @@ pub struct Exchange {
     pub auth: Option<AuthState>,
     /// What was said in clear while logging in.
     pub claims: Arc<Claims>,
-    /// Is it the first call that is told of this login?
-    pub first_of_login: bool,
     /// How the client writes, beside what it says.
     pub shape: Arc<Shape>,
     /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod http;
+mod setups;
 mod smb;
 
 use std::sync::Arc;

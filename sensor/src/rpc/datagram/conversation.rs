@@ -354,8 +354,6 @@ impl Conversation {
             reply,
             auth: call.auth,
             claims: Arc::clone(&self.claims),
-            // Logins have no events of their own here.
-            first_of_login: false,
             shape: Arc::default(),
             secondary_address: None,
             named_pipe: None,
