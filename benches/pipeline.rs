@@ -198,7 +198,7 @@ fn streams(input: &Input) -> Vec<Vec<u8>> {
             kept[usize::from(side == dcom_sensor::flow::Side::Server)].extend_from_slice(bytes);
         }
         Output::Stream(_, kept, StreamEvent::Closed) => streams.extend(std::mem::take(kept)),
-        Output::Stream(..) | Output::Heard { .. } | Output::Odd(..) | Output::Unanswered(..) => {}
+        Output::Stream(..) | Output::Heard { .. } | Output::Odd(..) | Output::Unanswered(..) | Output::Ended(..) => {}
     };
     while let Some(frame) = capture.next_frame().expect("a whole sample capture") {
         if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {

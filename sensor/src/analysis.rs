@@ -7,7 +7,7 @@ use crate::baseline::Baseline;
 use crate::catalog::Catalog;
 use crate::correlate::Correlator;
 use crate::correlate::names::By;
-use crate::dcom::{Analyst, Binding, Calls, Record, Told, is_read};
+use crate::dcom::{Analyst, Binding, Calls, OpenFlows, Record, Told, is_read};
 use crate::detect::{self, Detector, Found, Seen, Settings};
 use crate::emit::unsealed::Unsealed;
 use crate::event::anomaly::AnomalyKind;
@@ -15,7 +15,7 @@ use crate::event::{Anomaly, Body, Event, Meta};
 use crate::keys::Keep;
 use crate::limits::Limits;
 use crate::policy::{Policy, Verdict};
-use crate::rpc::RpcBody;
+use crate::rpc::{RpcBody, RpcEvent};
 use crate::statistics::{Counted, Tally};
 use crate::time::Timestamp;
 use crate::worker::{Failure, Place, Said, Spoken};
@@ -55,6 +55,7 @@ struct Judge {
     detector: Detector,
     /// What the detections have found in what is at hand.
     found: Vec<Found>,
+    flows: OpenFlows,
     policy: Policy,
     baseline: Option<Baseline>,
     /// What host logs say, where there are any.
@@ -73,6 +74,7 @@ impl Analysis {
                 catalog,
                 settings,
                 found: Vec::new(),
+                flows: OpenFlows::new(limits),
                 policy: Policy::default(),
                 baseline: None,
                 hosts: None,
@@ -170,6 +172,12 @@ impl Analysis {
             }));
             self.contained(caught.is_ok());
         }
+        let before = *self.analyst.counters();
+        if let Said::Rpc(RpcEvent { connection, body }) = &spoken.said
+            && matches!(body, RpcBody::Opened | RpcBody::Bound(_))
+        {
+            self.judge.flows.heard(connection, spoken.time);
+        }
         self.guarded(out, |analyst, told| {
             analyst.advance(spoken.time, told);
             match &spoken.said {
@@ -180,6 +188,14 @@ impl Analysis {
                 Said::Named(_) | Said::Failed(_) => {}
             }
         });
+        if let Said::Rpc(RpcEvent { connection, body }) = &spoken.said {
+            let (flows, analyst) = (&mut self.judge.flows, &self.analyst);
+            if let RpcBody::Over(over) = body {
+                flows.over(connection, analyst.over(connection, over, spoken.time));
+            } else {
+                flows.did(connection, spoken.time, &before, analyst.counters());
+            }
+        }
         if let Said::Failed(failure) = spoken.said {
             out.push(self.fault(&failure));
             if self.handed_out < MAX_FAILURES {
@@ -224,6 +240,7 @@ impl Analysis {
             }
         }));
         self.contained(caught.is_ok());
+        self.judge.flows.tell(out);
     }
 
     /// A detection that failed costs what it was about, and nothing else.
@@ -246,6 +263,7 @@ impl Analysis {
             }
         }));
         self.contained(caught.is_ok());
+        self.judge.flows.finish(out);
     }
 
     /// Frames on which a stage gave up since this was last asked.
@@ -348,12 +366,14 @@ impl Judge {
             policy,
             hosts,
             catalog,
+            flows,
             ..
         } = self;
         let told = found
             .drain(..)
             .filter(|found| policy.judge(&found.meta, &found.alert) == Verdict::Pass)
             .map(|mut found| {
+                flows.alerted(&found.meta);
                 if let Some(hosts) = hosts {
                     hosts.alert(&found.meta, &mut found.alert, catalog);
                 }

@@ -70,6 +70,10 @@ pub struct Segment<'a> {
     pub fin: bool,
     /// RST flag.
     pub rst: bool,
+    /// All flags, as they stand in the header: RFC 9293 3.1 Header Format, Control bits.
+    pub flags: u8,
+    /// Captured bytes of its packet: with all headers up to its link layer, or to the innermost tunnel's payload.
+    pub length: u32,
     /// What tells it from another one with the same bytes.
     pub marks: Marks,
     /// Header and payload as far as they were captured.
@@ -97,6 +101,8 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
     /// Payload bytes that the snap length cut off after `payload`.
     pub cut: u32,
+    /// Captured bytes of its packet: with all headers up to its link layer, or to the innermost tunnel's payload.
+    pub length: u32,
 }
 
 /// What a frame carries.
@@ -315,11 +321,11 @@ impl Decoder {
         counters.bytes += frame.bytes.len() as u64;
         // A segment is put together here, where it is handed on: on its way up it would be copied at each step.
         match carried(limits, counters, fragments, joined, tunnel, frame) {
-            Ok(Carried::Tcp(packet, wrapped, overlap)) => {
+            Ok(Carried::Tcp(packet, wrapped, whole)) => {
                 if let Ok(tcp) = TcpSlice::from_slice(packet.payload) {
                     counters.segments += 1;
                     return Some(Decoded::Segment(transport::segment(
-                        frame.at, wrapped, &packet, &tcp, overlap,
+                        frame.at, wrapped, &packet, &tcp, whole,
                     )));
                 }
                 counters.lost(Unread::Malformed);
@@ -372,8 +378,8 @@ impl DecodeCounters {
 
 /// What the innermost packet carries.
 enum Carried<'a> {
-    /// A TCP segment, and what was around the packet.
-    Tcp(Packet<'a>, (VlanTags, Option<&'a Tunnel>), Overlap),
+    /// A TCP segment, what was around the packet, its length and how its fragments fit.
+    Tcp(Packet<'a>, (VlanTags, Option<&'a Tunnel>), (usize, Overlap)),
     Udp(Datagram<'a>),
 }
 
@@ -393,6 +399,8 @@ fn carried<'a>(
 ) -> Result<Carried<'a>, Unread> {
     let mut taken = Taken::new(limits);
     let mut overlap = Overlap::None;
+    // With what of headers stands before `bytes`.
+    let mut length = frame.bytes.len();
     let mut missing = (frame.original_length as usize).saturating_sub(frame.bytes.len());
     let mut bytes = link::frame(frame.link_type, frame.bytes, &mut taken, counters)?;
     loop {
@@ -402,6 +410,7 @@ fn carried<'a>(
                 let fragment = ip::fragment(bytes).ok_or(Unread::Malformed)?;
                 let (whole, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(Unread::TooDeep)?;
                 overlap = overlap.max(fragments.push(&fragment, frame.at.time, limits, whole)?);
+                length = length - bytes.len() + whole.len();
                 (bytes, missing, joined) = (whole, 0, rest);
                 continue;
             }
@@ -410,10 +419,10 @@ fn carried<'a>(
         let (content, inner) = match packet.number {
             IpNumber::TCP => {
                 let wrapped = (taken.vlan, taken.told(tunnel));
-                return Ok(Carried::Tcp(packet, wrapped, overlap));
+                return Ok(Carried::Tcp(packet, wrapped, (length, overlap)));
             }
             IpNumber::UDP => {
-                let datagram = transport::datagram(frame.at, taken.vlan, &packet, counters)?;
+                let datagram = transport::datagram(frame.at, taken.vlan, &packet, length, counters)?;
                 let Some(inner) = tunnel::over_udp(&datagram, &mut taken, counters)? else {
                     return Ok(Carried::Udp(Datagram {
                         tunnel: taken.told(tunnel),
@@ -430,6 +439,7 @@ fn carried<'a>(
             }
         };
         missing = packet.cut;
+        length = inner.len();
         bytes = link::down(content, inner, &mut taken, counters)?;
     }
 }

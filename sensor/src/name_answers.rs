@@ -59,6 +59,7 @@ mod tests {
                 destination: end(to),
                 payload: &[],
                 cut: 0,
+                length: 0,
             })
         };
         assert!(asked(53, 49_000) && asked(67, 68) && asked(67, 67));

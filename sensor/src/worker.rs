@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::anomaly::Anomaly;
 use crate::capture::{At, Frame, LinkType};
 use crate::decode::{Decoded, Decoder, Endpoint, Transport};
-use crate::flow::{Connection, Flows, Opener, Output, Silence};
+use crate::flow::{Abandoned, Connection, Flows, Opener, Output, Silence};
 use crate::keys::{KDC_PORT, Kdc, Keep, SharedTickets, TicketCounters, Used};
 use crate::limits::Limits;
 use crate::name_answers::{self, NameAnswers};
@@ -344,10 +344,12 @@ impl Worker {
         }
         if let Some([source, destination]) = ends {
             let shard = &mut self.shards[shard(source.address, destination.address) / self.workers];
-            let connection = catch_unwind(AssertUnwindSafe(|| shard.abandon(source, destination)));
-            if let Ok(Some(connection)) = connection {
-                let body = RpcBody::Closed;
-                out.push(place.says(Said::Rpc(RpcEvent { connection, body })));
+            let mut given_up = Vec::new();
+            let abandoned = catch_unwind(AssertUnwindSafe(|| {
+                shard.abandon(source, destination, &mut |event| given_up.push(event));
+            }));
+            if abandoned.is_ok() {
+                out.extend(given_up.into_iter().map(|event| place.says(Said::Rpc(event))));
             }
         }
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -451,12 +453,22 @@ impl Shard {
     }
 
     /// Forgets what two ends have to do with one another, and counts what is held anew.
-    fn abandon(&mut self, source: Endpoint, destination: Endpoint) -> Option<Arc<Connection>> {
-        let connection = self.flows.abandon(source, destination);
-        self.datagrams.abandon(source, destination);
+    fn abandon(&mut self, source: Endpoint, destination: Endpoint, out: &mut dyn FnMut(RpcEvent)) {
+        let abandoned = self.flows.abandon(source, destination);
+        self.datagrams.abandon(source, destination, out);
         let held = self.flows.consumers().map(Carriage::held).sum::<usize>() + self.datagrams.held();
         self.rpc.recount(held);
-        connection
+        if let Some(Abandoned {
+            connection,
+            ended,
+            consumer,
+        }) = abandoned
+        {
+            let over = consumer.end(&connection, ended);
+            let body = RpcBody::Closed;
+            out(RpcEvent { connection, body });
+            over.into_iter().for_each(out);
+        }
     }
 }
 
@@ -468,6 +480,11 @@ fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, say: &mut dyn FnMu
         Output::Odd(connection, anomaly) => say(Said::Odd(Arc::clone(connection), anomaly)),
         Output::Stream(connection, carriage, event) => {
             carriage.push(connection, event, bounds, &mut |event| say(Said::Rpc(event)));
+        }
+        Output::Ended(connection, carriage, ended) => {
+            if let Some(event) = carriage.end(connection, ended) {
+                say(Said::Rpc(event));
+            }
         }
     }
 }

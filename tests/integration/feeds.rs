@@ -258,3 +258,20 @@ fn what_comes_in_ip_fragments_is_found() {
     assert_eq!(counter(&events, "dcom.fragments.incomplete"), 0);
     assert_eq!(found(events), found_in("mmc20-connect.pcap"));
 }
+
+#[test]
+fn a_login_is_told_once_whether_a_call_follows_or_not() {
+    let all = packets("mmc20-connect.pcap");
+    // Up to the login's last message, up to the first call, and up to its answer.
+    for (count, success) in [(8, None), (11, None), (12, Some(true))] {
+        let events = sense(&Limits::default(), ETHERNET, &all[..count]);
+        let logins: Vec<_> = events
+            .iter()
+            .filter_map(|event| match &event.body {
+                Body::Login(login) => Some((event.meta.frame, login.username.as_deref(), login.success)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(logins, [(Some(4), Some("alice"), success)]);
+    }
+}

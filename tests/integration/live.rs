@@ -195,6 +195,39 @@ fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends(
 }
 
 #[test]
+fn a_connection_is_told_when_it_was_let_go_and_when_the_sensor_ends() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &["--workers", "2"]);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    // Both connections are closed, and then silent.
+    assert!(
+        until(|| lines(&logs, r#""reason":"timeout","alerted":true"#) == 2),
+        "{}",
+        sensor.said()
+    );
+    space.send(&pcap("mmc20-midstream.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, r#""src_port":58678,"#) > 0), "{}", sensor.said());
+    sensor.end();
+    let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    let ended: Vec<_> = told.of_type("flow").collect();
+    assert!(ended.len() > 2, "{ended:?}");
+    for (number, flow) in ended.iter().enumerate() {
+        assert_eq!((text(&flow["in_iface"]), flow["pcap_cnt"].is_null()), ("far", true));
+        let reason = if number < 2 { "timeout" } else { "shutdown" };
+        assert_eq!(flow["flow"]["reason"], reason, "{flow}");
+        assert!(flow["flow"]["pkts_toserver"].as_u64() > Some(0));
+    }
+    let (last, first) = (told.all().last(), ended[0]);
+    assert_eq!(last.map(|record| text(&record["event_type"])), Some("stats"));
+    assert_eq!(
+        (&first["flow"]["state"], &first["tcp"]["state"]),
+        (&"closed".into(), &"closed".into())
+    );
+}
+
+#[test]
 fn verbose_explains_an_alert_below_its_line() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

@@ -6,6 +6,7 @@ use dcom_sensor::capture::{Frame, LinkType};
 use dcom_sensor::catalog::Catalog;
 use dcom_sensor::dcom::Calls;
 use dcom_sensor::event::dcom::{ActivationRecord, Kind};
+use dcom_sensor::event::flow::Traffic;
 use dcom_sensor::event::{Body, Event};
 use dcom_sensor::flow::Side;
 use dcom_sensor::limits::Limits;
@@ -42,6 +43,15 @@ pub(crate) fn found(events: Vec<Event>) -> Vec<Body> {
         let dcom = match body {
             Body::Dcom(dcom) => Some(&mut **dcom),
             Body::Alert(alert) => alert.dcom.as_deref_mut(),
+            Body::Flow(flow) => {
+                // How it was cut into packets is not what was found in it.
+                flow.traffic = Traffic::default();
+                if flow.tcp.take().is_none() {
+                    // Over UDP a packet is a PDU.
+                    flow.seen.rpc.pdus = 0;
+                }
+                None
+            }
             _ => None,
         };
         let Some(dcom) = dcom else { continue };

@@ -381,6 +381,7 @@ def main():
             check_ocsf(report, name, zeek.lines(logs["ocsf.json"]), events, validators)
     with report.of("the captures", "something of every kind is told"):
         assert told["alert"] > 100 and told["dcom"] > 300 and told["dcerpc"] > 600, told
+        assert told["flow"] > 140, told
         assert told["anomaly"] and told["stats"] > 70 and told["process"], told
     check_sigma(report, rows_of)
     return report.end()

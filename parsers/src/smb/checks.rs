@@ -96,7 +96,9 @@ fn payload<'a>(operation: &Operation<'a>) -> Option<Payload<'a>> {
         | Operation::ReadDone(payload)
         | Operation::Transact(_, payload)
         | Operation::TransactMore(payload)
-        | Operation::TransactDone(payload, _) => Some(*payload),
+        | Operation::TransactDone(payload, _)
+        | Operation::Login(payload)
+        | Operation::LoginAnswered(payload, _) => Some(*payload),
         _ => None,
     }
 }

@@ -73,10 +73,35 @@ pub enum Operation<'a> {
     Close(FileId),
     /// It was closed.
     Closed,
+    /// A user logs in: the security token, which may be one of several.
+    Login(Payload<'a>),
+    /// The answer to that: the server's token, and what became of the login.
+    LoginAnswered(Payload<'a>, Verdict),
     /// A request failed, whichever it was.
     Failed,
     /// Anything else, an interim response among it.
     Other,
+}
+
+/// What became of a login, by the status of [MS-SMB2] 2.2.6 SMB2 `SESSION_SETUP` Response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Another token is asked for: `STATUS_MORE_PROCESSING_REQUIRED`.
+    Continued,
+    /// The user is logged in.
+    Accepted,
+    /// The user is not.
+    Refused,
+}
+
+impl Verdict {
+    fn of(status: u32) -> Self {
+        match status {
+            0 => Self::Accepted,
+            0xc000_0016 => Self::Continued,
+            _ => Self::Refused,
+        }
+    }
 }
 
 /// What a file is opened for: [MS-SMB2] 2.2.13.1 SMB2 Access Mask Encoding.

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Access, FileId, Message, Messages, Operation, Payload, Progress, RequestId, Sender};
+use super::{Access, FileId, Message, Messages, Operation, Payload, Progress, RequestId, Sender, Verdict};
 use crate::input::ByteOrder;
 use crate::ndr::Encoding;
 use crate::testing::Writer;
@@ -17,7 +17,9 @@ struct Parts {
     data: Vec<u8>,
 }
 
-const KINDS: usize = 16;
+/// What both versions have words for.
+const COMMON: usize = 15;
+const KINDS: usize = 18;
 
 impl Parts {
     fn operation(&self) -> Operation<'_> {
@@ -41,9 +43,11 @@ impl Parts {
             10 => Operation::Close(file),
             11 => Operation::Closed,
             12 => Operation::Failed,
+            13 => Operation::Login(payload),
+            14 => Operation::LoginAnswered(payload, Verdict::Continued),
             // What version 2 has no word for.
-            13 => Operation::TransactMore(payload),
-            14 => Operation::TransactDone(payload, Progress::Partial),
+            15 => Operation::TransactMore(payload),
+            16 => Operation::TransactDone(payload, Progress::Partial),
             _ => Operation::Other,
         }
     }
@@ -63,6 +67,7 @@ fn sender(operation: &Operation<'_>) -> Sender {
         | Operation::Transact(..)
         | Operation::TransactMore(_)
         | Operation::Close(_)
+        | Operation::Login(_)
         | Operation::Other => Sender::Client,
         _ => Sender::Server,
     }
@@ -184,6 +189,26 @@ fn smb2(message: &Message<'_>) -> Vec<u8> {
                 .raw(payload.bytes);
             11
         }
+        Operation::Login(payload) => {
+            body.u16(25)
+                .u8(0)
+                .u8(1)
+                .u32(1)
+                .u32(0)
+                .u16(88)
+                .u16(u16_of(payload.length));
+            body.u64(0).raw(payload.bytes);
+            1
+        }
+        Operation::LoginAnswered(payload, _) => {
+            status = 0xc000_0016;
+            body.u16(9)
+                .u16(0)
+                .u16(72)
+                .u16(u16_of(payload.length))
+                .raw(payload.bytes);
+            1
+        }
         Operation::TransactMore(_) | Operation::Other => 13,
     };
     let mut whole = writer();
@@ -201,6 +226,8 @@ enum Behind<'a> {
     Name(&'a str, usize),
     /// Bytes, whose offset the words name at this place of theirs.
     Data(&'a [u8], usize),
+    /// Bytes that stand first.
+    Token(&'a [u8]),
 }
 
 /// [MS-CIFS] 2.2.3 SMB Message Structure; names in UTF-16, or as they are.
@@ -285,6 +312,24 @@ fn smb1(message: &Message<'_>, unicode: bool) -> Vec<u8> {
             words.u16(length(payload)).u16(0).u16(0).u8(0).u8(0);
             (0x25, Behind::Data(payload.bytes, 14))
         }
+        Operation::Login(payload) => {
+            alone(&mut words);
+            words
+                .u16(4356)
+                .u16(10)
+                .u16(0)
+                .u32(0)
+                .u16(length(payload))
+                .u32(0)
+                .u32(0x8000_0000);
+            (0x73, Behind::Token(payload.bytes))
+        }
+        Operation::LoginAnswered(payload, _) => {
+            status = 0xc000_0016;
+            alone(&mut words);
+            words.u16(0).u16(length(payload));
+            (0x73, Behind::Token(payload.bytes))
+        }
         Operation::Other => (0x72, Behind::Nothing),
     };
     // The header, WordCount, the words and ByteCount.
@@ -308,6 +353,7 @@ fn smb1(message: &Message<'_>, unicode: bool) -> Vec<u8> {
             words.patch(place, &u16_of(start + bytes.len()).to_le_bytes());
             bytes.extend(data);
         }
+        Behind::Token(token) => bytes.extend(token),
     }
     let [.., process_high, process_low, multiplex_high, multiplex_low] = message.request.0.to_be_bytes();
     let mut whole = writer();
@@ -329,7 +375,7 @@ fn read(bytes: &[u8]) -> Vec<Message<'_>> {
 proptest! {
     #[test]
     fn version_2_is_read_as_it_was_written(
-        parts in parts(13, "\\PC{0,40}"),
+        parts in parts(COMMON, "\\PC{0,40}"),
         request: u64,
         tree: u32,
     ) {

@@ -1,6 +1,8 @@
 //! [MS-CIFS] and [MS-SMB]: version 1.
 
-use super::{Access, Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, RequestId, Sender, name};
+use super::{
+    Access, Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, RequestId, Sender, Verdict, name,
+};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -18,6 +20,10 @@ const TREE_CONNECT_ANDX: u8 = 0x75;
 const NT_CREATE_ANDX: u8 = 0xa2;
 /// `AndXCommand` when nothing follows.
 const NO_ANDX: u8 = 0xff;
+/// [MS-SMB] 2.2.4.6.1 Client Request Extensions (`SMB_COM_SESSION_SETUP_ANDX`): bytes of parameters, where a token is sent.
+const LOGIN_WORDS: usize = 24;
+/// The same of the response.
+const ANSWER_WORDS: usize = 8;
 
 /// [MS-CIFS] 2.2.5.6 `TRANS_TRANSACT_NMPIPE` (0x0026).
 const TRANSACT_NMPIPE: u16 = 0x0026;
@@ -148,6 +154,13 @@ impl<'a> Body<'a> {
     fn request(mut self, command: u8) -> Result<Operation<'a>> {
         let words = &mut self.words;
         Ok(match command {
+            // Without a token there are passwords' answers, in a form of their own.
+            SESSION_SETUP_ANDX if words.remaining() == LOGIN_WORDS => {
+                words.enter("SMB_COM_SESSION_SETUP_ANDX request");
+                words.skip(14)?;
+                let length = words.u16()?;
+                Operation::Login(self.token(length)?)
+            }
             TREE_CONNECT_ANDX => {
                 words.enter("SMB_COM_TREE_CONNECT_ANDX request");
                 words.skip(6)?;
@@ -234,6 +247,9 @@ impl<'a> Body<'a> {
         if command == CLOSE {
             return Ok(Operation::Closed);
         }
+        if command == SESSION_SETUP_ANDX {
+            return self.login_answered(Verdict::of(status));
+        }
         if words.is_empty() && status != 0 && status != STATUS_BUFFER_OVERFLOW {
             return Ok(Operation::Failed);
         }
@@ -275,6 +291,25 @@ impl<'a> Body<'a> {
             }
             _ => Operation::Other,
         })
+    }
+
+    /// [MS-SMB] 2.2.4.6.2 Server Response Extensions (`SMB_COM_SESSION_SETUP_ANDX`).
+    fn login_answered(mut self, verdict: Verdict) -> Result<Operation<'a>> {
+        let words = &mut self.words;
+        let mut token = Payload::default();
+        if words.remaining() == ANSWER_WORDS {
+            words.enter("SMB_COM_SESSION_SETUP_ANDX response");
+            words.skip(6)?;
+            let length = words.u16()?;
+            token = self.token(length)?;
+        }
+        Ok(Operation::LoginAnswered(token, verdict))
+    }
+
+    /// The security token, which stands first in the data. The end may be missing.
+    fn token(mut self, length: u16) -> Result<Payload<'a>> {
+        self.data.skip(2)?;
+        Ok(Payload::at(self.data.rest(), 0, length.into()))
     }
 
     /// A name that ends with a NUL, or is longer than names are read. In UTF-16 it starts at an even offset from the

@@ -1,6 +1,6 @@
 //! [MS-SMB2]: versions 2 and 3.
 
-use super::{Access, Characters, FileId, Message, Operation, Payload, Progress, RequestId, Sender, name};
+use super::{Access, Characters, FileId, Message, Operation, Payload, Progress, RequestId, Sender, Verdict, name};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -9,6 +9,7 @@ const HEADER: usize = 64;
 const PIPE_TRANSCEIVE: u32 = 0x0011_c017;
 const STATUS_PENDING: u32 = 0x0000_0103;
 
+const SESSION_SETUP: u16 = 0x0001;
 const TREE_CONNECT: u16 = 0x0003;
 const CREATE: u16 = 0x0005;
 const CLOSE: u16 = 0x0006;
@@ -105,6 +106,7 @@ impl Header {
             (Sender::Server, _) if self.status == STATUS_PENDING => Ok(Operation::Other),
             (Sender::Server, TREE_CONNECT) if self.status == 0 => Ok(Operation::Connected),
             (Sender::Server, CLOSE) => Ok(Operation::Closed),
+            (Sender::Server, SESSION_SETUP) => login_answered(Verdict::of(self.status), message, input),
             (Sender::Server, command) => response(command, message, input),
         }
     }
@@ -112,6 +114,11 @@ impl Header {
 
 fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<Operation<'a>> {
     Ok(match command {
+        SESSION_SETUP => {
+            input.enter("SMB2 SESSION_SETUP request");
+            input.skip(12)?;
+            Operation::Login(token(message, &mut input)?)
+        }
         TREE_CONNECT => {
             input.enter("SMB2 TREE_CONNECT request");
             input.skip(4)?;
@@ -158,6 +165,24 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
         }
         _ => Operation::Other,
     })
+}
+
+/// [MS-SMB2] 2.2.6 SMB2 `SESSION_SETUP` Response. Its `StructureSize` is that of an error response, so the status alone
+/// says which of the two it is.
+fn login_answered<'a>(verdict: Verdict, message: &'a [u8], mut input: Input<'a>) -> Result<Operation<'a>> {
+    if verdict == Verdict::Refused {
+        return Ok(Operation::LoginAnswered(Payload::default(), verdict));
+    }
+    input.enter("SMB2 SESSION_SETUP response");
+    input.skip(4)?;
+    Ok(Operation::LoginAnswered(token(message, &mut input)?, verdict))
+}
+
+/// A security token, by its offset and length.
+fn token<'a>(message: &'a [u8], input: &mut Input<'a>) -> Result<Payload<'a>> {
+    let offset = input.u16()?;
+    let length = input.u16()?;
+    payload(message, offset.into(), length.into(), input)
 }
 
 /// A failed request is answered by [MS-SMB2] 2.2.2 SMB2 ERROR Response, told by its `StructureSize` of 9: a status

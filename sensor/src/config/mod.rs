@@ -453,7 +453,7 @@ headers = { Authorization = \"Bearer hush\" }
             (redis.port, &*redis.key, redis.mode),
             (6379, "suricata", RedisMode::List)
         );
-        assert_eq!((log.types.len(), log.enabled), (5, true));
+        assert_eq!((log.types.len(), log.enabled), (6, true));
         let printed = config.print();
         assert!(
             !printed.contains("hush") && !format!("{config:?}").contains("hush"),

@@ -71,13 +71,22 @@ pub enum EventType {
     Dcerpc,
     /// `anomaly`
     Anomaly,
+    /// `flow`
+    Flow,
     /// `stats`
     Stats,
 }
 
 impl EventType {
     fn all() -> Vec<Self> {
-        vec![Self::Alert, Self::Dcom, Self::Dcerpc, Self::Anomaly, Self::Stats]
+        vec![
+            Self::Alert,
+            Self::Dcom,
+            Self::Dcerpc,
+            Self::Anomaly,
+            Self::Flow,
+            Self::Stats,
+        ]
     }
 
     /// As EVE spells it.
@@ -87,6 +96,7 @@ impl EventType {
             Self::Dcom => "dcom",
             Self::Dcerpc => "dcerpc",
             Self::Anomaly => "anomaly",
+            Self::Flow => "flow",
             Self::Stats => "stats",
         }
     }
@@ -334,7 +344,7 @@ pub(super) const ABOUT_EVE_LOG: &str = "\
 #   enabled        false: not now
 #   filetype       unix_stream, unix_dgram, redis, syslog, or regular for a file
 #   filename       the socket or the file; relative to this file. Of syslog: its socket, if it is not /dev/log
-#   types          which lines: [\"alert\", \"dcom\", \"dcerpc\", \"anomaly\", \"stats\"]; all if left out
+#   types          which lines: [\"alert\", \"dcom\", \"dcerpc\", \"anomaly\", \"flow\", \"stats\"]; all if left out
 #   prefix         what stands before each line, such as \"@cee: \"
 #   identity, facility, level   of syslog: \"dcom-sensor\", \"local5\", \"Info\"
 # and with filetype = \"redis\" a table [eve-log.redis]:

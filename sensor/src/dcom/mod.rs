@@ -9,6 +9,8 @@ mod exchange;
 mod exporters;
 mod interest;
 mod mapper;
+mod over;
+mod remembered;
 mod resolver;
 mod rpc_log;
 mod tools;
@@ -23,6 +25,7 @@ pub use calls::Calls;
 pub(crate) use calls::decoded_powershell;
 pub use endpoints::EndpointCounters;
 pub(crate) use interest::is_read;
+pub use over::OpenFlows;
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -272,7 +275,12 @@ impl Analyst {
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
             RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
-            RpcBody::Pdu(..) => {}
+            RpcBody::Pdu(..) | RpcBody::Over(_) => {}
+            RpcBody::Login(login) => {
+                let meta = self.meta(connection, login.at, None);
+                let body = Body::Login(Box::new(rpc_log::ntlm_row(login)));
+                out.push(Told::Event(Event { meta, body }));
+            }
             RpcBody::File(opened) => out.push(Told::File(Box::new(File {
                 meta: self.meta(connection, opened.at, None),
                 opened: (**opened).clone(),

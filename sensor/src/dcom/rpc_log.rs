@@ -14,7 +14,7 @@ use crate::event::dcerpc::{
 use crate::event::dcom::Flags;
 use crate::event::{Dcerpc, Dcom};
 use crate::flow::{Connection, Protocol};
-use crate::rpc::{BindKind, Bound, Exchange, Named, Refusal, Reply};
+use crate::rpc::{BindKind, Bound, Exchange, Login, Named, Refusal, Reply};
 
 const VERSION: Cow<'static, str> = Cow::Borrowed("5.0");
 const CONNECTIONLESS: Cow<'static, str> = Cow::Borrowed("4.0");
@@ -52,15 +52,18 @@ pub(super) fn bound(connection: &Connection, bound: &Bound) -> Dcerpc {
 }
 
 /// What carried it: the protocol sequences of C706 appendix I and [MS-RPCE] 2.1.
-fn carried(connection: &Connection) -> Circumstances {
-    let protocol_sequence = match (connection.transport, connection.protocol) {
+pub(super) fn protocol_sequence(connection: &Connection) -> &'static str {
+    match (connection.transport, connection.protocol) {
         (Transport::Udp, _) => "ncadg_ip_udp",
         (Transport::Tcp, Protocol::Rpc) => "ncacn_ip_tcp",
         (Transport::Tcp, Protocol::Smb) => "ncacn_np",
         (Transport::Tcp, Protocol::Http) => "ncacn_http",
-    };
+    }
+}
+
+fn carried(connection: &Connection) -> Circumstances {
     Circumstances {
-        protocol_sequence,
+        protocol_sequence: protocol_sequence(connection),
         ..Circumstances::default()
     }
 }
@@ -178,7 +181,6 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
         seqnum: exchange.activity.map(|_| exchange.call_id),
         rpc_version: exchange.activity.map_or(VERSION, |_| CONNECTIONLESS),
         zeek_row: zeek_row(exchange, named.map(|(uuid, _)| uuid), procedure),
-        ntlm: ntlm_row(exchange).map(Box::new),
         circumstances: Circumstances {
             named_pipe: exchange.named_pipe.clone(),
             auth: auth(exchange),
@@ -210,17 +212,16 @@ fn zeek_row(exchange: &Exchange, interface: Option<Guid>, procedure: Option<&'st
     })
 }
 
-/// Zeek's row of a login by NTLM: with its first call, and of no other mechanism.
-fn ntlm_row(exchange: &Exchange) -> Option<NtlmRow> {
-    let claims = &exchange.claims;
-    let is_ntlm = exchange.first_of_login && claims.mechanism == Some("ntlm");
-    is_ntlm.then(|| NtlmRow {
+/// Zeek's row of a login.
+pub(super) fn ntlm_row(login: &Login) -> NtlmRow {
+    let claims = &login.claims;
+    NtlmRow {
         username: claims.user.clone().filter(|user| !user.is_empty()),
         hostname: claims.workstation.clone(),
         domainname: claims.domain.clone(),
         server_nb_computer_name: claims.server_netbios.clone(),
         server_dns_computer_name: claims.server_dns.clone(),
         server_tree_name: claims.server_tree.clone(),
-        success: response(exchange).map(|_| true),
-    })
+        success: login.success,
+    }
 }

@@ -124,6 +124,7 @@ fn every_field_of_a_segment_is_read() {
     assert_eq!((segment.sequence, segment.acknowledgement), (0xfedc_ba98, Some(77)));
     assert_eq!((segment.syn, segment.fin, segment.rst), (false, false, false));
     assert_eq!((segment.payload, segment.cut), (PAYLOAD, 0));
+    assert_eq!((segment.flags & 0x10, segment.length as usize), (0x10, bytes.len()));
     assert_eq!(segment.vlan, VlanTags::default());
 }
 
@@ -361,6 +362,7 @@ fn every_field_of_a_datagram_is_read() {
     });
     assert_eq!([datagram.source, datagram.destination], ends);
     assert_eq!((datagram.payload, datagram.cut, datagram.at.frame), (PAYLOAD, 0, 9));
+    assert_eq!(datagram.length as usize, bytes.len());
     assert_eq!(Transport::Udp.number(), 17);
 }
 

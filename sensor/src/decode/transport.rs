@@ -38,7 +38,10 @@ pub enum Sum {
 /// jumbo frame may be so long too.)
 const LONGEST_SENT: usize = 1480;
 
-/// RFC 9293 3.1 Header Format.
+/// Where the flags stand in a header.
+const FLAGS: usize = 13;
+
+/// RFC 9293 3.1 Header Format. `length` is that of the packet.
 #[expect(
     clippy::inline_always,
     reason = "each packet comes through here, and its segment is not to be copied about"
@@ -49,7 +52,7 @@ pub(super) fn segment<'a>(
     (vlan, tunnel): (VlanTags, Option<&'a Tunnel>),
     packet: &Packet<'a>,
     tcp: &TcpSlice<'a>,
-    overlap: Overlap,
+    (length, overlap): (usize, Overlap),
 ) -> Segment<'a> {
     let (source, destination) = packet.addresses.both();
     Segment {
@@ -69,6 +72,8 @@ pub(super) fn segment<'a>(
         syn: tcp.syn(),
         fin: tcp.fin(),
         rst: tcp.rst(),
+        flags: tcp.slice()[FLAGS],
+        length: u32::try_from(length).unwrap_or(u32::MAX),
         marks: Marks {
             identification: packet.identification,
             checksum: tcp.checksum(),
@@ -80,12 +85,13 @@ pub(super) fn segment<'a>(
     }
 }
 
-/// RFC 768 Format: ports, length, checksum. The tunnel is the caller's to fill in.
+/// RFC 768 Format: ports, length, checksum. `whole` is the length of the packet. The tunnel is the caller's to fill in.
 #[inline]
 pub(super) fn datagram<'a>(
     at: At,
     vlan: VlanTags,
     packet: &Packet<'a>,
+    whole: usize,
     counters: &mut DecodeCounters,
 ) -> Result<Datagram<'a>, Unread> {
     let (header, rest) = packet.payload.split_first_chunk::<8>().ok_or(Unread::Malformed)?;
@@ -120,6 +126,7 @@ pub(super) fn datagram<'a>(
         },
         payload: &rest[..rest.len().min(length - header.len())],
         cut: u32::try_from(length.saturating_sub(captured)).unwrap_or(u32::MAX),
+        length: u32::try_from(whole).unwrap_or(u32::MAX),
     })
 }
 

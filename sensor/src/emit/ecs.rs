@@ -37,8 +37,11 @@ mod tests {
                 .map(|line| line.pointer(pointer).cloned())
                 .collect::<Vec<_>>()
         };
-        let some = |texts: [&str; 5]| texts.map(|text| Some(json!(text))).to_vec();
-        assert_eq!(of("/event/kind"), some(["event", "alert", "event", "event", "metric"]));
+        let some = |texts: [&str; 6]| texts.map(|text| Some(json!(text))).to_vec();
+        assert_eq!(
+            of("/event/kind"),
+            some(["event", "alert", "event", "event", "event", "metric"])
+        );
         assert_eq!(
             of("/event/action"),
             [
@@ -46,17 +49,31 @@ mod tests {
                 Some(json!("RemoteCreateInstance")),
                 Some(json!("RemoteCreateInstance")),
                 Some(json!("fragment_out_of_place")),
+                Some(json!("flow_ended")),
                 None
             ]
         );
-        assert_eq!(of("/@timestamp"), some(["2020-07-18T23:10:02.061141Z"; 5]));
+        assert_eq!(of("/@timestamp"), some(["2020-07-18T23:10:02.061141Z"; 6]));
         assert_eq!(
             told[1]["threat"]["technique"]["subtechnique"]["id"],
             json!(["T1021.003"])
         );
         assert_eq!(told[1]["dcom"]["dcerpc"]["call_id"], 3);
         assert_eq!(told[3]["dcom"]["anomaly"]["layer"], "proto_parser");
-        assert_eq!(told[4]["dcom"]["stats"]["dcom"]["endpoints"]["expected"], 1);
+        assert_eq!(told[4]["event"]["type"], json!(["connection", "end"]));
+        assert_eq!(told[4]["event"]["start"], "2020-07-18T23:10:01.999999Z");
+        assert_eq!(told[4]["event"]["duration"], 61_142_999);
+        assert_eq!(
+            [
+                &told[4]["source"]["bytes"],
+                &told[4]["destination"]["packets"],
+                &told[4]["network"]["bytes"]
+            ],
+            [&json!(3_242), &json!(5), &json!(5_025)]
+        );
+        assert_eq!(told[4]["dcom"]["flow"]["state"], "closed");
+        assert_eq!(told[4]["dcom"]["rpc"]["pdus"], 6);
+        assert_eq!(told[5]["dcom"]["stats"]["dcom"]["endpoints"]["expected"], 1);
     }
 
     #[test]

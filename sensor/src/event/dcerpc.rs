@@ -56,8 +56,6 @@ record! {
         rpc_version: Cow<'static, str> => eve;
         /// The row of `dce_rpc.log`: there for a reply to a request, as in Zeek.
         zeek_row: Option<ZeekRow> => group;
-        /// The row of `ntlm.log`: there with the first call after a login by NTLM.
-        ntlm: Option<Box<NtlmRow>> => apart;
         /// What stands beside it in its line of eve.json.
         circumstances: Circumstances => apart;
     }
@@ -151,7 +149,8 @@ record! {
 }
 
 record! {
-    /// A login by NTLM in the columns of Zeek's `ntlm.log`, at the first call that it vouches for.
+    /// A login by NTLM in the columns of Zeek's `ntlm.log`, where its tokens are in clear: to RPC, to SMB. Its time is that of its
+    /// first token.
     #[derive(Default)]
     pub struct NtlmRow {
         /// The account, as the client gives it; unset for an anonymous login.
@@ -166,7 +165,7 @@ record! {
         server_dns_computer_name: Option<String> => zeek;
         /// The server's forest.
         server_tree_name: Option<String> => zeek;
-        /// Did the server accept it? Set where it answered that call.
+        /// Did the server accept it? To RPC: it answered a call, or its token says so. To SMB: what its status says.
         success: Option<bool> => zeek;
     }
 }

@@ -10,7 +10,7 @@ use super::meta::{Protocol, TunnelRecord};
 use super::parties::{Parties, Process, Technique, spaced, techniques};
 use super::record::{Column, Port, Record, Value, record};
 use super::stats::Counters;
-use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, HostAlert, Stats};
+use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Flow, HostAlert, Stats};
 use crate::time::Timestamp;
 
 /// The version of the schema whose fields these are. All of them are in later ones too.
@@ -30,9 +30,11 @@ record! {
         kind: &'static str => eve "event.kind";
         /// `intrusion_detection` for alerts, with `network` or `process`; `network` for the others; none for counters.
         category: Vec<&'static str> => eve "event.category";
-        /// Of alerts `info`; of exchanges `connection`, `protocol` and `info`; of oddities `protocol` and `info`.
+        /// Of alerts `info`; of exchanges `connection`, `protocol` and `info`; of oddities `protocol` and `info`; of
+        /// connections at their end `connection` and `end`.
         event_type: Vec<&'static str> => eve "event.type";
-        /// The method, else the operation; of an oddity what was odd, of what a host logged the pattern that fits.
+        /// The method, else the operation; of an oddity what was odd, of what a host logged the pattern that fits;
+        /// of a connection at its end `flow_ended`.
         action: Option<Cow<'static, str>> => eve "event.action";
         /// Always `dcom_sensor`.
         module: &'static str => eve "event.module";
@@ -46,7 +48,11 @@ record! {
         id: Option<String> => eve "event.id";
         /// `success`, `failure`, or `unknown` when no reply was seen.
         outcome: Option<&'static str> => eve "event.outcome";
-        /// From the request's last byte to the reply's, in nanoseconds.
+        /// Of a connection at its end: time of the first packet.
+        start: Option<Timestamp> => eve "event.start";
+        /// Of a connection at its end: time of the last packet.
+        end: Option<Timestamp> => eve "event.end";
+        /// From the request's last byte to the reply's, or from a connection's first packet to its last, in nanoseconds.
         duration: Option<i64> => eve "event.duration";
         /// Of alerts: what happened, in a sentence.
         message: Option<String> => eve "message";
@@ -60,18 +66,30 @@ record! {
         source_port: Option<Port> => eve "source.port";
         /// The computer the user sits at, by the login.
         source_domain: Option<String> => eve "source.domain";
+        /// Of a connection at its end: packets that the client sent.
+        source_packets: Option<u64> => eve "source.packets";
+        /// Captured bytes in them, with all headers.
+        source_bytes: Option<u64> => eve "source.bytes";
         /// The server's address.
         destination_ip: Option<IpAddr> => eve "destination.ip";
         /// The server's port.
         destination_port: Option<Port> => eve "destination.port";
         /// The server's DNS name, else its `NetBIOS` name.
         destination_domain: Option<String> => eve "destination.domain";
+        /// Of a connection at its end: packets that the server sent.
+        destination_packets: Option<u64> => eve "destination.packets";
+        /// Captured bytes in them, with all headers.
+        destination_bytes: Option<u64> => eve "destination.bytes";
         /// The connection, as other tools compute it: Community ID version 1.
         community_id: Option<Arc<str>> => eve "network.community_id";
         /// `tcp` or `udp`.
         transport: Option<&'static str> => eve "network.transport";
         /// `ipv4` or `ipv6`.
         network_type: Option<&'static str> => eve "network.type";
+        /// Of a connection at its end: packets of both.
+        packets: Option<u64> => eve "network.packets";
+        /// Of a connection at its end: captured bytes of both.
+        bytes: Option<u64> => eve "network.bytes";
         /// Always `dce_rpc`.
         protocol: Option<&'static str> => eve "network.protocol";
         /// The outer VLAN tag.
@@ -227,6 +245,10 @@ impl Ecs {
             Body::Alert(alert) => Some(&**alert),
             _ => None,
         };
+        let traffic = match &event.body {
+            Body::Flow(flow) => Some(&flow.traffic),
+            _ => None,
+        };
         let address = parties.source.address.or(parties.target.address);
         let Process {
             pid,
@@ -250,19 +272,30 @@ impl Ecs {
                 Outcome::Failed => "failure",
                 Outcome::Unanswered => "unknown",
             }),
-            duration: meta.rtt.map(|rtt| rtt.0),
+            start: traffic.map(|traffic| traffic.start),
+            end: traffic.map(|traffic| traffic.end),
+            duration: match traffic {
+                Some(traffic) => Some(traffic.end.since(traffic.start)),
+                None => meta.rtt.map(|rtt| rtt.0),
+            },
             message: alert.map(|alert| alert.message.clone()),
             rule: alert.map(Rule::of),
             threat: alert.map(Threat::of).filter(|threat| !threat.tactic_id.is_empty()),
             source_ip: parties.source.address,
             source_port: parties.source.port,
             source_domain: text(parties.source.name),
+            source_packets: traffic.map(|traffic| traffic.packets_to_server),
+            source_bytes: traffic.map(|traffic| traffic.bytes_to_server),
             destination_ip: parties.target.address,
             destination_port: parties.target.port,
             destination_domain: text(parties.target.name),
+            destination_packets: traffic.map(|traffic| traffic.packets_to_client),
+            destination_bytes: traffic.map(|traffic| traffic.bytes_to_client),
             community_id: meta.community_id.clone(),
             transport: meta.proto.map(transport),
             network_type: address.map(|address| if address.is_ipv4() { "ipv4" } else { "ipv6" }),
+            packets: traffic.map(|traffic| traffic.packets_to_server + traffic.packets_to_client),
+            bytes: traffic.map(|traffic| traffic.bytes_to_server + traffic.bytes_to_client),
             protocol: meta.proto.map(|_| "dce_rpc"),
             vlan: vlan(0),
             inner_vlan: vlan(1),
@@ -313,6 +346,8 @@ fn kinds(event: &Event, parties: &Parties<'_>) -> (&'static str, Vec<&'static st
         }
         Body::Dcom(_) | Body::Dcerpc(_) => ("event", vec!["network"], vec!["connection", "protocol", "info"]),
         Body::Anomaly(_) => ("event", vec!["network"], vec!["protocol", "info"]),
+        Body::Flow(_) => ("event", vec!["network"], vec!["connection", "end"]),
+        Body::Login(_) => ("event", vec!["authentication"], vec!["info"]),
         Body::Stats(_) => ("metric", Vec::new(), Vec::new()),
     }
 }
@@ -334,7 +369,8 @@ fn action(body: &Body) -> Option<Cow<'static, str>> {
             called.or(dcerpc.request.clone())
         }
         Body::Anomaly(anomaly) => Some(anomaly.event.clone()),
-        Body::Stats(_) => None,
+        Body::Flow(_) => Some("flow_ended".into()),
+        Body::Login(_) | Body::Stats(_) => None,
     };
     action.filter(|action| !action.is_empty())
 }
@@ -400,13 +436,14 @@ impl AboutAlert {
 }
 
 /// The records whose columns stand under `dcom` in the order in which they are shown there, behind those of [`Ecs`].
-const UNDER_DCOM: [&[Column]; 7] = [
+const UNDER_DCOM: [&[Column]; 8] = [
     TunnelRecord::COLUMNS,
     Dcom::COLUMNS,
     Dcerpc::COLUMNS,
     Circumstances::COLUMNS,
     HostAlert::COLUMNS,
     Anomaly::COLUMNS,
+    Flow::COLUMNS,
     AllCounters::COLUMNS,
 ];
 
@@ -449,6 +486,8 @@ impl Body {
                 dcerpc.circumstances.show(show);
             }
             Self::Anomaly(anomaly) => anomaly.show(show),
+            Self::Flow(flow) => flow.show(show),
+            Self::Login(_) => {}
             Self::Stats(stats) => AllCounters::from(&**stats).show(show),
         }
     }

@@ -5,6 +5,7 @@ pub mod anomaly;
 pub mod dcerpc;
 pub mod dcom;
 pub mod ecs;
+pub mod flow;
 pub mod host;
 pub mod host_alert;
 pub mod meta;
@@ -24,6 +25,7 @@ pub use alert::Alert;
 pub use anomaly::Anomaly;
 pub use dcerpc::Dcerpc;
 pub use dcom::Dcom;
+pub use flow::Flow;
 pub use host_alert::HostAlert;
 pub use meta::Meta;
 pub use reference::reference;
@@ -58,6 +60,10 @@ pub enum Body {
     Dcerpc(Shared<Dcerpc>),
     /// Something odd on the wire.
     Anomaly(Box<Anomaly>),
+    /// A connection that carried RPC, at its end.
+    Flow(Box<Flow>),
+    /// A login by NTLM: in `ntlm.log` alone.
+    Login(Box<NtlmRow>),
     /// Counters.
     Stats(Box<Stats>),
 }
@@ -184,13 +190,29 @@ impl EveType {
         name: "anomaly",
         parts: &[Meta::COLUMNS, Anomaly::COLUMNS],
     };
+    const FLOW: Self = Self {
+        name: "flow",
+        parts: &[Meta::COLUMNS, Flow::COLUMNS],
+    };
+    /// Of no line: Suricata has logins in its events of SMB, which there are none of here.
+    const NONE: Self = Self {
+        name: "",
+        parts: &[Meta::COLUMNS],
+    };
     const STATS: Self = Self {
         name: "stats",
         parts: &[Meta::COLUMNS, Stats::COLUMNS],
     };
 
     /// Every kind of line there can be.
-    pub const ALL: &'static [&'static Self] = &[&Self::ALERT, &Self::DCOM, &Self::DCERPC, &Self::ANOMALY, &Self::STATS];
+    pub const ALL: &'static [&'static Self] = &[
+        &Self::ALERT,
+        &Self::DCOM,
+        &Self::DCERPC,
+        &Self::ANOMALY,
+        &Self::FLOW,
+        &Self::STATS,
+    ];
 
     /// Its columns by path, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
@@ -209,13 +231,19 @@ impl Body {
             Self::Alert(_) => &EveType::ALERT,
             Self::Dcerpc(_) => &EveType::DCERPC,
             Self::Anomaly(_) => &EveType::ANOMALY,
+            Self::Flow(_) => &EveType::FLOW,
+            Self::Login(_) => &EveType::NONE,
             Self::Stats(_) => &EveType::STATS,
         }
     }
 
     /// Has it a line in eve.json? What a worker counted stands there in the record of all of them, under `threads`.
     pub fn is_in_eve(&self) -> bool {
-        !matches!(self, Self::Stats(stats) if stats.worker.is_some())
+        match self {
+            Self::Stats(stats) => stats.worker.is_none(),
+            Self::Login(_) => false,
+            _ => true,
+        }
     }
 
     /// The Zeek logs it has a row in, if any.
@@ -229,13 +257,11 @@ impl Body {
             Self::Dcom(_) => &[&ZeekLog::DCOM],
             Self::Alert(_) => &[&ZeekLog::NOTICE],
             // Zeek writes a row at the reply to a request only.
-            Self::Dcerpc(dcerpc) => match (&dcerpc.zeek_row, &dcerpc.ntlm) {
-                (Some(_), Some(_)) => &[&ZeekLog::DCE_RPC, &ZeekLog::NTLM],
-                (Some(_), None) => &[&ZeekLog::DCE_RPC],
-                (None, Some(_)) => &[&ZeekLog::NTLM],
-                (None, None) => &[],
-            },
+            Self::Dcerpc(dcerpc) if dcerpc.zeek_row.is_some() => &[&ZeekLog::DCE_RPC],
             Self::Anomaly(_) => &[&ZeekLog::WEIRD],
+            // Zeek tells all connections in its conn.log, not those of one protocol.
+            Self::Dcerpc(_) | Self::Flow(_) => &[],
+            Self::Login(_) => &[&ZeekLog::NTLM],
             Self::Stats(_) => &[&ZeekLog::STATS, &ZeekLog::CAPTURE_LOSS],
         }
     }
@@ -260,6 +286,8 @@ impl Event {
                 body.circumstances.show(&mut line);
             }
             Body::Anomaly(body) => body.show(&mut line),
+            Body::Flow(body) => body.show(&mut line),
+            Body::Login(_) => {}
             Body::Stats(body) => body.show(&mut line),
         }
     }
@@ -282,13 +310,10 @@ impl Event {
         match &self.body {
             Body::Dcom(body) => body.show(&mut row),
             Body::Alert(body) => Notice::of(&self.meta, body).show(&mut row),
-            Body::Dcerpc(body) if log.path == ZeekLog::NTLM.path => {
-                if let Some(login) = &body.ntlm {
-                    login.show(&mut row);
-                }
-            }
             Body::Dcerpc(body) => body.zeek_row.show(&mut row),
             Body::Anomaly(body) => Weird::of(body).show(&mut row),
+            Body::Flow(_) => {}
+            Body::Login(body) => body.show(&mut row),
             Body::Stats(body) if log.path == ZeekLog::STATS.path => StatsRow::of(body).show(&mut row),
             Body::Stats(body) => CaptureLossRow::of(body).show(&mut row),
         }

@@ -69,7 +69,7 @@ impl<'e> Parties<'e> {
         match &event.body {
             Body::Dcom(dcom) => parties.wire(dcom),
             Body::Alert(alert) => parties.alert(alert),
-            Body::Dcerpc(_) | Body::Anomaly(_) | Body::Stats(_) => {}
+            Body::Dcerpc(_) | Body::Anomaly(_) | Body::Flow(_) | Body::Login(_) | Body::Stats(_) => {}
         }
         for name in [parties.source.name, parties.target.name, parties.host]
             .into_iter()
@@ -231,7 +231,7 @@ impl Event {
         let (signature, host) = match &self.body {
             Body::Alert(alert) => (alert.signature_id, alert.host_event.as_ref()),
             Body::Dcom(dcom) => (dcom.host.as_ref()?.alert.as_ref()?.signature_id, None),
-            Body::Dcerpc(_) | Body::Anomaly(_) | Body::Stats(_) => return None,
+            Body::Dcerpc(_) | Body::Anomaly(_) | Body::Flow(_) | Body::Login(_) | Body::Stats(_) => return None,
         };
         let mut hash = Sha1::new();
         hash.update(signature.to_be_bytes());

@@ -11,7 +11,7 @@ use super::host_alert::{HostAlert, RelatedEvent};
 use super::ocsf::{Attack, Evidence, Finding, Observable};
 use super::record::{Column, Record};
 use super::stats::{CaptureLossRow, Counters, StatsRow};
-use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Meta, Stats, ZeekLog};
+use super::{Alert, Anomaly, Dcerpc, Dcom, EveType, Flow, Meta, Stats, ZeekLog};
 
 const OPENING: &str = "# Events
 
@@ -36,13 +36,14 @@ pub fn reference() -> String {
     page.record::<Dcerpc>("in `dcerpc` and `alert` events");
     page.record::<DcerpcInterface>("element of `dcerpc.interfaces`");
     page.record::<Circumstances>("in `dcerpc` events, beside what stands under Dcerpc");
-    page.record::<NtlmRow>("`dcerpc` events in `ntlm.log`: the first call after a login");
+    page.record::<NtlmRow>("in `ntlm.log`");
     page.record::<Alert>("in `alert` events, beside what stands under Dcom and Dcerpc");
     page.record::<HostAlert>("in `alert` events of `dcom-sensor hunt`");
     page.record::<RelatedEvent>("element of `host_event.related`");
     page.record::<Notice>("`alert` events in `notice.log`");
     page.record::<Anomaly>("in `anomaly` events");
     page.record::<Weird>("`anomaly` events in `weird.log`");
+    page.record::<Flow>("in `flow` events");
     page.record::<Stats>("in `stats` events");
     page.record::<StatsRow>("`stats` events in `stats.log`");
     page.record::<CaptureLossRow>("`stats` events in `capture_loss.log`");
@@ -59,7 +60,7 @@ const FORMS: &str = "
 ## Forms of others
 
 [FORMATS.md](FORMATS.md) says who reads them and how. ecs.json has a line for each line of eve.json, with what that says
-under `dcom` as it is, and under `dcom.tunnel`, `dcom.dcerpc`, `dcom.host_event`, `dcom.anomaly` and `dcom.stats` what
+under `dcom` as it is, and under `dcom.tunnel`, `dcom.dcerpc`, `dcom.host_event`, `dcom.anomaly`, `dcom.flow`, `dcom.tcp` and `dcom.stats` what
 stands beside it there. ocsf.json has a line for each alert, and live for what host logs say of one later, with the same
 under `unmapped`.";
 

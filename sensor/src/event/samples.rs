@@ -12,10 +12,11 @@ use super::dcom::{
     Auth, ClientIdentity, EndpointRecord, Evidence, Hresult, Interface, Kind, LearnedFrom, NamedGuid, Outcome,
     SecurityBinding, ServerIdentity,
 };
+use super::flow::{FlowState, RpcOnFlow, SeenOnFlow, Tcp, Traffic};
 use super::meta::Protocol;
 use super::record::{Interval, Port};
 use super::stats::Counters;
-use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Meta, Shared, Stats};
+use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Flow, Meta, Shared, Stats};
 use crate::decode::Endpoint;
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -27,6 +28,14 @@ pub(crate) fn all() -> Vec<Event> {
         event(Body::Alert(Box::new(alert()))),
         event(Body::Dcerpc(Shared::new(dcerpc()))),
         event(Body::Anomaly(Box::new(anomaly()))),
+        Event {
+            meta: Meta {
+                reply_frame: None,
+                rtt: None,
+                ..meta()
+            },
+            body: Body::Flow(Box::new(flow())),
+        },
         Event {
             meta: Meta {
                 timestamp: time(),
@@ -153,7 +162,6 @@ pub(crate) fn dcerpc() -> Dcerpc {
         activityuuid: None,
         seqnum: None,
         rpc_version: "5.0".into(),
-        ntlm: None,
         zeek_row: Some(ZeekRow {
             named_pipe: Some("135".into()),
             endpoint: Some("IRemoteSCMActivator".into()),
@@ -197,6 +205,40 @@ pub(crate) fn anomaly() -> Anomaly {
         layer: Some("proto_parser"),
         detail: Some("common_header: `frag_length` is 3 (offset 8)".to_owned()),
         count: Some(2),
+    }
+}
+
+fn flow() -> Flow {
+    Flow {
+        app_proto: "dcerpc",
+        traffic: Traffic {
+            packets_to_server: 7,
+            packets_to_client: 5,
+            bytes_to_server: 3_242,
+            bytes_to_client: 1_783,
+            start: Timestamp::new(1_595_113_801, 999_999_000),
+            end: time(),
+            age: 1,
+            state: FlowState::Closed,
+            ..Traffic::default()
+        },
+        tcp: Some(Tcp {
+            flags: "1a".to_owned(),
+            flags_to_server: "1a".to_owned(),
+            flags_to_client: "1a".to_owned(),
+            syn: Some(true),
+            ..Tcp::default()
+        }),
+        seen: SeenOnFlow {
+            protocol_sequence: "ncacn_ip_tcp",
+            rpc: RpcOnFlow {
+                pdus: 6,
+                calls: 2,
+                ..RpcOnFlow::default()
+            },
+            activations: Some(1),
+            ..SeenOnFlow::default()
+        },
     }
 }
 

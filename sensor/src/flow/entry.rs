@@ -7,7 +7,8 @@ use super::copies::Copies;
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
-use super::{Connection, Opener, Output, Shared, Side, Sides, Silence};
+use super::traffic::{Reason, Seen, TcpState};
+use super::{Abandoned, Connection, Opener, Output, Shared, Side, Sides, Silence};
 use crate::capture::At;
 use crate::decode::{Segment, Sum, Tunnel, VlanTags};
 use crate::limits::Limits;
@@ -20,8 +21,6 @@ pub(super) struct Flow<C> {
     pub(super) last: Timestamp,
     /// Next sequence number of each end, once its SYN was seen.
     next: [Option<u32>; 2],
-    /// A SYN was seen in the middle: the sequence number after it. Believed when the other end acknowledges it.
-    reopening: Option<u32>,
     /// Who opened it: the second end?
     opener: Option<bool>,
     /// Which ends sent anything.
@@ -37,17 +36,19 @@ pub(super) struct Flow<C> {
 
 enum State<C> {
     /// No payload yet.
-    Fresh,
+    Fresh(Seen),
     /// The first bytes are late, or too few to tell.
     Probing(Box<Probe>),
     /// Nothing that carries DCE/RPC so far.
-    Foreign,
+    Foreign(Seen),
     /// DCE/RPC, or what may carry it.
     Tracked(Box<Tracked<C>>),
 }
 
 /// The start of both directions, until the first bytes of one tell what it is.
 struct Probe {
+    seen: Seen,
+    reopening: Option<u32>,
     streams: [Option<Assembler>; 2],
     heads: [Vec<(At, Vec<u8>)>; 2],
 }
@@ -62,10 +63,10 @@ impl<C> Entry for Flow<C> {
     fn worth(&self) -> Worth {
         match self.state {
             State::Tracked(_) => Worth::All,
-            State::Fresh if !self.heard => Worth::Nothing,
+            State::Fresh(_) if !self.heard => Worth::Nothing,
             _ if self.closing => Worth::Nothing,
-            State::Foreign => Worth::Little,
-            State::Fresh | State::Probing(_) => Worth::Some,
+            State::Foreign(_) => Worth::Little,
+            State::Fresh(_) | State::Probing(_) => Worth::Some,
         }
     }
 }
@@ -79,13 +80,12 @@ const MAPPER: u16 = 135;
 
 impl<C: Default> Flow<C> {
     pub(super) fn new(key: Key, at: At) -> Self {
-        let state = State::Fresh;
+        let state = State::Fresh(Seen::default());
         Self {
             key,
             opened: at,
             last: at.time,
             next: [None; 2],
-            reopening: None,
             opener: None,
             spoke: [false; 2],
             sound: [false; 2],
@@ -109,8 +109,8 @@ impl<C: Default> Flow<C> {
 
     fn patience(&self, limits: &Limits) -> i64 {
         match self.state {
-            State::Fresh => limits.idle_unanswered,
-            State::Probing(_) | State::Foreign => limits.idle_foreign,
+            State::Fresh(_) => limits.idle_unanswered,
+            State::Probing(_) | State::Foreign(_) => limits.idle_foreign,
             State::Tracked(_) => i64::MAX,
         }
     }
@@ -141,7 +141,7 @@ impl<C: Default> Flow<C> {
     /// Does it carry something else, of which this segment tells nothing new? Nearly all traffic is of this kind.
     #[inline]
     pub(super) fn is_passed_by(&self, segment: &Segment<'_>, end: End) -> bool {
-        matches!(self.state, State::Foreign)
+        matches!(self.state, State::Foreign(_))
             && self.heard
             && self.spoke[end]
             && !self.awaiting
@@ -158,7 +158,7 @@ impl<C: Default> Flow<C> {
             self.spoke[end] = true;
             shared.counters.heard_both_ways += u64::from(self.heard);
         }
-        if first || !matches!(self.state, State::Foreign) {
+        if first || !matches!(self.state, State::Foreign(_)) {
             self.weigh(segment, end, shared)
         } else {
             Sum::Unchecked
@@ -171,6 +171,34 @@ impl<C: Default> Flow<C> {
         shared.counters.wrong_checksums += u64::from(matches!(sum, Sum::Wrong | Sum::Offloaded));
         self.sound[end] |= sum == Sum::Right;
         sum
+    }
+
+    /// What was seen of it, if it is not followed.
+    fn seen(&self) -> Seen {
+        match &self.state {
+            State::Fresh(seen) | State::Foreign(seen) => *seen,
+            State::Probing(probe) => probe.seen,
+            State::Tracked(_) => Seen::default(),
+        }
+    }
+
+    /// Counts a packet.
+    #[inline]
+    pub(super) fn count(&mut self, segment: &Segment<'_>, end: End) {
+        match &mut self.state {
+            State::Fresh(seen) | State::Foreign(seen) => seen.count(segment, end),
+            State::Probing(probe) => probe.seen.count(segment, end),
+            State::Tracked(tracked) => tracked.count(segment, end),
+        }
+    }
+
+    /// A SYN in the middle: the sequence number after it. It is believed when the other end acknowledges it.
+    fn reopening(&mut self) -> Option<&mut Option<u32>> {
+        match &mut self.state {
+            State::Tracked(tracked) => Some(&mut tracked.reopening),
+            State::Probing(probe) => Some(&mut probe.reopening),
+            State::Fresh(_) | State::Foreign(_) => None,
+        }
     }
 
     /// SYN and SYN-ACK: who opens, and where each stream starts.
@@ -186,15 +214,16 @@ impl<C: Default> Flow<C> {
         }
         let start = segment.sequence.wrapping_add(1);
         let opening = segment.acknowledgement.is_none();
-        if self.next[end] == Some(start) && (opening || !matches!(self.state, State::Fresh)) {
+        if self.next[end] == Some(start) && (opening || !matches!(self.state, State::Fresh(_))) {
             return; // sent again, or seen twice
         }
-        if matches!(self.state, State::Tracked(_) | State::Probing(_)) {
+        let (closing, spoke) = (self.closing, self.spoke);
+        if let Some(reopening) = self.reopening() {
             // Where only one direction is seen, there is nobody to acknowledge it.
-            let alone = !self.spoke[1 - end];
-            let believed = alone || (self.reopening.is_some() && segment.acknowledgement == self.reopening);
-            if opening && !self.closing && !alone {
-                self.reopening = Some(start);
+            let alone = !spoke[1 - end];
+            let believed = alone || (reopening.is_some() && segment.acknowledgement == *reopening);
+            if opening && !closing && !alone {
+                *reopening = Some(start);
                 return;
             }
             if !opening && !believed {
@@ -203,14 +232,14 @@ impl<C: Default> Flow<C> {
         } else if !opening && self.next[end].is_some_and(|next| next != start) {
             return; // a second answer that does not fit the first
         }
-        if !matches!(self.state, State::Fresh) || (opening && self.next[end].is_some()) {
+        if !matches!(self.state, State::Fresh(_)) || (opening && self.next[end].is_some()) {
             let new = Self {
                 last: self.last,
                 spoke: self.spoke,
                 sound: self.sound,
                 ..Self::new(self.key, segment.at)
             };
-            std::mem::replace(self, new).end(shared, out);
+            std::mem::replace(self, new).end(Reason::Reused, shared, out);
             shared.counters.connections += 1;
         }
         self.next[end] = Some(start);
@@ -326,7 +355,7 @@ impl<C: Default> Flow<C> {
                 tracked.acknowledged(1 - end, acknowledgement, segment.at.time, shared, out);
             }
             State::Probing(probe) => {
-                let Probe { streams, heads } = probe.as_mut();
+                let Probe { streams, heads, .. } = probe.as_mut();
                 if let Some(stream) = &mut streams[1 - end] {
                     stream.acknowledged(acknowledgement, &mut shared.bounds, |piece| {
                         keep(&mut heads[1 - end], piece);
@@ -334,7 +363,7 @@ impl<C: Default> Flow<C> {
                 }
                 self.decide(segment, shared, out);
             }
-            State::Fresh | State::Foreign => {}
+            State::Fresh(_) | State::Foreign(_) => {}
         }
     }
 
@@ -352,7 +381,7 @@ impl<C: Default> Flow<C> {
                 let doubtful = sum == Sum::Wrong && self.sound[end];
                 tracked.receive(segment, end, doubtful, shared, out);
             }
-            State::Foreign => {
+            State::Foreign(_) => {
                 if let Prefix::Known(protocol, sender) = recognise(segment.payload) {
                     // What both ends sent before is past: their streams start here.
                     self.next = [None; 2];
@@ -364,24 +393,26 @@ impl<C: Default> Flow<C> {
                     self.payload(segment, end, sum, shared, out);
                 }
             }
-            State::Fresh => {
+            &mut State::Fresh(seen) => {
                 let distance = self.next[end].map_or(0, |next| segment.sequence.wrapping_sub(next));
                 match recognise(segment.payload) {
                     Prefix::Known(protocol, sender) if distance == 0 => {
                         self.promote(segment, end, protocol, sender, shared);
                         self.payload(segment, end, sum, shared, out);
                     }
-                    Prefix::Foreign if distance == 0 => self.state = State::Foreign,
+                    Prefix::Foreign if distance == 0 => self.state = State::Foreign(seen),
                     // Late first bytes, or too few: hold what comes until they tell.
                     _ if (distance as usize) < PROBE_LIMIT => {
                         self.state = State::Probing(Box::new(Probe {
+                            seen,
+                            reopening: None,
                             streams: self.next.map(|next| next.map(Assembler::new)),
                             heads: [Vec::new(), Vec::new()],
                         }));
                         self.probe(segment, end, shared, out);
                     }
                     _ => {
-                        self.state = State::Foreign;
+                        self.state = State::Foreign(seen);
                         self.payload(segment, end, sum, shared, out);
                     }
                 }
@@ -392,7 +423,7 @@ impl<C: Default> Flow<C> {
 
     fn probe(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         let State::Probing(probe) = &mut self.state else { return };
-        let Probe { streams, heads } = probe.as_mut();
+        let Probe { streams, heads, .. } = probe.as_mut();
         if let Some(acknowledgement) = segment.acknowledgement {
             streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
         }
@@ -423,8 +454,9 @@ impl<C: Default> Flow<C> {
             Prefix::Known(protocol, sender) => Some((end, *protocol, *sender)),
             _ => None,
         });
+        let foreign = State::Foreign(probe.seen);
         if let Some((end, protocol, sender)) = known {
-            let State::Probing(probe) = std::mem::replace(&mut self.state, State::Foreign) else {
+            let State::Probing(probe) = std::mem::replace(&mut self.state, foreign) else {
                 return;
             };
             self.promote(segment, end, protocol, sender, shared);
@@ -432,11 +464,12 @@ impl<C: Default> Flow<C> {
                 return;
             };
             tracked.streams = probe.streams;
+            tracked.reopening = probe.reopening;
             for (end, head) in probe.heads.into_iter().enumerate() {
                 tracked.deliver(end, &head, out);
             }
         } else if verdicts.contains(&Prefix::Foreign) {
-            let State::Probing(mut probe) = std::mem::replace(&mut self.state, State::Foreign) else {
+            let State::Probing(mut probe) = std::mem::replace(&mut self.state, foreign) else {
                 return;
             };
             probe.release(shared);
@@ -480,6 +513,10 @@ impl<C: Default> Flow<C> {
         self.state = State::Tracked(Box::new(Tracked {
             connection,
             client,
+            packets: self.seen().by_sides(client),
+            last: segment.at,
+            tcp: TcpState::default(),
+            reopening: None,
             streams: starts.map(|start| start.map(Assembler::new)),
             fins: [None; 2],
             doubt: None,
@@ -504,6 +541,9 @@ impl<C: Default> Flow<C> {
             && let State::Tracked(tracked) = &mut self.state
         {
             over = tracked.is_reset(segment, end, shared, out);
+            if over {
+                tracked.tcp = TcpState::Closed;
+            }
         }
         if segment.fin {
             let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
@@ -511,6 +551,7 @@ impl<C: Default> Flow<C> {
             match &mut self.state {
                 State::Tracked(tracked) => {
                     tracked.fins[end] = Some(stop);
+                    tracked.tcp = tracked.tcp.fin(tracked.side(end));
                     over |= tracked.fins[1 - end].is_some() || !self.spoke[1 - end];
                 }
                 _ => over = true,
@@ -525,15 +566,19 @@ impl<C: Default> Flow<C> {
     pub(super) fn consumer(&self) -> Option<&C> {
         match &self.state {
             State::Tracked(tracked) => Some(&tracked.consumer),
-            State::Fresh | State::Probing(_) | State::Foreign => None,
+            State::Fresh(_) | State::Probing(_) | State::Foreign(_) => None,
         }
     }
 
-    /// What it is known as, if it is followed.
-    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
-        match &self.state {
-            State::Tracked(tracked) => Some(Arc::clone(&tracked.connection)),
-            State::Fresh | State::Probing(_) | State::Foreign => None,
+    /// Gives it up, if it is followed: nothing held is delivered.
+    pub(super) fn abandoned(self) -> Option<Abandoned<C>> {
+        match self.state {
+            State::Tracked(tracked) => Some(Abandoned {
+                ended: tracked.ended(Reason::Forced),
+                connection: tracked.connection,
+                consumer: tracked.consumer,
+            }),
+            State::Fresh(_) | State::Probing(_) | State::Foreign(_) => None,
         }
     }
 
@@ -542,21 +587,21 @@ impl<C: Default> Flow<C> {
         let streams = match &self.state {
             State::Tracked(tracked) => &tracked.streams,
             State::Probing(probe) => &probe.streams,
-            State::Fresh | State::Foreign => return 0,
+            State::Fresh(_) | State::Foreign(_) => return 0,
         };
         streams.iter().flatten().map(Assembler::held).sum()
     }
 
     /// The connection is over: what is held is delivered.
-    pub(super) fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+    pub(super) fn end(mut self, reason: Reason, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         if self.awaiting {
             let seed = shared.bounds.limits.community_id_seed;
             self.tell_unanswered(Silence::SoFar, Default::default(), seed, out);
         }
         match self.state {
-            State::Tracked(tracked) => tracked.end(shared, out),
+            State::Tracked(tracked) => tracked.end(reason, shared, out),
             State::Probing(mut probe) => probe.release(shared),
-            State::Fresh | State::Foreign => {}
+            State::Fresh(_) | State::Foreign(_) => {}
         }
     }
 }

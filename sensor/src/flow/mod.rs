@@ -12,6 +12,7 @@ mod recognise;
 mod side;
 mod table;
 mod tracked;
+mod traffic;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) use connection::flow_id;
 pub(crate) use recognise::BANNER;
 pub use recognise::Protocol;
 pub use side::{Side, Sides};
+pub use traffic::{Ended, Packets, Reason, TcpState};
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
@@ -72,6 +74,19 @@ pub enum Output<'a, C> {
     Stream(&'a Arc<Connection>, &'a mut C, StreamEvent<'a>),
     /// Something odd about the segments of one of these.
     Odd(&'a Arc<Connection>, Anomaly),
+    /// One of these is over. Said last of it.
+    Ended(&'a Arc<Connection>, &'a mut C, Ended),
+}
+
+/// A connection that was given up, with what the next stage kept for it.
+#[derive(Debug)]
+pub struct Abandoned<C> {
+    /// What it was known as.
+    pub connection: Arc<Connection>,
+    /// What was counted of it.
+    pub ended: Ended,
+    /// What was kept, in whatever state that is.
+    pub consumer: C,
 }
 
 /// How a connection was not answered.
@@ -196,10 +211,12 @@ impl<C: Default> Flows<C> {
         }
         flow.last = now;
         if flow.is_passed_by(segment, end) {
+            flow.count(segment, end);
             return;
         }
         let sum = flow.heed(segment, end, &mut self.shared);
         flow.shake_hands(segment, end, &mut self.shared, out);
+        flow.count(segment, end);
         flow.announce(segment, end, &mut self.shared, out);
         flow.await_answer(segment, end, &self.shared, out);
         flow.resolve(segment, end, &mut self.shared, out);
@@ -219,7 +236,7 @@ impl<C: Default> Flows<C> {
     pub fn finish(&mut self, out: &mut impl FnMut(Output<'_, C>)) {
         self.closing.clear();
         for flow in self.table.drain() {
-            flow.end(&mut self.shared, out);
+            flow.end(Reason::Shutdown, &mut self.shared, out);
         }
     }
 
@@ -231,14 +248,14 @@ impl<C: Default> Flows<C> {
             |flow| flow.is_over(at.time, &limits),
             |flow| {
                 shared.counters.idle += 1;
-                flow.end(shared, out);
+                flow.end(Reason::Timeout, shared, out);
             },
         );
         let (slot, forgotten) = table.insert(Flow::new(key, at));
         if let Some(forgotten) = forgotten {
             shared.counters.evicted += 1;
             shared.counters.evicted_followed += u64::from(forgotten.is_followed());
-            forgotten.end(shared, out);
+            forgotten.end(Reason::Forced, shared, out);
         }
         slot
     }
@@ -247,18 +264,18 @@ impl<C: Default> Flows<C> {
     fn drop_idle(&mut self, slot: u32, out: &mut impl FnMut(Output<'_, C>)) {
         if let Some(flow) = self.table.remove(slot) {
             self.shared.counters.idle += 1;
-            flow.end(&mut self.shared, out);
+            flow.end(Reason::Timeout, &mut self.shared, out);
         }
     }
 
     /// A connection is given up, whatever state it is in: nothing is said of it any more. Bytes held are counted anew.
-    pub fn abandon(&mut self, source: Endpoint, destination: Endpoint) -> Option<Arc<Connection>> {
+    pub fn abandon(&mut self, source: Endpoint, destination: Endpoint) -> Option<Abandoned<C>> {
         let (key, _) = Key::new(source, destination);
         let flow = self.table.find(&key).and_then(|slot| self.table.remove(slot))?;
         let flows = self.table.iter();
         self.shared.bounds.held = flows.clone().map(Flow::held).sum();
         self.shared.tracked = flows.filter(|flow| flow.consumer().is_some()).count();
-        flow.connection()
+        flow.abandoned()
     }
 
     /// What the next stage keeps, for each connection that is followed.
@@ -295,7 +312,7 @@ impl<C: Default> Flows<C> {
         if deadline > now {
             self.closing.push_back((deadline, slot, opened));
         } else if let Some(flow) = self.table.remove(slot) {
-            flow.end(&mut self.shared, out);
+            flow.end(Reason::Timeout, &mut self.shared, out);
         }
     }
 
@@ -328,7 +345,7 @@ impl<C: Default> Flows<C> {
             }
             if let Some(flow) = self.table.remove(slot) {
                 self.shared.counters.rpc_over_limit += 1;
-                flow.end(&mut self.shared, out);
+                flow.end(Reason::Forced, &mut self.shared, out);
                 return true;
             }
         }

@@ -29,6 +29,7 @@ fn server() -> Endpoint {
 struct Rig {
     flows: Flows<()>,
     lines: Vec<String>,
+    ended: Vec<Ended>,
     frame: u64,
 }
 
@@ -37,6 +38,7 @@ impl Rig {
         Self {
             flows: Flows::new(Limits::default()),
             lines: Vec::new(),
+            ended: Vec::new(),
             frame: 0,
         }
     }
@@ -61,14 +63,16 @@ impl Rig {
             fin: false,
             rst: false,
             whole: &[],
+            flags: 0,
+            length: 54 + u32::try_from(payload.len()).unwrap(),
             payload,
             cut: 0,
         }
     }
 
     fn play(&mut self, segment: &Segment<'_>) {
-        let lines = &mut self.lines;
-        self.flows.push(segment, &mut |output| lines.push(line(&output)));
+        let Self { lines, ended, .. } = self;
+        self.flows.push(segment, &mut |output| note(&output, lines, ended));
     }
 
     fn send(&mut self, from: Endpoint, to: Endpoint, sequence: u32, acknowledgement: u32, payload: &[u8]) {
@@ -96,15 +100,37 @@ impl Rig {
     }
 
     fn finish(mut self) -> Vec<String> {
-        let lines = &mut self.lines;
-        self.flows.finish(&mut |output| lines.push(line(&output)));
-        assert_eq!(self.flows.shared.bounds.held, 0, "bytes are still held");
+        self.end();
         self.lines
+    }
+
+    fn end(&mut self) {
+        let Self { lines, ended, .. } = self;
+        self.flows.finish(&mut |output| note(&output, lines, ended));
+        assert_eq!(self.flows.shared.bounds.held, 0, "bytes are still held");
+    }
+
+    /// Of the connections that are over: why, and packets and bytes of the client and of the server.
+    fn ended(&self) -> Vec<(Reason, [u64; 2], [u64; 2])> {
+        let of =
+            |Sides { client, server }: Sides<Packets>| ([client.count, server.count], [client.bytes, server.bytes]);
+        let told = self.ended.iter().map(|ended| (ended.reason, of(ended.packets)));
+        told.map(|(reason, (packets, bytes))| (reason, packets, bytes))
+            .collect()
     }
 }
 
-fn line(output: &Output<'_, ()>) -> String {
-    match output {
+fn note(output: &Output<'_, ()>, lines: &mut Vec<String>, over: &mut Vec<Ended>) {
+    lines.push(match output {
+        Output::Ended(_, (), ended) => {
+            assert_eq!(
+                lines.last().map(String::as_str),
+                Some("closed"),
+                "it is the last that is said"
+            );
+            over.push(*ended);
+            return;
+        }
         Output::Heard { at, ends, .. } => format!("heard {} {}->{}", at.frame, ends[0].port, ends[1].port),
         Output::Unanswered(connection, silence) => {
             let frame = connection.opened.frame;
@@ -124,7 +150,7 @@ fn line(output: &Output<'_, ()>) -> String {
         Output::Stream(_, (), StreamEvent::Gap { side, bytes }) => format!("{side:?} gap {bytes}"),
         Output::Stream(_, (), StreamEvent::Closed) => "closed".into(),
         Output::Odd(_, anomaly) => anomaly.name.into(),
-    }
+    });
 }
 
 #[test]
@@ -557,4 +583,117 @@ fn where_one_direction_is_seen_its_fin_ends_the_connection_and_its_syn_opens_the
         "closed",
     ];
     assert_eq!(rig.finish(), expected);
+}
+
+#[test]
+fn packets_are_counted_from_the_first_one_whenever_a_connection_is_recognised() {
+    let mut rig = Rig::new();
+    // Something else for a while, and first bytes that come in two pieces.
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, b"GET / HTTP/1.1\r\n\r\n");
+    rig.send(server(), client(), 901, 119, b"no");
+    rig.send(server(), client(), 903, 119, &pdu(2, 1));
+    let (late, start) = (end(3, 50_000), pdu(11, 1));
+    rig.syn(late, server(), 100);
+    rig.send(late, server(), 103, 901, &start[2..]);
+    rig.send(late, server(), 101, 901, &start[..2]);
+    rig.end();
+    assert_eq!(
+        rig.ended(),
+        [
+            (Reason::Shutdown, [2, 3], [54 + 72, 3 * 54 + 30]),
+            (Reason::Shutdown, [3, 0], [3 * 54 + 28, 0]),
+        ]
+    );
+}
+
+#[test]
+fn what_is_counted_before_goes_beyond_32_bits() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, b"something else");
+    let segment = rig.segment(client(), server(), 115, &[]);
+    for _ in 0..3 {
+        rig.play(&Segment {
+            length: u32::MAX,
+            ..segment
+        });
+    }
+    rig.send(client(), server(), 115, 901, &pdu(11, 1));
+    rig.end();
+    let bytes = 54 + (54 + 14) + 3 * u64::from(u32::MAX) + (54 + 28);
+    assert_eq!(rig.ended(), [(Reason::Shutdown, [6, 1], [bytes, 54])]);
+}
+
+#[test]
+fn each_way_to_end_has_its_reason_and_its_state() {
+    let closed = |rig: &mut Rig| {
+        rig.shake_hands(100, 900);
+        rig.send(client(), server(), 101, 901, &pdu(11, 1));
+        let fin = rig.segment(client(), server(), 129, &[]);
+        rig.play(&Segment {
+            fin: true,
+            acknowledgement: Some(901),
+            ..fin
+        });
+        let fin = rig.segment(server(), client(), 901, &[]);
+        rig.play(&Segment {
+            fin: true,
+            acknowledgement: Some(130),
+            ..fin
+        });
+        rig.send(client(), server(), 130, 902, &[]);
+    };
+    let told = |rig: &Rig| {
+        rig.ended
+            .iter()
+            .map(|ended| (ended.reason, ended.state))
+            .collect::<Vec<_>>()
+    };
+    let over = |reason| (reason, Some(TcpState::Closed));
+    // Let go after the linger time; opened anew before that.
+    let mut rig = Rig::new();
+    closed(&mut rig);
+    rig.wait(6);
+    rig.flood(1);
+    assert_eq!(told(&rig), [over(Reason::Timeout)]);
+    closed(&mut rig);
+    rig.shake_hands(5_000_000, 6_000_000);
+    assert_eq!(told(&rig), [over(Reason::Timeout), over(Reason::Reused)]);
+    // The next one's SYN is not among its packets.
+    assert_eq!(rig.ended()[1].1, [4, 2]);
+    // Broken off, and silent.
+    let mut rig = Rig::new();
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let reset = rig.segment(server(), client(), 901, &[]);
+    rig.play(&Segment { rst: true, ..reset });
+    rig.send(end(3, 50_000), server(), 101, 901, &pdu(11, 1));
+    rig.wait(4 * 3_600);
+    rig.flood(1);
+    assert_eq!(
+        told(&rig),
+        [over(Reason::Timeout), (Reason::Timeout, Some(TcpState::Established))]
+    );
+}
+
+#[test]
+fn what_is_let_go_or_given_up_is_told_as_forced() {
+    let mut rig = rig(&Limits {
+        rpc_connections: 1,
+        ..Limits::default()
+    });
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(end(3, 50_000), server(), 101, 901, &pdu(11, 1));
+    let let_go = rig.ended[0];
+    assert_eq!(
+        (let_go.reason, let_go.state),
+        (Reason::Forced, Some(TcpState::Established))
+    );
+    let given_up = rig.flows.abandon(end(3, 50_000), server()).unwrap();
+    assert_eq!(
+        (given_up.ended.reason, given_up.ended.packets.client.count),
+        (Reason::Forced, 1)
+    );
+    rig.end();
+    assert_eq!(rig.ended.len(), 1, "nothing is told of it any more");
 }

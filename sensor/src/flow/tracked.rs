@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 use super::copies::Copies;
 use super::table::End;
-use super::{Connection, Output, Shared, Side, StreamEvent};
+use super::traffic::{Ended, Packets, Reason, TcpState};
+use super::{Connection, Output, Shared, Side, Sides, StreamEvent};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::decode::{Overlap, Segment};
@@ -19,6 +20,13 @@ use crate::time::Timestamp;
 pub(super) struct Tracked<C> {
     pub(super) connection: Arc<Connection>,
     pub(super) client: End,
+    /// Every packet, also those that came before it was followed.
+    pub(super) packets: Sides<Packets>,
+    /// The last of them.
+    pub(super) last: At,
+    pub(super) tcp: TcpState,
+    /// A SYN was seen in the middle: the sequence number after it.
+    pub(super) reopening: Option<u32>,
     pub(super) streams: [Option<Assembler>; 2],
     /// Where each end's stream stops, once its FIN was seen.
     pub(super) fins: [Option<u32>; 2],
@@ -61,6 +69,24 @@ pub(super) struct Doubt {
 impl<C> Tracked<C> {
     pub(super) fn side(&self, end: End) -> Side {
         if end == self.client { Side::Client } else { Side::Server }
+    }
+
+    /// Counts a packet.
+    #[inline]
+    pub(super) fn count(&mut self, segment: &Segment<'_>, end: End) {
+        self.last = segment.at;
+        let side = self.side(end);
+        self.packets[side].count(segment.length, segment.flags);
+    }
+
+    /// What there is to say at its end.
+    pub(super) fn ended(&self, reason: Reason) -> Ended {
+        Ended {
+            packets: self.packets,
+            last: self.last,
+            state: Some(self.tcp),
+            reason,
+        }
     }
 
     /// Runs one of an end's assembler's operations and hands on what it delivers.
@@ -268,7 +294,10 @@ impl<C> Tracked<C> {
         let Some(stream) = &self.streams[end] else { return };
         // A FIN takes a sequence number and brings no byte.
         let until = match self.fins[end] {
-            Some(stop) if acknowledgement.wrapping_sub(stop).cast_signed() > 0 => stop,
+            Some(stop) if acknowledgement.wrapping_sub(stop).cast_signed() > 0 => {
+                self.tcp = self.tcp.acknowledged(self.side(end));
+                stop
+            }
             _ => acknowledgement,
         };
         let seen_until = stream.seen_until();
@@ -295,7 +324,7 @@ impl<C> Tracked<C> {
         }
     }
 
-    pub(super) fn end(mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+    pub(super) fn end(mut self, reason: Reason, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         shared.tracked -= 1;
         if let Some(due) = self.due {
             shared.due.remove(&due);
@@ -312,5 +341,7 @@ impl<C> Tracked<C> {
             &mut self.consumer,
             StreamEvent::Closed,
         ));
+        let ended = self.ended(reason);
+        out(Output::Ended(&self.connection, &mut self.consumer, ended));
     }
 }

@@ -400,6 +400,7 @@ mod tests {
             destination,
             payload,
             cut: 0,
+            length: 0,
         }));
     }
 
@@ -419,6 +420,8 @@ mod tests {
             syn,
             fin: false,
             rst: false,
+            flags: 0,
+            length: 0,
             marks: Marks::default(),
             whole: &[],
             payload,
@@ -579,6 +582,8 @@ mod tests {
                 syn: false,
                 fin: false,
                 rst: false,
+                flags: 0,
+                length: 0,
                 marks: Marks::default(),
                 whole: &[],
                 payload: &message[..message.len() - 1],

@@ -335,7 +335,7 @@ impl Association {
         }
         let room = handling.bounds.limits.rpc_total.saturating_sub(handling.bounds.held);
         handling.bounds.held -= self.logins.kept();
-        let learnt = self.logins.learn(verifier, room);
+        let learnt = self.logins.learn(at, verifier, room);
         handling.bounds.held += self.logins.kept();
         match learnt {
             Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
@@ -582,7 +582,6 @@ impl Association {
             reply,
             auth,
             claims,
-            first_of_login: false,
             shape: Arc::clone(&self.shape),
             secondary_address: self.secondary_address.clone(),
             named_pipe: self.named_pipe(),
@@ -605,9 +604,8 @@ impl Association {
 
     fn close_call(&mut self, call_id: u32, call: Call, reply: Reply, handling: &mut Handling<'_>) {
         handling.bounds.counters.calls += 1;
-        let first_of_login = self.logins.is_first(call.auth);
+        let login = self.logins.used(call.auth, &reply);
         let exchange = Exchange {
-            first_of_login,
             opnum: Some(call.opnum),
             context_id: call.context_id,
             interface: call.interface,
@@ -619,6 +617,9 @@ impl Association {
             ..self.exchange(call_id, reply)
         };
         handling.say(RpcBody::Exchange(Box::new(exchange)));
+        if let Some(login) = login {
+            handling.say(RpcBody::Login(Box::new(login)));
+        }
     }
 
     fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
@@ -656,7 +657,11 @@ impl Association {
             handling.bounds.held -= std::mem::take(&mut self.framers[side]).held();
         }
         self.on_contexts(handling.bounds, std::mem::take);
-        handling.bounds.held -= std::mem::take(&mut self.logins).kept();
+        let mut logins = std::mem::take(&mut self.logins);
+        for login in logins.untold() {
+            handling.say(RpcBody::Login(Box::new(login)));
+        }
+        handling.bounds.held -= logins.kept();
         handling.bounds.held -= self.opened();
         self.openings = None;
         handling.say(RpcBody::Closed);

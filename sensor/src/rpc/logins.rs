@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use dcom_parsers::error::Result;
 use dcom_parsers::rpce::SecTrailer;
+use dcom_parsers::security::spnego::NegState;
 use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
 
-use super::AuthState;
+use super::{AuthState, Reply};
+use crate::capture::At;
 use crate::keys::Who;
 
 /// Security contexts of one connection that are told apart.
@@ -41,10 +43,31 @@ pub(super) fn weight(claims: &Claims) -> usize {
 /// One security context.
 #[derive(Debug)]
 struct Login {
+    /// The frame of the first leg that speaks NTLM.
+    at: Option<At>,
     state: AuthState,
     claims: Arc<Claims>,
-    /// Has a call been told of it?
+    /// Has it been told?
     told: bool,
+}
+
+impl Login {
+    /// The login, if it is by NTLM, it is known who logs in, and nothing was told of it yet.
+    fn tell(&mut self) -> Option<super::Login> {
+        let claims = &self.claims;
+        let known = claims.mechanism == Some("ntlm") && (claims.user.is_some() || claims.anonymous);
+        let first = known && !self.told;
+        self.told |= known;
+        Some(super::Login {
+            at: self.at.filter(|_| first)?,
+            claims: Arc::clone(claims),
+            success: match claims.neg_state {
+                Some(NegState::ACCEPT_COMPLETED) => Some(true),
+                Some(NegState::REJECT) => Some(false),
+                _ => None,
+            },
+        })
+    }
 }
 
 impl Logins {
@@ -54,7 +77,7 @@ impl Logins {
     }
 
     /// Takes in one leg of a login. False when what it claims does not fit in `room` bytes.
-    pub(super) fn learn(&mut self, verifier: &SecTrailer<'_>, room: usize) -> Result<bool> {
+    pub(super) fn learn(&mut self, at: At, verifier: &SecTrailer<'_>, room: usize) -> Result<bool> {
         let state = state(verifier);
         let id = verifier.auth_context_id;
         if self.by_context.len() >= MAX_LOGINS && !self.by_context.contains_key(&id) {
@@ -62,11 +85,15 @@ impl Logins {
             self.kept -= forgotten.map_or(0, |(_, login)| weight(&login.claims));
         }
         let login = self.by_context.entry(id).or_insert_with(|| Login {
+            at: None,
             state,
             claims: Arc::default(),
             told: false,
         });
         login.state = state;
+        if login.at.is_none() && security::ntlm(verifier.auth_value).is_some() {
+            login.at = Some(at);
+        }
         self.latest = id;
         let claims = security::read(state.service, verifier.auth_value)?;
         if weight(&claims) > room {
@@ -88,16 +115,20 @@ impl Logins {
         }
     }
 
-    /// Is a call with this login the first one, now that it is known who logged in?
-    pub(super) fn is_first(&mut self, auth: Option<AuthState>) -> bool {
+    /// Those by NTLM that no call followed; whether the server took them, where the tokens say.
+    pub(super) fn untold(&mut self) -> Vec<super::Login> {
+        self.by_context.values_mut().filter_map(Login::tell).collect()
+    }
+
+    /// The login by NTLM that a call is made with, if it is the first one. That the server answers says that it took it.
+    pub(super) fn used(&mut self, auth: Option<AuthState>, reply: &Reply) -> Option<super::Login> {
         let id = auth.and_then(|state| state.context).unwrap_or(self.latest);
-        let Some(login) = self.by_context.get_mut(&id) else {
-            return false;
-        };
-        let known = login.claims.user.is_some() || login.claims.anonymous;
-        let first = known && !login.told;
-        login.told |= known;
-        first
+        let login = self.by_context.get_mut(&id)?.tell()?;
+        let answered = matches!(reply, Reply::Response(_));
+        Some(super::Login {
+            success: if answered { Some(true) } else { login.success },
+            ..login
+        })
     }
 
     /// Who vouches for a call whose verifier is lost: whoever logged in last.
@@ -159,7 +190,7 @@ mod tests {
         let mut logins = Logins::default();
         assert_eq!(logins.vouch(None, false).0, None);
         assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::NONE);
-        logins.learn(&verifier(1, 5), 0).unwrap();
+        logins.learn(At::default(), &verifier(1, 5), 0).unwrap();
         assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::CONNECT);
         assert_eq!(
             logins.vouch(Some(verifier(2, 6)), true).0.unwrap().level,
@@ -170,7 +201,7 @@ mod tests {
     #[test]
     fn what_a_ticket_tells_stands_in_the_claims_of_its_context() {
         let mut logins = Logins::default();
-        logins.learn(&verifier(1, 6), 0).unwrap();
+        logins.learn(At::default(), &verifier(1, 6), 0).unwrap();
         let who = Who {
             user: "alice".to_owned(),
             realm: "LAB.EXAMPLE".to_owned(),
@@ -186,7 +217,7 @@ mod tests {
     fn security_contexts_are_bounded() {
         let mut logins = Logins::default();
         for id in 0..100 {
-            logins.learn(&verifier(id, 2), 0).unwrap();
+            logins.learn(At::default(), &verifier(id, 2), 0).unwrap();
         }
         assert_eq!(logins.by_context.len(), MAX_LOGINS);
     }

@@ -3,6 +3,7 @@
 
 mod association;
 mod carriage;
+mod carried;
 mod contexts;
 mod datagram;
 mod fragments;
@@ -22,6 +23,7 @@ use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 pub use association::Association;
 use carriage::VirtualConnections;
 pub use carriage::{Carriage, CarriageCounters};
+pub use carried::{Carried, Over};
 pub(crate) use datagram::recognise;
 pub use datagram::{DatagramCounters, Datagrams};
 pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
@@ -53,12 +55,16 @@ pub enum RpcBody {
     Exchange(Box<Exchange>),
     /// A file was opened on an administrative share.
     File(Box<FileOpened>),
+    /// A user logged in by NTLM, or tried to: to RPC, told at the first call or at the end, or to SMB, told when the server answered.
+    Login(Box<Login>),
     /// Something odd.
     Odd(Anomaly),
     /// A PDU as it was cut, with the frame of its last byte: said only where [`RpcBounds::tells_pdus`].
     Pdu(At, Vec<u8>),
-    /// The connection is over.
+    /// An association is over.
     Closed,
+    /// The connection is over on which there was one. Said once, last.
+    Over(Box<Over>),
 }
 
 /// A file that was opened on an administrative share: one that is hidden and holds no pipes.
@@ -72,6 +78,17 @@ pub struct FileOpened {
     pub name: Arc<str>,
     /// Was it opened so that what it holds may be changed, or made?
     pub to_write: bool,
+}
+
+/// A login by NTLM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The frame of its first token.
+    pub at: At,
+    /// What was said in clear.
+    pub claims: Arc<Claims>,
+    /// Did the server accept it? None when that was not seen.
+    pub success: Option<bool>,
 }
 
 /// A bind or `alter_context` and its answer.
@@ -145,8 +162,6 @@ pub struct Exchange {
     pub auth: Option<AuthState>,
     /// What was said in clear while logging in.
     pub claims: Arc<Claims>,
-    /// Is it the first call that is told of this login?
-    pub first_of_login: bool,
     /// How the client writes, beside what it says.
     pub shape: Arc<Shape>,
     /// The `bind_ack`'s secondary address; where it was not seen, the name by which a pipe was opened.

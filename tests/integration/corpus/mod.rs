@@ -1,6 +1,7 @@
 //! Real captures of other people, each with a truth that was decoded independently, and what Zeek and Suricata say.
 
 mod calls;
+mod flows;
 mod hosts;
 mod incumbents;
 mod proofs;

@@ -4,6 +4,7 @@
 //! an entry of the list that no longer occurs.
 
 mod differences;
+mod logins;
 mod ours;
 mod pdus;
 mod theirs;

@@ -220,6 +220,38 @@ fn every_tunnel_gives_its_packet() {
 }
 
 #[test]
+fn the_length_of_a_packet_is_with_what_is_around_it_up_to_a_tunnel() {
+    let packet = ipv4();
+    let ethernet_in_vxlan = ethernet(0x0800, &packet);
+    let filled = with(&ethernet(0x0800, &packet), &[0; 6]);
+    for (bytes, length) in [
+        (ethernet(0x8100, &with(&[0, 7, 8, 0], &packet)), 18 + packet.len()),
+        // What Ethernet fills up with is on the wire too.
+        (filled, 14 + packet.len() + 6),
+        (ethernet(0x0800, &outer(4, &packet)), packet.len()),
+        (
+            ethernet(
+                0x0800,
+                &over_udp(4_789, &with(&[8, 0, 0, 0, 0, 0, 7, 0], &ethernet_in_vxlan)),
+            ),
+            ethernet_in_vxlan.len(),
+        ),
+    ] {
+        assert_eq!(segment(&frame(1, &bytes)).length as usize, length, "{bytes:02x?}");
+    }
+    // Of fragments, the packet that they were, behind the last one's link layer.
+    let end = packet.len() - 20;
+    let mut decoder = Decoder::default();
+    let first = ethernet(0x0800, &ipv4_fragment(&packet, 0, 16, true));
+    assert!(decoder.push(&frame(1, &first)).is_none());
+    let last = with(&ethernet(0x0800, &ipv4_fragment(&packet, 16, end, false)), b"filler");
+    let Some(Decoded::Segment(segment)) = decoder.push(&frame(1, &last)) else {
+        panic!("no segment");
+    };
+    assert_eq!(segment.length as usize, 14 + packet.len());
+}
+
+#[test]
 fn labels_and_sessions_are_no_tunnel_of_addresses() {
     use Carrier::*;
     let four = ipv4();

@@ -18,7 +18,7 @@ use crate::rpc::{Association, Handling};
 
 /// What is kept for one connection.
 #[derive(Debug, Default)]
-pub struct Channel {
+pub(super) struct Channel {
     sides: Sides<Text>,
     carries: Carries,
 }
@@ -259,7 +259,7 @@ impl Text {
 
 impl Channel {
     /// Takes in what the stream brings.
-    pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
+    pub(super) fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         match event {
             StreamEvent::Data { at, side, bytes } if !matches!(self.sides[side], Text::Over) => {
                 let stripped = self.sides[side].strip(bytes);

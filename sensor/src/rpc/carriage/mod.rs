@@ -2,18 +2,26 @@
 
 mod blocks;
 mod http;
+mod setups;
 mod smb;
 
 use std::sync::Arc;
 
 pub(super) use http::VirtualConnections;
 
-use super::{Association, Handling, RpcBody, RpcBounds, RpcEvent};
-use crate::flow::{Connection, Protocol, StreamEvent};
+use super::{Association, Carried, Handling, RpcBounds, RpcEvent};
+use crate::flow::{Connection, Ended, Protocol, StreamEvent};
 
 /// What is kept for a connection that carries DCE/RPC, or may.
 #[derive(Debug, Default)]
-pub enum Carriage {
+pub struct Carriage {
+    form: Form,
+    carried: Carried,
+}
+
+/// What stands between it and its DCE/RPC.
+#[derive(Debug, Default)]
+enum Form {
     /// Nothing has come yet.
     #[default]
     Fresh,
@@ -53,11 +61,11 @@ pub struct CarriageCounters {
 impl Carriage {
     /// Bytes of unfinished PDUs and of stubs.
     pub(crate) fn held(&self) -> usize {
-        match self {
-            Self::Fresh => 0,
-            Self::Tcp(association) => association.held(),
-            Self::Smb(session) => session.held(),
-            Self::Http(channel) => channel.held(),
+        match &self.form {
+            Form::Fresh => 0,
+            Form::Tcp(association) => association.held(),
+            Form::Smb(session) => session.held(),
+            Form::Http(channel) => channel.held(),
         }
     }
 
@@ -69,18 +77,22 @@ impl Carriage {
         bounds: &mut RpcBounds,
         out: &mut dyn FnMut(RpcEvent),
     ) {
-        if matches!(self, Self::Fresh) {
-            *self = match connection.protocol {
-                Protocol::Rpc => Self::Tcp(Box::default()),
-                Protocol::Smb => Self::Smb(Box::default()),
-                Protocol::Http => Self::Http(Box::default()),
+        let Self { form, carried } = self;
+        if matches!(form, Form::Fresh) {
+            *form = match connection.protocol {
+                Protocol::Rpc => Form::Tcp(Box::default()),
+                Protocol::Smb => Form::Smb(Box::default()),
+                Protocol::Http => Form::Http(Box::default()),
             };
             bounds.carriage.smb += u64::from(connection.protocol == Protocol::Smb);
             bounds.carriage.http += u64::from(connection.protocol == Protocol::Http);
         }
-        let mut opened = 0;
+        if let StreamEvent::Gap { side, bytes } = event {
+            carried.lost(side, bytes);
+        }
+        let (before, opened) = (bounds.counters, carried.opened);
         let mut out = |event: RpcEvent| {
-            opened += u64::from(matches!(event.body, RpcBody::Opened));
+            carried.hear(&event);
             out(event);
         };
         let mut handling = Handling {
@@ -88,15 +100,25 @@ impl Carriage {
             bounds: &mut *bounds,
             out: &mut out,
         };
-        match self {
-            Self::Fresh => {}
-            Self::Tcp(association) => association.push(event, &mut handling),
-            Self::Smb(session) => session.push(event, &mut handling),
-            Self::Http(channel) => channel.push(event, &mut handling),
+        match form {
+            Form::Fresh => {}
+            Form::Tcp(association) => association.push(event, &mut handling),
+            Form::Smb(session) => session.push(event, &mut handling),
+            Form::Http(channel) => channel.push(event, &mut handling),
         }
+        carried.add(&before, &bounds.counters);
+        let opened = carried.opened - opened;
         bounds.carriage.connections += opened;
         if !connection.syn_seen {
             bounds.carriage.midstream += opened;
         }
+    }
+
+    /// The connection is over: says so, if there was DCE/RPC on it.
+    pub(crate) fn end(&self, connection: &Arc<Connection>, ended: Ended) -> Option<RpcEvent> {
+        Some(RpcEvent {
+            connection: Arc::clone(connection),
+            body: self.carried.over(ended)?,
+        })
     }
 }

@@ -11,16 +11,18 @@ use dcom_parsers::rpce;
 use dcom_parsers::smb::{Access, FileId, Format, Message, Messages, Operation, Payload, Progress, RequestId};
 
 use super::blocks::{Blocks, Piece, Verdict};
+use super::setups::Setups;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
-use crate::rpc::{Association, FileOpened, Handling, RpcBody, RpcEvent, name as kept_name};
+use crate::rpc::{Association, FileOpened, Handling, Login, RpcBody, RpcEvent, name as kept_name};
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
-pub struct Session {
+pub(super) struct Session {
     /// Was it said that there is DCE/RPC here?
     opened: bool,
     blocks: Sides<Blocks>,
+    setups: Setups,
     shares: BTreeMap<u32, Share>,
     asked: BTreeMap<RequestId, Asked>,
     /// By handle; None for answers to a request that was not seen.
@@ -79,11 +81,12 @@ impl Session {
         let pipes = self.pipes.values().filter_map(|pipe| pipe.association.as_ref());
         self.blocks.client.held()
             + self.blocks.server.held()
+            + self.setups.held()
             + pipes.map(|association| association.held()).sum::<usize>()
     }
 
     /// Takes in what the stream brings.
-    pub fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
+    pub(super) fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         match event {
             StreamEvent::Data { at, side, bytes } => {
                 self.run(side, handling, |blocks, out| blocks.data(at, bytes, out));
@@ -216,6 +219,12 @@ impl Session {
             }
             Operation::Failed => drop(self.asked.remove(&request)),
             Operation::Other => {}
+            Operation::Login(token) => {
+                self.log_in(handling, |setups| setups.asked(at, request, token.bytes));
+            }
+            Operation::LoginAnswered(token, verdict) => {
+                self.log_in(handling, |setups| setups.answered(request, token.bytes, verdict));
+            }
             Operation::Open(name, access) => {
                 let asked = match tree.and_then(|tree| self.shares.get(&tree)) {
                     Some(Share::Files) => return,
@@ -266,6 +275,20 @@ impl Session {
                     feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
                 }
             }
+        }
+    }
+
+    /// Does something to the logins, of which one may be over.
+    fn log_in(&mut self, handling: &mut Handling<'_>, act: impl FnOnce(&mut Setups) -> Option<Login>) {
+        handling.bounds.held -= self.setups.held();
+        let mut over: Vec<Login> = act(&mut self.setups).into_iter().collect();
+        if handling.bounds.held + self.setups.held() > handling.bounds.limits.rpc_total {
+            handling.bounds.carriage.over_limit += 1;
+            over.extend(self.setups.finish());
+        }
+        handling.bounds.held += self.setups.held();
+        for login in over {
+            handling.say(RpcBody::Login(Box::new(login)));
         }
     }
 
@@ -329,6 +352,10 @@ impl Session {
             handling.bounds.held -= blocks.held();
             blocks.give_up(&mut |piece| self.piece(side, piece, handling));
         }
+        handling.bounds.held -= self.setups.held();
+        for login in self.setups.finish() {
+            handling.say(RpcBody::Login(Box::new(login)));
+        }
         for (_, mut pipe) in std::mem::take(&mut self.pipes) {
             feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
         }
@@ -384,8 +411,9 @@ fn count_closed(message: &[u8], handling: &mut Handling<'_>) {
 mod tests {
     use super::*;
     use crate::flow::Protocol;
+    use crate::rpc::carriage::Form;
     use crate::rpc::rig::Rig;
-    use crate::rpc::{Carriage, Reply, Stub};
+    use crate::rpc::{Reply, Stub};
 
     const FILE: u8 = 7;
     const WRITE: u8 = 9;
@@ -633,7 +661,7 @@ mod tests {
             rig.send(Side::Server, &connected);
         }
         let limits = rig.bounds.limits;
-        let Carriage::Smb(session) = &rig.carriage else {
+        let Form::Smb(session) = &rig.carriage.form else {
             panic!("not SMB");
         };
         assert_eq!(session.shares.len(), limits.shares);

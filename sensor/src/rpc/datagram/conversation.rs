@@ -12,9 +12,9 @@ use super::Handling;
 use super::joining::{Added, Fragment, Joining, Place, Room};
 use crate::capture::At;
 use crate::decode::Datagram;
-use crate::flow::{Connection, Side};
+use crate::flow::{Connection, Ended, Packets, Reason, Side, Sides};
 use crate::rpc::fragments::Condition;
-use crate::rpc::{AuthState, Exchange, Named, Reply, RpcBody};
+use crate::rpc::{AuthState, Carried, Exchange, Named, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 
 /// Calls remembered after they were told, so that a PDU sent again is no new call.
@@ -27,7 +27,11 @@ type CallKey = (Guid, u32);
 #[derive(Debug)]
 pub(super) struct Conversation {
     connection: Arc<Connection>,
+    /// Of the latest datagram that is about a call.
     pub(super) last: Timestamp,
+    packets: Sides<Packets>,
+    last_packet: At,
+    pub(super) carried: Carried,
     calls: BTreeMap<CallKey, Call>,
     told: VecDeque<CallKey>,
     /// Bytes of stubs in `calls`.
@@ -153,10 +157,13 @@ fn auth(header: &DgHeader, verifier: &[u8]) -> Option<AuthState> {
 }
 
 impl Conversation {
-    pub(super) fn new(connection: Arc<Connection>, last: Timestamp) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, first: At) -> Self {
         Self {
             connection,
-            last,
+            last: first.time,
+            packets: Sides::default(),
+            last_packet: first,
+            carried: Carried::default(),
             calls: BTreeMap::new(),
             told: VecDeque::new(),
             kept: 0,
@@ -173,6 +180,30 @@ impl Conversation {
     /// Calls that wait for their answer.
     pub(super) fn waiting(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Counts a datagram.
+    pub(super) fn count(&mut self, side: Side, datagram: &Datagram<'_>) {
+        self.packets[side].count(datagram.length, 0);
+        self.last_packet = datagram.at;
+        self.carried.pdus += 1;
+        if datagram.cut > 0 {
+            self.carried.lost(side, datagram.cut.into());
+        }
+    }
+
+    /// What there is to say at its end.
+    pub(super) fn over(&self, reason: Reason) -> Option<RpcEvent> {
+        let ended = Ended {
+            packets: self.packets,
+            last: self.last_packet,
+            state: None,
+            reason,
+        };
+        Some(RpcEvent {
+            connection: Arc::clone(&self.connection),
+            body: self.carried.over(ended)?,
+        })
     }
 
     /// Takes a PDU in.
@@ -323,8 +354,6 @@ impl Conversation {
             reply,
             auth: call.auth,
             claims: Arc::clone(&self.claims),
-            // Logins have no events of their own here.
-            first_of_login: false,
             shape: Arc::default(),
             secondary_address: None,
             named_pipe: None,

@@ -13,7 +13,7 @@ use dcom_parsers::rpce::{DgHeader, DgPtype, recognise_cut_datagram};
 
 use super::{RpcBody, RpcBounds, RpcEvent};
 use crate::decode::{Datagram, Endpoint};
-use crate::flow::{Connection, Sides};
+use crate::flow::{Connection, Reason, Side, Sides};
 use crate::time::Timestamp;
 use conversation::Conversation;
 
@@ -81,11 +81,12 @@ impl Datagrams {
         out: &mut dyn FnMut(RpcEvent),
     ) {
         bounds.counters.pdus += 1;
-        let pair = match header.ptype {
-            DgPtype::REQUEST | DgPtype::ACK => (datagram.source, datagram.destination),
-            DgPtype::RESPONSE | DgPtype::FAULT | DgPtype::REJECT => (datagram.destination, datagram.source),
+        let ends = (datagram.source, datagram.destination);
+        let (pair, side) = match header.ptype {
+            DgPtype::REQUEST | DgPtype::ACK => (ends, Side::Client),
+            DgPtype::RESPONSE | DgPtype::FAULT | DgPtype::REJECT => ((ends.1, ends.0), Side::Server),
             // How the two are getting on with a call says nothing about the call.
-            _ => return,
+            _ => return self.count(ends, datagram),
         };
         self.advance(datagram.at.time, bounds, out);
         if !self.conversations.contains_key(&pair) {
@@ -102,6 +103,8 @@ impl Datagrams {
         self.idle.insert((last, pair));
         conversation.last = last;
         let before = conversation.waiting();
+        conversation.count(side, datagram);
+        let counted = bounds.counters;
         conversation.push(
             datagram,
             header,
@@ -111,8 +114,21 @@ impl Datagrams {
                 out,
             },
         );
+        conversation.carried.add(&counted, &bounds.counters);
         self.calls = self.calls + conversation.waiting() - before;
         while self.calls > bounds.limits.conversation_calls && self.evict(bounds, out) {}
+    }
+
+    /// A datagram that is about no call.
+    fn count(&mut self, (source, destination): Pair, datagram: &Datagram<'_>) {
+        for (pair, side) in [
+            ((source, destination), Side::Client),
+            ((destination, source), Side::Server),
+        ] {
+            if let Some(conversation) = self.conversations.get_mut(&pair) {
+                return conversation.count(side, datagram);
+            }
+        }
     }
 
     /// Time has come this far: conversations that are long silent are over.
@@ -121,15 +137,16 @@ impl Datagrams {
         while let Some(&(last, pair)) = self.idle.first()
             && now.since(last) > bounds.limits.answer
         {
-            self.end(pair, bounds, out);
+            self.end(pair, Reason::Timeout, bounds, out);
         }
     }
 
-    /// What two ends say is given up, whatever state it is in: nothing is said of it any more.
-    pub(crate) fn abandon(&mut self, a: Endpoint, b: Endpoint) {
+    /// What two ends say is given up, whatever state it is in: no more is said of it than that.
+    pub(crate) fn abandon(&mut self, a: Endpoint, b: Endpoint, out: &mut dyn FnMut(RpcEvent)) {
         for pair in [(a, b), (b, a)] {
             if let Some(conversation) = self.conversations.remove(&pair) {
                 self.idle.remove(&(conversation.last, pair));
+                conversation.over(Reason::Forced).into_iter().for_each(&mut *out);
             }
         }
         self.calls = self.conversations.values().map(Conversation::waiting).sum();
@@ -143,7 +160,7 @@ impl Datagrams {
     /// The capture is over: what waits will not be answered.
     pub fn finish(&mut self, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
         while let Some(&(_, pair)) = self.idle.first() {
-            self.end(pair, bounds, out);
+            self.end(pair, Reason::Shutdown, bounds, out);
         }
     }
 
@@ -163,13 +180,15 @@ impl Datagrams {
             datagram.at,
             bounds.limits.community_id_seed,
         ));
-        out(RpcEvent {
+        let opened = RpcEvent {
             connection: Arc::clone(&connection),
             body: RpcBody::Opened,
-        });
+        };
+        let mut conversation = Conversation::new(connection, datagram.at);
+        conversation.carried.hear(&opened);
+        out(opened);
         self.idle.insert((datagram.at.time, (client, server)));
-        self.conversations
-            .insert((client, server), Conversation::new(connection, datagram.at.time));
+        self.conversations.insert((client, server), conversation);
     }
 
     /// Lets go of the longest idle. False when there is none.
@@ -178,21 +197,24 @@ impl Datagrams {
             return false;
         };
         self.counters.evicted += 1;
-        self.end(pair, bounds, out);
+        self.end(pair, Reason::Forced, bounds, out);
         true
     }
 
-    fn end(&mut self, pair: Pair, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
+    fn end(&mut self, pair: Pair, reason: Reason, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
         let Some(mut conversation) = self.conversations.remove(&pair) else {
             return;
         };
         self.idle.remove(&(conversation.last, pair));
         self.calls -= conversation.waiting();
+        let counted = bounds.counters;
         conversation.close(&mut Handling {
             bounds,
             counters: &mut self.counters,
             out,
         });
+        conversation.carried.add(&counted, &bounds.counters);
+        conversation.over(reason).into_iter().for_each(out);
     }
 }
 

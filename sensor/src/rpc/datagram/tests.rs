@@ -135,6 +135,7 @@ impl Rig {
             destination: ends[1],
             payload,
             cut,
+            length: 42 + u32::try_from(payload.len()).unwrap(),
         };
         let events = &mut self.events;
         let Some(header) = recognise(&datagram) else {
