@@ -67,7 +67,7 @@ impl<'a> Bstr<'a> {
         self.bytes.unwrap_or_default()
     }
 
-    /// The text, cut at [`MAX_TEXT`](super::MAX_TEXT) bytes. What is no UTF-16 shows as U+FFFD.
+    /// The text, cut at [`MAX_TEXT`] bytes. What is no UTF-16 shows as U+FFFD.
     pub fn to_text(self) -> String {
         let bytes = self.bytes();
         let short = bytes.len() >> 1 <= MAX_TEXT;
