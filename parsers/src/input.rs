@@ -90,7 +90,7 @@ impl<'a> Input<'a> {
     /// The next bytes, as many as the array has. Most of what is read is single integers: a combinator for each of them
     /// would cost several times the reading.
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         #[cfg(test)]
         READS.set(READS.get().wrapping_add(1));
         let Some((bytes, rest)) = self.bytes.split_first_chunk() else {

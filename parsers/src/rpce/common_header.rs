@@ -143,30 +143,32 @@ impl CommonHeader {
     /// Reads the header without judging what it says beyond version and representation.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut input = Input::new(bytes, ByteOrder::Little, "common header");
-        let version = input.u8()?;
-        if version != 5 {
+        if let Some(&version) = bytes.first()
+            && version != 5
+        {
             return Err(input.invalid("rpc_vers", version));
         }
-        let version_minor = input.u8()?;
-        let ptype = Ptype(input.u8()?);
-        let flags = PfcFlags::from_bits_retain(input.u8()?);
-        let representation = input.u8()?;
-        input.skip(3)?;
-        let order = if representation & 0xf0 == 0 {
-            ByteOrder::Big
+        // Each PDU comes through here, some twice: the header is taken whole.
+        let header: [u8; Self::LENGTH] = input.array()?;
+        let [_, version_minor, ptype, flags, representation, _, _, _, rest @ ..] = header;
+        let [frag_0, frag_1, auth_0, auth_1, id @ ..] = rest;
+        let (frag_length, auth_length) = ([frag_0, frag_1], [auth_0, auth_1]);
+        let (order, frag_length, auth_length, call_id) = if representation & 0xf0 == 0 {
+            let [frag_length, auth_length] = [frag_length, auth_length].map(u16::from_be_bytes);
+            (ByteOrder::Big, frag_length, auth_length, u32::from_be_bytes(id))
         } else {
-            ByteOrder::Little
+            let [frag_length, auth_length] = [frag_length, auth_length].map(u16::from_le_bytes);
+            (ByteOrder::Little, frag_length, auth_length, u32::from_le_bytes(id))
         };
-        input.set_order(order);
         Ok(Self {
             version_minor,
-            ptype,
-            flags,
+            ptype: Ptype(ptype),
+            flags: PfcFlags::from_bits_retain(flags),
             order,
             ebcdic: representation & 0x0f == 1,
-            frag_length: input.u16()?,
-            auth_length: input.u16()?,
-            call_id: input.u32()?,
+            frag_length,
+            auth_length,
+            call_id,
         })
     }
 

@@ -88,9 +88,9 @@ impl<T> Endpoints<T> {
 
     /// Lets `item` wait for a connection by `client` to one of the learned endpoints. Gives back what need not wait:
     /// the item itself when there is nothing to wait for, the oldest when too many wait.
-    pub(super) fn expect(&mut self, item: T, learned: Option<Learned>, client: IpAddr, now: Timestamp) -> Vec<T> {
+    pub(super) fn expect(&mut self, item: T, learned: Option<Learned>, client: IpAddr, now: Timestamp) -> Option<T> {
         let Some(learned) = learned.filter(|learned| !learned.endpoints.is_empty()) else {
-            return vec![item];
+            return Some(item);
         };
         self.counters.expected += 1;
         let expected: Vec<Expected> = learned
@@ -101,9 +101,9 @@ impl<T> Endpoints<T> {
         self.wait(item, expected, now);
         if self.waiting.len() > self.most_waiting {
             self.counters.over_limit += 1;
-            return self.first().into_iter().collect();
+            return self.first();
         }
-        Vec::new()
+        None
     }
 
     /// Lets `item` wait for a connection to one of these places.
@@ -192,7 +192,7 @@ mod tests {
         assert!(
             endpoints
                 .expect("activation", Some(learned(&[50_000, 50_001])), CLIENT, Timestamp(0))
-                .is_empty()
+                .is_none()
         );
         assert_eq!(
             endpoints.follow(end(9, 1).address, end(2, 50_001)),
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn what_names_no_port_does_not_wait() {
         let mut endpoints = Endpoints::new(&Limits::default(), Limits::default().follow);
-        assert_eq!(endpoints.expect("failed", None, CLIENT, Timestamp(0)), ["failed"]);
+        assert_eq!(endpoints.expect("failed", None, CLIENT, Timestamp(0)), Some("failed"));
         assert_eq!(endpoints.counters.expected, 0);
     }
 
@@ -235,17 +235,9 @@ mod tests {
             ..Limits::default()
         };
         let mut endpoints = Endpoints::new(&limits, limits.follow);
-        assert!(
-            endpoints
-                .expect(1, Some(learned(&[1])), CLIENT, Timestamp(0))
-                .is_empty()
-        );
-        assert!(
-            endpoints
-                .expect(2, Some(learned(&[2])), CLIENT, Timestamp(0))
-                .is_empty()
-        );
-        assert_eq!(endpoints.expect(3, Some(learned(&[3])), CLIENT, Timestamp(0)), [1]);
+        assert!(endpoints.expect(1, Some(learned(&[1])), CLIENT, Timestamp(0)).is_none());
+        assert!(endpoints.expect(2, Some(learned(&[2])), CLIENT, Timestamp(0)).is_none());
+        assert_eq!(endpoints.expect(3, Some(learned(&[3])), CLIENT, Timestamp(0)), Some(1));
         assert_eq!(endpoints.counters.over_limit, 1);
     }
 

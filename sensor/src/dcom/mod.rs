@@ -352,7 +352,7 @@ impl Analyst {
             let client = connection.client;
             let mut there = learned.iter().flat_map(|learned| &learned.endpoints).copied();
             let older = there.find(|&endpoint| self.endpoints.is_open(client.address, endpoint));
-            for released in self.endpoints.expect(waiting, learned, client.address, now) {
+            if let Some(released) = self.endpoints.expect(waiting, learned, client.address, now) {
                 out.push(Told::Record(Box::new(released)));
             }
             if let Some(endpoint) = older {
