@@ -13,7 +13,7 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
 use crate::analysis::{Analysis, Mark};
-use crate::capture::Batch;
+use crate::capture::{Batch, Spare};
 use crate::catalog::Catalog;
 use crate::dcom::{self, Calls};
 use crate::event::Event;
@@ -38,10 +38,15 @@ struct Done {
     dealt: Arc<Dealt>,
 }
 
-/// Starts so many workers.
-pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>, names: NameAnswers) -> (Dealer, Gatherer) {
+/// Starts so many workers. Memory of batches that they are done with goes to `spare`.
+pub(crate) fn start(
+    workers: usize,
+    limits: &Limits,
+    keys: Option<&Used>,
+    names: NameAnswers,
+    spare: Spare,
+) -> (Dealer, Gatherer) {
     let workers = workers.clamp(1, SHARDS);
-    let (give_back, spare) = channel();
     let (out, back) = (0..workers)
         .map(|number| {
             let mut worker = Worker::new(number, workers, limits, dcom::is_read);
@@ -58,7 +63,7 @@ pub(crate) fn start(workers: usize, limits: &Limits, keys: Option<&Used>, names:
             (dealer::Lane::new(jobs), gatherer::Lane::new(done, thread, tally))
         })
         .unzip();
-    (Dealer::new(limits, names, out, spare), Gatherer::new(back, give_back))
+    (Dealer::new(limits, names, out), Gatherer::new(back, spare))
 }
 
 fn work(
@@ -109,6 +114,7 @@ pub(crate) struct Crew {
     gatherer: Gatherer,
     waiting: VecDeque<Vec<Mark>>,
     analysis: Analysis,
+    spare: Spare,
 }
 
 impl Crew {
@@ -121,7 +127,8 @@ impl Crew {
         keys: Option<&Used>,
         names: NameAnswers,
     ) -> Self {
-        let (dealer, gatherer) = start(workers, limits, keys, names);
+        let spare = Spare::default();
+        let (dealer, gatherer) = start(workers, limits, keys, names, spare.clone());
         let mut analysis = Analysis::new(catalog, limits, calls);
         if let Some(used) = keys {
             analysis.keep_unsealed(used.keep);
@@ -131,11 +138,17 @@ impl Crew {
             gatherer,
             waiting: VecDeque::new(),
             analysis,
+            spare,
         }
     }
 
     pub(crate) fn analysis(&mut self) -> &mut Analysis {
         &mut self.analysis
+    }
+
+    /// Where memory of batches goes that nobody needs any more.
+    pub(crate) fn spare(&self) -> Spare {
+        self.spare.clone()
     }
 
     /// Takes frames in; what is told of them may come with later ones.

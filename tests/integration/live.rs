@@ -135,6 +135,16 @@ impl Sensor {
         ));
     }
 
+    /// Bytes of memory that it holds.
+    fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux tells of a process");
+        let mut sizes = status.lines().filter_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = sizes
+            .next()
+            .map(|size| size.trim().trim_end_matches(" kB").parse::<u64>());
+        kibibytes.expect("a size").expect("a number") * 1024
+    }
+
     /// Asks it to end; what it said, and how long that took.
     pub(crate) fn end(mut self) -> (String, Duration) {
         self.signal("TERM");
@@ -646,4 +656,49 @@ fn what_cannot_be_listened_on_ends_with_2_and_a_hint() {
         run.stderr
     );
     assert!(run.stderr.contains("hint: "), "{}", run.stderr);
+}
+
+/// A capture of so many jumbo frames, about 9 kB each, of a connection that carries something else.
+fn bulk(frames: u32) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    frame.extend([
+        0x45, 0, 0x23, 0x28, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 20, 192, 0, 2, 10,
+    ]);
+    frame.extend([0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0, 0, 0, 0, 0, 0]);
+    frame.resize(14 + 9_000, b'x');
+    let length = u32::try_from(frame.len()).expect("a frame");
+    let mut capture = Vec::new();
+    for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1] {
+        capture.extend(u32::to_le_bytes(word));
+    }
+    for number in 0..frames {
+        for word in [number, 0, length, length] {
+            capture.extend(word.to_le_bytes());
+        }
+        capture.extend(&frame);
+    }
+    capture
+}
+
+#[test]
+fn memory_does_not_grow_with_what_was_read() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let capture = scratch.path("bulk.pcap");
+    fs::write(&capture, bulk(1_000)).expect("a capture");
+    for workers in ["1", "2"] {
+        let logs = scratch.path(workers);
+        let sensor = space.sensor(&logs, &["--workers", workers]);
+        // The first 90 MB also fill the kernel's ring once.
+        space.send(&capture, &["--rate", "10000", "--times", "10"]);
+        let before = sensor.resident();
+        space.send(&capture, &["--rate", "10000", "--times", "30"]);
+        let grown = sensor.resident().saturating_sub(before);
+        sensor.end();
+        let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+        let last = &told.of_type("stats").last().expect("counters")["stats"];
+        let read = last["decoder"]["bytes"].as_u64().expect("a counter");
+        assert!(read > 270_000_000, "{last}");
+        assert!(grown < 32 << 20, "{grown} bytes more, after {read} that were read");
+    }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use pcap::{Active, Capture, Error, Precision};
 
-use super::{At, Batch, LinkType, Slot};
+use super::{At, Batch, LinkType, Slot, Spare};
 use crate::time::Timestamp;
 
 /// What can never be RPC, nor hold a tunnel that carries it. Everything else comes through: RPC is told by content, on any
@@ -100,14 +100,18 @@ pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<
     Ok(rings)
 }
 
-/// Begins to read the rings of each interface, which is called by its number. What the threads hear comes by the channel; when
+/// Begins to read the rings of each interface, which is called by its number, into `spare` memory as far as there is some. What the threads hear comes by the channel; when
 /// nobody takes it, the rings fill and the kernel counts what it drops.
-pub(crate) fn start(interfaces: Vec<Vec<Ring>>, stop: &Arc<AtomicBool>) -> (Receiver<Heard>, Vec<JoinHandle<()>>) {
+pub(crate) fn start(
+    interfaces: Vec<Vec<Ring>>,
+    spare: &Spare,
+    stop: &Arc<AtomicBool>,
+) -> (Receiver<Heard>, Vec<JoinHandle<()>>) {
     let (out, heard) = sync_channel(QUEUE);
     let threads = (0..)
         .zip(interfaces)
         .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
-        .map(|(number, ring)| ring.start(number, out.clone(), Arc::clone(stop)))
+        .map(|(number, ring)| ring.start(number, out.clone(), spare.clone(), Arc::clone(stop)))
         .collect();
     (heard, threads)
 }
@@ -154,13 +158,13 @@ impl Ring {
     }
 
     /// Reads until it is told to stop.
-    fn start(mut self, number: u32, out: SyncSender<Heard>, stop: Arc<AtomicBool>) -> JoinHandle<()> {
-        thread::spawn(move || self.run(number, &out, &stop))
+    fn start(mut self, number: u32, out: SyncSender<Heard>, spare: Spare, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+        thread::spawn(move || self.run(number, &out, &spare, &stop))
     }
 
-    fn run(&mut self, number: u32, out: &SyncSender<Heard>, stop: &AtomicBool) {
+    fn run(&mut self, number: u32, out: &SyncSender<Heard>, spare: &Spare, stop: &AtomicBool) {
         let mut frame = u64::from(self.number);
-        let mut batch = empty();
+        let mut batch = empty(spare);
         while !stop.load(Ordering::Relaxed) {
             let (nanoseconds, link_type) = (self.nanoseconds, self.link_type);
             let mut nothing = false;
@@ -205,7 +209,10 @@ impl Ring {
             }
             if !batch.frames.is_empty() {
                 self.count();
-                if out.send(Heard::Frames(std::mem::replace(&mut batch, empty()))).is_err() {
+                if out
+                    .send(Heard::Frames(std::mem::replace(&mut batch, empty(spare))))
+                    .is_err()
+                {
                     return;
                 }
             } else if nothing {
@@ -260,9 +267,10 @@ impl Ring {
     }
 }
 
-fn empty() -> Batch {
-    Batch {
-        bytes: Vec::with_capacity(BATCH + 2048),
-        frames: Vec::with_capacity(256),
-    }
+fn empty(spare: &Spare) -> Batch {
+    let Batch { mut bytes, mut frames } = spare.take();
+    bytes.clear();
+    bytes.reserve(BATCH + 2048);
+    frames.clear();
+    Batch { bytes, frames }
 }

@@ -18,6 +18,7 @@ pub use file::CaptureFile;
 pub use inputs::{Input, expand};
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::time::Timestamp;
 
@@ -92,6 +93,33 @@ impl Slot {
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) frames: Vec<Slot>,
+}
+
+/// Memory of batches that somebody is done with: who reads takes it, so that the system need not clear new memory for each
+/// of them. What is more than can be on its way is let go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spare(Arc<Mutex<Vec<Batch>>>);
+
+impl Spare {
+    const MOST: usize = 32;
+
+    /// Memory to read into, with whatever was there before; new memory when there is none.
+    pub(crate) fn take(&self) -> Batch {
+        self.batches().pop().unwrap_or_default()
+    }
+
+    /// Nobody needs this any more.
+    pub(crate) fn give(&self, batch: Batch) {
+        let mut batches = self.batches();
+        if batches.len() < Self::MOST {
+            batches.push(batch);
+        }
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
+        // Whoever panicked in here left batches.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The byte order a capture file was written in.

@@ -216,7 +216,7 @@ pub(super) fn listen(
 ) -> Sample {
     let mut lines: Vec<Line> = interfaces.iter().filter_map(|rings| Line::of(rings)).collect();
     let stop = Arc::new(AtomicBool::new(false));
-    let (heard, threads) = live::start(interfaces, &stop);
+    let (heard, threads) = live::start(interfaces, &crew.spare(), &stop);
     meanwhile();
     let began = Instant::now();
     let mut told = Told::default();

@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
-    let (heard, threads) = live::start(interfaces, &stop);
+    let (heard, threads) = live::start(interfaces, &crew.spare(), &stop);
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
     let mut losses = Losses::new(kernels, crew.tallies().count(), now());

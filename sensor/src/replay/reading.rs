@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::analysis::Mark;
-use crate::capture::{CaptureError, CaptureFile, Frame, Input};
+use crate::capture::{CaptureError, CaptureFile, Frame, Input, Spare};
 use crate::clock::{Clock, Due};
 use crate::dcom;
 use crate::keys::Used;
@@ -94,8 +94,9 @@ impl Reading {
             });
             (reader, None)
         } else {
-            let (dealer, gatherer) = workers::start(workers, limits, keys, names);
-            (thread::spawn(move || deal(dealer, &source)), Some(gatherer))
+            let spare = Spare::default();
+            let (dealer, gatherer) = workers::start(workers, limits, keys, names, spare.clone());
+            (thread::spawn(move || deal(dealer, &spare, &source)), Some(gatherer))
         };
         Self {
             said: Some(said),
@@ -256,7 +257,7 @@ impl Alone {
 }
 
 /// Reads, and deals out to several workers.
-fn deal(mut dealer: Dealer, source: &Source) -> Result<(), Gone> {
+fn deal(mut dealer: Dealer, spare: &Spare, source: &Source) -> Result<(), Gone> {
     let mut gone = None;
     let mut position = Position { input: 0, bytes: 0 };
     let mut tell = |dealt: Result<Vec<Mark>, Gone>, position| match dealt {
@@ -269,7 +270,7 @@ fn deal(mut dealer: Dealer, source: &Source) -> Result<(), Gone> {
     let read = source.each(|number, mut capture| {
         position.input = number;
         while !source.is_interrupted() {
-            match capture.next_batch(dealer.spare()) {
+            match capture.next_batch(spare.take()) {
                 Ok(Some(mut batch)) => {
                     batch.frames.iter_mut().for_each(|slot| slot.at.input = number);
                     position.bytes = capture.bytes_read();

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::SyncSender;
 
 use crate::analysis::Mark;
 use crate::capture::{Batch, LinkType, Slot};
@@ -27,10 +27,6 @@ pub(crate) struct Dealer {
     names: NameAnswers,
     failed: u64,
     lanes: Vec<Lane>,
-    /// Who looks at each frame of the batch at hand.
-    takers: Vec<u8>,
-    /// Memory that comes back.
-    spare: Receiver<Dealt>,
 }
 
 /// The way to one worker.
@@ -110,15 +106,13 @@ impl Lane {
 }
 
 impl Dealer {
-    pub(super) fn new(limits: &Limits, names: NameAnswers, lanes: Vec<Lane>, spare: Receiver<Dealt>) -> Self {
+    pub(super) fn new(limits: &Limits, names: NameAnswers, lanes: Vec<Lane>) -> Self {
         Self {
             clock: Clock::new(limits),
             decoder: Decoder::new(*limits),
             names,
             failed: 0,
             lanes,
-            takers: Vec::new(),
-            spare,
         }
     }
 
@@ -127,18 +121,10 @@ impl Dealer {
         self.clock.span()
     }
 
-    /// Memory that a batch stood in and that is free.
-    pub(crate) fn spare(&mut self) -> Batch {
-        let Dealt { batch, takers, .. } = self.spare.try_recv().unwrap_or_default();
-        self.takers = takers;
-        batch
-    }
-
     /// Hands frames to the workers, and says what happens between them.
     pub(crate) fn deal(&mut self, batch: Batch) -> Result<Vec<Mark>, Gone> {
         let mut marks = Vec::new();
-        let mut takers = std::mem::take(&mut self.takers);
-        takers.clear();
+        let mut takers = Vec::with_capacity(batch.frames.len());
         let first = self.clock.end().sequence + 1;
         for (place, slot) in batch.frames.iter().enumerate() {
             takers.push(self.frame(place, slot, &batch.bytes, &mut marks));

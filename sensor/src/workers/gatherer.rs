@@ -2,19 +2,20 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use super::Done;
-use super::dealer::{Dealt, Gone};
+use super::dealer::Gone;
+use crate::capture::Spare;
 use crate::statistics::Tally;
 use crate::worker::Spoken;
 
 /// Waits for what the workers say.
 pub(crate) struct Gatherer {
     lanes: Vec<Lane>,
-    /// Gives memory back to who deals.
-    spare: Sender<Dealt>,
+    /// Where memory goes that everybody is done with.
+    spare: Spare,
 }
 
 /// The way back from one worker.
@@ -55,7 +56,7 @@ impl Drop for Lane {
 }
 
 impl Gatherer {
-    pub(super) fn new(lanes: Vec<Lane>, spare: Sender<Dealt>) -> Self {
+    pub(super) fn new(lanes: Vec<Lane>, spare: Spare) -> Self {
         Self { lanes, spare }
     }
 
@@ -78,8 +79,7 @@ impl Gatherer {
             if let Some(dealt) = Arc::into_inner(done.dealt)
                 && !dealt.batch.bytes.is_empty()
             {
-                // Who deals may have ended.
-                let _ = self.spare.send(dealt);
+                self.spare.give(dealt.batch);
             }
         }
         all.sort_by(Spoken::order);
