@@ -70,6 +70,7 @@ impl<'a> Bstr<'a> {
     /// The text, cut at [`MAX_TEXT`] bytes. What is no UTF-16 shows as U+FFFD.
     pub fn to_text(self) -> String {
         let bytes = self.bytes();
+        // Nearly all text is ASCII, and long text matters.
         let short = bytes.len() >> 1 <= MAX_TEXT;
         let text = short.then(|| utf16::ascii(bytes)).flatten();
         text.unwrap_or_else(|| bounded(&self, bytes.len() >> 1))
@@ -79,9 +80,6 @@ impl<'a> Bstr<'a> {
 /// The whole text.
 impl fmt::Display for Bstr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(text) = utf16::ascii(self.bytes()) {
-            return f.write_str(&text);
-        }
         let (units, rest) = self.bytes().as_chunks::<2>();
         for character in char::decode_utf16(units.iter().map(|unit| u16::from_le_bytes(*unit))) {
             f.write_char(character.unwrap_or(char::REPLACEMENT_CHARACTER))?;

@@ -148,27 +148,23 @@ impl CommonHeader {
         {
             return Err(input.invalid("rpc_vers", version));
         }
-        // Each PDU comes through here, some twice: the header is taken whole.
-        let header: [u8; Self::LENGTH] = input.array()?;
-        let [_, version_minor, ptype, flags, representation, _, _, _, rest @ ..] = header;
-        let [frag_0, frag_1, auth_0, auth_1, id @ ..] = rest;
-        let (frag_length, auth_length) = ([frag_0, frag_1], [auth_0, auth_1]);
-        let (order, frag_length, auth_length, call_id) = if representation & 0xf0 == 0 {
-            let [frag_length, auth_length] = [frag_length, auth_length].map(u16::from_be_bytes);
-            (ByteOrder::Big, frag_length, auth_length, u32::from_be_bytes(id))
+        // Each PDU comes through here, some twice: bytes are taken together.
+        let [_, version_minor, ptype, flags, representation, ..]: [u8; 8] = input.array()?;
+        let order = if representation & 0xf0 == 0 {
+            ByteOrder::Big
         } else {
-            let [frag_length, auth_length] = [frag_length, auth_length].map(u16::from_le_bytes);
-            (ByteOrder::Little, frag_length, auth_length, u32::from_le_bytes(id))
+            ByteOrder::Little
         };
+        input.set_order(order);
         Ok(Self {
             version_minor,
             ptype: Ptype(ptype),
             flags: PfcFlags::from_bits_retain(flags),
             order,
             ebcdic: representation & 0x0f == 1,
-            frag_length,
-            auth_length,
-            call_id,
+            frag_length: input.u16()?,
+            auth_length: input.u16()?,
+            call_id: input.u32()?,
         })
     }
 
