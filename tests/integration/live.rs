@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::program::{Outcome, Scratch, pcap};
+use dcom_sensor::capture::LinkType;
+
+use crate::program::{Outcome, Scratch, capture_header, memory, pcap, record_header};
 use crate::records::{Records, text};
 
 /// A namespace with two interfaces that are connected; gone with it.
@@ -137,12 +139,7 @@ impl Sensor {
 
     /// Bytes of memory that it holds.
     fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux tells of a process");
-        let mut sizes = status.lines().filter_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = sizes
-            .next()
-            .map(|size| size.trim().trim_end_matches(" kB").parse::<u64>());
-        kibibytes.expect("a size").expect("a number") * 1024
+        memory(self.child.id(), "VmRSS")
     }
 
     /// Asks it to end; what it said, and how long that took.
@@ -666,15 +663,9 @@ fn bulk(frames: u32) -> Vec<u8> {
     ]);
     frame.extend([0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0, 0, 0, 0, 0, 0]);
     frame.resize(14 + 9_000, b'x');
-    let length = u32::try_from(frame.len()).expect("a frame");
-    let mut capture = Vec::new();
-    for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1] {
-        capture.extend(u32::to_le_bytes(word));
-    }
+    let mut capture = capture_header(LinkType(1));
     for number in 0..frames {
-        for word in [number, 0, length, length] {
-            capture.extend(word.to_le_bytes());
-        }
+        capture.extend(record_header([number, 0], &frame));
         capture.extend(&frame);
     }
     capture

@@ -2,7 +2,6 @@
 //!
 //! The program reads from a pipe, so that it can be asked how much memory it took before it ends.
 
-use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{ChildStdin, Stdio};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dcom_sensor::decode::Endpoint;
 
-use crate::program::dcom_sensor;
+use crate::program::{capture_header, dcom_sensor, memory, record_header};
 use crate::traffic::{Flag, RAW_IP, Sent};
 
 const MIB: u64 = 1 << 20;
@@ -34,10 +33,8 @@ impl Pipe {
 
     fn write_packet(&mut self, packet: &[u8]) {
         self.packets += 1;
-        let length = u32::try_from(packet.len()).expect("packets are short");
-        // Seconds, microseconds, length as captured and on the wire.
-        let header = [1_600_000_000, self.packets % 1_000_000, length, length].map(u32::to_le_bytes);
-        self.stdin.write_all(header.as_flattened()).expect("the program reads");
+        let header = record_header([1_600_000_000, self.packets % 1_000_000], packet);
+        self.stdin.write_all(&header).expect("the program reads");
         self.stdin.write_all(packet).expect("the program reads");
     }
 }
@@ -51,21 +48,15 @@ fn peak(feed: impl FnOnce(&mut Pipe)) -> u64 {
         stdin: child.stdin.take().expect("a standard input"),
         packets: 0,
     };
-    let magic_and_version = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, u32::from(RAW_IP.0)].map(u32::to_le_bytes);
     pipe.stdin
-        .write_all(magic_and_version.as_flattened())
+        .write_all(&capture_header(RAW_IP))
         .expect("the program reads");
     feed(&mut pipe);
     // All but what a pipe holds has been read by now.
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("Linux tells of a process");
+    let peak = memory(child.id(), "VmHWM");
     drop(pipe);
     assert!(child.wait().expect("the program ends").success());
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("a high-water mark");
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kibibytes * 1024
+    peak
 }
 
 /// Client and server of one connection of many.

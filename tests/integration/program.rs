@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
+use dcom_sensor::capture::LinkType;
 use serde_json::Value;
 
 /// What a run came to.
@@ -76,6 +77,27 @@ pub(crate) fn repeated(name: &str, times: u32, seconds: u32) -> Vec<u8> {
         }
     }
     all
+}
+
+/// How a capture begins: little-endian, in microseconds.
+pub(crate) fn capture_header(link_type: LinkType) -> Vec<u8> {
+    let words = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, u32::from(link_type.0)].map(u32::to_le_bytes);
+    words.as_flattened().to_vec()
+}
+
+/// How the record of a packet begins that was captured whole: seconds, microseconds, both lengths.
+pub(crate) fn record_header(time: [u32; 2], packet: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(packet.len()).expect("packets are short");
+    let words = [time[0], time[1], length, length].map(u32::to_le_bytes);
+    words.as_flattened().to_vec()
+}
+
+/// Bytes of memory that Linux tells of a process: `VmRSS` that it holds, `VmHWM` that it held at most.
+pub(crate) fn memory(process: u32, which: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("Linux tells of a process");
+    let told = |line: &str| line.strip_prefix(which)?.strip_prefix(':').map(str::to_owned);
+    let size = status.lines().find_map(told).expect("a size");
+    size.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 /// All sample captures by file name, sorted.

@@ -2,7 +2,6 @@
 //!
 //! Five seconds of it; `DCOM_SOAK=1800` makes it half an hour.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use dcom_sensor::Sensor;
@@ -13,7 +12,7 @@ use dcom_sensor::event::Body;
 use dcom_sensor::limits::Limits;
 use dcom_sensor::time::Timestamp;
 
-use crate::program::all_pcaps;
+use crate::program::{all_pcaps, memory};
 use crate::traffic::{frame, frames};
 
 /// A generator of numbers that look random and are the same each time.
@@ -33,12 +32,7 @@ impl Numbers {
 }
 
 fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells of a process");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("a size");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    memory(std::process::id(), "VmRSS")
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use dcom_sensor::capture::LinkType;
 
-use crate::program::{Outcome, Scratch, all_pcaps, beside, dcom_sensor, files, pcap, pcaps, replay};
+use crate::program::{
+    Outcome, Scratch, all_pcaps, beside, capture_header, dcom_sensor, files, pcap, pcaps, record_header, replay,
+};
 use crate::records::{Records, text};
 use crate::traffic::frames;
 
@@ -75,21 +77,13 @@ fn twice(name: &str) -> Vec<u8> {
                 bytes[at + 3] += 100;
             }
         }
-        let length = u32::try_from(bytes.len()).expect("frames are short");
         let microseconds = time.0 / 1_000;
-        let record =
+        let time =
             [microseconds / 1_000_000, microseconds % 1_000_000].map(|part| u32::try_from(part).expect("a time"));
-        for number in [record[0], record[1], length, length] {
-            capture.extend(number.to_le_bytes());
-        }
+        capture.extend(record_header(time, &bytes));
         capture.extend(bytes);
     }
     capture
-}
-
-fn capture_header(link_type: LinkType) -> Vec<u8> {
-    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, u32::from(link_type.0)];
-    header.iter().flat_map(|number: &u32| number.to_le_bytes()).collect()
 }
 
 #[test]
