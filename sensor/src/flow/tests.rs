@@ -259,6 +259,33 @@ fn a_gap_is_declared_when_the_server_answers_what_was_never_seen() {
 }
 
 #[test]
+fn answers_that_all_come_late_stand_before_what_their_receipt_let_go() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    for number in 0..3_u8 {
+        let sent = 28 * u32::from(number);
+        rig.send(client(), server(), 101 + sent, 901 + sent, &pdu(0, number));
+    }
+    for number in 0..3_u8 {
+        let sent = 28 * u32::from(number);
+        rig.send(server(), client(), 901 + sent, 129 + sent, &pdu(2, number));
+    }
+    let lines = rig.finish();
+    assert_eq!(
+        lines[1..],
+        [
+            "Client 3 28 bytes to 135",
+            "Server 6 28 bytes to 135",
+            "Client 4 28 bytes to 135",
+            "Server 7 28 bytes to 135",
+            "Client 5 28 bytes to 135",
+            "Server 8 28 bytes to 135",
+            "closed"
+        ]
+    );
+}
+
+#[test]
 fn a_fin_is_no_missing_byte() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 900);

@@ -4,6 +4,7 @@
 //! At the end of what was seen there may be no hole but two packets that changed places, a request and its answer. Then
 //! the answer is held back until the request comes, or until it is plain that it will not.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
@@ -60,10 +61,26 @@ pub(super) struct Doubt {
     missing: End,
     /// The sequence number up to which they are acknowledged.
     until: u32,
+    /// Since when what is held first waits.
     since: Timestamp,
     /// What the acknowledging end sent meanwhile.
-    held: Vec<(At, Vec<u8>)>,
+    held: VecDeque<Held>,
     bytes: usize,
+}
+
+/// A piece that waits for the bytes that its sender had got.
+struct Held {
+    at: At,
+    bytes: Vec<u8>,
+    /// The sequence number up to which that was.
+    until: u32,
+}
+
+impl Doubt {
+    /// The sequence number that what is held first waits for.
+    fn first(&self) -> u32 {
+        self.held.front().map_or(self.until, |held| held.until)
+    }
 }
 
 impl<C> Tracked<C> {
@@ -110,7 +127,11 @@ impl<C> Tracked<C> {
         operation(stream, &mut shared.bounds, &mut |piece| {
             let event = match (piece, &mut doubt) {
                 (Piece::Data(at, bytes), Some(doubt)) => {
-                    doubt.held.push((at, bytes.to_vec()));
+                    doubt.held.push_back(Held {
+                        at,
+                        bytes: bytes.to_vec(),
+                        until: doubt.until,
+                    });
                     doubt.bytes += bytes.len();
                     return;
                 }
@@ -129,39 +150,58 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        let Some(doubt) = &self.doubt else { return };
-        let limits = &shared.bounds.limits;
-        let lasted = segment.at.time.since(doubt.since);
-        let later = end == doubt.missing && segment.sequence.wrapping_sub(doubt.until).cast_signed() >= 0;
-        if later || !(0..=limits.doubt).contains(&lasted) || doubt.bytes > limits.doubted {
-            self.believe(shared, out);
+        while let Some(doubt) = &self.doubt {
+            let limits = &shared.bounds.limits;
+            let lasted = segment.at.time.since(doubt.since);
+            let later = end == doubt.missing && segment.sequence.wrapping_sub(doubt.first()).cast_signed() >= 0;
+            if !later && (0..=limits.doubt).contains(&lasted) && doubt.bytes <= limits.doubted {
+                return;
+            }
+            self.believe(segment.at.time, shared, out);
         }
     }
 
-    /// The bytes in doubt came: what was held back goes on.
-    fn reassure(&mut self, out: &mut impl FnMut(Output<'_, C>)) {
+    /// Bytes in doubt may have come: what waited for no more than these goes on.
+    fn reassure(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         let Some(doubt) = &self.doubt else { return };
-        let came = self.streams[doubt.missing]
-            .as_ref()
-            .is_none_or(|stream| stream.sequence().wrapping_sub(doubt.until).cast_signed() >= 0);
-        if came {
-            self.release(out);
+        if let Some(stream) = &self.streams[doubt.missing] {
+            self.release(stream.sequence(), now, out);
         }
     }
 
-    /// The bytes in doubt are lost.
-    fn believe(&mut self, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+    /// The bytes that what is held first waits for are lost.
+    fn believe(&mut self, now: Timestamp, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         let Some(doubt) = &self.doubt else { return };
-        let (missing, until) = (doubt.missing, doubt.until);
+        let (missing, until) = (doubt.missing, doubt.first());
         self.run(missing, shared, out, |stream, bounds, out| {
             stream.acknowledged(until, bounds, out);
         });
-        self.release(out);
+        self.release(until, now, out);
     }
 
-    fn release(&mut self, out: &mut impl FnMut(Output<'_, C>)) {
-        let Some(doubt) = self.doubt.take() else { return };
-        self.deliver(1 - doubt.missing, &doubt.held, out);
+    /// Hands on what waited for bytes before this sequence number, and ends the doubt when that is all.
+    fn release(&mut self, sequence: u32, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+        let is_there = |until: u32| sequence.wrapping_sub(until).cast_signed() >= 0;
+        while let Some(doubt) = &mut self.doubt {
+            let end = 1 - doubt.missing;
+            match doubt.held.front() {
+                Some(held) if !is_there(held.until) => {
+                    doubt.since = held.at.time;
+                    return;
+                }
+                None if !is_there(doubt.until) => {
+                    doubt.since = now;
+                    return;
+                }
+                _ => {}
+            }
+            let Some(Held { at, bytes, .. }) = doubt.held.pop_front() else {
+                self.doubt = None;
+                return;
+            };
+            doubt.bytes -= bytes.len();
+            self.deliver(end, &[(at, bytes)], out);
+        }
     }
 
     /// Hands on what was held back of an end, in order.
@@ -276,7 +316,7 @@ impl<C> Tracked<C> {
                 stream.cut(segment.sequence.wrapping_add(length), end, bounds, out);
             }
         });
-        self.reassure(out);
+        self.reassure(segment.at.time, out);
     }
 
     /// The other end acknowledges what `end` sent before this sequence number.
@@ -311,13 +351,17 @@ impl<C> Tracked<C> {
         }
         match &mut self.doubt {
             Some(doubt) if doubt.missing == end => doubt.until = until,
-            Some(_) => self.believe(shared, out),
+            Some(_) => {
+                while self.doubt.is_some() {
+                    self.believe(now, shared, out);
+                }
+            }
             None => {
                 self.doubt = Some(Doubt {
                     missing: end,
                     until,
                     since: now,
-                    held: Vec::new(),
+                    held: VecDeque::new(),
                     bytes: 0,
                 });
             }
@@ -332,7 +376,9 @@ impl<C> Tracked<C> {
         for end in [self.client, 1 - self.client] {
             self.readmit(end, None, shared, out);
         }
-        self.believe(shared, out);
+        while self.doubt.is_some() {
+            self.believe(self.last.time, shared, out);
+        }
         for end in [self.client, 1 - self.client] {
             self.run(end, shared, out, |stream, bounds, out| stream.finish(bounds, out));
         }
