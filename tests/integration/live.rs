@@ -142,6 +142,12 @@ impl Sensor {
         memory(self.child.id(), "VmRSS")
     }
 
+    /// Waits until it ends by itself: its exit status, and what it said.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().expect("it ends");
+        (status.code(), self.said())
+    }
+
     /// Asks it to end; what it said, and how long that took.
     pub(crate) fn end(mut self) -> (String, Duration) {
         self.signal("TERM");
@@ -160,15 +166,15 @@ impl Drop for Sensor {
     }
 }
 
-fn lines(logs: &Path, wanted: &str) -> usize {
+pub(crate) fn lines(logs: &Path, wanted: &str) -> usize {
     let text = fs::read_to_string(logs.join("eve.json")).unwrap_or_default();
     text.lines().filter(|line| line.contains(wanted)).count()
 }
 
 /// The alert of what was run.
-const EXECUTION: &str = r#""signature_id":1021303,"#;
+pub(crate) const EXECUTION: &str = r#""signature_id":1021303,"#;
 /// The activation's own alert.
-const ALERT: &str = r#""signature_id":1021301,"#;
+pub(crate) const ALERT: &str = r#""signature_id":1021301,"#;
 
 #[test]
 fn an_alert_is_in_the_log_while_the_sensor_runs_and_logs_are_whole_when_it_ends() {

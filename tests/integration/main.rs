@@ -34,6 +34,7 @@ mod report;
 mod rig;
 #[cfg(target_os = "linux")]
 mod soak;
+mod taps;
 mod tools;
 mod traffic;
 mod tshark;

@@ -5,15 +5,17 @@
 //! Who looks at a frame is decided behind this, by the innermost ones.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pcap::{Active, Capture, Error, Precision};
 
+use super::merge::Ears;
 use super::{At, Batch, LinkType, Slot, Spare};
 use crate::time::Timestamp;
 
@@ -25,8 +27,12 @@ const NEVER: &str =
 const NEVER_RAW: &str = "not (icmp or icmp6 or igmp)";
 /// Milliseconds that the kernel may gather frames before it hands them over.
 const GATHER: i32 = 10;
+/// Nanoseconds after which it has done so: its clock ticks twice for a block that has begun, and is late at times.
+const HANDED_OVER: i64 = 3 * GATHER as i64 * 1_000_000;
+/// How long a ring is still read once it is told to stop.
+const STOPPING: Duration = Duration::from_millis(800);
 /// Bytes of a batch, at most, but for its last frame.
-const BATCH: usize = 256 << 10;
+pub(super) const BATCH: usize = 256 << 10;
 /// How long to wait when there is nothing: what this costs is a thousandth of a core.
 const NOTHING: Duration = Duration::from_millis(1);
 /// How often an interface without frames is asked whether it is down.
@@ -50,12 +56,14 @@ pub(crate) struct Listening {
 pub(crate) struct Kernel {
     /// Frames that came through the filter, dropped ones included.
     pub(crate) received: AtomicU64,
-    /// Frames dropped because the ring was full.
+    /// Frames dropped because the ring was full, or nobody had looked at them when the sensor ended.
     pub(crate) dropped: AtomicU64,
     /// Frames dropped by the interface or its driver; told with its first ring.
     pub(crate) interface_dropped: AtomicU64,
     /// Is the interface down? Told with its first ring.
     pub(crate) down: AtomicBool,
+    /// Every frame that was stamped before this time, in nanoseconds since 1970, has been handed over.
+    pub(crate) reached: AtomicI64,
 }
 
 /// One of the rings of an interface that is open.
@@ -68,22 +76,87 @@ pub(crate) struct Ring {
     capture: Capture<Active>,
     link_type: LinkType,
     nanoseconds: bool,
-    /// Where Linux tells the interface's flags, for the first ring; opened while that is allowed.
-    flags: Option<File>,
-    /// When they were last looked at.
+    interface: Option<Interface>,
+    /// When that was last looked at.
     looked: Instant,
+    /// Frames that came out of the ring.
+    taken: u64,
+    /// Received and dropped frames, as libpcap counted them the last time.
+    counted: [u32; 2],
+}
+
+/// What Linux tells of an interface, in files that were opened while that was allowed.
+struct Interface {
+    flags: File,
+    /// What the card dropped before the kernel had it, and how much of it before the sensor began.
+    drops: Option<([File; 2], u64)>,
+}
+
+impl Interface {
+    fn open(name: &str) -> Option<Self> {
+        let folder = Path::new("/sys/class/net").join(name);
+        let drop = |which| File::open(folder.join("statistics").join(which)).ok();
+        // Those that libpcap counts.
+        let drops = drop("rx_missed_errors").zip(drop("rx_fifo_errors"));
+        let mut interface = Self {
+            flags: File::open(folder.join("flags")).ok()?,
+            drops: drops.map(|(missed, overrun)| ([missed, overrun], 0)),
+        };
+        let before = interface.dropped();
+        if let Some((_, start)) = &mut interface.drops {
+            *start = before;
+        }
+        Some(interface)
+    }
+
+    /// Is it up? None when it is not there any more.
+    fn is_up(&mut self) -> Option<bool> {
+        let text = read(&mut self.flags).ok()?;
+        let flags = u32::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
+        // IFF_UP
+        Some(flags & 1 != 0)
+    }
+
+    /// Frames that the card dropped since it was opened.
+    fn dropped(&mut self) -> u64 {
+        let Some((files, start)) = &mut self.drops else {
+            return 0;
+        };
+        let counts = files.iter_mut().filter_map(|file| read(file).ok()?.parse::<u64>().ok());
+        counts.sum::<u64>().saturating_sub(*start)
+    }
+}
+
+/// All that a file holds by now, without its line feed.
+fn read(file: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_string(&mut text)?;
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+/// Why an interface cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unheard {
+    /// The user's filter.
+    #[error("--bpf: {0}")]
+    Filter(Error),
+    #[error(transparent)]
+    Interface(#[from] Error),
 }
 
 /// What a ring's thread has to say.
 pub(crate) enum Heard {
-    Frames(Batch),
+    /// Frames off the ring of this number, among all.
+    Frames(usize, Batch),
     /// It went down, or came up again.
     Down(Arc<str>, String),
     Up(Arc<str>),
 }
 
 /// Opens an interface, which is the so many-th: needs the right to.
-pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<Vec<Ring>, Error> {
+pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<Vec<Ring>, Unheard> {
     let rings: Vec<Ring> = (0..listening.rings)
         .map(|number| Ring::open(name, number, listening))
         .collect::<Result<_, _>>()?;
@@ -100,24 +173,52 @@ pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<
     Ok(rings)
 }
 
-/// Begins to read the rings of each interface, which is called by its number, into `spare` memory as far as there is some. What the threads hear comes by the channel; when
-/// nobody takes it, the rings fill and the kernel counts what it drops.
-pub(crate) fn start(
-    interfaces: Vec<Vec<Ring>>,
-    spare: &Spare,
-    stop: &Arc<AtomicBool>,
-) -> (Receiver<Heard>, Vec<JoinHandle<()>>) {
+/// Begins to read the rings of each interface, which is called by its number, into `spare` memory as far as there is some.
+/// When nobody listens to what the threads hear, the rings fill and the kernel counts what it drops.
+pub(crate) fn start(interfaces: Vec<Vec<Ring>>, spare: &Spare, stop: &Arc<AtomicBool>) -> (Ears, Vec<JoinHandle<()>>) {
     let (out, heard) = sync_channel(QUEUE);
-    let threads = (0..)
+    let several = interfaces.len() > 1;
+    let rings: Vec<(u32, Ring)> = (0..)
         .zip(interfaces)
         .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
-        .map(|(number, ring)| ring.start(number, out.clone(), spare.clone(), Arc::clone(stop)))
         .collect();
-    (heard, threads)
+    let kernels = rings.iter().map(|(_, ring)| Arc::clone(&ring.kernel)).collect();
+    let threads = rings
+        .into_iter()
+        .enumerate()
+        .map(|(place, (number, ring))| {
+            let out = Out {
+                place,
+                out: out.clone(),
+            };
+            ring.start(number, out, spare.clone(), Arc::clone(stop))
+        })
+        .collect();
+    (Ears::new(heard, kernels, several, spare.clone()), threads)
+}
+
+/// Where a ring's thread says what it hears.
+struct Out {
+    /// Which of all rings it is.
+    place: usize,
+    out: SyncSender<Heard>,
+}
+
+/// Nobody listens any more.
+struct Alone;
+
+/// Was all read?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Whole(bool);
+
+impl Out {
+    fn say(&self, heard: Heard) -> Result<(), Alone> {
+        self.out.send(heard).map_err(|_| Alone)
+    }
 }
 
 impl Ring {
-    fn open(name: &str, number: u16, listening: &Listening) -> Result<Self, Error> {
+    fn open(name: &str, number: u16, listening: &Listening) -> Result<Self, Unheard> {
         let open = |precision| {
             Capture::from_device(name)?
                 .promisc(true)
@@ -132,7 +233,12 @@ impl Ring {
             Ok(capture) => (capture, true),
             Err(_) => (open(Precision::Micro)?, false),
         };
-        let with = |never: &str| match &listening.filter {
+        let filter = listening.filter.as_deref().filter(|filter| !filter.trim().is_empty());
+        // By itself first: in parentheses, half of one could end ours.
+        if let Some(filter) = filter {
+            capture.filter(filter, true).map_err(Unheard::Filter)?;
+        }
+        let with = |never: &str| match filter {
             Some(filter) => format!("({never}) and ({filter})"),
             None => never.to_owned(),
         };
@@ -150,30 +256,51 @@ impl Ring {
             capture,
             link_type,
             nanoseconds,
-            flags: (number == 0)
-                .then(|| File::open(format!("/sys/class/net/{name}/flags")).ok())
-                .flatten(),
+            interface: Interface::open(name),
             looked: Instant::now(),
+            taken: 0,
+            counted: [0; 2],
         })
     }
 
-    /// Reads until it is told to stop.
-    fn start(mut self, number: u32, out: SyncSender<Heard>, spare: Spare, stop: Arc<AtomicBool>) -> JoinHandle<()> {
-        thread::spawn(move || self.run(number, &out, &spare, &stop))
+    /// Reads until it is told to stop, and then what the kernel holds by that time.
+    fn start(mut self, number: u32, out: Out, spare: Spare, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+        thread::spawn(move || {
+            let read = self.run(number, &out, &spare, &stop);
+            self.count();
+            let Kernel { received, dropped, .. } = &*self.kernel;
+            let handed_on = self.taken - read.err().unwrap_or_default();
+            let seen = dropped.load(Ordering::Relaxed) + handed_on;
+            if read == Ok(Whole(true)) {
+                // What came after that is nobody's.
+                received.store(seen, Ordering::Relaxed);
+            } else {
+                // What nobody will look at is lost as if it had not found room.
+                let lost = received.load(Ordering::Relaxed).saturating_sub(seen);
+                dropped.fetch_add(lost, Ordering::Relaxed);
+            }
+        })
     }
 
-    fn run(&mut self, number: u32, out: &SyncSender<Heard>, spare: &Spare, stop: &AtomicBool) {
+    /// Says whether all was read that came until it was to stop. Fails with the number of frames that were read when
+    /// nobody listened any more.
+    fn run(&mut self, number: u32, out: &Out, spare: &Spare, stop: &AtomicBool) -> Result<Whole, u64> {
         let mut frame = u64::from(self.number);
         let mut batch = empty(spare);
-        while !stop.load(Ordering::Relaxed) {
+        let mut last = 0;
+        // When it was told to stop, as frames are stamped, and since when nothing has come.
+        let mut ending: Option<(Timestamp, Instant, Instant)> = None;
+        let whole = loop {
             let (nanoseconds, link_type) = (self.nanoseconds, self.link_type);
-            let mut nothing = false;
+            let (mut nothing, mut failed) = (false, None);
             let taken = match self.capture.next_packet() {
                 Ok(packet) => {
+                    self.taken += 1;
                     // No two frames of an interface have the same number.
                     frame += u64::from(self.of);
                     let part = packet.header.ts.tv_usec;
                     let time = Timestamp::new(packet.header.ts.tv_sec, if nanoseconds { part } else { part * 1_000 });
+                    last = time.0;
                     let at = At {
                         frame,
                         time,
@@ -196,78 +323,115 @@ impl Ring {
                     false
                 }
                 Err(error) => {
-                    self.down(&error.to_string(), out);
-                    thread::sleep(LOOK);
-                    continue;
+                    (nothing, failed) = (true, Some(error.to_string()));
+                    false
                 }
             };
             if taken {
                 continue;
             }
-            if nothing && self.looked.elapsed() > LOOK {
-                self.look(out);
+            if (failed.is_some() || nothing && self.looked.elapsed() > LOOK) && !self.look(out) {
+                break true;
             }
             if !batch.frames.is_empty() {
                 self.count();
-                if out
-                    .send(Heard::Frames(std::mem::replace(&mut batch, empty(spare))))
-                    .is_err()
-                {
-                    return;
-                }
+                let count = batch.frames.len() as u64;
+                out.say(Heard::Frames(out.place, std::mem::replace(&mut batch, empty(spare))))
+                    .map_err(|Alone| count)?;
+                self.reach(last);
             } else if nothing {
+                let now = Timestamp::now().0;
+                self.reach(last.min(now).max(now - HANDED_OVER));
                 thread::sleep(NOTHING);
             }
-        }
-        self.count();
-        let _ = out.send(Heard::Frames(batch));
+            if let Some(why) = failed {
+                self.down(&format!("{why}; waiting for it"), out);
+                thread::sleep(LOOK / 5);
+            }
+            if !stop.load(Ordering::Relaxed) {
+                continue;
+            }
+            let now = Instant::now();
+            let (stopped, until, quiet) = ending.get_or_insert_with(|| (Timestamp::now(), now + STOPPING, now));
+            if !nothing {
+                *quiet = now;
+            }
+            let handed_over = Duration::from_nanos(HANDED_OVER.unsigned_abs());
+            if last > stopped.0 || now.duration_since(*quiet) > handed_over {
+                break true;
+            }
+            if now > *until {
+                break false;
+            }
+        };
+        let count = batch.frames.len() as u64;
+        let said = out.say(Heard::Frames(out.place, batch)).map_err(|Alone| count);
+        self.reach(i64::MAX);
+        said.map(|()| Whole(whole))
     }
 
-    /// Without blocking libpcap does not say that an interface is down: there are no frames, which is nothing odd.
-    fn look(&mut self, out: &SyncSender<Heard>) {
+    /// Every frame before this time was handed over.
+    fn reach(&self, time: i64) {
+        self.kernel.reached.store(time, Ordering::Release);
+    }
+
+    /// Without blocking libpcap does not say that an interface is down: there are no frames, which is nothing odd. False
+    /// when it is gone.
+    fn look(&mut self, out: &Out) -> bool {
         self.looked = Instant::now();
-        let Some(file) = &mut self.flags else { return };
-        let mut text = String::new();
-        let read = file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| file.read_to_string(&mut text));
-        let flags = u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap_or_default();
-        match read {
-            Err(_) => self.down(
-                "the interface is gone, and a new one of that name needs a new start",
-                out,
-            ),
-            // IFF_UP
-            Ok(_) if flags & 1 == 0 => self.down("the interface is down", out),
-            Ok(_) => {
-                if self.kernel.down.swap(false, Ordering::Relaxed) {
-                    let _ = out.send(Heard::Up(Arc::clone(&self.name)));
+        let Some(interface) = &mut self.interface else {
+            return true;
+        };
+        match interface.is_up() {
+            None => {
+                self.gone(out);
+                return false;
+            }
+            Some(false) => self.down("the interface is down; waiting for it", out),
+            Some(true) => {
+                if self.number == 0 && self.kernel.down.swap(false, Ordering::Relaxed) {
+                    let _ = out.say(Heard::Up(Arc::clone(&self.name)));
                 }
             }
         }
+        true
+    }
+
+    fn gone(&self, out: &Out) {
+        self.down(
+            "the interface is gone, and a new one of that name needs a new start",
+            out,
+        );
     }
 
     /// Says it once.
-    fn down(&self, why: &str, out: &SyncSender<Heard>) {
+    fn down(&self, why: &str, out: &Out) {
         if self.number == 0 && !self.kernel.down.swap(true, Ordering::Relaxed) {
-            let _ = out.send(Heard::Down(Arc::clone(&self.name), why.to_owned()));
+            let _ = out.say(Heard::Down(Arc::clone(&self.name), why.to_owned()));
         }
     }
 
+    /// libpcap's counters have 32 bits: what is added is by how much they have grown.
     fn count(&mut self) {
-        if let Ok(counted) = self.capture.stats() {
-            self.kernel.received.store(counted.received.into(), Ordering::Relaxed);
-            self.kernel.dropped.store(counted.dropped.into(), Ordering::Relaxed);
-            if self.number == 0 {
-                self.kernel
-                    .interface_dropped
-                    .store(counted.if_dropped.into(), Ordering::Relaxed);
-            }
+        let Kernel { received, dropped, .. } = &*self.kernel;
+        if let Ok(stats) = self.capture.stats() {
+            let now = [stats.received, stats.dropped];
+            let [grown, lost] = [0, 1].map(|which| u64::from(now[which].wrapping_sub(self.counted[which])));
+            self.counted = now;
+            received.fetch_add(grown, Ordering::Relaxed);
+            dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+        if self.number == 0
+            && let Some(interface) = &mut self.interface
+        {
+            self.kernel
+                .interface_dropped
+                .store(interface.dropped(), Ordering::Relaxed);
         }
     }
 }
 
-fn empty(spare: &Spare) -> Batch {
+pub(super) fn empty(spare: &Spare) -> Batch {
     let Batch { mut bytes, mut frames } = spare.take();
     bytes.clear();
     bytes.reserve(BATCH + 2048);

@@ -6,6 +6,7 @@ mod fanout;
 mod file;
 mod inputs;
 pub(crate) mod live;
+mod merge;
 mod pcap;
 mod pcapng;
 pub(crate) mod stored;
@@ -16,6 +17,7 @@ mod window;
 pub use error::{CaptureError, Cause};
 pub use file::CaptureFile;
 pub use inputs::{Input, expand};
+pub(crate) use merge::{Ears, Next};
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

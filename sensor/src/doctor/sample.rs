@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use crate::capture::Batch;
+use crate::capture::Next;
 use crate::capture::live::{self, Heard, Kernel, Ring};
 use crate::emit::eve;
 use crate::event::{Body, Event};
@@ -216,13 +216,13 @@ pub(super) fn listen(
 ) -> Sample {
     let mut lines: Vec<Line> = interfaces.iter().filter_map(|rings| Line::of(rings)).collect();
     let stop = Arc::new(AtomicBool::new(false));
-    let (heard, threads) = live::start(interfaces, &crew.spare(), &stop);
+    let (mut ears, threads) = live::start(interfaces, &crew.spare(), &stop);
     meanwhile();
     let began = Instant::now();
     let mut told = Told::default();
     let mut events = Vec::new();
     let mut take = |next: Heard, crew: &mut Crew, events: &mut Vec<Event>| match next {
-        Heard::Frames(batch) => {
+        Heard::Frames(_, batch) => {
             count(&batch, &mut lines);
             crew.push(batch, events);
         }
@@ -233,21 +233,21 @@ pub(super) fn listen(
         Heard::Up(_) => {}
     };
     while began.elapsed() < lasts && !interrupted.load(Ordering::Relaxed) {
-        match heard.recv_timeout(PATIENCE) {
-            Ok(next) => take(next, &mut crew, &mut events),
-            Err(RecvTimeoutError::Timeout) => crew.idle(now(), &mut events),
-            Err(RecvTimeoutError::Disconnected) => break,
+        match ears.next(PATIENCE) {
+            Next::Heard(next) => take(next, &mut crew, &mut events),
+            Next::Nothing => crew.idle(ears.time(now()), &mut events),
+            Next::Ended => break,
         }
         told.take(&mut events);
     }
     let lasted = began.elapsed();
     stop.store(true, Ordering::Relaxed);
     let until = Instant::now() + Duration::from_secs(1);
-    while let Ok(more) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    while let Next::Heard(more) = ears.next(until.saturating_duration_since(Instant::now())) {
         take(more, &mut crew, &mut events);
         told.take(&mut events);
     }
-    drop(heard);
+    drop(ears);
     crew.finish(&mut events);
     crew.count(&mut events);
     told.take(&mut events);

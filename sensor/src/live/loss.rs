@@ -218,6 +218,13 @@ impl Losses {
         events
     }
 
+    /// So many frames were delivered that nobody will look at.
+    pub(super) fn leave(&self, frames: u64) {
+        if let Some((_, kernel)) = self.kernels.first() {
+            kernel.dropped.fetch_add(frames, Ordering::Relaxed);
+        }
+    }
+
     /// One line at the end.
     pub(super) fn summary(&self) -> String {
         let Counts {
@@ -228,7 +235,7 @@ impl Losses {
             missing,
         } = self.last;
         format!(
-            "{seen} frames seen of {received} that the kernel delivered; it dropped {dropped}, interfaces {interface_dropped}; \
+            "{seen} frames seen of {received} that came through the filter; dropped {dropped}, by interfaces {interface_dropped}; \
              {missing} bytes of RPC connections missing"
         )
     }

@@ -20,17 +20,18 @@ mod outlet;
 mod rotation;
 mod signals;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::capture::live::{self, Heard, Kernel, Ring};
+use crate::capture::live::{self, Heard, Kernel, Ring, Unheard};
+use crate::capture::{Ears, Next};
 use crate::cli::{Live, RAN, complain, settings};
 use crate::config::Config;
 use crate::correlate::Mode;
@@ -49,6 +50,8 @@ use signals::Signals;
 
 /// How long to wait for frames before something else is looked at.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
+/// How long what was received is still looked at, once it is time to end.
+const STOPPING: Duration = Duration::from_secs(1);
 /// What was written is brought to the files at least so often.
 const FLUSH: Duration = Duration::from_millis(25);
 
@@ -102,7 +105,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
-    let (heard, threads) = live::start(interfaces, &crew.spare(), &stop);
+    let (mut ears, threads) = live::start(interfaces, &crew.spare(), &stop);
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
     let mut losses = Losses::new(kernels, crew.tallies().count(), now());
@@ -124,22 +127,33 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         flushed: Instant::now(),
         counted: Instant::now(),
     };
-    while !signals.stop() {
-        sensor.hear(&heard, &mut outlet)?;
+    let mut listens = true;
+    while listens && !signals.stop() {
+        listens = sensor.hear(&mut ears, &mut outlet)?;
         sensor.attend(&signals, &mut outlet, &mut losses)?;
     }
     // What the kernel holds already is still looked at.
     stop.store(true, Ordering::Relaxed);
-    let until = Instant::now() + Duration::from_secs(1);
-    while let Ok(more) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    let until = Instant::now() + STOPPING;
+    while let Next::Heard(more) = ears.next(until.saturating_duration_since(Instant::now())) {
         sensor.take(more, &mut outlet)?;
+        if Instant::now() > until {
+            break;
+        }
     }
-    drop(heard);
-    sensor.finish(&mut outlet, &mut losses)?;
+    losses.leave(ears.left());
     // A thread that hangs in an interface must not keep us.
+    let until = Instant::now() + STOPPING / 5;
+    while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sensor.finish(&mut outlet, &mut losses)?;
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
+    if !listens {
+        bail!("no interface is left to listen on");
+    }
     Ok(RAN)
 }
 
@@ -149,16 +163,31 @@ fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
     let open = |(number, name): (u16, &String)| match live::open(name, number, &listening) {
         Ok(rings) => Ok(rings),
         Err(error) => {
-            complain(
-                &format!("{name}: {error}"),
-                Some(
-                    "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN, and an interface of that name; `ip link` lists them",
-                ),
-            );
+            complain(&format!("{name}: {error}"), Some(&hint(name, &error)));
             bail!("cannot listen on {name}")
         }
     };
+    if let Some(twice) = twice(&options.interfaces) {
+        bail!("-i {twice} is there twice: each of its frames would be seen twice");
+    }
     (0..).zip(&options.interfaces).map(open).collect()
+}
+
+fn twice(names: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    names.iter().find(|name| !seen.insert(*name))
+}
+
+/// What to do when an interface cannot be listened on.
+fn hint(name: &str, error: &Unheard) -> String {
+    match error {
+        Unheard::Filter(_) => "`tcpdump -d 'FILTER'` takes the same filters; no name in one is looked up".to_owned(),
+        Unheard::Interface(error) if error.to_string().contains("not up") => format!("`ip link set {name} up`"),
+        Unheard::Interface(_) => {
+            "it needs root, or CAP_NET_RAW and CAP_NET_ADMIN, and an interface of that name; `ip link` lists them"
+                .to_owned()
+        }
+    }
 }
 
 /// What runs until it is told to stop.
@@ -175,36 +204,33 @@ struct Sensor<'o> {
 }
 
 impl Sensor<'_> {
-    /// Takes in what there is, and once there is nothing writes what was told.
-    fn hear(&mut self, heard: &Receiver<Heard>, outlet: &mut Outlet) -> Result<()> {
+    /// Takes in what there is, and once there is nothing writes what was told. False when nothing will come any more.
+    fn hear(&mut self, ears: &mut Ears, outlet: &mut Outlet) -> Result<bool> {
         if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
             feed.take(hosts);
         }
-        let next = match heard.try_recv() {
-            Ok(next) => next,
-            Err(TryRecvError::Empty) => {
-                self.crew.idle(now(), &mut self.events);
-                self.write(outlet)?;
-                match heard.recv_timeout(PATIENCE) {
-                    Ok(next) => next,
-                    Err(RecvTimeoutError::Timeout) => return Ok(()),
-                    Err(RecvTimeoutError::Disconnected) => bail!("no interface is left to listen on"),
-                }
-            }
-            Err(TryRecvError::Disconnected) => bail!("no interface is left to listen on"),
-        };
-        self.take(next, outlet)?;
+        let mut next = ears.next(Duration::ZERO);
+        if matches!(next, Next::Nothing) {
+            self.crew.idle(ears.time(now()), &mut self.events);
+            self.write(outlet)?;
+            next = ears.next(PATIENCE);
+        }
+        match next {
+            Next::Heard(heard) => self.take(heard, outlet)?,
+            Next::Nothing => {}
+            Next::Ended => return Ok(false),
+        }
         if self.flushed.elapsed() > FLUSH {
             self.crew.drain(&mut self.events);
             self.write(outlet)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn take(&mut self, heard: Heard, outlet: &mut Outlet) -> Result<()> {
         match heard {
-            Heard::Frames(batch) => self.crew.push(batch, &mut self.events),
-            Heard::Down(name, why) => complain(&format!("{name}: {why}; waiting for it"), None),
+            Heard::Frames(_, batch) => self.crew.push(batch, &mut self.events),
+            Heard::Down(name, why) => complain(&format!("{name}: {why}"), None),
             Heard::Up(name) => complain(&format!("{name}: listening again"), None),
         }
         outlet.take(&mut self.events)
@@ -291,10 +317,7 @@ impl Sensor<'_> {
 }
 
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    Timestamp::now()
 }
 
 /// Tells systemd, if it started us, that packets are being read.

@@ -1,0 +1,297 @@
+//! What several interfaces hear, in one order: that of the frames' times.
+//!
+//! The two lines of a tap are two interfaces, and the kernel hands over the frames of each when it likes. A reply must not
+//! come before its request, so frames wait until every other ring has come as far in time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use super::live::{BATCH, Heard, Kernel};
+use super::{Batch, Slot, Spare};
+use crate::time::Timestamp;
+
+/// Longer no frame waits, whatever the other rings do.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// More bytes do not wait.
+const MOST: usize = 32 << 20;
+/// How often it is asked how far the rings have come, while frames wait.
+const ASK: Duration = Duration::from_millis(2);
+
+/// What is heard of all interfaces.
+pub(crate) struct Ears {
+    heard: Receiver<Heard>,
+    /// How far each ring has come.
+    kernels: Vec<Arc<Kernel>>,
+    /// None where the order in which batches come is good enough.
+    merger: Option<Merger>,
+    ready: VecDeque<Heard>,
+}
+
+/// What comes next.
+pub(crate) enum Next {
+    Heard(Heard),
+    /// Nothing, for as long as was waited.
+    Nothing,
+    /// No ring is read any more.
+    Ended,
+}
+
+impl Ears {
+    /// `several` says that there are several interfaces; the rings of one share its pairs of hosts among them.
+    pub(super) fn new(heard: Receiver<Heard>, kernels: Vec<Arc<Kernel>>, several: bool, spare: Spare) -> Self {
+        Self {
+            heard,
+            merger: several.then(|| Merger::new(kernels.len(), spare)),
+            kernels,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Waits so long for what comes next.
+    pub(crate) fn next(&mut self, patience: Duration) -> Next {
+        let until = Instant::now() + patience;
+        loop {
+            // Looked at before what was handed over is taken: the other way round something could come between.
+            let reached = self.reached();
+            let ended = loop {
+                match self.heard.try_recv() {
+                    Ok(heard) => self.take(heard),
+                    Err(TryRecvError::Empty) => break false,
+                    Err(TryRecvError::Disconnected) => break true,
+                }
+                if self.merger.is_none() {
+                    break false;
+                }
+            };
+            if let Some(merger) = &mut self.merger {
+                let reached = if ended { Timestamp(i64::MAX) } else { reached };
+                merger.release(reached, &mut self.ready);
+            }
+            if let Some(heard) = self.ready.pop_front() {
+                return Next::Heard(heard);
+            }
+            if ended {
+                return Next::Ended;
+            }
+            let mut left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Nothing;
+            }
+            if self.merger.as_ref().is_some_and(|merger| merger.bytes > 0) {
+                left = left.min(ASK);
+            }
+            match self.heard.recv_timeout(left) {
+                Ok(heard) => self.take(heard),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+
+    /// How far time has come for what was heard, if it is `now`: not beyond what waits.
+    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
+        let first = self.merger.as_ref().and_then(Merger::first);
+        first.map_or(now, |(_, time)| time.min(now))
+    }
+
+    /// Frames that nobody will look at, when listening ends here.
+    pub(crate) fn left(self) -> u64 {
+        let ready = self.ready.into_iter().chain(self.heard.try_iter());
+        let waiting = self.merger.map_or(0, |merger| merger.frames());
+        let frames = |heard| match heard {
+            Heard::Frames(_, batch) => batch.frames.len() as u64,
+            Heard::Down(..) | Heard::Up(_) => 0,
+        };
+        ready.map(frames).sum::<u64>() + waiting
+    }
+
+    fn reached(&self) -> Timestamp {
+        let reached = self.kernels.iter().map(|kernel| kernel.reached.load(Ordering::Acquire));
+        Timestamp(reached.min().unwrap_or(i64::MAX))
+    }
+
+    fn take(&mut self, heard: Heard) {
+        match (heard, &mut self.merger) {
+            (Heard::Frames(ring, batch), Some(merger)) => merger.push(ring, batch),
+            (heard, _) => self.ready.push_back(heard),
+        }
+    }
+}
+
+/// Frames that wait for those of other rings.
+struct Merger {
+    /// Of each ring what came, in its order.
+    rings: Vec<VecDeque<Waiting>>,
+    /// Bytes in them.
+    bytes: usize,
+    spare: Spare,
+}
+
+/// A batch of which some frames may have gone on.
+struct Waiting {
+    batch: Batch,
+    next: usize,
+    came: Instant,
+}
+
+impl Waiting {
+    fn first(&self) -> Option<&Slot> {
+        self.batch.frames.get(self.next)
+    }
+}
+
+impl Merger {
+    fn new(rings: usize, spare: Spare) -> Self {
+        Self {
+            rings: (0..rings).map(|_| VecDeque::new()).collect(),
+            bytes: 0,
+            spare,
+        }
+    }
+
+    fn push(&mut self, ring: usize, batch: Batch) {
+        let Some(waiting) = self.rings.get_mut(ring).filter(|_| !batch.frames.is_empty()) else {
+            self.spare.give(batch);
+            return;
+        };
+        self.bytes += batch.bytes.len();
+        waiting.push_back(Waiting {
+            batch,
+            next: 0,
+            came: Instant::now(),
+        });
+    }
+
+    fn frames(&self) -> u64 {
+        let waiting = self.rings.iter().flatten();
+        waiting
+            .map(|waiting| (waiting.batch.frames.len() - waiting.next) as u64)
+            .sum()
+    }
+
+    /// The ring with the earliest frame, and its time; of two the first ring.
+    fn first(&self) -> Option<(usize, Timestamp)> {
+        let first = |(ring, waiting): (usize, &VecDeque<Waiting>)| Some((ring, waiting.front()?.first()?.at.time));
+        self.rings
+            .iter()
+            .enumerate()
+            .filter_map(first)
+            .min_by_key(|&(_, time)| time)
+    }
+
+    /// Lets go of what no ring can bring anything before any more, and of what has waited too long.
+    fn release(&mut self, reached: Timestamp, out: &mut VecDeque<Heard>) {
+        let mut merged = Batch::default();
+        while let Some((ring, time)) = self.first() {
+            if time > reached && !self.is_over() {
+                break;
+            }
+            let Some(waiting) = self.rings.get_mut(ring) else { break };
+            let Some(Waiting { batch, next, .. }) = waiting.front_mut() else {
+                break;
+            };
+            let Some(slot) = batch.frames.get(*next).cloned() else {
+                break;
+            };
+            if merged.frames.is_empty() {
+                merged = super::live::empty(&self.spare);
+            }
+            let start = merged.bytes.len();
+            merged
+                .bytes
+                .extend_from_slice(batch.bytes.get(slot.range.clone()).unwrap_or_default());
+            merged.frames.push(Slot {
+                range: start..merged.bytes.len(),
+                ..slot
+            });
+            *next += 1;
+            if *next == batch.frames.len()
+                && let Some(Waiting { batch, .. }) = waiting.pop_front()
+            {
+                self.bytes -= batch.bytes.len();
+                self.spare.give(batch);
+            }
+            if merged.bytes.len() >= BATCH {
+                out.push_back(Heard::Frames(ring, std::mem::take(&mut merged)));
+            }
+        }
+        if !merged.frames.is_empty() {
+            out.push_back(Heard::Frames(0, merged));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let mut first = self.rings.iter().filter_map(VecDeque::front);
+        self.bytes > MOST || first.any(|waiting| waiting.came.elapsed() > PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{At, LinkType};
+
+    fn batch(times: &[i64]) -> Batch {
+        let mut batch = Batch::default();
+        for &time in times {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(&time.to_be_bytes());
+            batch.frames.push(Slot {
+                at: At {
+                    time: Timestamp(time),
+                    ..At::default()
+                },
+                link_type: LinkType(1),
+                range: start..batch.bytes.len(),
+                original_length: 8,
+            });
+        }
+        batch
+    }
+
+    /// The times of what was let go, each read out of its frame's bytes.
+    fn released(merger: &mut Merger, reached: i64) -> Vec<i64> {
+        let mut out = VecDeque::new();
+        merger.release(Timestamp(reached), &mut out);
+        let batches = out.into_iter().filter_map(|heard| match heard {
+            Heard::Frames(_, batch) => Some(batch),
+            Heard::Down(..) | Heard::Up(_) => None,
+        });
+        batches
+            .flat_map(|Batch { bytes, frames }| {
+                frames.into_iter().map(move |slot| {
+                    let read = i64::from_be_bytes(bytes[slot.range].try_into().unwrap());
+                    assert_eq!(Timestamp(read), slot.at.time);
+                    read
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn frames_of_two_lines_come_in_the_order_of_their_times() {
+        let mut merger = Merger::new(2, Spare::default());
+        merger.push(1, batch(&[2, 4, 6]));
+        assert!(released(&mut merger, 1).is_empty());
+        merger.push(0, batch(&[1, 3]));
+        merger.push(0, batch(&[5, 7]));
+        assert_eq!(released(&mut merger, 4), [1, 2, 3, 4]);
+        assert_eq!((merger.first(), merger.frames()), (Some((0, Timestamp(5))), 3));
+        assert_eq!(released(&mut merger, i64::MAX), [5, 6, 7]);
+        assert_eq!((merger.bytes, merger.frames()), (0, 0));
+    }
+
+    #[test]
+    fn nothing_waits_for_ever_or_without_bound() {
+        let mut merger = Merger::new(2, Spare::default());
+        merger.push(0, batch(&[1]));
+        merger.rings[0][0].came = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+        merger.push(1, batch(&[2]));
+        assert_eq!(released(&mut merger, 0), [1], "the other has not waited so long");
+        merger.bytes = MOST + 9;
+        merger.push(0, batch(&[3]));
+        assert_eq!(released(&mut merger, 0), [2, 3]);
+    }
+}
