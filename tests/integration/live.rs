@@ -241,6 +241,23 @@ fn a_connection_is_told_when_it_was_let_go_and_when_the_sensor_ends() {
 }
 
 #[test]
+fn an_object_that_nobody_calls_is_told_after_a_while() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let settings = scratch.path("settings.toml");
+    fs::write(&settings, "[detect]\nno_call_patience = 2\n").expect("settings");
+    let sensor = space.sensor(&logs, &["--config", &settings.to_string_lossy()]);
+    space.send(&pcap("trigger-no-call.pcap"), &["--rate", "500"]);
+    assert!(
+        until(|| lines(&logs, r#""signature_id":1021310,"#) == 1),
+        "{}",
+        sensor.said()
+    );
+    sensor.end();
+}
+
+#[test]
 fn verbose_explains_an_alert_below_its_line() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

@@ -148,12 +148,15 @@ impl BesideActivation {
         let (Some(client), Some(server)) = (binding.meta.client, binding.meta.server) else {
             return;
         };
-        let accepted = binding.refused.is_none() && binding.interfaces.iter().any(|(uuid, _)| *uuid == WINREG);
+        let accepted = binding
+            .interfaces
+            .iter()
+            .any(|&(uuid, result)| uuid == WINREG && result == Some(0));
         if accepted {
             let name = names::interface(WINREG).unwrap_or("the remote registry");
             self.was_beside(
                 (client.address, server.address),
-                format!("opened its registry ({name})"),
+                format!("bound to its registry ({name})"),
                 now,
                 found,
             );
@@ -323,6 +326,18 @@ mod tests {
         let other = winreg(8, 1, 5 * SECOND);
         rig.show(&Seen::Bound(&other), other.meta.timestamp);
         assert!(rig.found().is_empty(), "another client");
+    }
+
+    #[test]
+    fn a_registry_that_was_refused_or_did_not_answer_was_not_bound_to() {
+        for result in [Some(2), None] {
+            let mut rig = rig();
+            rig.see(activation("MSTSWebProxy").from(9).to(1));
+            let mut binding = winreg(9, 1, 5 * SECOND);
+            binding.interfaces = vec![(WINREG, result)];
+            rig.show(&Seen::Bound(&binding), binding.meta.timestamp);
+            assert!(rig.found().is_empty(), "{result:?}");
+        }
     }
 
     fn file(name: &str, to_write: bool) -> File {

@@ -97,7 +97,7 @@ impl Detection for FanOut {
         if targets.push(target, now, fanout_window, fanout_targets) {
             let names: Vec<_> = targets.things.iter().map(|(target, _)| target.to_string()).collect();
             let message = format!(
-                "{source}{} activated classes on {} targets within {} s",
+                "{source}{} asked for classes on {} targets within {} s",
                 as_whom(&dcom.client),
                 names.len(),
                 fanout_window / 1_000_000_000,

@@ -14,8 +14,8 @@ use crate::event::dcom::{Kind, Outcome};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// An activation by its connection and frame.
-type Key = (u64, u64);
+/// An activation by its connection and time: live, frames have no number.
+type Key = (u64, Timestamp);
 
 /// Waits for a call on each object that was made.
 pub(super) struct NoCall {
@@ -50,16 +50,15 @@ impl Detection for NoCall {
         let Record { meta, dcom, .. } = *record;
         match dcom.kind {
             Kind::Activation if dcom.outcome == Some(Outcome::Succeeded) && dcom.clsid.is_some() => {
-                let (Some(flow), Some(frame)) = (meta.flow_id, meta.frame) else {
-                    return;
-                };
-                if !self.is_called((flow, frame), record, meta.timestamp) {
-                    self.waiting.entry((flow, frame), meta.timestamp, || (*record).clone());
+                let Some(flow) = meta.flow_id else { return };
+                let key = (flow, meta.timestamp);
+                if !self.is_called(key, record, meta.timestamp) {
+                    self.waiting.entry(key, meta.timestamp, || (*record).clone());
                 }
             }
             Kind::Call if is_real(dcom) => match &dcom.activation {
                 Some(activation) => {
-                    let key = (activation.flow_id, activation.frame);
+                    let key = (activation.flow_id, activation.timestamp);
                     self.waiting.remove(&key);
                     self.called.entry(key, meta.timestamp, || ());
                 }
@@ -199,11 +198,11 @@ mod tests {
         rig.see(trigger.clone());
         rig.see(invoke(&trigger));
         let mut late = activation("ShapeCollector").from(9).to(2);
-        late.meta.frame = Some(7);
+        late.meta.flow_id = Some(7);
         rig.see(invoke(&late));
         rig.see(late);
         let mut loose = activation("ShapeCollector").from(9).to(3);
-        loose.meta.frame = Some(8);
+        loose.meta.flow_id = Some(8);
         let mut untied = invoke(&loose);
         untied.dcom.activation = None;
         rig.see(loose);
@@ -217,7 +216,7 @@ mod tests {
         let mut rig = rig();
         rig.see(activation("WbemLevel1Login (WMI)").from(9).to(1));
         let mut failed = activation("WordPad Document").from(9).to(1);
-        failed.meta.frame = Some(2);
+        failed.meta.flow_id = Some(2);
         failed.dcom.outcome = Some(Outcome::Failed);
         rig.see(failed);
         rig.advance(40 * SECOND);

@@ -127,7 +127,7 @@ impl Conversation {
             return;
         }
         self.calls.push(Sealed {
-            frame: meta.frame.unwrap_or_default(),
+            place: meta.place(),
             object: ipid,
             operation,
             length,
@@ -208,12 +208,12 @@ impl Conversation {
         };
         let mut record = self.activation.clone();
         record.dcom.evidence = Evidence::Inferred;
-        let frame = call.meta.frame.unwrap_or_default();
+        let place = call.meta.place();
         let because = call.dcom.because.iter();
         record
             .dcom
             .because
-            .extend(because.map(|why| format!("frame {frame}: {why}").into()));
+            .extend(because.map(|why| format!("{place}: {why}").into()));
         let message = format!(
             "{} got an object from {}{} by a sealed activation: {name}, by the members that were called on it",
             address(record.meta.client),

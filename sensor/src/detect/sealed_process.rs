@@ -11,6 +11,7 @@ use super::signature::WMI_PROCESS;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
 use crate::dcom::Record;
 use crate::event::dcom::{Evidence, Kind};
+use crate::event::meta::Place;
 use crate::severity::Severity;
 
 /// [MS-WMI] 3.1.4.3.4 `IWbemServices::GetObject` (Opnum 6).
@@ -29,7 +30,7 @@ const LEAST: u32 = 300;
 
 /// An object got that may be the class.
 struct Got {
-    frame: u64,
+    place: Place,
     length: u32,
     told: bool,
 }
@@ -64,12 +65,12 @@ impl Detection for SealedProcess {
             return;
         }
         let key = (client.address, server.address, ipid);
-        let frame = meta.frame.unwrap_or_default();
+        let place = meta.place();
         match dcom.opnum {
             Some(GET_OBJECT) if fits(length) => {
                 let told = false;
-                let got = self.got.entry(key, meta.timestamp, || Got { frame, length, told });
-                (got.frame, got.length) = (frame, length);
+                let got = self.got.entry(key, meta.timestamp, || Got { place, length, told });
+                (got.place, got.length) = (place, length);
             }
             Some(EXEC_METHOD) if length >= LEAST => {
                 let Some(got) = self.got.get(&key, meta.timestamp) else {
@@ -102,10 +103,10 @@ fn tell(record: &Record, got: &Got) -> Found {
     let mut record = record.clone();
     let length = record.dcom.sealed_stub_length.unwrap_or_default();
     let Got {
-        frame, length: asked, ..
+        place, length: asked, ..
     } = got;
     let mut because = vec![
-        format!("frame {frame}: GetObject of {asked} bytes fits `Win32_Process`"),
+        format!("{place}: GetObject of {asked} bytes fits `Win32_Process`"),
         format!("ExecMethod of {length} bytes brings an object with parameters"),
     ];
     let created = record.dcom.sealed_reply_length == Some(CREATED);

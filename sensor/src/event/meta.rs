@@ -1,6 +1,7 @@
 //! What every event has: when, where in the input, between whom.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -52,6 +53,32 @@ record! {
         reply_frame: Option<u64> => eve "reply_pcap_cnt";
         /// From the request's last byte to the reply's: milliseconds here, seconds in Zeek's logs.
         rtt: Option<Interval> => eve "rtt_ms", zeek "rtt";
+    }
+}
+
+/// Where in the input a message stands, for somebody who looks for it: the number of its frame; live, where those mean
+/// nothing to anybody, its time as it stands in the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `frame 12`.
+    Frame(u64),
+    /// `2020-07-18T23:10:02.061141+0000`.
+    Time(Timestamp),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(number) => write!(f, "frame {number}"),
+            Self::Time(time) => time.fmt(f),
+        }
+    }
+}
+
+impl Meta {
+    /// Where the (request's) last byte stands.
+    pub fn place(&self) -> Place {
+        self.frame.map_or(Place::Time(self.timestamp), Place::Frame)
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) struct Past {
 const FULL: usize = 1_300;
 const MANY: u8 = 6;
 
+/// Room for what is remembered at first.
+const LITTLE: usize = 2 << 10;
+
 /// How bytes that come again compare with those that came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
@@ -45,6 +48,12 @@ impl Past {
             return self.forget(bounds);
         }
         bounds.remembered += bytes.len();
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.bytes.capacity() {
+            // Two steps, not one for each doubling: most connections say little, the rest fills what it may.
+            let room = if needed <= LITTLE { LITTLE.min(most) } else { most };
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
         self.bytes.extend(bytes);
     }
 

@@ -12,6 +12,7 @@ use dcom_parsers::ndr::Encoding;
 
 use super::shape::{Fit, Operation, Sealed, judge};
 use crate::catalog::Catalog;
+use crate::event::meta::Place;
 
 /// Members of Office, of the shell and its browser, of scripting, of directory and data access, of installers.
 const MEMBERS: &str = "ActiveCell ActiveChart ActiveConnection ActiveDocument ActiveExplorer ActiveInspector \
@@ -58,7 +59,7 @@ fn conversation(dice: &mut Dice, members: &[&str], with_names: bool) -> Vec<Seal
         uuid.data1 = number;
         let mut call = |operation, length, reply| {
             calls.push(Sealed {
-                frame: 0,
+                place: Place::Frame(0),
                 object: Ipid(uuid),
                 operation,
                 length,

@@ -8,11 +8,12 @@ use dcom_parsers::guid::Ipid;
 use dcom_parsers::ndr::Encoding;
 
 use crate::catalog::{Catalog, Class};
+use crate::event::meta::Place;
 
 /// A sealed call of `IDispatch`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sealed {
-    pub frame: u64,
+    pub place: Place,
     pub object: Ipid,
     pub operation: Operation,
     pub length: u32,
@@ -266,22 +267,22 @@ impl Wire<'_> {
     fn because(&self, steps: &[Step<'_>]) -> Vec<String> {
         let mut because = Vec::new();
         for Step { name, lookup, invoke } in steps {
-            if let Some(Sealed { frame, length, .. }) = lookup {
-                because.push(format!("frame {frame}: GetIDsOfNames of {length} bytes fits `{name}`"));
+            if let Some(Sealed { place, length, .. }) = lookup {
+                because.push(format!("{place}: GetIDsOfNames of {length} bytes fits `{name}`"));
             }
-            let Sealed { frame, length, .. } = invoke;
+            let Sealed { place, length, .. } = invoke;
             let passed = self.passed(invoke);
             because.push(if passed >= TEXT {
                 // Each character takes two bytes; what stands around the arguments leaves fewer.
                 let around = Arguments::of(self.catalog, name).least.saturating_mul(NOTHING);
                 let characters = passed.saturating_sub(around) / 2;
-                format!("frame {frame}: Invoke of {length} bytes passes arguments, of at most {characters} characters")
+                format!("{place}: Invoke of {length} bytes passes arguments, of at most {characters} characters")
             } else {
                 let reply = invoke.reply.map_or_else(
                     || ", its answer was not seen".to_owned(),
                     |reply| format!(", and its answer of {reply} bytes has room for an object"),
                 );
-                format!("frame {frame}: Invoke of {length} bytes passes no text{reply}")
+                format!("{place}: Invoke of {length} bytes passes no text{reply}")
             });
         }
         because
