@@ -115,7 +115,7 @@ fn fetch(batch: &Batch, at: usize) {
     let range = &batch.frames[at].range;
     let bytes = &batch.bytes[range.clone()];
     // Headers of TCP stand in one line of the cache or two.
-    std::hint::black_box([bytes.first(), bytes.get(64)].map(|byte| byte.copied()));
+    std::hint::black_box([bytes.first(), bytes.get(64)].map(Option::<&u8>::copied));
 }
 
 /// Several workers and the analysis.
