@@ -142,7 +142,7 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
 }
 
 /// The last four bytes of a whole response.
-fn status(message: &Message) -> Option<u32> {
+pub(super) fn status(message: &Message) -> Option<u32> {
     let Stub::Whole(stub) = &message.stub else { return None };
     let bytes: [u8; 4] = stub.get(stub.len().checked_sub(4)?..)?.try_into().ok()?;
     Some(match message.order {

@@ -1,6 +1,7 @@
 //! Object calls: what was done with an object once it was there, and which further objects that led to.
 
 mod dispatch;
+mod early;
 mod management;
 mod powershell;
 mod references;
@@ -37,6 +38,8 @@ pub enum Calls {
 enum Sort {
     /// `IDispatch`, or the first operations of an interface derived from it.
     Dispatch,
+    /// A method of a dual interface that runs something, by its own number, with these parameters.
+    Early(&'static [early::Parameter]),
     /// Counting and passing on of references, type information.
     References,
     /// WMI, the task scheduler, the service manager.
@@ -207,6 +210,14 @@ pub(super) fn read(
     };
     let interesting = match sort {
         Sort::Dispatch => dispatch::read(&mut read, opnum),
+        Sort::Early(parameters) => {
+            early::read(&mut read, parameters);
+            // A user's own entry may say more than those for methods of that name.
+            if read.dcom.effect.is_none() {
+                operation(&mut read, interface, opnum);
+            }
+            true
+        }
         Sort::References => references::read(&mut read, interface, opnum),
         Sort::Management => management::read(&mut read, interface, opnum),
         Sort::Services => services::read(&mut read, interface, opnum),
@@ -316,7 +327,7 @@ fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
         _ if management::is_read(interface) => Some(Sort::Management),
         // A dual interface starts with the four operations of IDispatch.
         _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
-        _ => ipid.map(|_| Sort::Other),
+        _ => ipid.map(|_| early::parameters(interface, opnum).map_or(Sort::Other, Sort::Early)),
     }
 }
 
