@@ -20,6 +20,9 @@ const CREATE_INSTANCE_OF_TYPE: u16 = 16;
 
 const REM_ADD_REF: u16 = 4;
 
+/// [MS-ERREF] 2.1 HRESULT: the severity.
+const FAILURE: u32 = 0x8000_0000;
+
 /// True when the call says what was done: only where it makes an object out of type information.
 pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
     match (interface, opnum) {
@@ -50,7 +53,8 @@ fn query_interface(call: &mut Read<'_>) {
         return;
     };
     for (iid, result) in request.iids.iter().copied().zip(&reply.results) {
-        if !result.std.ipid.0.is_null() {
+        // [MS-DCOM] 2.2.24 REMQIRESULT: of what failed, the reference means nothing.
+        if result.hresult & FAILURE == 0 && !result.std.ipid.0.is_null() {
             call.references.push((result.std, iid, Descent::Of(request.ipid)));
             call.dcom.ipids.push(result.std.ipid);
             call.dcom.oxid = Some(result.std.oxid);
@@ -68,7 +72,8 @@ fn query_interface_2(call: &mut Read<'_>) {
     let Some(reply) = call.response(RemQueryInterface2Reply::parse) else {
         return;
     };
-    for outline in reply.results.into_iter().filter_map(|result| result.objref) {
+    let found = reply.results.into_iter().filter(|result| result.hresult & FAILURE == 0);
+    for outline in found.filter_map(|result| result.objref) {
         if let Some(std) = outline.std {
             call.references.push((std, outline.iid, Descent::Of(request.ipid)));
             call.dcom.ipids.push(std.ipid);
@@ -178,5 +183,39 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::guid::Ipid;
+
+    use super::super::super::rig::{Bytes, OBJECT, Rig};
+    use super::*;
+
+    const FOUND: Ipid = Ipid(Guid::com(0xbbb1));
+    const NOT_FOUND: Ipid = Ipid(Guid::com(0xbbb2));
+
+    /// [MS-DCOM] 2.2.18.1 STDOBJREF.
+    fn std(bytes: Bytes, ipid: Ipid) -> Bytes {
+        bytes.words(&[0, 5, 7, 0, 9, 0]).guid(ipid.0)
+    }
+
+    #[test]
+    fn of_interfaces_that_an_object_lacks_no_reference_is_learnt() {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
+        let asked = Bytes::request()
+            .guid(OBJECT.0)
+            .words(&[5])
+            .with([2, 0, 0, 0])
+            .words(&[2]);
+        let asked = asked.guid(Guid::com(1)).guid(known::IDISPATCH);
+        let answer = Bytes::reply().words(&[0x2_0000, 2, 0x8000_4002, 0]);
+        let answer = std(std(answer, NOT_FOUND).words(&[0, 0]), FOUND).words(&[1]);
+        let dcom = rig.call(known::IREM_UNKNOWN, 3, asked.into(), Some(answer.0));
+        assert_eq!(dcom.ipids, [FOUND]);
+        assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
+        let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+        assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
     }
 }
