@@ -6,6 +6,7 @@ use dcom_parsers::dcom::{
 };
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
+use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{
     CreateInstanceRequest, EnumNextReply, EnumNextRequest, GetDocumentationReply, GetDocumentationRequest,
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
@@ -17,6 +18,10 @@ use crate::event::dcom::NamedGuid;
 
 /// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
 const CREATE_INSTANCE_OF_TYPE: u16 = 16;
+
+/// `IClassFactory2::RemoteCreateInstanceLic`: the interface wanted, a licence, and what `CreateInstance` answers (Windows SDK,
+/// ocidl.idl).
+const CREATE_INSTANCE_LIC: u16 = 7;
 
 const REM_ADD_REF: u16 = 4;
 
@@ -32,6 +37,7 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         (known::ICLASS_FACTORY | known::ICLASS_FACTORY2, 3) | (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE) => {
             create_instance(call);
         }
+        (known::ICLASS_FACTORY2, CREATE_INSTANCE_LIC) => create_licensed_instance(call),
         (known::IPROVIDE_CLASS_INFO, 3) => {
             call.request(OrpcThis::parse);
             interface_reply(call, Descent::Aside);
@@ -113,6 +119,17 @@ fn count_references(call: &mut Read<'_>, opnum: u16) {
 fn create_instance(call: &mut Read<'_>) {
     if let Some(request) = call.request(CreateInstanceRequest::parse) {
         call.dcom.iids = vec![NamedGuid::of(request.iid.0)];
+    }
+    interface_reply(call, Descent::Same);
+}
+
+fn create_licensed_instance(call: &mut Read<'_>) {
+    let request = |reader: &mut Reader<'_>| {
+        OrpcThis::parse(reader)?;
+        reader.guid()
+    };
+    if let Some(iid) = call.request(request) {
+        call.dcom.iids = vec![NamedGuid::of(iid)];
     }
     interface_reply(call, Descent::Same);
 }
@@ -217,5 +234,24 @@ mod tests {
         assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
         let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
+    }
+
+    #[test]
+    fn an_object_made_with_a_licence_is_of_its_class() {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
+        let asked = Bytes::request().guid(known::IDISPATCH).bstr("LICENCE");
+        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(known::IDISPATCH), FOUND);
+        let objref = objref.with([2, 0, 1, 0, 0, 0, 0, 0]).0;
+        let length = u32::try_from(objref.len()).unwrap();
+        let answer = Bytes::reply()
+            .words(&[0x2_0000, length, length])
+            .with(objref)
+            .align(4)
+            .words(&[0]);
+        let dcom = rig.call(known::ICLASS_FACTORY2, 7, asked.into(), Some(answer.0));
+        assert_eq!(dcom.iids[0].uuid, known::IDISPATCH);
+        let made = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+        assert_eq!(made.lineage.as_ref().unwrap().path, "MMC20.Application");
+        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
     }
 }
