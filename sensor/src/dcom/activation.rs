@@ -35,6 +35,7 @@ struct Asked {
     iids: Vec<Iid>,
     orpc_this: OrpcThis,
     session_id: Option<u32>,
+    console_session: bool,
     server_name: Option<String>,
     class_context: Option<u32>,
     file_name: Option<String>,
@@ -83,6 +84,7 @@ impl Operation {
             iids: request.instantiation.iids,
             orpc_this: request.orpc_this,
             session_id: request.session_id,
+            console_session: request.console_session,
             server_name: request.server_name,
         };
         match self {
@@ -96,6 +98,7 @@ impl Operation {
                 iids: request.iids,
                 orpc_this: request.orpc_this,
                 session_id: None,
+                console_session: false,
                 server_name: None,
             }),
         }
@@ -225,6 +228,7 @@ fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
     dcom.iids = asked.iids.into_iter().map(|iid| NamedGuid::of(iid.0)).collect();
     dcom.target_name = asked.server_name;
     dcom.session_id = asked.session_id;
+    dcom.console_session = asked.console_session.then_some(true);
     dcom.class_context = asked.class_context.map(Flags);
     dcom.file_name = asked.file_name;
     dcom.storage = asked.storage.then_some(true);
