@@ -1,8 +1,8 @@
 """Makes variants of live captures that show what networks and captures do to the same traffic.
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
-Only `with_ipv6` touches what the packets say; `connectionless` says the same in other PDUs, and
-`http_version_1` and `http_version_2` the same PDUs in other connections.
+Only `with_ipv6` touches what the packets say; `connectionless` and `early_bound` say the same in
+other PDUs, and `http_version_1` and `http_version_2` the same PDUs in other connections.
 """
 
 import ipaddress
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from connectionless import connectionless
+from early_bound import early_bound
 from over_http import http_version_1, http_version_2
 from packets import ETHERNET, RAW_IP, SYN, UDP, Packet, checksum, pcap, plain, spread
 
@@ -338,6 +339,12 @@ VARIANTS = [
         "Big-endian pcap; the client's packets have IP total length 0 and checksums 0",
         unchanged,
         offloaded,
+    ),
+    Variant(
+        "mmc20-early-bound",
+        "mmc20-connect",
+        "ExecuteShellCommand called by its own number in the dual interface View, without Invoke",
+        early_bound,
     ),
     Variant(
         "mmc20-datagrams",

@@ -20,6 +20,8 @@ pub struct ActivationRequest {
     pub instantiation: InstantiationInfo,
     /// The session asked for; None when the request leaves it to the server.
     pub session_id: Option<u32>,
+    /// Is the console's session asked for, whatever `session_id` says?
+    pub console_session: bool,
     /// COSERVERINFO `pwszName`: the server as the client's user typed it.
     pub server_name: Option<String>,
     /// Whatever else the request says.
@@ -57,6 +59,7 @@ impl ActivationRequest {
             orpc_this,
             instantiation,
             session_id: properties.special.and_then(|special| special.session_id),
+            console_session: properties.special.is_some_and(|special| special.asks_for_console()),
             server_name: server_name.filter(|name| !name.is_empty()),
             properties,
         })

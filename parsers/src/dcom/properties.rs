@@ -95,11 +95,19 @@ pub struct SpecialProperties {
     pub prt_flags: u32,
     /// `dwOrigClsctx`: the class context before the client's runtime changed it.
     pub original_class_context: u32,
-    /// `dwFlags`: 1 asks for the console's session.
+    /// `dwFlags`: `SPD_FLAG_USE_CONSOLE_SESSION`; servers ignore the other bits.
     pub flags: u32,
 }
 
+/// The session at the console is asked for, and not the one that `dwSessionId` names.
+const SPD_FLAG_USE_CONSOLE_SESSION: u32 = 1;
+
 impl SpecialProperties {
+    /// Is the object to run in the console's session?
+    pub fn asks_for_console(&self) -> bool {
+        self.flags & SPD_FLAG_USE_CONSOLE_SESSION != 0
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self> {
         let mut reader = type_serialization_1(bytes, "SpecialPropertiesData")?;
         let session_id = Some(reader.u32()?).filter(|&session| session != u32::MAX);

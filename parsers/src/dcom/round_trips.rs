@@ -158,6 +158,7 @@ impl Sample for ActivationRequest {
                         orpc_this,
                         instantiation,
                         session_id: special.and_then(|special| special.session_id),
+                        console_session: special.is_some_and(|special| special.asks_for_console()),
                         server_name: security.as_ref().and_then(|security| security.server_name.clone()),
                         properties: ActivationProperties {
                             header: CustomHeader {

@@ -35,6 +35,7 @@ struct Asked {
     iids: Vec<Iid>,
     orpc_this: OrpcThis,
     session_id: Option<u32>,
+    console_session: bool,
     server_name: Option<String>,
     class_context: Option<u32>,
     file_name: Option<String>,
@@ -83,6 +84,7 @@ impl Operation {
             iids: request.instantiation.iids,
             orpc_this: request.orpc_this,
             session_id: request.session_id,
+            console_session: request.console_session,
             server_name: request.server_name,
         };
         match self {
@@ -96,9 +98,20 @@ impl Operation {
                 iids: request.iids,
                 orpc_this: request.orpc_this,
                 session_id: None,
+                console_session: false,
                 server_name: None,
             }),
         }
+    }
+
+    /// Reads the request of who knows which interface.
+    fn recognise_request(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Asked> {
+        let asked = self.parse_request(reader)?;
+        // The older one has no signature: it has to fit to its end.
+        if self == Self::RemoteActivation && (asked.iids.is_empty() || reader.rest().len() >= 4) {
+            return Err(reader.input().invalid("pIIDs", 0_u32));
+        }
+        Ok(asked)
     }
 
     fn parse_reply(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Answered> {
@@ -162,8 +175,8 @@ pub(super) fn read(
         }
         // No bind was seen: the stub itself tells, by the signature and the properties that it must hold.
         Named::Unseen => {
-            let operation = is_called(known::IREMOTE_SCM_ACTIVATOR)?;
-            let asked = parse(request?, None, |reader| operation.parse_request(reader))?.ok()?;
+            let operation = is_called(known::IREMOTE_SCM_ACTIVATOR).or_else(|| is_called(known::IACTIVATION))?;
+            let asked = parse(request?, None, |reader| operation.recognise_request(reader))?.ok()?;
             (operation, Some(asked))
         }
         Named::Refused => return None,
@@ -215,6 +228,7 @@ fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
     dcom.iids = asked.iids.into_iter().map(|iid| NamedGuid::of(iid.0)).collect();
     dcom.target_name = asked.server_name;
     dcom.session_id = asked.session_id;
+    dcom.console_session = asked.console_session.then_some(true);
     dcom.class_context = asked.class_context.map(Flags);
     dcom.file_name = asked.file_name;
     dcom.storage = asked.storage.then_some(true);
@@ -282,4 +296,52 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
             proof: Proof::Strong,
         }),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{Bytes, connection, exchange};
+    use super::*;
+    use crate::limits::Limits;
+
+    const MMC20: &str = "49b2791a-b1ae-4c90-9b8e-e860ba07f889";
+
+    fn activated(stub: Bytes) -> Option<Clsid> {
+        let exchange = exchange(None, 0, stub.into(), None);
+        let (mut exporters, mut odd) = (Exporters::new(&Limits::default()), Vec::new());
+        let read = read(&connection(), &exchange, &Catalog::built_in(), &mut exporters, &mut odd);
+        assert!(odd.is_empty(), "{odd:?}");
+        read.map(|(dcom, _)| {
+            assert_eq!(
+                (dcom.operation.as_ref(), dcom.kind),
+                ("RemoteActivation", Kind::Activation)
+            );
+            dcom.clsid.unwrap()
+        })
+    }
+
+    #[test]
+    fn the_older_activation_is_known_without_a_bind_by_all_of_its_stub() {
+        let class = Guid::parse(MMC20).unwrap();
+        let stub = Bytes::request()
+            .guid(class)
+            .words(&[0, 0, 2, 0, 1, 0x2_0000, 1])
+            .guid(known::IDISPATCH);
+        let stub = stub.with([1, 0]).align(4).words(&[1]).with([7, 0]);
+        assert_eq!(activated(stub.clone()), Some(Clsid(class)));
+        assert_eq!(activated(stub.clone().words(&[0])), None, "something stands behind it");
+        let mut cut = stub;
+        cut.0.pop();
+        assert_eq!(activated(cut), None);
+        assert_eq!(
+            activated(
+                Bytes::request()
+                    .guid(class)
+                    .words(&[0, 0, 2, 0, 0, 0, 1, 1])
+                    .with([7, 0])
+            ),
+            None
+        );
+        assert_eq!(activated(Bytes::default().words(&[0; 20])), None);
+    }
 }

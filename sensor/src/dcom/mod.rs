@@ -12,6 +12,8 @@ mod mapper;
 mod over;
 mod remembered;
 mod resolver;
+#[cfg(test)]
+mod rig;
 mod rpc_log;
 mod tools;
 

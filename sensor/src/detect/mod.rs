@@ -41,7 +41,7 @@ use crate::catalog::Catalog;
 use crate::dcom::{Binding, File, Record, Unanswered};
 use crate::decode::Endpoint;
 use crate::event::alert::{Action, Metadata};
-use crate::event::dcom::{ClientIdentity, Outcome};
+use crate::event::dcom::{ClientIdentity, Hresult, Outcome};
 use crate::event::{Alert, Body, Dcerpc, Dcom, Event, Meta, Shared};
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -271,6 +271,11 @@ fn result(dcom: &Dcom) -> Cow<'static, str> {
         (Some(Outcome::Succeeded), ..) => "it succeeded".into(),
         (Some(Outcome::Unanswered), ..) => "no answer was seen".into(),
         (_, _, _, Some(fault)) => format!("it failed with RPC fault {fault}").into(),
+        // The call itself did not fail: what it returned says that it came to nothing.
+        (_, _, Some(Hresult(0)), _) => match &dcom.result {
+            Some(result) => format!("it failed and returned {result}").into(),
+            None => "it failed".into(),
+        },
         (_, Some(name), ..) => format!("it failed with {name}").into(),
         (_, None, Some(hresult), _) => format!("it failed with {hresult}").into(),
         (..) => "its answer could not be read".into(),

@@ -1,6 +1,8 @@
 //! Activations that ask for something clients do not ask for: another session, a file or storage to load from; and objects
 //! made out of type information.
 
+use std::borrow::Cow;
+
 use dcom_parsers::names::known;
 
 use super::signature::{CROSS_SESSION, STORAGE_ACTIVATION, TRAPPED_OBJECT};
@@ -33,9 +35,9 @@ impl Detection for OddActivation {
                 let listed = dcom.clsid.and_then(|clsid| context.catalog.class(clsid));
                 let is_abused =
                     listed.is_some_and(|class| class.benign.is_none() && class.severity >= Severity::Medium);
-                if let Some(session) = dcom.session_id {
+                if let Some(session) = session(dcom) {
                     let severity = severity(dcom, if is_abused { Severity::High } else { Severity::Medium });
-                    let message = format!("{who} asked {whom} for {class} in session {session}{user}: {result}");
+                    let message = format!("{who} asked {whom} for {class} in {session}{user}: {result}");
                     found.push(alert(&CROSS_SESSION, severity, "high", message, record));
                 }
                 if dcom.storage == Some(true) {
@@ -64,12 +66,20 @@ impl Detection for OddActivation {
 /// An activation in another session or from a storage, or an object made out of type information.
 fn is_odd(dcom: &Dcom) -> bool {
     match dcom.kind {
-        Kind::Activation => dcom.session_id.is_some() || dcom.storage == Some(true) || dcom.file_name.is_some(),
+        Kind::Activation => session(dcom).is_some() || dcom.storage == Some(true) || dcom.file_name.is_some(),
         Kind::Call => {
             dcom.opnum == Some(CREATE_INSTANCE)
                 && dcom.interface.as_ref().is_some_and(|it| it.uuid == known::ITYPE_INFO)
         }
         _ => false,
+    }
+}
+
+/// The session that is asked for, if one is. [MS-DCOM] 2.2.22.2.2 `SpecialPropertiesData`: the console's goes before a number.
+fn session(dcom: &Dcom) -> Option<Cow<'static, str>> {
+    match (dcom.console_session, dcom.session_id) {
+        (Some(true), _) => Some("the session at its console".into()),
+        (_, number) => number.map(|number| format!("session {number}").into()),
     }
 }
 
@@ -101,6 +111,7 @@ mod tests {
         rig.see(call(&plain, "Invoke"));
         assert!(rig.found().is_empty());
         rig.see(with(&|dcom| dcom.session_id = Some(2)));
+        rig.see(with(&|dcom| dcom.console_session = Some(true)));
         rig.see(with(&|dcom| dcom.storage = Some(true)));
         rig.see(with(&|dcom| dcom.file_name = Some("\\\\host\\share\\x.xls".to_owned())));
         let mut trapped = call(&plain, "CreateInstance");
@@ -117,6 +128,7 @@ mod tests {
         assert_eq!(
             rig.told(),
             [
+                (CROSS_SESSION.id, Severity::High),
                 (CROSS_SESSION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::Medium),

@@ -205,6 +205,8 @@ record! {
         causality: Option<Causality> => eve, zeek;
         /// The session on the server in which the object was asked for.
         session_id: Option<u32> => eve, zeek;
+        /// Was the object asked for in the session at the server's console, whatever `session_id` says?
+        console_session: Option<bool> => eve;
         /// Length of the request's stub, which could not be read because it was sealed.
         sealed_stub_length: Option<u32> => eve, zeek;
         /// Length of the reply's stub, when that was sealed.

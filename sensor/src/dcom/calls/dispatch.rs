@@ -148,7 +148,7 @@ fn conclude_class(call: &mut Read<'_>) {
 }
 
 /// Does the method run something?
-fn set_effect(call: &mut Read<'_>) {
+pub(super) fn set_effect(call: &mut Read<'_>) {
     let Some(name) = call.dcom.method.as_deref() else {
         return;
     };

@@ -7,6 +7,7 @@ use dcom_parsers::{scmr, tsch, wmi};
 
 use super::{Descent, Read, is_sealed, powershell};
 use crate::catalog::Effect;
+use crate::event::dcom::Outcome;
 use crate::rpc::{Message, Stub};
 
 /// [MS-WMI] 3.1.4.3 `IWbemServices` Interface: opnums.
@@ -123,12 +124,13 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
         }
         (wmi::IWBEM_SERVICES, 6 | 24) => {
             if let Some(reply) = call.response(wmi::ObjectReply::parse) {
-                if opnum == 24
+                call.result(reply.status);
+                if opnum == EXEC_METHOD
                     && let Some(Ok(object)) = &reply.object
                 {
                     call.dcom.result = Some(object.to_string());
+                    process_created(call, object);
                 }
-                call.result(reply.status);
             }
         }
         _ => {
@@ -141,12 +143,64 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
     }
 }
 
+/// `Win32_Process.Create` that ran, and created nothing, says so in what it returns: 0 alone is success.
+fn process_created(call: &mut Read<'_>, returned: &wmi::Object) {
+    if call.dcom.effect != Some(Effect::Process) {
+        return;
+    }
+    let value = returned.get("ReturnValue").and_then(wmi::Value::as_unsigned);
+    if let Some(value) = value.filter(|&value| value != 0) {
+        call.dcom.outcome = Some(Outcome::Failed);
+        let because = format!("Win32_Process.Create returned {value}: no process was created");
+        call.dcom.because.push(because.into());
+    }
+}
+
 /// The last four bytes of a whole response.
-fn status(message: &Message) -> Option<u32> {
+pub(super) fn status(message: &Message) -> Option<u32> {
     let Stub::Whole(stub) = &message.stub else { return None };
     let bytes: [u8; 4] = stub.get(stub.len().checked_sub(4)?..)?.try_into().ok()?;
     Some(match message.order {
         dcom_parsers::input::ByteOrder::Little => u32::from_le_bytes(bytes),
         dcom_parsers::input::ByteOrder::Big => u32::from_be_bytes(bytes),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::rig::Rig;
+    use super::*;
+
+    fn create(returned: u32) -> Box<crate::event::Dcom> {
+        let request = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-request.bin");
+        let mut reply = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-reply.bin").to_vec();
+        let process = 0x1267_u32.to_le_bytes();
+        let at = reply.windows(4).position(|bytes| bytes == process).unwrap();
+        reply[at + 4..at + 8].copy_from_slice(&returned.to_le_bytes());
+        Rig::new().call(
+            wmi::IWBEM_SERVICES,
+            EXEC_METHOD,
+            Stub::Whole(request.to_vec()),
+            Some(reply),
+        )
+    }
+
+    #[test]
+    fn a_process_that_was_not_created_is_no_success() {
+        let created = create(0);
+        assert_eq!(
+            (created.outcome, &created.because[..]),
+            (Some(Outcome::Succeeded), &[][..])
+        );
+        let denied = create(2);
+        assert_eq!(denied.outcome, Some(Outcome::Failed));
+        assert_eq!(
+            denied.because,
+            ["Win32_Process.Create returned 2: no process was created"]
+        );
+        assert_eq!(
+            denied.result.as_deref(),
+            Some("__PARAMETERS { ProcessId: 4711, ReturnValue: 2 }")
+        );
+    }
 }

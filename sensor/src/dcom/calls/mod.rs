@@ -1,6 +1,7 @@
 //! Object calls: what was done with an object once it was there, and which further objects that led to.
 
 mod dispatch;
+mod early;
 mod management;
 mod powershell;
 mod references;
@@ -10,7 +11,7 @@ use dcom_parsers::dcom::{Objref, OrpcThat, SetId, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid, Oid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
-use dcom_parsers::oaut::{InterfacePointer, InvokeRequest};
+use dcom_parsers::oaut::{GetIdsOfNamesRequest, InterfacePointer, InvokeRequest};
 
 use super::exchange::{parse, parse_or_tell, record, response, set_result, set_status, unreadable};
 use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
@@ -21,6 +22,10 @@ use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
 pub(crate) use powershell::decoded as decoded_powershell;
+
+/// [MS-OAUT] 3.1.4 `IDispatch`: opnums.
+const GET_IDS_OF_NAMES: u16 = 5;
+const INVOKE: u16 = 6;
 
 /// Which object calls are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub enum Calls {
 enum Sort {
     /// `IDispatch`, or the first operations of an interface derived from it.
     Dispatch,
+    /// A method of a dual interface that runs something, by its own number, with these parameters.
+    Early(&'static [early::Parameter]),
     /// Counting and passing on of references, type information.
     References,
     /// WMI, the task scheduler, the service manager.
@@ -181,16 +188,30 @@ pub(super) fn read(
                 known.iid.0,
                 Some(format!("interface told by its IPID, from frame {}", known.frame)),
             ),
-            None if looks_like_invoke(exchange) => (known::IDISPATCH, None),
+            None if opnum == INVOKE && looks_like_dispatch(exchange) => (known::IDISPATCH, None),
             None => return None,
         },
     };
-    let sort = sort(interface, opnum, ipid)?;
+    let sort = match sort(interface, opnum, ipid)? {
+        Sort::Other
+            if may_be_dispatch(interface, opnum, ipid)
+                && catalog.operation(interface, opnum).is_none()
+                && looks_like_dispatch(exchange) =>
+        {
+            Sort::Dispatch
+        }
+        sort => sort,
+    };
     let mut dcom = record(connection, exchange, interface, opnum);
     dcom.kind = Kind::Call;
     dcom.ipid = ipid;
     if let (Some(because), Some(last)) = (because, dcom.because.last_mut()) {
         *last = because.into();
+    }
+    if sort == Sort::Dispatch && names::operation(interface, opnum).is_none() {
+        dcom.operation = names::operation(known::IDISPATCH, opnum).unwrap_or_default().into();
+        dcom.because
+            .push("an interface derived from IDispatch, told by the content of the stub".into());
     }
     let object = ipid.and_then(|ipid| exporters.find(pair, ipid));
     set_lineage(&mut dcom, object, pair);
@@ -207,6 +228,14 @@ pub(super) fn read(
     };
     let interesting = match sort {
         Sort::Dispatch => dispatch::read(&mut read, opnum),
+        Sort::Early(parameters) => {
+            early::read(&mut read, parameters);
+            // A user's own entry may say more than those for methods of that name.
+            if read.dcom.effect.is_none() {
+                operation(&mut read, interface, opnum);
+            }
+            true
+        }
         Sort::References => references::read(&mut read, interface, opnum),
         Sort::Management => management::read(&mut read, interface, opnum),
         Sort::Services => services::read(&mut read, interface, opnum),
@@ -316,7 +345,7 @@ fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
         _ if management::is_read(interface) => Some(Sort::Management),
         // A dual interface starts with the four operations of IDispatch.
         _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
-        _ => ipid.map(|_| Sort::Other),
+        _ => ipid.map(|_| early::parameters(interface, opnum).map_or(Sort::Other, Sort::Early)),
     }
 }
 
@@ -325,24 +354,106 @@ fn is_dual(interface: Guid) -> bool {
     names::operation(interface, 6) == Some("Invoke")
 }
 
-/// Without a bind and with an object nobody has introduced: is this an `Invoke` to the last argument?
-fn looks_like_invoke(exchange: &Exchange) -> bool {
+/// Of an interface whose operation of this number nobody knows: may it be one that derives from `IDispatch`?
+fn may_be_dispatch(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
+    ipid.is_some() && matches!(opnum, GET_IDS_OF_NAMES | INVOKE) && names::operation(interface, opnum).is_none()
+}
+
+/// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte?
+fn looks_like_dispatch(exchange: &Exchange) -> bool {
     let Some(message) = exchange.request.as_ref() else {
         return false;
     };
-    let whole = |reader: &mut Reader<'_>| {
-        let request = InvokeRequest::parse(reader)?;
-        Ok(request.iid.0.is_null() && request.broken.is_none())
+    let whole = |reader: &mut Reader<'_>| match exchange.opnum {
+        Some(INVOKE) => {
+            let request = InvokeRequest::parse(reader)?;
+            Ok(request.iid.0.is_null() && request.broken.is_none())
+        }
+        Some(GET_IDS_OF_NAMES) => {
+            let request = GetIdsOfNamesRequest::parse(reader)?;
+            Ok(request.iid.0.is_null() && !request.names.is_empty() && reader.rest().is_empty())
+        }
+        _ => Ok(false),
     };
-    exchange.opnum == Some(6) && exchange.object.is_some() && matches!(parse(message, None, whole), Some(Ok((true, _))))
+    exchange.object.is_some() && matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
 }
 
 /// Is the stub of this operation, or of its answer, read here?
 pub(super) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>) -> bool {
-    !matches!(sort(interface, opnum, object.map(Ipid)), None | Some(Sort::Other))
+    let ipid = object.map(Ipid);
+    may_be_dispatch(interface, opnum, ipid) || !matches!(sort(interface, opnum, ipid), None | Some(Sort::Other))
 }
 
 /// The request could not be read because it is sealed.
 fn is_sealed(exchange: &Exchange) -> bool {
     matches!(exchange.request, Some(Message { stub: Stub::Sealed, .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{Bytes, Rig};
+    use super::*;
+
+    /// An interface that no table knows.
+    const UNKNOWN: Guid = Guid::com(0x0002_08d5);
+
+    /// `GetIDsOfNames` of one name.
+    fn question(name: &str) -> Bytes {
+        let units: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let count = u32::try_from(units.len() / 2).unwrap();
+        let name = Bytes::request().guid(Guid::NULL).words(&[1, 0x2_0000, count, 0, count]);
+        name.with(units).align(4).words(&[1, 0x409])
+    }
+
+    /// `Invoke` of a method with one text.
+    fn invocation(dispid: u32, text: &str) -> Bytes {
+        let head = Bytes::request().words(&[dispid]).guid(Guid::NULL).words(&[0x409, 1]);
+        let argument = head.words(&[0x2_0000, 0, 1, 0, 1, 0x7265_7355]).variant_referent(text);
+        argument.align(4).words(&[0, 0, 0])
+    }
+
+    #[test]
+    fn a_dual_interface_that_nobody_knows_is_idispatch_where_the_stub_is() {
+        let mut rig = Rig::new().reached("Excel.Application", "Excel.Application");
+        let numbers = Bytes::reply().words(&[1, 30, 0]).0;
+        let asked = rig.call(UNKNOWN, 5, question("RegisterXLL").into(), Some(numbers));
+        assert_eq!(
+            (asked.operation.as_ref(), &asked.arguments[..]),
+            ("GetIDsOfNames", &["RegisterXLL".to_owned()][..])
+        );
+        let called = rig.call(UNKNOWN, 6, invocation(30, "c:\\x.xll").into(), None);
+        assert_eq!(
+            (called.operation.as_ref(), called.method.as_deref()),
+            ("Invoke", Some("RegisterXLL"))
+        );
+        assert_eq!(called.command_line.as_deref(), Some("c:\\x.xll"));
+        assert_eq!(called.interface.unwrap().uuid, UNKNOWN, "as the bind says");
+        assert!(called.because.iter().any(|because| because.contains("IDispatch")));
+    }
+
+    #[test]
+    fn another_operation_of_that_number_stays_what_it_is() {
+        let mut longer = question("RegisterXLL");
+        longer.0.push(0);
+        let mut shorter = invocation(30, "c:\\x.xll");
+        shorter.0.pop();
+        let mut for_an_interface = invocation(30, "c:\\x.xll");
+        for_an_interface.0[36] = 1;
+        for (opnum, stub) in [
+            (5, longer),
+            (5, Bytes::request().bstr("text")),
+            (6, shorter),
+            (6, for_an_interface),
+            (6, Bytes::default()),
+        ] {
+            let mut rig = Rig::new();
+            let dcom = rig.call(UNKNOWN, opnum, stub.into(), None);
+            assert_eq!(dcom.operation, format!("unknown-{opnum}"));
+            assert_eq!((dcom.evidence, &rig.odd[..]), (Evidence::Header, &[][..]));
+        }
+        // IHxHelpPaneServer.Execute: its number has a name.
+        let named = Guid::parse("8cec592c-07a1-11d9-b15e-000d56bfe6ee").unwrap();
+        let dcom = Rig::new().call(named, 6, invocation(30, "x").into(), None);
+        assert_eq!(dcom.operation, "Execute");
+    }
 }

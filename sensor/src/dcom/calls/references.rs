@@ -6,6 +6,7 @@ use dcom_parsers::dcom::{
 };
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
+use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{
     CreateInstanceRequest, EnumNextReply, EnumNextRequest, GetDocumentationReply, GetDocumentationRequest,
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
@@ -18,7 +19,14 @@ use crate::event::dcom::NamedGuid;
 /// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
 const CREATE_INSTANCE_OF_TYPE: u16 = 16;
 
+/// `IClassFactory2::RemoteCreateInstanceLic`: the interface wanted, a licence, and what `CreateInstance` answers (Windows SDK,
+/// ocidl.idl).
+const CREATE_INSTANCE_LIC: u16 = 7;
+
 const REM_ADD_REF: u16 = 4;
+
+/// [MS-ERREF] 2.1 HRESULT: the severity.
+const FAILURE: u32 = 0x8000_0000;
 
 /// True when the call says what was done: only where it makes an object out of type information.
 pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
@@ -29,6 +37,7 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         (known::ICLASS_FACTORY | known::ICLASS_FACTORY2, 3) | (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE) => {
             create_instance(call);
         }
+        (known::ICLASS_FACTORY2, CREATE_INSTANCE_LIC) => create_licensed_instance(call),
         (known::IPROVIDE_CLASS_INFO, 3) => {
             call.request(OrpcThis::parse);
             interface_reply(call, Descent::Aside);
@@ -50,7 +59,8 @@ fn query_interface(call: &mut Read<'_>) {
         return;
     };
     for (iid, result) in request.iids.iter().copied().zip(&reply.results) {
-        if !result.std.ipid.0.is_null() {
+        // [MS-DCOM] 2.2.24 REMQIRESULT: of what failed, the reference means nothing.
+        if result.hresult & FAILURE == 0 && !result.std.ipid.0.is_null() {
             call.references.push((result.std, iid, Descent::Of(request.ipid)));
             call.dcom.ipids.push(result.std.ipid);
             call.dcom.oxid = Some(result.std.oxid);
@@ -68,7 +78,8 @@ fn query_interface_2(call: &mut Read<'_>) {
     let Some(reply) = call.response(RemQueryInterface2Reply::parse) else {
         return;
     };
-    for outline in reply.results.into_iter().filter_map(|result| result.objref) {
+    let found = reply.results.into_iter().filter(|result| result.hresult & FAILURE == 0);
+    for outline in found.filter_map(|result| result.objref) {
         if let Some(std) = outline.std {
             call.references.push((std, outline.iid, Descent::Of(request.ipid)));
             call.dcom.ipids.push(std.ipid);
@@ -108,6 +119,17 @@ fn count_references(call: &mut Read<'_>, opnum: u16) {
 fn create_instance(call: &mut Read<'_>) {
     if let Some(request) = call.request(CreateInstanceRequest::parse) {
         call.dcom.iids = vec![NamedGuid::of(request.iid.0)];
+    }
+    interface_reply(call, Descent::Same);
+}
+
+fn create_licensed_instance(call: &mut Read<'_>) {
+    let request = |reader: &mut Reader<'_>| {
+        OrpcThis::parse(reader)?;
+        reader.guid()
+    };
+    if let Some(iid) = call.request(request) {
+        call.dcom.iids = vec![NamedGuid::of(iid)];
     }
     interface_reply(call, Descent::Same);
 }
@@ -178,5 +200,58 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::guid::Ipid;
+
+    use super::super::super::rig::{Bytes, OBJECT, Rig};
+    use super::*;
+
+    const FOUND: Ipid = Ipid(Guid::com(0xbbb1));
+    const NOT_FOUND: Ipid = Ipid(Guid::com(0xbbb2));
+
+    /// [MS-DCOM] 2.2.18.1 STDOBJREF.
+    fn std(bytes: Bytes, ipid: Ipid) -> Bytes {
+        bytes.words(&[0, 5, 7, 0, 9, 0]).guid(ipid.0)
+    }
+
+    #[test]
+    fn of_interfaces_that_an_object_lacks_no_reference_is_learnt() {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
+        let asked = Bytes::request()
+            .guid(OBJECT.0)
+            .words(&[5])
+            .with([2, 0, 0, 0])
+            .words(&[2]);
+        let asked = asked.guid(Guid::com(1)).guid(known::IDISPATCH);
+        let answer = Bytes::reply().words(&[0x2_0000, 2, 0x8000_4002, 0]);
+        let answer = std(std(answer, NOT_FOUND).words(&[0, 0]), FOUND).words(&[1]);
+        let dcom = rig.call(known::IREM_UNKNOWN, 3, asked.into(), Some(answer.0));
+        assert_eq!(dcom.ipids, [FOUND]);
+        assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
+        let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+        assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
+    }
+
+    #[test]
+    fn an_object_made_with_a_licence_is_of_its_class() {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
+        let asked = Bytes::request().guid(known::IDISPATCH).bstr("LICENCE");
+        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(known::IDISPATCH), FOUND);
+        let objref = objref.with([2, 0, 1, 0, 0, 0, 0, 0]).0;
+        let length = u32::try_from(objref.len()).unwrap();
+        let answer = Bytes::reply()
+            .words(&[0x2_0000, length, length])
+            .with(objref)
+            .align(4)
+            .words(&[0]);
+        let dcom = rig.call(known::ICLASS_FACTORY2, 7, asked.into(), Some(answer.0));
+        assert_eq!(dcom.iids[0].uuid, known::IDISPATCH);
+        let made = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+        assert_eq!(made.lineage.as_ref().unwrap().path, "MMC20.Application");
+        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
     }
 }

@@ -1,0 +1,239 @@
+//! Methods of dual interfaces, called by their own operation numbers instead of `Invoke`.
+//!
+//! [MS-OAUT] 2.2.49.4.2 Dual Interfaces: such an interface has both, so that what `IDispatch` can do can be done without
+//! it. Here are those whose methods run something, as far as their order in the interface is published.
+
+use dcom_parsers::dcom::OrpcThis;
+use dcom_parsers::error::Result;
+use dcom_parsers::guid::Guid;
+use dcom_parsers::ndr::Reader;
+use dcom_parsers::oaut::{Bstr, Variant};
+
+use super::{Read, dispatch, management};
+
+/// A parameter that goes to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameter {
+    Bstr,
+    Variant,
+}
+
+use Parameter::{Bstr as Text, Variant as Value};
+
+/// `View` of the management console (Windows SDK, mmcobj.idl).
+const VIEW: Guid = Guid::new(
+    0x6efc_2da2,
+    0xb38c,
+    0x457e,
+    [0x9a, 0xbb, 0xed, 0x2d, 0x18, 0x9b, 0x8c, 0x38],
+);
+/// `IShellDispatch`, which the others of the shell derive from (Windows SDK, shldisp.idl).
+const SHELL: Guid = Guid::new(
+    0xd8f0_15c0,
+    0xc278,
+    0x11ce,
+    [0xa4, 0x9e, 0x44, 0x45, 0x53, 0x54, 0x00, 0x00],
+);
+/// `IShellDispatch2`.
+const SHELL_2: Guid = Guid::new(
+    0xa4c6_892c,
+    0x3ba9,
+    0x11d2,
+    [0x9d, 0xea, 0x00, 0xc0, 0x4f, 0xb1, 0x61, 0x62],
+);
+/// `IShellDispatch3`.
+const SHELL_3: Guid = Guid::new(
+    0x1771_60ca,
+    0xbb5a,
+    0x411c,
+    [0x84, 0x1d, 0xbd, 0x38, 0xfa, 0xcd, 0xea, 0xa0],
+);
+/// `IShellDispatch4`.
+const SHELL_4: Guid = Guid::new(
+    0xefd8_4b2d,
+    0x4bcf,
+    0x4298,
+    [0xbe, 0x25, 0xeb, 0x54, 0x2a, 0x59, 0xfb, 0xda],
+);
+/// `IShellDispatch5`.
+const SHELL_5: Guid = Guid::new(
+    0x8667_38b9,
+    0x6cf2,
+    0x4de8,
+    [0x87, 0x67, 0xf7, 0x94, 0xeb, 0xe7, 0x4f, 0x4e],
+);
+/// `IShellDispatch6`.
+const SHELL_6: Guid = Guid::new(
+    0x286e_6f1b,
+    0x7113,
+    0x4355,
+    [0x95, 0x62, 0x96, 0xb7, 0xe9, 0xd6, 0x4c, 0x54],
+);
+/// `IWebBrowser` (Windows SDK, exdisp.idl).
+const BROWSER: Guid = Guid::new(
+    0xeab2_2ac1,
+    0x30c1,
+    0x11cf,
+    [0xa7, 0xeb, 0x00, 0x00, 0xc0, 0x5b, 0xae, 0x0b],
+);
+/// `IWebBrowserApp`.
+const BROWSER_APP: Guid = Guid::com(0x0002_df05);
+/// `IWebBrowser2`.
+const BROWSER_2: Guid = Guid::new(
+    0xd30c_1661,
+    0xcdaf,
+    0x11d0,
+    [0x8a, 0x3e, 0x00, 0xc0, 0x4f, 0xc9, 0xe2, 0x6e],
+);
+
+/// The parameters of a method that is read here, in order; of some, only the first.
+pub(super) fn parameters(interface: Guid, opnum: u16) -> Option<&'static [Parameter]> {
+    Some(match (opnum, interface) {
+        // Navigate(URL, …)
+        (11, BROWSER | BROWSER_APP | BROWSER_2) => &[Text],
+        // Open(vDir)
+        (12, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Value],
+        // ShellExecute(File, vArgs, vDir, vOperation, vShow)
+        (31, SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Text, Value, Value, Value, Value],
+        // ExecuteShellCommand(Command, Directory, Parameters, WindowState)
+        (33, VIEW) => &[Text, Text, Text, Text],
+        // ServiceStart(ServiceName, Persistent, pSuccess)
+        (34, SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Text, Value],
+        _ => return None,
+    })
+}
+
+/// Reads a method that has these parameters.
+pub(super) fn read(call: &mut Read<'_>, parameters: &[Parameter]) {
+    let request = |reader: &mut Reader<'_>| {
+        let this = OrpcThis::parse(reader)?;
+        let mut arguments = Vec::with_capacity(parameters.len());
+        let broken = read_arguments(reader, parameters, &mut arguments).err();
+        Ok((this, arguments, broken))
+    };
+    // Its number says which method it is, whether or not the arguments can be read.
+    call.dcom.method = Some(call.dcom.operation.clone());
+    if let Some((this, arguments, broken)) = call.request(request) {
+        call.dcom.causality = Some(this.causality);
+        call.dcom.arguments = arguments;
+        if let (Some(error), Some(message)) = (broken, call.exchange.request.as_ref()) {
+            call.odd.push(super::unreadable(message, &error));
+        }
+    }
+    dispatch::set_effect(call);
+    if let Some(status) = super::response(call.exchange).and_then(management::status) {
+        call.result(status);
+    }
+}
+
+/// From the first argument on, what was read stays when the next cannot be.
+fn read_arguments(reader: &mut Reader<'_>, parameters: &[Parameter], arguments: &mut Vec<String>) -> Result<()> {
+    for parameter in parameters {
+        reader.enter("method of a dual interface");
+        arguments.push(match parameter {
+            Text => Bstr::parse(reader)?.to_text(),
+            Value => Variant::parse(reader)?.to_text(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::names;
+
+    use super::super::super::rig::{Bytes, Rig};
+    use super::*;
+    use crate::catalog::Effect;
+    use crate::event::dcom::{Evidence, Outcome};
+    use crate::rpc::Stub;
+
+    fn view() -> Rig {
+        Rig::new().reached("MMC20.Application", "MMC20.Application.Document.ActiveView")
+    }
+
+    fn command() -> Bytes {
+        let texts = ["cmd.exe", "c:\\", "/c calc", "7"];
+        texts.iter().fold(Bytes::request(), |bytes, text| bytes.bstr(text))
+    }
+
+    #[test]
+    fn a_method_called_by_its_own_number_is_read_as_invoke_is() {
+        let mut rig = view();
+        let dcom = rig.call(VIEW, 33, command().into(), Some(Bytes::reply().words(&[0]).0));
+        assert_eq!(dcom.method.as_deref(), Some("ExecuteShellCommand"));
+        assert_eq!(dcom.arguments, ["cmd.exe", "c:\\", "/c calc", "7"]);
+        assert_eq!(dcom.command_line.as_deref(), Some("cmd.exe /c calc"));
+        assert_eq!(
+            (dcom.effect, dcom.evidence, dcom.outcome),
+            (Some(Effect::Execution), Evidence::Arguments, Some(Outcome::Succeeded))
+        );
+        let refused = rig.call(VIEW, 33, command().into(), Some(Bytes::reply().words(&[0x8007_0005]).0));
+        assert_eq!(refused.outcome, Some(Outcome::Failed));
+        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
+    }
+
+    #[test]
+    fn variants_stand_behind_the_text_in_the_shell_of_any_version() {
+        for shell in [SHELL_2, SHELL_3, SHELL_4, SHELL_5, SHELL_6] {
+            let rest = ["/c calc", "C:\\", "open", "0"];
+            let stub = rest
+                .iter()
+                .fold(Bytes::request().bstr("cmd.exe"), |bytes, text| bytes.variant(text));
+            let dcom = Rig::new()
+                .reached("ShellWindows", "ShellWindows")
+                .call(shell, 31, stub.into(), None);
+            assert_eq!(dcom.arguments, ["cmd.exe", "/c calc", "C:\\", "open", "0"]);
+            assert_eq!(dcom.command_line.as_deref(), Some("cmd.exe /c calc"));
+        }
+    }
+
+    #[test]
+    fn the_number_alone_says_what_it_is_when_it_is_sealed() {
+        let dcom = view().call(VIEW, 33, Stub::Sealed, None);
+        assert_eq!(
+            (dcom.effect, dcom.evidence, &dcom.command_line),
+            (Some(Effect::Execution), Evidence::Header, &None)
+        );
+    }
+
+    #[test]
+    fn what_was_read_before_an_argument_that_makes_no_sense_stays() {
+        let mut rig = view();
+        let mut stub = command();
+        stub.0.truncate(stub.0.len() - 4);
+        let dcom = rig.call(VIEW, 33, stub.into(), None);
+        assert_eq!(dcom.arguments, ["cmd.exe", "c:\\", "/c calc"]);
+        assert_eq!((rig.odd.len(), rig.odd[0].name), (1, "malformed_stub"));
+    }
+
+    #[test]
+    fn a_name_that_means_more_than_one_thing_runs_something_on_some_objects_only() {
+        let stub = || Bytes::request().bstr("http://192.0.2.66/x.hta").into();
+        let open = |path| {
+            Rig::new()
+                .reached("InternetExplorer.Application", path)
+                .call(BROWSER_2, 11, stub(), None)
+        };
+        let browser = open("InternetExplorer.Application");
+        assert_eq!(browser.command_line.as_deref(), Some("http://192.0.2.66/x.hta"));
+        assert_eq!(browser.effect, Some(Effect::Execution));
+        assert_eq!(open("Lab.Viewer").effect, None);
+    }
+
+    #[test]
+    fn every_method_that_is_read_has_a_name_that_the_catalogue_knows() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let shells = [SHELL, SHELL_2, SHELL_3, SHELL_4, SHELL_5, SHELL_6];
+        let all = shells.into_iter().chain([VIEW, BROWSER, BROWSER_APP, BROWSER_2]);
+        let mut found = 0;
+        for interface in all {
+            for opnum in (0..64).filter(|&opnum| parameters(interface, opnum).is_some()) {
+                let name = names::operation(interface, opnum).unwrap_or_else(|| panic!("{interface} {opnum}"));
+                assert!(!catalog.methods(name).is_empty(), "{name}");
+                found += 1;
+            }
+        }
+        assert_eq!(found, 6 + 5 + 5 + 1 + 3);
+    }
+}
