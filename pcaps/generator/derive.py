@@ -2,7 +2,8 @@
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
 Only `with_ipv6` touches what the packets say; `connectionless` and `early_bound` say the same in
-other PDUs, and `http_version_1` and `http_version_2` the same PDUs in other connections.
+other PDUs, `http_version_1` and `http_version_2` the same PDUs in other connections, and
+`two_sessions` in other messages.
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from connectionless import connectionless
 from early_bound import early_bound
 from over_http import http_version_1, http_version_2
+from over_smb import two_sessions
 from packets import ETHERNET, RAW_IP, SYN, UDP, Packet, checksum, pcap, plain, spread
 
 EPM_PORT, OBJECT_PORT = 135, 49670
@@ -405,5 +407,12 @@ VARIANTS = [
         "IP fragments of at most 256 bytes, the last one first",
         with_fragments,
         in_ip_fragments,
+    ),
+    Variant(
+        "smb2-two-sessions",
+        "smb2-write-read",
+        "Two sessions on one connection that have the same number for a tree, IPC$ and C$; open, "
+        "bind and read in one message",
+        two_sessions,
     ),
 ]

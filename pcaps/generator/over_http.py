@@ -25,7 +25,7 @@ URL = "/rpc/rpcproxy.dll?DCOMSRV01:593"
 NAMED = ("connection", "in", "out", "group")
 
 
-class _Tcp:
+class Tcp:
     """A TCP connection that nothing befalls."""
 
     def __init__(self, client, server):
@@ -91,7 +91,7 @@ def http_version_1(packets):
 
 
 def _version_1(client, address, turns):
-    tcp = _Tcp(client, (address, HTTP_PORT))
+    tcp = Tcp(client, (address, HTTP_PORT))
     tcp.open(turns[0][0])
     tcp.send(turns[0][0], False, BANNER)
     for time_us, up, payload in turns:
@@ -141,7 +141,7 @@ def _head(method, length):
 def _version_2(client, address, turns):
     """[MS-RPCH] 2.2.4: CONN/A1, CONN/B1, CONN/A3, CONN/C2, and flow control."""
     proxy, start = (address, PROXY_PORT), turns[0][0]
-    requests, answers = _Tcp(client, proxy), _Tcp((client[0], client[1] + 1), proxy)
+    requests, answers = Tcp(client, proxy), Tcp((client[0], client[1] + 1), proxy)
     version, (connection, in_channel, out_channel, group) = _number(VERSION, 1), _cookies(client)
     a1 = _rts(
         0,

@@ -164,8 +164,12 @@ impl Claims {
             replace(&mut self.name_type, later.name_type);
         }
         replace(&mut self.mechanism, later.mechanism);
-        replace(&mut self.user, later.user);
-        replace(&mut self.domain, later.domain);
+        // Who names the account names all of it: a domain that is left out is none, not that of the client's computer.
+        if later.user.is_some() || later.anonymous {
+            (self.user, self.domain, self.anonymous) = (later.user, later.domain, later.anonymous);
+        } else {
+            replace(&mut self.domain, later.domain);
+        }
         replace(&mut self.workstation, later.workstation);
         replace(&mut self.server_netbios, later.server_netbios);
         replace(&mut self.server_dns, later.server_dns);
@@ -175,7 +179,6 @@ impl Claims {
         replace(&mut self.ticket_etype, later.ticket_etype);
         replace(&mut self.kerberos_error, later.kerberos_error);
         replace(&mut self.neg_state, later.neg_state);
-        self.anonymous |= later.anonymous;
         self.user_to_user |= later.user_to_user;
     }
 }
@@ -449,6 +452,37 @@ mod tests {
             ..ntlm_login("host/127.0.0.10", some("VM"))
         };
         assert_eq!(merged(AuthService::SPNEGO, &tokens), expected);
+    }
+
+    #[test]
+    fn an_account_without_a_domain_has_none_though_the_computer_has() {
+        let began = Claims {
+            mechanism: Some("ntlm"),
+            domain: some("WORKGROUP"),
+            workstation: some("PC1"),
+            ..Claims::default()
+        };
+        let named = Claims {
+            mechanism: Some("ntlm"),
+            user: some("alice@corp.example"),
+            ..Claims::default()
+        };
+        let nobody = Claims {
+            mechanism: Some("ntlm"),
+            anonymous: true,
+            ..Claims::default()
+        };
+        let mut claims = began.clone();
+        claims.merge(Claims::default());
+        assert_eq!(claims, began);
+        for account in [&named, &nobody, &named] {
+            claims.merge(account.clone());
+            let expected = Claims {
+                workstation: some("PC1"),
+                ..account.clone()
+            };
+            assert_eq!(claims, expected);
+        }
     }
 
     #[test]

@@ -80,8 +80,8 @@ fn inside(bytes: &[u8], message: &Message<'_>) {
 /// What was read from the first part of a message is read from all of it, with no fewer bytes.
 fn agree(early: &Message<'_>, late: Option<&Message<'_>>) {
     let same = late.filter(|late| {
-        let ours = (early.request, early.tree, early.sender);
-        ours == (late.request, late.tree, late.sender)
+        let ours = (early.request, early.session, early.tree, early.sender);
+        ours == (late.request, late.session, late.tree, late.sender)
             && match (payload(&early.operation), payload(&late.operation)) {
                 (Some(early), Some(late)) => early.length == late.length && late.bytes.starts_with(early.bytes),
                 _ => early.operation == late.operation,

@@ -24,6 +24,15 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(pub u128);
 
+/// An identifier, which the server may still have to give: [MS-SMB2] 3.3.5.2.7.2 Handling Compounded Related Requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference<T> {
+    /// It is known.
+    Id(T),
+    /// What the answer to this request, which stands before it in the same message, will say.
+    AnswerTo(RequestId),
+}
+
 /// Who sends a message, by its own flag: [MS-SMB2] 2.2.1 SMB2 Packet Header, [MS-CIFS] 2.2.3.1 The SMB Header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
@@ -38,8 +47,11 @@ pub enum Sender {
 pub struct Message<'a> {
     /// Ties request and response together.
     pub request: RequestId,
+    /// `SessionId` of [MS-SMB2] 2.2.1 SMB2 Packet Header: trees and files are unique within it. Zero in SMB1, where they
+    /// are unique within the connection.
+    pub session: u64,
     /// The share it is about; None when the header does not say (asynchronous responses).
-    pub tree: Option<u32>,
+    pub tree: Option<Reference<u32>>,
     /// Who sends it.
     pub sender: Sender,
     /// What it says.
@@ -58,19 +70,19 @@ pub enum Operation<'a> {
     /// It was opened.
     Opened(FileId),
     /// Bytes are written.
-    Write(FileId, Payload<'a>),
+    Write(Reference<FileId>, Payload<'a>),
     /// Bytes are asked for.
-    Read(FileId),
+    Read(Reference<FileId>),
     /// Bytes that were asked for.
     ReadDone(Payload<'a>),
     /// Bytes are written, and the answer is asked for at once.
-    Transact(FileId, Payload<'a>),
+    Transact(Reference<FileId>, Payload<'a>),
     /// More bytes of a [`Operation::Transact`] of the same request.
     TransactMore(Payload<'a>),
     /// The answer to a [`Operation::Transact`], or a part of it.
     TransactDone(Payload<'a>, Progress),
     /// The file is closed.
-    Close(FileId),
+    Close(Reference<FileId>),
     /// It was closed.
     Closed,
     /// A user logs in: the security token, which may be one of several.

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Access, FileId, Message, Messages, Operation, Payload, Progress, RequestId, Sender, Verdict};
+use super::{Access, FileId, Message, Messages, Operation, Payload, Progress, Reference, RequestId, Sender, Verdict};
 use crate::input::ByteOrder;
 use crate::ndr::Encoding;
 use crate::testing::Writer;
@@ -23,7 +23,7 @@ const KINDS: usize = 18;
 
 impl Parts {
     fn operation(&self) -> Operation<'_> {
-        let file = FileId(self.file);
+        let (given, file) = (FileId(self.file), Reference::Id(FileId(self.file)));
         let payload = Payload {
             bytes: &self.data,
             length: self.data.len(),
@@ -34,7 +34,7 @@ impl Parts {
             1 => Operation::Connected,
             2 => Operation::Open(name(), Access::Write),
             3 => Operation::Open(name(), Access::Other),
-            4 => Operation::Opened(file),
+            4 => Operation::Opened(given),
             5 => Operation::Write(file, payload),
             6 => Operation::Read(file),
             7 => Operation::ReadDone(payload),
@@ -89,6 +89,18 @@ fn u32_of(length: usize) -> u32 {
     u32::try_from(length).unwrap()
 }
 
+/// What a message alone always knows.
+fn id<T>(reference: Reference<T>) -> T {
+    match reference {
+        Reference::Id(id) => id,
+        Reference::AnswerTo(request) => panic!("answer to {request:?}"),
+    }
+}
+
+fn tree(message: &Message<'_>) -> u32 {
+    id(message.tree.unwrap())
+}
+
 /// `DesiredAccess` and `CreateDisposition`.
 fn wish(access: Access) -> (u32, u32) {
     match access {
@@ -101,10 +113,11 @@ fn wish(access: Access) -> (u32, u32) {
 fn smb2(message: &Message<'_>) -> Vec<u8> {
     const TRANSCEIVE: u32 = 0x0011_c017;
     let mut body = writer();
-    let file = |body: &mut Writer, FileId(id): FileId| {
+    let given = |body: &mut Writer, FileId(id): FileId| {
         let halves = [id >> 64, id & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap());
         body.u64(halves[0]).u64(halves[1]);
     };
+    let file = |body: &mut Writer, file: Reference<FileId>| given(body, id(file));
     let mut status = 0;
     let command = match &message.operation {
         Operation::Connect(path) => {
@@ -138,7 +151,7 @@ fn smb2(message: &Message<'_>) -> Vec<u8> {
                 .u64(0)
                 .u32(0x80)
                 .u32(0);
-            file(&mut body, *id);
+            given(&mut body, *id);
             body.u32(0).u32(0);
             5
         }
@@ -214,8 +227,12 @@ fn smb2(message: &Message<'_>) -> Vec<u8> {
     let mut whole = writer();
     whole.raw(b"\xfeSMB").u16(64).u16(1).u32(status).u16(command).u16(1);
     whole.u32(u32::from(message.sender == Sender::Server)).u32(0);
-    whole.u64(message.request.0).u32(0).u32(message.tree.unwrap());
-    whole.raw(&[0; 24]).raw(&body.bytes());
+    whole
+        .u64(message.request.0)
+        .u32(0)
+        .u32(tree(message))
+        .u64(message.session);
+    whole.raw(&[0; 16]).raw(&body.bytes());
     whole.bytes()
 }
 
@@ -234,7 +251,8 @@ enum Behind<'a> {
 fn smb1(message: &Message<'_>, unicode: bool) -> Vec<u8> {
     let mut words = writer();
     let mut status = 0;
-    let id = |FileId(id): FileId| u16::try_from(id).unwrap();
+    let given = |FileId(id): FileId| u16::try_from(id).unwrap();
+    let id = |file: Reference<FileId>| given(id(file));
     let length = |payload: &Payload<'_>| u16_of(payload.length);
     // AndXCommand (none), AndXReserved, AndXOffset.
     let alone = |words: &mut Writer| _ = words.u8(0xff).u8(0).u16(0);
@@ -258,7 +276,7 @@ fn smb1(message: &Message<'_>, unicode: bool) -> Vec<u8> {
         }
         Operation::Opened(file) => {
             alone(&mut words);
-            words.u8(0).u16(id(*file)).u32(1).raw(&[1; 32]).u32(0x80);
+            words.u8(0).u16(given(*file)).u32(1).raw(&[1; 32]).u32(0x80);
             words.u64(4096).u64(0).u16(2).u16(0x05ff).u8(0);
             (0xa2, Behind::Nothing)
         }
@@ -360,7 +378,7 @@ fn smb1(message: &Message<'_>, unicode: bool) -> Vec<u8> {
     whole.raw(b"\xffSMB").u8(command).u32(status);
     whole.u8(if message.sender == Sender::Server { 0x80 } else { 0 });
     whole.u16(if unicode { 0x8000 } else { 0 }).raw(&[0; 12]);
-    whole.u16(u16::try_from(message.tree.unwrap()).unwrap());
+    whole.u16(u16::try_from(tree(message)).unwrap());
     whole.u16(u16::from_be_bytes([process_high, process_low])).u16(100);
     whole.u16(u16::from_be_bytes([multiplex_high, multiplex_low]));
     whole.u8(u8::try_from(words.len() / 2).unwrap()).raw(&words.bytes());
@@ -377,10 +395,17 @@ proptest! {
     fn version_2_is_read_as_it_was_written(
         parts in parts(COMMON, "\\PC{0,40}"),
         request: u64,
+        session: u64,
         tree: u32,
     ) {
         let operation = parts.operation();
-        let message = Message { request: RequestId(request), tree: Some(tree), sender: sender(&operation), operation };
+        let message = Message {
+            request: RequestId(request),
+            session,
+            tree: Some(Reference::Id(tree)),
+            sender: sender(&operation),
+            operation,
+        };
         let bytes = smb2(&message);
         prop_assert_eq!(read(&bytes), [message]);
     }
@@ -397,7 +422,8 @@ proptest! {
             let operation = parts.operation();
             let message = Message {
                 request: RequestId(request.into()),
-                tree: Some(tree.into()),
+                session: 0,
+                tree: Some(Reference::Id(tree.into())),
                 sender: sender(&operation),
                 operation,
             };

@@ -1,7 +1,8 @@
 //! [MS-CIFS] and [MS-SMB]: version 1.
 
 use super::{
-    Access, Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, RequestId, Sender, Verdict, name,
+    Access, Characters, FileId, MAX_NAME, Message, Operation, Payload, Progress, Reference, RequestId, Sender, Verdict,
+    name,
 };
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
@@ -88,7 +89,8 @@ impl<'a> Chain<'a> {
         };
         Ok(Message {
             request: header.request,
-            tree: Some(header.tree.into()),
+            session: 0,
+            tree: Some(Reference::Id(header.tree.into())),
             sender: header.sender,
             operation,
         })
@@ -186,12 +188,12 @@ impl<'a> Body<'a> {
             }
             CLOSE => {
                 words.enter("SMB_COM_CLOSE request");
-                Operation::Close(file_id(words)?)
+                Operation::Close(Reference::Id(file_id(words)?))
             }
             READ_ANDX => {
                 words.enter("SMB_COM_READ_ANDX request");
                 words.skip(4)?;
-                Operation::Read(file_id(words)?)
+                Operation::Read(Reference::Id(file_id(words)?))
             }
             WRITE_ANDX => self.write()?,
             TRANSACTION => self.transact()?,
@@ -223,7 +225,7 @@ impl<'a> Body<'a> {
             payload.bytes = payload.bytes.get(2..).unwrap_or_default();
             payload.length = payload.length.saturating_sub(2);
         }
-        Ok(Operation::Write(file, payload))
+        Ok(Operation::Write(Reference::Id(file), payload))
     }
 
     /// [MS-CIFS] 2.2.4.33.1 Request (`SMB_COM_TRANSACTION`).
@@ -239,7 +241,7 @@ impl<'a> Body<'a> {
             return Ok(Operation::Other);
         }
         let payload = Payload::at(self.message, offset.into(), length.into());
-        Ok(Operation::Transact(file_id(words)?, payload))
+        Ok(Operation::Transact(Reference::Id(file_id(words)?), payload))
     }
 
     fn response(mut self, command: u8, status: u32) -> Result<Operation<'a>> {
@@ -407,7 +409,7 @@ mod tests {
                 10, READ_ANDX, 0, 32, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             ],
         );
-        assert_eq!(operations(&bytes), [Operation::Read(FileId(7))]);
+        assert_eq!(operations(&bytes), [Operation::Read(Reference::Id(FileId(7)))]);
     }
 
     /// A command every five bytes, each of which opens a name without an end.
@@ -445,6 +447,9 @@ mod tests {
             bytes: &[5, 0, 11],
             length: 3,
         };
-        assert_eq!(operations(&bytes), [Operation::Write(FileId(7), payload)]);
+        assert_eq!(
+            operations(&bytes),
+            [Operation::Write(Reference::Id(FileId(7)), payload)]
+        );
     }
 }

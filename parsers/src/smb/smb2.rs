@@ -1,6 +1,8 @@
 //! [MS-SMB2]: versions 2 and 3.
 
-use super::{Access, Characters, FileId, Message, Operation, Payload, Progress, RequestId, Sender, Verdict, name};
+use super::{
+    Access, Characters, FileId, Message, Operation, Payload, Progress, Reference, RequestId, Sender, Verdict, name,
+};
 use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 
@@ -13,22 +15,42 @@ const SESSION_SETUP: u16 = 0x0001;
 const TREE_CONNECT: u16 = 0x0003;
 const CREATE: u16 = 0x0005;
 const CLOSE: u16 = 0x0006;
+const FLUSH: u16 = 0x0007;
 const READ: u16 = 0x0008;
 const WRITE: u16 = 0x0009;
+const LOCK: u16 = 0x000a;
 const IOCTL: u16 = 0x000b;
+const QUERY_DIRECTORY: u16 = 0x000e;
+const CHANGE_NOTIFY: u16 = 0x000f;
+const QUERY_INFO: u16 = 0x0010;
+const SET_INFO: u16 = 0x0011;
 
 const SERVER_TO_REDIR: u32 = 0x0000_0001;
 const ASYNC_COMMAND: u32 = 0x0000_0002;
+const RELATED_OPERATIONS: u32 = 0x0000_0004;
 
 /// Compounded commands: [MS-SMB2] 3.2.4.1.4 Sending Compounded Requests.
 #[derive(Clone, Debug)]
 pub(super) struct Chain<'a> {
     rest: Option<&'a [u8]>,
+    /// What the request read last was about.
+    before: Option<About>,
+}
+
+/// What a related request takes from the one before it.
+#[derive(Clone, Copy, Debug)]
+struct About {
+    session: u64,
+    tree: Option<Reference<u32>>,
+    file: Option<Reference<FileId>>,
 }
 
 impl<'a> Chain<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: Some(bytes) }
+        Self {
+            rest: Some(bytes),
+            before: None,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -47,12 +69,42 @@ impl<'a> Chain<'a> {
             own = first;
             self.rest = Some(rest);
         }
-        Some(header.operation(own).map(|operation| Message {
+        let about = self.about(&header, own);
+        Some(header.operation(own, about.file).map(|operation| Message {
             request: header.message_id,
-            tree: header.tree,
+            session: about.session,
+            tree: about.tree,
             sender: header.sender,
             operation,
         }))
+    }
+
+    /// What a command is about: a related request has that from the one before it, whatever it says itself. A response
+    /// is taken as it is, for servers put together what they like.
+    fn about(&mut self, header: &Header, message: &[u8]) -> About {
+        let mut about = About {
+            session: header.session,
+            tree: header.tree.map(Reference::Id),
+            file: None,
+        };
+        if header.sender == Sender::Server {
+            return about;
+        }
+        about.file = own_file(header.command, message).map(Reference::Id);
+        if let Some(before) = self.before.filter(|_| header.related) {
+            about = About {
+                file: before.file.or(about.file),
+                ..before
+            };
+        }
+        let mut next = about;
+        match header.command {
+            TREE_CONNECT => next.tree = Some(Reference::AnswerTo(header.message_id)),
+            CREATE => next.file = Some(Reference::AnswerTo(header.message_id)),
+            _ => {}
+        }
+        self.before = Some(next);
+        about
     }
 }
 
@@ -63,7 +115,9 @@ struct Header {
     sender: Sender,
     next_command: usize,
     message_id: RequestId,
+    session: u64,
     tree: Option<u32>,
+    related: bool,
 }
 
 impl Header {
@@ -83,7 +137,8 @@ impl Header {
         let message_id = RequestId(input.u64()?);
         input.skip(4)?;
         let tree = input.u32()?;
-        input.skip(24)?;
+        let session = input.u64()?;
+        input.skip(16)?;
         Ok(Self {
             status,
             command,
@@ -94,15 +149,18 @@ impl Header {
             },
             next_command,
             message_id,
+            session,
+            // Its place is taken by half of an `AsyncId`.
             tree: (flags & ASYNC_COMMAND == 0).then_some(tree),
+            related: flags & RELATED_OPERATIONS != 0,
         })
     }
 
-    fn operation<'a>(&self, message: &'a [u8]) -> Result<Operation<'a>> {
+    fn operation<'a>(&self, message: &'a [u8], file: Option<Reference<FileId>>) -> Result<Operation<'a>> {
         let mut input = Input::new(message, ByteOrder::Little, "SMB2 body");
         input.skip(HEADER)?;
         match (self.sender, self.command) {
-            (Sender::Client, command) => request(command, message, input),
+            (Sender::Client, command) => request(command, message, input, file),
             (Sender::Server, _) if self.status == STATUS_PENDING => Ok(Operation::Other),
             (Sender::Server, TREE_CONNECT) if self.status == 0 => Ok(Operation::Connected),
             (Sender::Server, CLOSE) => Ok(Operation::Closed),
@@ -112,7 +170,14 @@ impl Header {
     }
 }
 
-fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<Operation<'a>> {
+/// `file` is what the command is about, where it is a file.
+fn request<'a>(
+    command: u16,
+    message: &'a [u8],
+    mut input: Input<'a>,
+    file: Option<Reference<FileId>>,
+) -> Result<Operation<'a>> {
+    let file = |input: &mut Input<'_>| file_id(input).map(|own| file.unwrap_or(Reference::Id(own)));
     Ok(match command {
         SESSION_SETUP => {
             input.enter("SMB2 SESSION_SETUP request");
@@ -136,12 +201,12 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
         CLOSE => {
             input.enter("SMB2 CLOSE request");
             input.skip(8)?;
-            Operation::Close(file_id(&mut input)?)
+            Operation::Close(file(&mut input)?)
         }
         READ => {
             input.enter("SMB2 READ request");
             input.skip(16)?;
-            Operation::Read(file_id(&mut input)?)
+            Operation::Read(file(&mut input)?)
         }
         WRITE => {
             input.enter("SMB2 WRITE request");
@@ -149,7 +214,7 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
             let offset = input.u16()?;
             let length = input.u32()?;
             input.skip(8)?;
-            let file = file_id(&mut input)?;
+            let file = file(&mut input)?;
             Operation::Write(file, payload(message, offset.into(), length, &input)?)
         }
         IOCTL => {
@@ -158,7 +223,7 @@ fn request<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<
             if input.u32()? != PIPE_TRANSCEIVE {
                 return Ok(Operation::Other);
             }
-            let file = file_id(&mut input)?;
+            let file = file(&mut input)?;
             let offset = input.u32()?;
             let length = input.u32()?;
             Operation::Transact(file, payload(message, offset, length, &input)?)
@@ -215,6 +280,19 @@ fn response<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result
         }
         _ => Operation::Other,
     })
+}
+
+/// The file that a request names: `FileId` of [MS-SMB2] 2.2.15 SMB2 CLOSE Request and of the others that have one.
+fn own_file(command: u16, message: &[u8]) -> Option<FileId> {
+    let offset = match command {
+        CLOSE | FLUSH | LOCK | IOCTL | QUERY_DIRECTORY | CHANGE_NOTIFY => 8,
+        READ | WRITE | SET_INFO => 16,
+        QUERY_INFO => 24,
+        _ => return None,
+    };
+    let mut input = Input::new(message, ByteOrder::Little, "SMB2 body");
+    input.skip(HEADER).and_then(|()| input.skip(offset)).ok()?;
+    file_id(&mut input).ok()
 }
 
 fn file_id(input: &mut Input<'_>) -> Result<FileId> {
@@ -325,8 +403,88 @@ mod tests {
         first[20] = 88;
         let both = [first, message(CLOSE, 0, 0, &body)].concat();
         let messages: Vec<_> = Messages::new(&both).map(|message| message.unwrap().operation).collect();
-        let file = FileId(u128::from_be_bytes([3; 16]));
+        let file = Reference::Id(FileId(u128::from_be_bytes([3; 16])));
         assert_eq!(messages, [Operation::Close(file), Operation::Close(file)]);
+    }
+
+    /// Commands in one message, all but the first marked as related, with all ones for what they are about.
+    fn related(commands: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (place, command) in commands.iter().enumerate() {
+            let mut command = command.clone();
+            command[24] = u8::try_from(place).unwrap();
+            if place > 0 {
+                command[16] |= 4;
+                command[36..48].fill(0xff);
+            }
+            if place + 1 < commands.len() {
+                command.resize(command.len().next_multiple_of(8), 0);
+                command[20] = u8::try_from(command.len()).unwrap();
+            }
+            bytes.extend(command);
+        }
+        bytes
+    }
+
+    #[test]
+    fn related_requests_are_about_what_the_one_before_is_about() {
+        let path = [&[9, 0, 0, 0, 72, 0, 2, 0][..], b"S\0"].concat();
+        let name = [&[57; 44][..], &[120, 0, 2, 0], &[0; 8], b"N\0"].concat();
+        let file = |offset: usize, id: u8| [vec![0; offset], vec![id; 16], vec![0; 32]].concat();
+        let mut begun = message(TREE_CONNECT, 0, 0, &path);
+        begun[40] = 9;
+        let chain = [
+            begun,
+            message(CREATE, 0, 0, &name),
+            message(QUERY_INFO, 0, 0, &file(24, 0xff)),
+            message(READ, 0, 0, &file(16, 0xff)),
+            message(CLOSE, 0, 0, &file(8, 0xff)),
+        ];
+        let read = |bytes: &[u8]| -> Vec<(u64, Option<Reference<u32>>, Operation<'static>)> {
+            let messages = Messages::new(bytes).map(Result::unwrap);
+            let told = messages.map(|message| {
+                let operation = match message.operation {
+                    Operation::Connect(path) => Operation::Connect(path),
+                    Operation::Open(name, access) => Operation::Open(name, access),
+                    Operation::Read(file) => Operation::Read(file),
+                    Operation::Close(file) => Operation::Close(file),
+                    _ => Operation::Other,
+                };
+                (message.session, message.tree, operation)
+            });
+            told.collect()
+        };
+        let (tree, opened) = (
+            Some(Reference::AnswerTo(RequestId(0))),
+            Reference::AnswerTo(RequestId(1)),
+        );
+        let expected = [
+            (9, Some(Reference::Id(5)), Operation::Connect("S".into())),
+            (9, tree, Operation::Open("N".into(), Access::Write)),
+            (9, tree, Operation::Other),
+            (9, tree, Operation::Read(opened)),
+            (9, tree, Operation::Close(opened)),
+        ];
+        assert_eq!(read(&related(&chain)), expected);
+        // A file that is named by the first of them, and other numbers than all ones, which mean nothing.
+        let chain = [
+            message(QUERY_INFO, 0, 0, &file(24, 3)),
+            message(READ, 0, 0, &file(16, 4)),
+        ];
+        let named = Reference::Id(FileId(u128::from_be_bytes([3; 16])));
+        let expected = [
+            (0, Some(Reference::Id(5)), Operation::Other),
+            (0, Some(Reference::Id(5)), Operation::Read(named)),
+        ];
+        assert_eq!(read(&related(&chain)), expected);
+        // A response is what it says it is.
+        let responses = [message(CLOSE, 1, 0, &[]), message(CLOSE, 1, 0, &[])];
+        let trees = [Some(Reference::Id(5)), Some(Reference::Id(u32::MAX))];
+        let bytes = related(&responses);
+        assert_eq!(
+            read(&bytes).into_iter().map(|(_, tree, _)| tree).collect::<Vec<_>>(),
+            trees
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One connection's state: what was bound, who logged in, which calls wait for their answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
@@ -23,6 +23,8 @@ use crate::keys::{Loss, Who};
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
+/// Calls of one connection that are answered and of whose requests more may come.
+const MAX_CUT_SHORT: usize = 16;
 
 /// What is kept for one DCE/RPC connection.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub struct Association {
     openings: Option<Box<Openings>>,
     shape: Arc<Shape>,
     calls: BTreeMap<u32, Call>,
+    /// Calls that were answered before their request ended: what is on its way of that is no call of its own.
+    cut_short: VecDeque<u32>,
     /// Bytes of `calls`.
     kept: usize,
     bytes_missing: u64,
@@ -122,6 +126,7 @@ impl Association {
                 let unknown = bytes.saturating_add(u16::MAX.into());
                 self.lose(side, Loss::of(unknown));
                 if side == Side::Client {
+                    self.cut_short.clear();
                     self.on_contexts(handling.bounds, Contexts::doubt);
                 }
                 self.frame(side, handling, |framer, out| framer.gap(bytes, out));
@@ -442,6 +447,9 @@ impl Association {
             // The id is used again: the earlier call will not be answered any more.
             self.give_up(call_id, call, handling);
         }
+        if self.is_cut_short(fragment.header) {
+            return;
+        }
         if !self.calls.contains_key(&call_id) {
             let full = handling.bounds.held > handling.bounds.limits.rpc_total;
             if (full || self.calls.len() >= handling.bounds.limits.calls)
@@ -464,6 +472,18 @@ impl Association {
         {
             self.close_call(call_id, call, Reply::NotWanted, handling);
         }
+    }
+
+    /// Is it more of a request that was answered already? That is over with its last fragment, and with another request.
+    fn is_cut_short(&mut self, header: CommonHeader) -> bool {
+        let Some(place) = self.cut_short.iter().position(|&call_id| call_id == header.call_id) else {
+            return false;
+        };
+        let begins = header.flags.contains(PfcFlags::FIRST_FRAG);
+        if begins || header.flags.contains(PfcFlags::LAST_FRAG) {
+            self.cut_short.remove(place);
+        }
+        !begins
     }
 
     fn open_call(
@@ -508,6 +528,7 @@ impl Association {
             && let Some(mut call) = self.take_call(call_id, handling.bounds)
         {
             let reply = call.reply.take().unwrap_or_default();
+            self.answered(call_id, &call);
             self.close_call(call_id, call, Reply::Response(reply.finish()), handling);
         }
     }
@@ -556,6 +577,7 @@ impl Association {
             status: fault.status,
         };
         if let Some(call) = self.take_call(call_id, handling.bounds) {
+            self.answered(call_id, &call);
             self.close_call(call_id, call, reply, handling);
         } else if self.offers.contains_key(&call_id) {
             self.refuse(Some(at), call_id, Some(Refusal::Fault(fault.status)), handling);
@@ -564,6 +586,16 @@ impl Association {
             let mut exchange = self.exchange(call_id, reply);
             exchange.context_id = fault.context_id;
             handling.say(RpcBody::Exchange(Box::new(exchange)));
+        }
+    }
+
+    /// A call is answered, which a server may do before the request ended.
+    fn answered(&mut self, call_id: u32, call: &Call) {
+        if !call.request.ended {
+            self.cut_short.push_back(call_id);
+            if self.cut_short.len() > MAX_CUT_SHORT {
+                self.cut_short.pop_front();
+            }
         }
     }
 

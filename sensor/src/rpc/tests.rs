@@ -352,3 +352,68 @@ fn an_old_call_is_given_up_while_the_connection_goes_on() {
     assert_eq!(rig.bounds.counters.unanswered, 1);
     assert_eq!(rig.close().len(), 2);
 }
+
+#[test]
+fn the_rest_of_a_request_that_is_answered_early_is_no_call() {
+    let fault = |call_id| {
+        Pdu::new(3, 3, call_id)
+            .with([0; 8])
+            .with([5, 0, 0, 0, 0, 0, 0, 0])
+            .done()
+    };
+    let fragment = |flags, call_id| Pdu::request(flags, call_id, 0, 3).with([7; 8]).done();
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    for answer in [fault(2), Pdu::response(3, 2).done()] {
+        // Three fragments, of which the server wants one; then another request of the same number.
+        rig.send(Side::Client, &fragment(1, 2));
+        rig.send(Side::Server, &answer);
+        rig.send(Side::Client, &fragment(0, 2));
+        rig.send(Side::Client, &fragment(2, 2));
+        rig.send(Side::Client, &fragment(3, 2));
+        rig.send(Side::Server, &Pdu::response(3, 2).done());
+    }
+    // The number is used again before the rest has come.
+    rig.send(Side::Client, &fragment(1, 2));
+    rig.send(Side::Server, &fault(2));
+    rig.send(Side::Client, &fragment(1, 2));
+    rig.send(Side::Client, &fragment(2, 2));
+    rig.send(Side::Server, &Pdu::response(3, 2).done());
+    // Behind a gap nobody knows whose rest it is.
+    rig.send(Side::Client, &fragment(1, 9));
+    rig.send(Side::Server, &fault(9));
+    rig.push(StreamEvent::Gap {
+        side: Side::Client,
+        bytes: 100,
+    });
+    rig.send(Side::Client, &fragment(2, 9));
+    for call_id in 100..200 {
+        rig.send(Side::Client, &fragment(1, call_id));
+        rig.send(Side::Server, &fault(call_id));
+    }
+    let told: Vec<String> = rig
+        .close()
+        .iter()
+        .take(8)
+        .map(|call| {
+            let fragments = call.request.as_ref().map_or(0, |request| request.fragments);
+            let answer = match &call.reply {
+                Reply::Response(_) => "response",
+                Reply::Fault { .. } => "fault",
+                _ => "none",
+            };
+            format!("{} {fragments} {answer}", call.call_id)
+        })
+        .collect();
+    let expected = [
+        "2 1 fault",
+        "2 1 response",
+        "2 1 response",
+        "2 1 response",
+        "2 1 fault",
+        "2 2 response",
+        "9 1 fault",
+        "100 1 fault",
+    ];
+    assert_eq!(told, expected);
+}

@@ -1,6 +1,6 @@
 //! Logins by NTLM to SMB itself: the tokens of session setups, where they are in clear.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dcom_parsers::security::ntlmssp::Message;
@@ -10,67 +10,134 @@ use dcom_parsers::smb::{RequestId, Verdict};
 use crate::capture::At;
 use crate::rpc::{Login, logins};
 
-/// Logins of one connection that wait for the server's answer at a time: more have no room.
-const MAX_WAITING: usize = 4;
+/// Logins of one connection that are under way at a time: more have no room.
+const MAX_WAITING: usize = 8;
 
-/// What is known of the logins on one SMB connection.
+/// What is known of the logins on one SMB connection, in the order in which they were begun.
 #[derive(Debug, Default)]
 pub(super) struct Setups {
-    /// The first message of the latest one.
+    waiting: VecDeque<Setup>,
+}
+
+/// A login under way. Its session has a number from the first answer on: [MS-SMB2] 3.3.5.5 Receiving an SMB2
+/// `SESSION_SETUP` Request.
+#[derive(Debug)]
+struct Setup {
+    step: Step,
+    /// Its first message, if that was seen.
     began: Option<At>,
-    /// What the server said of itself, in the latest challenge.
+    /// What the server said of itself.
     server: Claims,
-    /// Those whose user is known.
-    waiting: BTreeMap<RequestId, Login>,
+    /// Once the user is known.
+    login: Option<Login>,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The server's, by this request.
+    Asked(RequestId),
+    /// The client's, in this session.
+    Challenged(u64),
 }
 
 impl Setups {
     /// Bytes of what was claimed.
     pub(super) fn held(&self) -> usize {
-        let waiting = self.waiting.values().map(|login| logins::weight(&login.claims));
-        logins::weight(&self.server) + waiting.sum::<usize>()
+        let weight = |setup: &Setup| {
+            let login = setup.login.as_ref().map_or(0, |login| logins::weight(&login.claims));
+            logins::weight(&setup.server) + login
+        };
+        self.waiting.iter().map(weight).sum()
     }
 
     /// Takes in the client's token. A login that had to make room is told without the server's answer.
-    pub(super) fn asked(&mut self, at: At, request: RequestId, token: &[u8]) -> Option<Login> {
-        match security::ntlm(token)? {
-            Message::Negotiate(_) => {
-                self.began = Some(at);
-                None
-            }
-            Message::Challenge(_) => None,
+    pub(super) fn asked(&mut self, at: At, (session, request): (u64, RequestId), token: &[u8]) -> Option<Login> {
+        let step = Step::Asked(request);
+        let setup = match security::ntlm(token)? {
+            Message::Negotiate(_) => Setup {
+                step,
+                began: Some(at),
+                server: Claims::default(),
+                login: None,
+            },
+            Message::Challenge(_) => return None,
             message @ Message::Authenticate(_) => {
-                let mut claims = self.server.clone();
+                let earlier = self.challenged(session);
+                let (began, mut claims) = earlier.map_or_else(Default::default, |setup| (setup.began, setup.server));
                 claims.merge(message.into());
-                let login = Login {
-                    at: self.began.take().unwrap_or(at),
-                    claims: Arc::new(claims),
-                    success: None,
-                };
-                let again = self.waiting.insert(request, login);
-                let full = self.waiting.len() > MAX_WAITING;
-                again.or_else(|| if full { self.waiting.pop_first() } else { None }.map(|(_, login)| login))
+                Setup {
+                    step,
+                    began,
+                    server: Claims::default(),
+                    login: Some(Login {
+                        at: began.unwrap_or(at),
+                        claims: Arc::new(claims),
+                        success: None,
+                    }),
+                }
             }
-        }
+        };
+        let again = self.take(step);
+        self.add(setup).or(again).and_then(|setup| setup.login)
     }
 
     /// Takes in the server's answer to a request: its token, and what it says of the login, which then is over.
-    pub(super) fn answered(&mut self, request: RequestId, token: &[u8], verdict: Verdict) -> Option<Login> {
-        if let Some(message @ Message::Challenge(_)) = security::ntlm(token) {
-            self.server = message.into();
-        }
+    pub(super) fn answered(
+        &mut self,
+        (session, request): (u64, RequestId),
+        token: &[u8],
+        verdict: Verdict,
+    ) -> Option<Login> {
         let success = match verdict {
-            Verdict::Continued => return None,
+            Verdict::Continued => {
+                let message @ Message::Challenge(_) = security::ntlm(token)? else {
+                    return None;
+                };
+                let began = self.take(Step::Asked(request)).and_then(|setup| setup.began);
+                let setup = Setup {
+                    step: Step::Challenged(session),
+                    began,
+                    server: message.into(),
+                    login: None,
+                };
+                return self.add(setup)?.login;
+            }
             Verdict::Accepted => Some(true),
             Verdict::Refused => Some(false),
         };
-        let login = self.waiting.remove(&request)?;
+        let login = self.take(Step::Asked(request))?.login?;
         Some(Login { success, ..login })
+    }
+
+    /// The login that the client goes on with in a session; if no challenge was seen, the one that was begun last.
+    fn challenged(&mut self, session: u64) -> Option<Setup> {
+        let in_session = |setup: &Setup| setup.step == Step::Challenged(session);
+        let begun = |setup: &Setup| setup.login.is_none() && matches!(setup.step, Step::Asked(_));
+        let place = self.waiting.iter().rposition(in_session);
+        let place = place.or_else(|| self.waiting.iter().rposition(begun))?;
+        self.waiting.remove(place)
+    }
+
+    fn take(&mut self, step: Step) -> Option<Setup> {
+        let place = self.waiting.iter().position(|setup| setup.step == step)?;
+        self.waiting.remove(place)
+    }
+
+    /// Adds one. The first may have to go.
+    fn add(&mut self, setup: Setup) -> Option<Setup> {
+        self.waiting.push_back(setup);
+        if self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Nothing more will come: what waits is told without an answer.
     pub(super) fn finish(&mut self) -> impl Iterator<Item = Login> + use<> {
-        std::mem::take(self).waiting.into_values()
+        let waiting = std::mem::take(self).waiting;
+        waiting.into_iter().filter_map(|setup| setup.login)
     }
 }
 
@@ -91,13 +158,13 @@ mod tests {
         At { frame, ..At::default() }
     }
 
-    /// The first three messages of a login, as requests of these numbers.
+    /// The first three messages of a login, as requests of these numbers; the server numbers the session so.
     fn begin(setups: &mut Setups, frame: u64, first: u64, tokens: [&[u8]; 3]) {
         let [negotiate, challenge, authenticate] = tokens;
         let told = [
-            setups.asked(at(frame), RequestId(first), negotiate),
-            setups.answered(RequestId(first), challenge, Verdict::Continued),
-            setups.asked(at(frame + 2), RequestId(first + 1), authenticate),
+            setups.asked(at(frame), (0, RequestId(first)), negotiate),
+            setups.answered((first, RequestId(first)), challenge, Verdict::Continued),
+            setups.asked(at(frame + 2), (first, RequestId(first + 1)), authenticate),
         ];
         assert_eq!(told, [const { None }; 3]);
     }
@@ -108,11 +175,11 @@ mod tests {
             for (verdict, success) in [(Verdict::Accepted, true), (Verdict::Refused, false)] {
                 let mut setups = Setups::default();
                 begin(&mut setups, 8, 2, tokens);
-                let login = setups.answered(RequestId(3), &[], verdict).unwrap();
+                let login = setups.answered((2, RequestId(3)), &[], verdict).unwrap();
                 assert_eq!((login.at.frame, login.success), (8, Some(success)));
                 assert_eq!(login.claims.user.as_deref(), Some("alice"));
                 assert_eq!(login.claims.server_netbios.as_deref(), Some("DCOMSRV01"));
-                assert!(setups.finish().next().is_none() && setups.answered(RequestId(3), &[], verdict).is_none());
+                assert!(setups.finish().next().is_none() && setups.answered((2, RequestId(3)), &[], verdict).is_none());
             }
         }
     }
@@ -122,10 +189,36 @@ mod tests {
         let mut setups = Setups::default();
         begin(&mut setups, 8, 2, [NEGOTIATE, CHALLENGE, AUTHENTICATE]);
         begin(&mut setups, 11, 4, [NEGOTIATE, CHALLENGE, AUTHENTICATE]);
-        let second = setups.answered(RequestId(5), &[], Verdict::Refused).unwrap();
-        let first = setups.answered(RequestId(3), &[], Verdict::Accepted).unwrap();
+        let second = setups.answered((4, RequestId(5)), &[], Verdict::Refused).unwrap();
+        let first = setups.answered((2, RequestId(3)), &[], Verdict::Accepted).unwrap();
         assert_eq!((first.at.frame, first.success), (8, Some(true)));
         assert_eq!((second.at.frame, second.success), (11, Some(false)));
+    }
+
+    #[test]
+    fn each_session_has_its_own_beginning() {
+        let mut setups = Setups::default();
+        for (frame, request) in [(8, 2), (9, 3)] {
+            assert!(setups.asked(at(frame), (0, RequestId(request)), NEGOTIATE).is_none());
+        }
+        for (session, request) in [(70, 3), (60, 2)] {
+            let answer = setups.answered((session, RequestId(request)), CHALLENGE, Verdict::Continued);
+            assert!(answer.is_none());
+        }
+        for (session, request) in [(60, 4), (70, 5)] {
+            assert!(
+                setups
+                    .asked(at(20), (session, RequestId(request)), AUTHENTICATE)
+                    .is_none()
+            );
+        }
+        let began: Vec<u64> = setups.finish().map(|login| login.at.frame).collect();
+        assert_eq!(began, [8, 9]);
+        // Where only the client is heard, its second leg goes on with the one that was begun last.
+        setups.asked(at(8), (0, RequestId(2)), NEGOTIATE);
+        setups.asked(at(9), (60, RequestId(3)), AUTHENTICATE);
+        let began: Vec<u64> = setups.finish().map(|login| login.at.frame).collect();
+        assert_eq!(began, [8]);
     }
 
     #[test]
@@ -133,7 +226,11 @@ mod tests {
         let mut setups = Setups::default();
         let mut told = 0;
         for request in 0..100 {
-            told += usize::from(setups.asked(at(request), RequestId(request), AUTHENTICATE).is_some());
+            told += usize::from(
+                setups
+                    .asked(at(request), (1, RequestId(request)), AUTHENTICATE)
+                    .is_some(),
+            );
             assert!(setups.waiting.len() <= MAX_WAITING);
         }
         let rest: Vec<Login> = setups.finish().collect();
@@ -141,10 +238,10 @@ mod tests {
         assert!(rest.iter().all(|login| login.success.is_none()));
         assert_eq!(setups.held(), 0);
         // What is no NTLM is none.
-        assert!(setups.asked(at(1), RequestId(1), b"something else").is_none());
+        assert!(setups.asked(at(1), (1, RequestId(1)), b"something else").is_none());
         assert!(
             setups
-                .answered(RequestId(1), b"NTLMSSP\0cut", Verdict::Accepted)
+                .answered((1, RequestId(1)), b"NTLMSSP\0cut", Verdict::Accepted)
                 .is_none()
         );
         assert!(setups.finish().next().is_none());

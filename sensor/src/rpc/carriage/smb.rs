@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dcom_parsers::rpce;
-use dcom_parsers::smb::{Access, FileId, Format, Message, Messages, Operation, Payload, Progress, RequestId};
+use dcom_parsers::smb::{
+    Access, FileId, Format, Message, Messages, Operation, Payload, Progress, Reference, RequestId,
+};
 
 use super::blocks::{Blocks, Piece, Verdict};
 use super::setups::Setups;
@@ -23,10 +25,25 @@ pub(super) struct Session {
     opened: bool,
     blocks: Sides<Blocks>,
     setups: Setups,
-    shares: BTreeMap<u32, Share>,
+    /// By `SessionId` and `TreeId`: [MS-SMB2] 3.3.1.9 Per Tree Connect. With the frame that granted them.
+    shares: BTreeMap<(u64, u32), (At, Share)>,
     asked: BTreeMap<RequestId, Asked>,
-    /// By handle; None for answers to a request that was not seen.
-    pipes: BTreeMap<Option<FileId>, Pipe>,
+    pipes: BTreeMap<Handle, Pipe>,
+}
+
+/// What stands for an open pipe, in its session: [MS-SMB2] 3.3.1.10 Per Open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Handle {
+    session: u64,
+    /// None for answers to a request that was not seen.
+    file: Option<Reference<FileId>>,
+}
+
+impl Handle {
+    fn new(session: u64, file: Reference<FileId>) -> Self {
+        let file = Some(file);
+        Self { session, file }
+    }
 }
 
 /// What a share holds.
@@ -57,11 +74,12 @@ impl Share {
 #[derive(Clone, Debug)]
 enum Asked {
     Connect(Share),
-    Open(Arc<str>),
+    /// In this session, by this name.
+    Open(u64, Arc<str>),
     /// On an administrative share: share, name, to write?
     File(Arc<str>, Arc<str>, bool),
-    Bytes(FileId),
-    Close(FileId),
+    Bytes(Handle),
+    Close(Handle),
 }
 
 /// An open pipe, or what may be one.
@@ -170,10 +188,10 @@ impl Session {
             Operation::Open(..) | Operation::Opened(_) => self.share(message) != Some(&Share::Files),
             _ if self.holds_files(message) => false,
             Operation::Write(file, payload) | Operation::Transact(file, payload) => {
-                self.is_rpc(Some(*file)) || begins_like_rpc(payload)
+                self.is_rpc(Handle::new(message.session, *file)) || begins_like_rpc(payload)
             }
             Operation::ReadDone(payload) | Operation::TransactDone(payload, _) | Operation::TransactMore(payload) => {
-                self.is_rpc(self.file_asked(message.request)) || begins_like_rpc(payload)
+                self.is_rpc(self.handle_asked(message)) || begins_like_rpc(payload)
             }
             _ => true,
         }
@@ -186,57 +204,73 @@ impl Session {
 
     /// The share that it is about.
     fn share(&self, message: &Message<'_>) -> Option<&Share> {
-        message.tree.and_then(|tree| self.shares.get(&tree))
+        match message.tree? {
+            Reference::Id(tree) => self.shares.get(&(message.session, tree)).map(|(_, share)| share),
+            Reference::AnswerTo(request) => match self.asked.get(&request)? {
+                Asked::Connect(share) => Some(share),
+                _ => None,
+            },
+        }
     }
 
-    fn is_rpc(&self, file: Option<FileId>) -> bool {
-        self.pipes.get(&file).is_some_and(|pipe| pipe.association.is_some())
+    fn is_rpc(&self, handle: Handle) -> bool {
+        self.pipes.get(&handle).is_some_and(|pipe| pipe.association.is_some())
     }
 
-    /// The handle that a request was about.
-    fn file_asked(&self, request: RequestId) -> Option<FileId> {
-        match self.asked.get(&request) {
-            Some(Asked::Bytes(file)) => Some(*file),
-            _ => None,
+    /// The handle that the request of this message was about.
+    fn handle_asked(&self, message: &Message<'_>) -> Handle {
+        match self.asked.get(&message.request) {
+            Some(Asked::Bytes(handle)) => *handle,
+            _ => Handle {
+                session: message.session,
+                file: None,
+            },
         }
     }
 
     fn message(&mut self, at: At, message: Message<'_>, handling: &mut Handling<'_>) {
         let files = self.holds_files(&message);
-        let Message { request, tree, .. } = message;
+        let asked = self.handle_asked(&message);
+        let share = match &message.operation {
+            Operation::Open(..) => self.share(&message).cloned(),
+            _ => None,
+        };
+        let Message { request, session, .. } = message;
         match message.operation {
             Operation::Connect(path) => {
                 self.ask(request, Asked::Connect(Share::of(path)), handling);
             }
             Operation::Connected => {
-                if let (Some(Asked::Connect(share)), Some(tree)) = (self.asked.remove(&request), tree) {
-                    self.shares.insert(tree, share);
-                    if self.shares.len() > handling.bounds.limits.shares {
-                        handling.bounds.carriage.over_limit += 1;
-                        self.shares.pop_first();
-                    }
+                let asked = self.asked.remove(&request);
+                if let (Some(Asked::Connect(share)), Some(Reference::Id(tree))) = (asked, message.tree) {
+                    self.connected(at, (session, tree), share, handling);
                 }
             }
-            Operation::Failed => drop(self.asked.remove(&request)),
+            Operation::Failed => {
+                // What was sent to it in the same message came to nothing.
+                if let Some(Asked::Open(session, _)) = self.asked.remove(&request) {
+                    self.close_pipe(Handle::new(session, Reference::AnswerTo(request)), handling);
+                }
+            }
             Operation::Other => {}
             Operation::Login(token) => {
-                self.log_in(handling, |setups| setups.asked(at, request, token.bytes));
+                self.log_in(handling, |setups| setups.asked(at, (session, request), token.bytes));
             }
             Operation::LoginAnswered(token, verdict) => {
-                self.log_in(handling, |setups| setups.answered(request, token.bytes, verdict));
+                self.log_in(handling, |setups| {
+                    setups.answered((session, request), token.bytes, verdict)
+                });
             }
             Operation::Open(name, access) => {
-                let asked = match tree.and_then(|tree| self.shares.get(&tree)) {
+                let asked = match share {
                     Some(Share::Files) => return,
-                    Some(Share::Administrative(share)) => {
-                        Asked::File(Arc::clone(share), kept_name(&name), access == Access::Write)
-                    }
-                    Some(Share::Pipes) | None => Asked::Open(kept_name(&name)),
+                    Some(Share::Administrative(share)) => Asked::File(share, kept_name(&name), access == Access::Write),
+                    Some(Share::Pipes) | None => Asked::Open(session, kept_name(&name)),
                 };
                 self.ask(request, asked, handling);
             }
             Operation::Opened(file) => match self.asked.remove(&request) {
-                Some(Asked::Open(name)) => self.open(at, file, name, handling),
+                Some(Asked::Open(session, name)) => self.open(at, (session, request), file, name, handling),
                 Some(Asked::File(share, name, to_write)) => handling.say(RpcBody::File(Box::new(FileOpened {
                     at,
                     share,
@@ -246,33 +280,32 @@ impl Session {
                 _ => {}
             },
             _ if files => {}
-            Operation::Read(file) => self.ask(request, Asked::Bytes(file), handling),
-            Operation::Write(file, payload) => self.carry(at, Some(file), Side::Client, payload, handling),
+            Operation::Read(file) => self.ask(request, Asked::Bytes(Handle::new(session, file)), handling),
+            Operation::Write(file, payload) => {
+                self.carry(at, Handle::new(session, file), Side::Client, payload, handling);
+            }
             Operation::Transact(file, payload) => {
-                self.ask(request, Asked::Bytes(file), handling);
-                self.carry(at, Some(file), Side::Client, payload, handling);
+                let handle = Handle::new(session, file);
+                self.ask(request, Asked::Bytes(handle), handling);
+                self.carry(at, handle, Side::Client, payload, handling);
             }
-            Operation::TransactMore(payload) => {
-                self.carry(at, self.file_asked(request), Side::Client, payload, handling);
-            }
+            Operation::TransactMore(payload) => self.carry(at, asked, Side::Client, payload, handling),
             Operation::ReadDone(payload) | Operation::TransactDone(payload, Progress::Finished) => {
-                let file = self.file_asked(request);
                 self.asked.remove(&request);
-                self.carry(at, file, Side::Server, payload, handling);
+                self.carry(at, asked, Side::Server, payload, handling);
             }
             Operation::TransactDone(payload, Progress::Partial) => {
-                self.carry(at, self.file_asked(request), Side::Server, payload, handling);
+                self.carry(at, asked, Side::Server, payload, handling);
             }
             Operation::Close(file) => {
-                if self.pipes.contains_key(&Some(file)) {
-                    self.ask(request, Asked::Close(file), handling);
+                let handle = Handle::new(session, file);
+                if matches!(file, Reference::AnswerTo(_)) || self.pipes.contains_key(&handle) {
+                    self.ask(request, Asked::Close(handle), handling);
                 }
             }
             Operation::Closed => {
-                if let Some(Asked::Close(file)) = self.asked.remove(&request)
-                    && let Some(mut pipe) = self.pipes.remove(&Some(file))
-                {
-                    feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
+                if let Some(Asked::Close(handle)) = self.asked.remove(&request) {
+                    self.close_pipe(handle, handling);
                 }
             }
         }
@@ -300,43 +333,94 @@ impl Session {
         }
     }
 
-    fn open(&mut self, at: At, file: FileId, name: Arc<str>, handling: &mut Handling<'_>) {
-        // The handle is used again: what it stood for is closed.
-        if let Some(mut earlier) = self.pipes.remove(&Some(file)) {
-            feed(&mut earlier, StreamEvent::Closed, &mut self.opened, handling);
+    /// A share is granted; then the one that was granted first may have to go.
+    fn connected(&mut self, at: At, tree: (u64, u32), share: Share, handling: &mut Handling<'_>) {
+        self.shares.insert(tree, (at, share));
+        if self.shares.len() > handling.bounds.limits.shares {
+            handling.bounds.carriage.over_limit += 1;
+            let first = self.shares.iter().min_by_key(|(_, (at, _))| (at.input, at.frame));
+            if let Some(tree) = first.map(|(&tree, _)| tree) {
+                self.shares.remove(&tree);
+            }
         }
-        let pipe = self.pipe(at, Some(file), handling);
+    }
+
+    /// A pipe is open that was asked for in this session, by this request. What was sent to it in the same message as
+    /// that is under its handle from now on.
+    fn open(
+        &mut self,
+        at: At,
+        (session, request): (u64, RequestId),
+        file: FileId,
+        name: Arc<str>,
+        handling: &mut Handling<'_>,
+    ) {
+        let handle = Handle::new(session, Reference::Id(file));
+        let unnamed = Handle::new(session, Reference::AnswerTo(request));
+        // The handle is used again: what it stood for is closed.
+        self.close_pipe(handle, handling);
+        for asked in self.asked.values_mut() {
+            match asked {
+                Asked::Bytes(asked) | Asked::Close(asked) if *asked == unnamed => *asked = handle,
+                _ => {}
+            }
+        }
+        if let Some(pipe) = self.pipes.remove(&unnamed) {
+            self.pipes.insert(handle, pipe);
+        }
+        let pipe = self.pipe(at, handle, handling);
         pipe.name = Some(name);
     }
 
+    fn close_pipe(&mut self, handle: Handle, handling: &mut Handling<'_>) {
+        if let Some(mut pipe) = self.pipes.remove(&handle) {
+            feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
+        }
+    }
+
+    /// By what name the pipe of a handle is opened, if that is still going on.
+    fn name_asked(&self, handle: Handle) -> Option<Arc<str>> {
+        match handle.file? {
+            Reference::Id(_) => None,
+            Reference::AnswerTo(request) => match self.asked.get(&request)? {
+                Asked::Open(_, name) => Some(Arc::clone(name)),
+                _ => None,
+            },
+        }
+    }
+
     /// The pipe of a handle, which is new if it was not known; then the one that was idle longest may have to go.
-    fn pipe(&mut self, at: At, file: Option<FileId>, handling: &mut Handling<'_>) -> &mut Pipe {
-        if !self.pipes.contains_key(&file) && self.pipes.len() >= handling.bounds.limits.pipes {
+    fn pipe(&mut self, at: At, handle: Handle, handling: &mut Handling<'_>) -> &mut Pipe {
+        if !self.pipes.contains_key(&handle) && self.pipes.len() >= handling.bounds.limits.pipes {
             let idle = self
                 .pipes
                 .iter()
                 .min_by_key(|(_, pipe)| (pipe.used.input, pipe.used.frame));
-            if let Some(mut pipe) = idle.map(|(&file, _)| file).and_then(|file| self.pipes.remove(&file)) {
+            if let Some(idle) = idle.map(|(&handle, _)| handle) {
                 handling.bounds.carriage.over_limit += 1;
-                feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
+                self.close_pipe(idle, handling);
             }
         }
-        let pipe = self.pipes.entry(file).or_default();
+        let pipe = self.pipes.entry(handle).or_default();
         pipe.used = at;
         pipe
     }
 
     /// Hands bytes of a pipe to its association; it has one from its first DCE/RPC header on.
-    fn carry(&mut self, at: At, file: Option<FileId>, side: Side, payload: Payload<'_>, handling: &mut Handling<'_>) {
-        if !self.is_rpc(file) {
+    fn carry(&mut self, at: At, handle: Handle, side: Side, payload: Payload<'_>, handling: &mut Handling<'_>) {
+        if !self.is_rpc(handle) {
             if !begins_like_rpc(&payload) {
                 return;
             }
             handling.bounds.carriage.pipes += 1;
-            let pipe = self.pipe(at, file, handling);
-            pipe.association = Some(Box::new(Association::on_pipe(pipe.name.clone())));
+            let opening = self.name_asked(handle);
+            let pipe = self.pipe(at, handle, handling);
+            let name = pipe.name.clone().or(opening);
+            pipe.association = Some(Box::new(Association::on_pipe(name)));
         }
-        let Some(pipe) = self.pipes.get_mut(&file) else { return };
+        let Some(pipe) = self.pipes.get_mut(&handle) else {
+            return;
+        };
         pipe.used = at;
         let Payload { bytes, length } = payload;
         feed(pipe, StreamEvent::Data { at, side, bytes }, &mut self.opened, handling);
@@ -426,13 +510,10 @@ mod tests {
 
         /// Connects a share and opens a file on it.
         fn open(&mut self, path: &str, name: &str) {
-            let connect = [vec![9, 0, 0, 0], text(path, 72)].concat();
-            self.send(Side::Client, &message(3, 0, 1, &connect));
-            self.send(Side::Server, &message(3, 1, 1, &[16, 0, 2, 0, 0, 0, 0, 0]));
-            let create = [vec![57], vec![0; 43], text(name, 112)].concat();
-            self.send(Side::Client, &message(5, 0, 2, &create));
-            let opened = [vec![89], vec![0; 63], vec![FILE; 16]].concat();
-            self.send(Side::Server, &message(5, 1, 2, &opened));
+            self.send(Side::Client, &connect(1, path));
+            self.send(Side::Server, &connected(1));
+            self.send(Side::Client, &create(2, name));
+            self.send(Side::Server, &created(2, FILE));
         }
 
         /// Everything said, in a word each; the calls with frames, and the name of their pipe.
@@ -447,6 +528,7 @@ mod tests {
         match body {
             RpcBody::Opened => "opened".into(),
             RpcBody::Closed => "closed".into(),
+            RpcBody::File(file) => format!("{}\\{}", file.share, file.name),
             RpcBody::Exchange(call) => {
                 let asked = call.request.as_ref().map(|request| request.at.frame);
                 let damaged = call
@@ -482,6 +564,60 @@ mod tests {
         let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
         [&length[..], &bytes].concat()
     }
+
+    /// The same message in another session.
+    fn in_session(session: u8, mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes[44] = session;
+        bytes
+    }
+
+    /// Commands in one message, each about what the one before it is about.
+    fn related(commands: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = vec![0; 4];
+        for (place, command) in commands.iter().enumerate() {
+            let mut command = command[4..].to_vec();
+            if place > 0 {
+                command[16] |= 4;
+                command[36..40].fill(0xff);
+                command[40..48].fill(0xff);
+            }
+            if place + 1 < commands.len() {
+                command.resize(command.len().next_multiple_of(8), 0);
+                command[20] = u8::try_from(command.len()).unwrap();
+            }
+            bytes.extend(command);
+        }
+        let length = u32::try_from(bytes.len() - 4).unwrap().to_be_bytes();
+        bytes[..4].copy_from_slice(&length);
+        bytes
+    }
+
+    fn connect(id: u8, path: &str) -> Vec<u8> {
+        message(3, 0, id, &[vec![9, 0, 0, 0], text(path, 72)].concat())
+    }
+
+    fn connected(id: u8) -> Vec<u8> {
+        message(3, 1, id, &[16, 0, 2, 0, 0, 0, 0, 0])
+    }
+
+    fn create(id: u8, name: &str) -> Vec<u8> {
+        message(5, 0, id, &[vec![57], vec![0; 43], text(name, 112)].concat())
+    }
+
+    fn created(id: u8, file: u8) -> Vec<u8> {
+        message(5, 1, id, &[vec![89], vec![0; 63], vec![file; 16]].concat())
+    }
+
+    fn failed(command: u8, id: u8) -> Vec<u8> {
+        message(command, 1, id, &[9, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    fn close(id: u8, file: u8) -> Vec<u8> {
+        message(6, 0, id, &[vec![24, 0, 0, 0, 0, 0, 0, 0], vec![file; 16]].concat())
+    }
+
+    /// What a file is called whose handle only the answer to the command before tells.
+    const THE_SAME: u8 = 0xff;
 
     fn write(id: u8, file: u8, bytes: &[u8]) -> Vec<u8> {
         let mut body = vec![49, 0, 112, 0];
@@ -594,12 +730,10 @@ mod tests {
     #[test]
     fn files_that_could_not_be_opened_are_not_told() {
         let mut rig = Rig::over_smb();
-        let connect = [vec![9, 0, 0, 0], text("\\\\host\\C$", 72)].concat();
-        rig.send(Side::Client, &message(3, 0, 1, &connect));
-        rig.send(Side::Server, &message(3, 1, 1, &[16, 0, 2, 0, 0, 0, 0, 0]));
-        let create = [vec![57], vec![0; 43], text("boot.ini", 112)].concat();
-        rig.send(Side::Client, &message(5, 0, 2, &create));
-        rig.send(Side::Server, &message(5, 1, 2, &[9, 0, 0, 0, 0, 0, 0, 0, 0]));
+        rig.send(Side::Client, &connect(1, "\\\\host\\C$"));
+        rig.send(Side::Server, &connected(1));
+        rig.send(Side::Client, &create(2, "boot.ini"));
+        rig.send(Side::Server, &failed(5, 2));
         assert_eq!(rig.told(), [""; 0]);
     }
 
@@ -616,6 +750,121 @@ mod tests {
             rig.told(),
             ["opened", "1 Some(1) Some(5) -", "1 Some(2) Some(6) -", "closed"]
         );
+    }
+
+    #[test]
+    fn sessions_that_number_their_trees_alike_have_shares_and_handles_of_their_own() {
+        for shares in [["IPC$", "C$"], ["C$", "IPC$"], ["share", "IPC$"]] {
+            let mut rig = Rig::over_smb();
+            for (session, share) in (1..).zip(shares) {
+                let path = format!("\\\\host\\{share}");
+                rig.send(Side::Client, &in_session(session, connect(session, &path)));
+                rig.send(Side::Server, &in_session(session, connected(session)));
+            }
+            for (session, name) in (1..).zip(shares) {
+                rig.send(Side::Client, &in_session(session, create(session + 2, name)));
+                rig.send(Side::Server, &in_session(session, created(session + 2, FILE)));
+            }
+            for session in [1, 2] {
+                let request = write(session + 4, FILE, &pdu(0, session, 40));
+                rig.send(Side::Client, &in_session(session, request));
+            }
+            let (pipe, file) = match shares {
+                ["IPC$", _] => ("1 Some(9) None IPC$", Some("\\\\host\\C$\\C$")),
+                ["C$", _] => ("2 Some(10) None IPC$", Some("\\\\host\\C$\\C$")),
+                _ => ("2 Some(10) None IPC$", None),
+            };
+            let expected: Vec<&str> = file.into_iter().chain(["opened", pipe, "closed"]).collect();
+            assert_eq!(rig.told(), expected, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_handle_in_two_sessions_is_two_pipes() {
+        let mut rig = Rig::over_smb();
+        for session in [1, 2] {
+            rig.send(Side::Client, &in_session(session, write(session, FILE, &pdu(0, 1, 40))));
+        }
+        assert_eq!(rig.bounds.carriage.pipes, 2);
+        // An answer whose tree is not told, for its command was handled asynchronously, is in its session.
+        let mut rig = Rig::over_smb();
+        for session in [1, 2] {
+            let mut answer = in_session(session, read_done(9, &pdu(2, session, 40)));
+            answer[20] |= 2;
+            answer[36..44].fill(0x77);
+            rig.send(Side::Server, &answer);
+        }
+        assert_eq!(rig.bounds.carriage.pipes, 2);
+    }
+
+    #[test]
+    fn what_follows_an_open_in_the_same_message_goes_to_what_it_opens() {
+        let mut rig = Rig::over_smb();
+        rig.send(Side::Client, &connect(1, "\\\\host\\IPC$"));
+        rig.send(Side::Server, &connected(1));
+        for (id, name, file) in [(10, "svcctl", 7), (20, "winreg", 8)] {
+            let bind = pdu(0, id, 40);
+            let commands = [create(id, name), write(id + 1, THE_SAME, &bind), read(id + 2, THE_SAME)];
+            rig.send(Side::Client, &related(&commands));
+            // The answer to the open comes first; the other one by itself, and later.
+            rig.send(Side::Server, &created(id, file));
+        }
+        for (id, file) in [(20, 8), (10, 7)] {
+            rig.send(Side::Server, &read_done(id + 2, &pdu(2, id, 40)));
+            rig.send(Side::Client, &write(id + 3, file, &pdu(0, id + 3, 40)));
+        }
+        assert_eq!(rig.bounds.carriage.pipes, 2);
+        let mut told = rig.told();
+        told.sort();
+        let expected = [
+            "10 Some(3) Some(9) svcctl",
+            "13 Some(10) None svcctl",
+            "20 Some(5) Some(7) winreg",
+            "23 Some(8) None winreg",
+            "closed",
+            "opened",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_follows_an_open_that_fails_is_unanswered_and_over() {
+        let mut rig = Rig::over_smb();
+        let commands = [
+            create(2, "nobody"),
+            write(3, THE_SAME, &pdu(0, 1, 40)),
+            read(4, THE_SAME),
+        ];
+        rig.send(Side::Client, &related(&commands));
+        for (command, id) in [(5, 2), (WRITE, 3), (READ, 4)] {
+            rig.send(Side::Server, &failed(command, id));
+        }
+        let Form::Smb(session) = &rig.carriage.form else {
+            panic!("not SMB");
+        };
+        assert!(session.pipes.is_empty() && session.asked.is_empty());
+        assert_eq!(rig.told(), ["opened", "1 Some(1) None nobody", "closed"]);
+    }
+
+    #[test]
+    fn an_open_may_follow_its_connect_and_be_closed_in_the_same_message() {
+        let mut rig = Rig::over_smb();
+        let commands = [connect(1, "\\\\host\\ADMIN$"), create(2, "one.exe"), close(3, THE_SAME)];
+        rig.send(Side::Client, &related(&commands));
+        rig.send(Side::Server, &connected(1));
+        rig.send(Side::Server, &created(2, FILE));
+        // Of a share that is not known it may be a pipe, which is not kept when it is closed.
+        rig.send(
+            Side::Client,
+            &in_session(9, related(&[create(4, "two.exe"), close(5, THE_SAME)])),
+        );
+        rig.send(Side::Server, &in_session(9, created(4, FILE)));
+        rig.send(Side::Server, &in_session(9, message(6, 1, 5, &[60; 60])));
+        let Form::Smb(session) = &rig.carriage.form else {
+            panic!("not SMB");
+        };
+        assert!(session.pipes.is_empty(), "{:?}", session.pipes);
+        assert_eq!(rig.told(), ["\\\\host\\ADMIN$\\one.exe"]);
     }
 
     #[test]
@@ -654,17 +903,22 @@ mod tests {
         for id in 0..=255 {
             rig.send(Side::Client, &read(id, id));
             rig.send(Side::Client, &write(id, id, &pdu(0, id, 40)));
-            let connect = [vec![9, 0, 0, 0], text("\\\\host\\share", 72)].concat();
-            rig.send(Side::Client, &message(3, 0, id, &connect));
-            let mut connected = message(3, 1, id, &[16, 0, 1, 0]);
-            connected[40] = id.wrapping_add(6);
-            rig.send(Side::Server, &connected);
+            // Later sessions have lower numbers.
+            let session = 255 - id;
+            rig.send(Side::Client, &in_session(session, connect(id, "\\\\host\\share")));
+            rig.send(Side::Server, &in_session(session, connected(id)));
+            rig.send(
+                Side::Client,
+                &related(&[create(id, "x"), write(id, THE_SAME, &pdu(0, id, 40))]),
+            );
         }
         let limits = rig.bounds.limits;
         let Form::Smb(session) = &rig.carriage.form else {
             panic!("not SMB");
         };
         assert_eq!(session.shares.len(), limits.shares);
+        // Those that were granted last are kept.
+        assert!(session.shares.contains_key(&(0, 5)) && !session.shares.contains_key(&(255, 5)));
         assert!(session.pipes.len() <= limits.pipes && session.asked.len() <= limits.smb_requests);
         assert!(rig.bounds.carriage.over_limit > 0);
     }
