@@ -20,6 +20,7 @@ BIND_PDUS = (11, BIND_ACK, 14, 15)
 PIECE = 48
 OVERLAP = 8
 LOST = (200, 320)
+REQUEST, MIDDLE = b"\x00", b"\x80"
 ADDRESSES = {"192.0.2.10": "fd00::1:10", "192.0.2.20": "fd00::1:20"}
 SERVICE_TAG = bytes.fromhex("88a80064")
 CUSTOMER_TAG = bytes.fromhex("81000014")
@@ -135,6 +136,18 @@ def with_gap(packets):
         else:
             out.append(packet)
     return spread(out)
+
+
+def without_fragment(packets):
+    """Loses a whole fragment in the middle of the request that carries the command line."""
+    out, lost = [], False
+    for packet in packets:
+        payload = packet.payload
+        if not lost and payload[2:3] == REQUEST and payload[3:4] == MIDDLE:
+            packet = packet.part(int.from_bytes(payload[8:10], "little"), len(payload))
+            lost = True
+        out.append(packet)
+    return out
 
 
 def with_ipv6(packets):
@@ -331,6 +344,12 @@ VARIANTS = [
         "mmc20-connect",
         "120 bytes inside the ExecuteShellCommand request lost and acknowledged",
         with_gap,
+    ),
+    Variant(
+        "mmc20-lost-fragment",
+        "mmc20-tiny-fragments",
+        "A whole fragment in the middle of the ExecuteShellCommand request lost and acknowledged",
+        without_fragment,
     ),
     Variant(
         "mmc20-offload",

@@ -125,6 +125,10 @@ impl Association {
                     self.on_contexts(handling.bounds, Contexts::doubt);
                 }
                 self.frame(side, handling, |framer, out| framer.gap(bytes, out));
+                // As long as it lies within one PDU, only that one's message has lost something.
+                if self.framers[side].is_lost() {
+                    self.doubt(side, None, handling.bounds);
+                }
             }
             StreamEvent::Closed => self.close(handling),
         }
@@ -145,8 +149,27 @@ impl Association {
             handling.bounds.counters.over_limit += 1;
             handling.bounds.held -= framer.held();
             framer.give_up(&mut |framed| self.framed(side, framed, handling));
+            if framer.is_lost() {
+                self.doubt(side, None, handling.bounds);
+            }
         }
         self.framers[side] = framer;
+    }
+
+    /// Fragments of this side were not seen: of one call, or of any. What is being joined there is not whole.
+    fn doubt(&mut self, side: Side, call_id: Option<u32>, bounds: &mut RpcBounds) {
+        let calls = self.calls.iter_mut();
+        let (mut before, mut after) = (0, 0);
+        for (_, call) in calls.filter(|(id, _)| call_id.is_none_or(|call_id| call_id == **id)) {
+            before += call.kept();
+            match (side, &mut call.reply) {
+                (Side::Client, _) => call.request.doubt(),
+                (Side::Server, Some(reply)) => reply.doubt(),
+                (Side::Server, None) => {}
+            }
+            after += call.kept();
+        }
+        self.account(before, after, bounds);
     }
 
     fn framed(&mut self, side: Side, framed: Framed<'_>, handling: &mut Handling<'_>) {
@@ -181,6 +204,7 @@ impl Association {
                         bytes: u16::MAX.into(),
                     },
                 );
+                self.doubt(side, None, handling.bounds);
                 self.odd(
                     at,
                     "no_pdu_where_one_starts",
@@ -205,7 +229,8 @@ impl Association {
         match Body::parse(header, start) {
             Ok(Body::Request(request)) => self.request(&fragment, &request, None, handling),
             Ok(Body::Response(response)) => self.response(&fragment, &response, handling),
-            _ => {}
+            // Cut before it says more than whose fragment it is.
+            _ => self.doubt(side, Some(header.call_id), handling.bounds),
         }
     }
 
@@ -437,7 +462,9 @@ impl Association {
     ) {
         handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
-        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
+        // After the last fragment comes another request, though its first fragment was not seen.
+        let over = |call: &Call| call.request.ended;
+        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG) || self.calls.get(&call_id).is_some_and(over);
         if again && let Some(call) = self.take_call(call_id, handling.bounds) {
             // The id is used again: the earlier call will not be answered any more.
             self.give_up(call_id, call, handling);
