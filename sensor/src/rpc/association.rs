@@ -20,6 +20,7 @@ use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
 use crate::keys::{Loss, Who};
+use crate::time::Timestamp;
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
@@ -41,6 +42,8 @@ pub struct Association {
     openings: Option<Box<Openings>>,
     shape: Arc<Shape>,
     calls: BTreeMap<u32, Call>,
+    /// None of them was asked before this.
+    oldest: Option<Timestamp>,
     /// Bytes of `calls`.
     kept: usize,
     bytes_missing: u64,
@@ -114,7 +117,7 @@ impl Association {
         match event {
             StreamEvent::Data { at, side, bytes } => {
                 self.frame(side, handling, |framer, out| framer.data(at, bytes, out));
-                self.give_up_old_calls(at, handling);
+                self.advance(at.time, handling);
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
@@ -482,6 +485,8 @@ impl Association {
             call.is_read |= handling.bounds.keeps_opened && fragment.key.is_some();
             self.account(0, call.kept(), handling.bounds);
             self.calls.insert(call_id, call);
+            let time = fragment.at.time;
+            self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
         let ended = self.join(fragment, Side::Client, handling.bounds);
         let wants_no_answer = |call: &Call| call.flags.contains(PfcFlags::MAYBE);
@@ -649,18 +654,25 @@ impl Association {
         }
     }
 
-    fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
-        let too_old = |call: &Call| at.time.since(call.request.message.at.time) > handling.bounds.limits.answer;
-        let old: Vec<u32> = self
-            .calls
-            .iter()
-            .filter(|(_, call)| too_old(call))
-            .map(|(&id, _)| id)
-            .collect();
-        for call_id in old {
-            if let Some(call) = self.take_call(call_id, handling.bounds) {
-                self.give_up(call_id, call, handling);
+    /// Time has come this far: calls that wait too long are given up, and it is said when the next one will.
+    pub(super) fn advance(&mut self, now: Timestamp, handling: &mut Handling<'_>) {
+        let answer = handling.bounds.limits.answer;
+        let too_old = |asked: Timestamp| now.since(asked) > answer;
+        if self.oldest.is_some_and(too_old) {
+            let asked = |call: &Call| call.request.message.at;
+            let waiting = self.calls.iter().filter(|(_, call)| too_old(asked(call).time));
+            let mut old: Vec<_> = waiting.map(|(&id, call)| (asked(call), id)).collect();
+            old.sort_unstable_by_key(|&(at, _)| (at.input, at.frame));
+            for (_, call_id) in old {
+                if let Some(call) = self.take_call(call_id, handling.bounds) {
+                    self.give_up(call_id, call, handling);
+                }
             }
+            self.oldest = self.calls.values().map(|call| asked(call).time).min();
+        }
+        if let Some(oldest) = self.oldest {
+            let due = Timestamp(oldest.0.saturating_add(answer).saturating_add(1));
+            handling.bounds.due = handling.bounds.due.min(due);
         }
     }
 

@@ -5,7 +5,7 @@ use dcom_parsers::names::known;
 
 use super::rig::Rig;
 use super::*;
-use crate::flow::{Protocol, Side, StreamEvent};
+use crate::flow::{Consumer, NEVER, Protocol, Side, StreamEvent};
 
 const ECHO: Guid = Guid::com(0x7777);
 
@@ -433,4 +433,43 @@ fn an_old_call_is_given_up_while_the_connection_goes_on() {
     });
     assert_eq!(rig.bounds.counters.unanswered, 1);
     assert_eq!(rig.close().len(), 2);
+}
+
+#[test]
+fn an_old_call_is_given_up_though_nobody_speaks() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    let answer = rig.bounds.limits.answer;
+    let ask = |rig: &mut Rig, frame, seconds: i64, call_id| {
+        let time = Timestamp(seconds * 1_000_000_000);
+        rig.push(StreamEvent::Data {
+            at: At { frame, time, input: 0 },
+            side: Side::Client,
+            bytes: &Pdu::request(3, call_id, 0, 3).done(),
+        });
+    };
+    ask(&mut rig, 3, 0, 9);
+    ask(&mut rig, 4, 1, 2);
+    ask(&mut rig, 5, 1, 1);
+    let told = |rig: &Rig| {
+        let calls = rig.events.iter().filter_map(|event| match &event.body {
+            RpcBody::Exchange(exchange) => Some((exchange.call_id, exchange.request.is_some())),
+            _ => None,
+        });
+        calls.collect::<Vec<_>>()
+    };
+    // Each at its time, in the order of their frames; then there is nothing to wait for.
+    assert_eq!(rig.carriage.due(), Timestamp(answer + 1));
+    rig.advance(answer + 1);
+    assert_eq!(told(&rig), [(9, true)]);
+    assert_eq!(rig.carriage.due(), Timestamp(answer + 1_000_000_001));
+    rig.advance(answer + 1_000_000_000);
+    rig.advance(answer + 1_000_000_001);
+    assert_eq!(told(&rig), [(9, true), (2, true), (1, true)]);
+    assert_eq!(rig.carriage.due(), NEVER);
+    // The answer that comes after all is one to nothing.
+    rig.send(Side::Server, &Pdu::response(3, 9).done());
+    assert_eq!(told(&rig)[3..], [(9, false)]);
+    assert_eq!((rig.bounds.counters.unanswered, rig.bounds.counters.unasked), (3, 1));
+    assert_eq!(rig.close().len(), 4);
 }
