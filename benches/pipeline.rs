@@ -20,7 +20,7 @@ use dcom_sensor::dcom::Calls;
 use dcom_sensor::decode::{Decoded, Decoder};
 use dcom_sensor::emit::{Emitters, Format};
 use dcom_sensor::event::Event;
-use dcom_sensor::flow::{Assembler, Bounds, Flows, Output, Piece, StreamEvent};
+use dcom_sensor::flow::{Assembler, Bounds, Consumer, Flows, Output, Piece, StreamEvent};
 use dcom_sensor::limits::Limits;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -188,17 +188,28 @@ fn cut(mut stream: &[u8]) -> Vec<Vec<u8>> {
     pdus
 }
 
+/// What the client sent, and the server.
+#[derive(Default)]
+struct Both([Vec<u8>; 2]);
+
+impl Consumer for Both {}
+
 /// Both directions of every RPC connection.
 fn streams(input: &Input) -> Vec<Vec<u8>> {
     let mut capture = CaptureFile::open(input).expect("a sample capture");
-    let (mut decoder, mut flows) = (Decoder::default(), Flows::<[Vec<u8>; 2]>::new(Limits::default()));
+    let (mut decoder, mut flows) = (Decoder::default(), Flows::<Both>::new(Limits::default()));
     let mut streams = Vec::new();
-    let mut hear = |output: Output<'_, [Vec<u8>; 2]>| match output {
+    let mut hear = |output: Output<'_, Both>| match output {
         Output::Stream(_, kept, StreamEvent::Data { side, bytes, .. }) => {
-            kept[usize::from(side == dcom_sensor::flow::Side::Server)].extend_from_slice(bytes);
+            kept.0[usize::from(side == dcom_sensor::flow::Side::Server)].extend_from_slice(bytes);
         }
-        Output::Stream(_, kept, StreamEvent::Closed) => streams.extend(std::mem::take(kept)),
-        Output::Stream(..) | Output::Heard { .. } | Output::Odd(..) | Output::Unanswered(..) | Output::Ended(..) => {}
+        Output::Stream(_, kept, StreamEvent::Closed) => streams.extend(std::mem::take(&mut kept.0)),
+        Output::Stream(..)
+        | Output::Heard { .. }
+        | Output::Due(..)
+        | Output::Odd(..)
+        | Output::Unanswered(..)
+        | Output::Ended(..) => {}
     };
     while let Some(frame) = capture.next_frame().expect("a whole sample capture") {
         if let Some(Decoded::Segment(segment)) = decoder.push(&frame) {

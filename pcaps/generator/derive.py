@@ -23,6 +23,8 @@ BIND_PDUS = (11, BIND_ACK, 14, 15)
 PIECE = 48
 OVERLAP = 8
 LOST = (200, 320)
+REQUEST, MIDDLE = b"\x00", b"\x80"
+LATE_US = 200_000_000
 ADDRESSES = {"192.0.2.10": "fd00::1:10", "192.0.2.20": "fd00::1:20"}
 SERVICE_TAG = bytes.fromhex("88a80064")
 CUSTOMER_TAG = bytes.fromhex("81000014")
@@ -138,6 +140,27 @@ def with_gap(packets):
         else:
             out.append(packet)
     return spread(out)
+
+
+def without_fragment(packets):
+    """Loses a whole fragment in the middle of the request that carries the command line."""
+    out, lost = [], False
+    for packet in packets:
+        payload = packet.payload
+        if not lost and payload[2:3] == REQUEST and payload[3:4] == MIDDLE:
+            packet = packet.part(int.from_bytes(payload[8:10], "little"), len(payload))
+            lost = True
+        out.append(packet)
+    return out
+
+
+def with_late_answer(packets):
+    """The answer to the call that loads the library comes when nobody waits for it any more."""
+    library = "report.xll".encode("utf-16le")
+    asked = next(i for i, packet in enumerate(packets) if library in packet.payload)
+    return packets[: asked + 1] + [
+        replace(packet, time_us=packet.time_us + LATE_US) for packet in packets[asked + 1 :]
+    ]
 
 
 def with_ipv6(packets):
@@ -334,6 +357,18 @@ VARIANTS = [
         "mmc20-connect",
         "120 bytes inside the ExecuteShellCommand request lost and acknowledged",
         with_gap,
+    ),
+    Variant(
+        "mmc20-lost-fragment",
+        "mmc20-tiny-fragments",
+        "A whole fragment in the middle of the ExecuteShellCommand request lost and acknowledged",
+        without_fragment,
+    ),
+    Variant(
+        "excel-registerxll-late",
+        "excel-registerxll",
+        "RegisterXLL is answered after 200 seconds, when it has been told as unanswered",
+        with_late_answer,
     ),
     Variant(
         "mmc20-offload",

@@ -481,6 +481,9 @@ fn hear(output: Output<'_, Carriage>, bounds: &mut RpcBounds, say: &mut dyn FnMu
         Output::Stream(connection, carriage, event) => {
             carriage.push(connection, event, bounds, &mut |event| say(Said::Rpc(event)));
         }
+        Output::Due(connection, carriage, now) => {
+            carriage.advance(connection, now, bounds, &mut |event| say(Said::Rpc(event)));
+        }
         Output::Ended(connection, carriage, ended) => {
             if let Some(event) = carriage.end(connection, ended) {
                 say(Said::Rpc(event));

@@ -188,6 +188,8 @@ pub(super) struct Exporters {
     sets: HashMap<(IpAddr, SetId), Timestamp>,
     limits: Limits,
     now: Timestamp,
+    /// When the call at hand was made: it may have waited long for its answer.
+    as_of: Timestamp,
     /// How many were forgotten to make room.
     forgotten: u64,
 }
@@ -205,6 +207,7 @@ impl Exporters {
             sets: HashMap::default(),
             limits: *limits,
             now: Timestamp::default(),
+            as_of: Timestamp::default(),
             forgotten: 0,
         }
     }
@@ -212,6 +215,12 @@ impl Exporters {
     /// Time has come this far.
     pub(super) fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        self.as_of = self.now;
+    }
+
+    /// What is asked for next is looked at as it was then.
+    pub(super) fn look_back(&mut self, asked: Timestamp) {
+        self.as_of = asked;
     }
 
     /// A reply tells an interface.
@@ -311,7 +320,7 @@ impl Exporters {
 
     /// The activation that an object of this exporter may descend from: the last one by the same client.
     pub(super) fn by_exporter(&self, pair: Pair, oxid: Oxid) -> Option<Arc<Lineage>> {
-        let fresh = |activated: &&Activated| self.now.since(activated.at) <= self.limits.object_idle;
+        let fresh = |activated: &&Activated| self.as_of.since(activated.at) <= self.limits.object_idle;
         let here = |activated: &&Activated| {
             activated.pair.client == pair.client && self.is_same_machine(activated.pair.server, pair.server)
         };
@@ -390,10 +399,11 @@ impl Exporters {
 
     /// The object was called: it is in use.
     pub(super) fn used(&mut self, pair: Pair, ipid: Ipid) {
-        let now = self.now;
+        let asked = self.as_of;
         if let Some(known) = self.held(pair, ipid) {
-            known.used = now;
-            known.released = None;
+            known.used = known.used.max(asked);
+            // One that waited long may have been made before the last reference was released.
+            known.released = known.released.filter(|&released| released > asked);
         }
     }
 
@@ -439,12 +449,12 @@ impl Exporters {
 
     fn is_alive(&self, known: &Known) -> bool {
         if let Some(released) = known.released {
-            return self.now.since(released) <= self.limits.object_released;
+            return self.as_of.since(released) <= self.limits.object_released;
         }
-        let since = self.now.since(known.used);
+        let since = self.as_of.since(known.used);
         let set = known.oid.and_then(|oid| self.pinged.get(&(known.pair.server, oid)));
         match set.and_then(|&set| self.sets.get(&(known.pair.server, set))) {
-            Some(&pinged) => since.min(self.now.since(pinged)) <= self.limits.object_unpinged,
+            Some(&pinged) => since.min(self.as_of.since(pinged)) <= self.limits.object_unpinged,
             None => since <= self.limits.object_idle,
         }
     }
@@ -700,6 +710,21 @@ mod tests {
         exporters.release(pair(9, 1), ipid(1), 1);
         exporters.advance(Timestamp(SECOND * 1300));
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn a_call_that_waited_long_is_one_to_the_object_as_it_was_when_it_was_asked() {
+        let mut exporters = room_for(9);
+        exporters.learn(pair(9, 1), handed_out(1, 1, 1));
+        exporters.advance(Timestamp(SECOND * 1000));
+        exporters.release(pair(9, 1), ipid(1), 9);
+        exporters.advance(Timestamp(SECOND * 1100));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+        exporters.look_back(Timestamp(SECOND * 990));
+        assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "not released by then");
+        exporters.used(pair(9, 1), ipid(1));
+        exporters.advance(Timestamp(SECOND * 1100));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None, "released after it was asked");
     }
 
     #[test]

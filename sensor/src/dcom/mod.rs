@@ -373,6 +373,9 @@ impl Analyst {
         let mut odd = Vec::new();
         let exporters = &mut self.exporters;
         exporters.advance(exchange.latest());
+        if let Some(request) = &exchange.request {
+            exporters.look_back(request.at.time);
+        }
         let asked = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
             .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
             .or_else(|| mapper::read(connection, exchange, &mut odd));

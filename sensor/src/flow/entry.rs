@@ -8,7 +8,7 @@ use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
 use super::traffic::{Reason, Seen, TcpState};
-use super::{Abandoned, Connection, Opener, Output, Shared, Side, Sides, Silence};
+use super::{Abandoned, Connection, Consumer, Opener, Output, Shared, Side, Sides, Silence};
 use crate::capture::At;
 use crate::decode::{Segment, Sum, Tunnel, VlanTags};
 use crate::limits::Limits;
@@ -78,7 +78,7 @@ const PROBE_LIMIT: usize = 64 << 10;
 /// come here first.
 const MAPPER: u16 = 135;
 
-impl<C: Default> Flow<C> {
+impl<C: Consumer> Flow<C> {
     pub(super) fn new(key: Key, at: At) -> Self {
         let state = State::Fresh(Seen::default());
         Self {
@@ -127,6 +127,26 @@ impl<C: Default> Flow<C> {
         {
             let due = self.due(&shared.bounds.limits);
             self.reschedule(slot, due, shared);
+        }
+        if let State::Tracked(tracked) = &mut self.state {
+            tracked.want(slot, shared);
+        }
+    }
+
+    /// The next stage wanted to look at it now, when it was given this place.
+    pub(super) fn look(
+        &mut self,
+        place: (Timestamp, u32),
+        now: Timestamp,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        if let State::Tracked(tracked) = &mut self.state
+            && tracked.wanted == Some(place)
+        {
+            tracked.wanted = None;
+            out(Output::Due(&tracked.connection, &mut tracked.consumer, now));
+            tracked.want(place.1, shared);
         }
     }
 
@@ -521,6 +541,7 @@ impl<C: Default> Flow<C> {
             fins: [None; 2],
             doubt: None,
             due: None,
+            wanted: None,
             copies: Copies::default(),
             suspects: Default::default(),
             anomalies: 0,

@@ -72,10 +72,20 @@ pub enum Output<'a, C> {
     Unanswered(Arc<Connection>, Silence),
     /// Something on a connection that carries DCE/RPC or may, with what the next stage keeps for it.
     Stream(&'a Arc<Connection>, &'a mut C, StreamEvent<'a>),
+    /// Time has come to where the next stage wants to look at one of these.
+    Due(&'a Arc<Connection>, &'a mut C, Timestamp),
     /// Something odd about the segments of one of these.
     Odd(&'a Arc<Connection>, Anomaly),
     /// One of these is over. Said last of it.
     Ended(&'a Arc<Connection>, &'a mut C, Ended),
+}
+
+/// What the next stage keeps for a connection.
+pub trait Consumer: Default {
+    /// When it wants to look at it, though nothing may have come: after it was asked to, that is later, or never.
+    fn due(&self) -> Timestamp {
+        NEVER
+    }
 }
 
 /// A connection that was given up, with what the next stage kept for it.
@@ -149,7 +159,8 @@ pub struct Flows<C> {
     shared: Shared,
 }
 
-const NEVER: Timestamp = Timestamp(i64::MAX);
+/// No time at all.
+pub(crate) const NEVER: Timestamp = Timestamp(i64::MAX);
 
 /// What every connection needs beside its own state.
 struct Shared {
@@ -157,13 +168,21 @@ struct Shared {
     tracked: usize,
     /// The same by the time at which they are over unless something comes.
     due: BTreeSet<(Timestamp, u32)>,
-    /// None of them is over before this: each packet asks.
+    /// Those of them that the next stage wants to look at, by the time at which: one place each, however many are silent.
+    wanted: BTreeSet<(Timestamp, u32)>,
+    /// Nothing of these two is due before this: each packet asks.
     next_due: Timestamp,
     bounds: Bounds,
     counters: FlowCounters,
 }
 
-impl<C: Default> Flows<C> {
+impl Shared {
+    fn is_something_due(&self) -> bool {
+        !(self.due.is_empty() && self.wanted.is_empty())
+    }
+}
+
+impl<C: Consumer> Flows<C> {
     /// No connection yet.
     pub fn new(limits: Limits) -> Self {
         let bounds = Bounds {
@@ -173,6 +192,7 @@ impl<C: Default> Flows<C> {
         let shared = Shared {
             tracked: 0,
             due: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             next_due: NEVER,
             bounds,
             counters: FlowCounters::default(),
@@ -284,14 +304,14 @@ impl<C: Default> Flows<C> {
     }
 
     /// Time has come this far: connections that were closed a while ago are let go, and followed ones that were long
-    /// silent.
+    /// silent; and the next stage looks at those that it wants to look at.
     #[inline]
     pub fn advance(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         while self.closing.front().is_some_and(|&(deadline, ..)| deadline <= now) {
             self.let_go_closed(now, out);
         }
-        while self.shared.next_due <= now && !self.shared.due.is_empty() {
-            self.let_go_silent(now, out);
+        while self.shared.next_due <= now && self.shared.is_something_due() {
+            self.do_what_is_due(now, out);
         }
     }
 
@@ -317,6 +337,20 @@ impl<C: Default> Flows<C> {
     }
 
     #[cold]
+    fn do_what_is_due(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+        self.let_go_silent(now, out);
+        if let Some(&place) = self.shared.wanted.first()
+            && place.0 <= now
+        {
+            self.shared.wanted.pop_first();
+            if let Some(flow) = self.table.get_mut(place.1) {
+                flow.look(place, now, &mut self.shared, out);
+            }
+        }
+        let firsts = [self.shared.due.first(), self.shared.wanted.first()];
+        self.shared.next_due = firsts.into_iter().flatten().map(|&(at, _)| at).min().unwrap_or(NEVER);
+    }
+
     fn let_go_silent(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         if let Some(&(due, slot)) = self.shared.due.first()
             && due <= now
@@ -328,8 +362,6 @@ impl<C: Default> Flows<C> {
                 _ => self.drop_idle(slot, out),
             }
         }
-        let next = self.shared.due.first().map(|&(due, _)| due);
-        self.shared.next_due = next.unwrap_or(NEVER);
     }
 
     /// Lets go of the followed connection that is longest silent. False when there is none.

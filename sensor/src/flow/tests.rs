@@ -3,6 +3,8 @@ use std::net::IpAddr;
 use super::*;
 use crate::decode::{Marks, VlanTags};
 
+impl Consumer for () {}
+
 /// A `bind` of 28 bytes, a `bind_ack` of 28 and so on: enough to be recognised.
 fn pdu(ptype: u8, call_id: u8) -> Vec<u8> {
     let mut bytes = vec![5, 0, ptype, 3, 0x10, 0, 0, 0, 28, 0, 0, 0, call_id, 0, 0, 0];
@@ -150,6 +152,7 @@ fn note(output: &Output<'_, ()>, lines: &mut Vec<String>, over: &mut Vec<Ended>)
         Output::Stream(_, (), StreamEvent::Gap { side, bytes }) => format!("{side:?} gap {bytes}"),
         Output::Stream(_, (), StreamEvent::Closed) => "closed".into(),
         Output::Odd(_, anomaly) => anomaly.name.into(),
+        Output::Due(_, (), now) => format!("due {now:?}"),
     });
 }
 
@@ -723,4 +726,53 @@ fn what_is_let_go_or_given_up_is_told_as_forced() {
     );
     rig.end();
     assert_eq!(rig.ended.len(), 1, "nothing is told of it any more");
+}
+
+/// Wants to be looked at ten milliseconds after each piece, once.
+struct Patient(Timestamp);
+
+impl Default for Patient {
+    fn default() -> Self {
+        Self(NEVER)
+    }
+}
+
+impl Consumer for Patient {
+    fn due(&self) -> Timestamp {
+        self.0
+    }
+}
+
+#[test]
+fn the_next_stage_looks_at_a_connection_when_it_wants_to_and_one_place_is_kept_for_it() {
+    let mut rig = Rig::new();
+    let mut flows = Flows::<Patient>::new(Limits::default());
+    let mut looked = Vec::new();
+    let mut hear = |output: Output<'_, Patient>| match output {
+        Output::Stream(_, patient, StreamEvent::Data { at, .. }) => {
+            patient.0 = patient.0.min(Timestamp(at.time.0 + 10_000_000));
+        }
+        Output::Due(connection, patient, now) => {
+            looked.push((connection.client.port, now.0 / 1_000_000));
+            patient.0 = NEVER;
+        }
+        _ => {}
+    };
+    let other = end(1, 50_001);
+    let payload = pdu(0, 1);
+    let mut sequences = [1, 1];
+    // Frames one to eight, a millisecond each, of two connections in turn.
+    for turn in [0, 0, 1, 0, 1, 1, 0, 1] {
+        let from = if turn == 0 { client() } else { other };
+        let segment = rig.segment(from, server(), sequences[turn], &payload);
+        sequences[turn] += 28;
+        flows.push(&segment, &mut hear);
+        assert!(flows.shared.wanted.len() <= 2, "a place for each segment");
+    }
+    for millisecond in 9..40 {
+        flows.advance(Timestamp(millisecond * 1_000_000), &mut hear);
+    }
+    assert!(flows.shared.wanted.is_empty());
+    flows.finish(&mut hear);
+    assert_eq!(looked, [(50_000, 11), (50_001, 13)]);
 }

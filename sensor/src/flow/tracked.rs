@@ -11,7 +11,7 @@ use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 use super::copies::Copies;
 use super::table::End;
 use super::traffic::{Ended, Packets, Reason, TcpState};
-use super::{Connection, Output, Shared, Side, Sides, StreamEvent};
+use super::{Connection, Consumer, NEVER, Output, Shared, Side, Sides, StreamEvent};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::decode::{Overlap, Segment};
@@ -34,6 +34,8 @@ pub(super) struct Tracked<C> {
     pub(super) doubt: Option<Doubt>,
     /// Where it stands among all that are followed: when it is over unless something comes, and its slot.
     pub(super) due: Option<(Timestamp, u32)>,
+    /// The same where the next stage wants to look at it.
+    pub(super) wanted: Option<(Timestamp, u32)>,
     pub(super) copies: Copies,
     /// Of each end, segments whose checksum is wrong: read when the other end acknowledges them and nothing else came.
     pub(super) suspects: [Vec<Suspect>; 2],
@@ -80,6 +82,21 @@ impl Doubt {
     /// The sequence number that what is held first waits for.
     fn first(&self) -> u32 {
         self.held.front().map_or(self.until, |held| held.until)
+    }
+}
+
+impl<C: Consumer> Tracked<C> {
+    /// Takes the place that the next stage wants; one that comes earlier stands until then.
+    #[inline]
+    pub(super) fn want(&mut self, slot: u32, shared: &mut Shared) {
+        let due = self.consumer.due();
+        if due < self.wanted.map_or(NEVER, |(at, _)| at) {
+            if let Some(later) = self.wanted.replace((due, slot)) {
+                shared.wanted.remove(&later);
+            }
+            shared.wanted.insert((due, slot));
+            shared.next_due = shared.next_due.min(due);
+        }
     }
 }
 
@@ -372,6 +389,9 @@ impl<C> Tracked<C> {
         shared.tracked -= 1;
         if let Some(due) = self.due {
             shared.due.remove(&due);
+        }
+        if let Some(wanted) = self.wanted {
+            shared.wanted.remove(&wanted);
         }
         for end in [self.client, 1 - self.client] {
             self.readmit(end, None, shared, out);

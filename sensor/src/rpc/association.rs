@@ -20,6 +20,7 @@ use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
 use crate::keys::{Loss, Who};
+use crate::time::Timestamp;
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
@@ -45,6 +46,8 @@ pub struct Association {
     calls: BTreeMap<u32, Call>,
     /// Calls that were answered before their request ended: what is on its way of that is no call of its own.
     cut_short: VecDeque<u32>,
+    /// None of them was asked before this.
+    oldest: Option<Timestamp>,
     /// Bytes of `calls`.
     kept: usize,
     bytes_missing: u64,
@@ -118,7 +121,7 @@ impl Association {
         match event {
             StreamEvent::Data { at, side, bytes } => {
                 self.frame(side, handling, |framer, out| framer.data(at, bytes, out));
-                self.give_up_old_calls(at, handling);
+                self.advance(at.time, handling);
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
@@ -130,6 +133,10 @@ impl Association {
                     self.on_contexts(handling.bounds, Contexts::doubt);
                 }
                 self.frame(side, handling, |framer, out| framer.gap(bytes, out));
+                // As long as it lies within one PDU, only that one's message has lost something.
+                if self.framers[side].is_lost() {
+                    self.doubt(side, None, handling.bounds);
+                }
             }
             StreamEvent::Closed => self.close(handling),
         }
@@ -150,8 +157,27 @@ impl Association {
             handling.bounds.counters.over_limit += 1;
             handling.bounds.held -= framer.held();
             framer.give_up(&mut |framed| self.framed(side, framed, handling));
+            if framer.is_lost() {
+                self.doubt(side, None, handling.bounds);
+            }
         }
         self.framers[side] = framer;
+    }
+
+    /// Fragments of this side were not seen: of one call, or of any. What is being joined there is not whole.
+    fn doubt(&mut self, side: Side, call_id: Option<u32>, bounds: &mut RpcBounds) {
+        let calls = self.calls.iter_mut();
+        let (mut before, mut after) = (0, 0);
+        for (_, call) in calls.filter(|(id, _)| call_id.is_none_or(|call_id| call_id == **id)) {
+            before += call.kept();
+            match (side, &mut call.reply) {
+                (Side::Client, _) => call.request.doubt(),
+                (Side::Server, Some(reply)) => reply.doubt(),
+                (Side::Server, None) => {}
+            }
+            after += call.kept();
+        }
+        self.account(before, after, bounds);
     }
 
     fn framed(&mut self, side: Side, framed: Framed<'_>, handling: &mut Handling<'_>) {
@@ -186,6 +212,7 @@ impl Association {
                         bytes: u16::MAX.into(),
                     },
                 );
+                self.doubt(side, None, handling.bounds);
                 self.odd(
                     at,
                     "no_pdu_where_one_starts",
@@ -210,7 +237,8 @@ impl Association {
         match Body::parse(header, start) {
             Ok(Body::Request(request)) => self.request(&fragment, &request, None, handling),
             Ok(Body::Response(response)) => self.response(&fragment, &response, handling),
-            _ => {}
+            // Cut before it says more than whose fragment it is.
+            _ => self.doubt(side, Some(header.call_id), handling.bounds),
         }
     }
 
@@ -442,7 +470,9 @@ impl Association {
     ) {
         handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
-        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
+        // After the last fragment comes another request, though its first fragment was not seen.
+        let over = |call: &Call| call.request.ended;
+        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG) || self.calls.get(&call_id).is_some_and(over);
         if again && let Some(call) = self.take_call(call_id, handling.bounds) {
             // The id is used again: the earlier call will not be answered any more.
             self.give_up(call_id, call, handling);
@@ -463,6 +493,8 @@ impl Association {
             call.is_read |= handling.bounds.keeps_opened && fragment.key.is_some();
             self.account(0, call.kept(), handling.bounds);
             self.calls.insert(call_id, call);
+            let time = fragment.at.time;
+            self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
         let ended = self.join(fragment, Side::Client, handling.bounds);
         let wants_no_answer = |call: &Call| call.flags.contains(PfcFlags::MAYBE);
@@ -654,18 +686,25 @@ impl Association {
         }
     }
 
-    fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
-        let too_old = |call: &Call| at.time.since(call.request.message.at.time) > handling.bounds.limits.answer;
-        let old: Vec<u32> = self
-            .calls
-            .iter()
-            .filter(|(_, call)| too_old(call))
-            .map(|(&id, _)| id)
-            .collect();
-        for call_id in old {
-            if let Some(call) = self.take_call(call_id, handling.bounds) {
-                self.give_up(call_id, call, handling);
+    /// Time has come this far: calls that wait too long are given up, and it is said when the next one will.
+    pub(super) fn advance(&mut self, now: Timestamp, handling: &mut Handling<'_>) {
+        let answer = handling.bounds.limits.answer;
+        let too_old = |asked: Timestamp| now.since(asked) > answer;
+        if self.oldest.is_some_and(too_old) {
+            let asked = |call: &Call| call.request.message.at;
+            let waiting = self.calls.iter().filter(|(_, call)| too_old(asked(call).time));
+            let mut old: Vec<_> = waiting.map(|(&id, call)| (asked(call), id)).collect();
+            old.sort_unstable_by_key(|&(at, _)| (at.input, at.frame));
+            for (_, call_id) in old {
+                if let Some(call) = self.take_call(call_id, handling.bounds) {
+                    self.give_up(call_id, call, handling);
+                }
             }
+            self.oldest = self.calls.values().map(|call| asked(call).time).min();
+        }
+        if let Some(oldest) = self.oldest {
+            let due = Timestamp(oldest.0.saturating_add(answer).saturating_add(1));
+            handling.bounds.due = handling.bounds.due.min(due);
         }
     }
 

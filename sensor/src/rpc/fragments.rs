@@ -50,9 +50,10 @@ impl Joined {
             message.key.clone_from(&fragment.key);
         }
         message.stub = match (fragment.condition, std::mem::take(&mut message.stub)) {
+            // What is lost once does not come back with the next fragment.
+            (Condition::Damaged, _) | (_, Stub::Incomplete) => Stub::Incomplete,
+            _ if first && !starts => Stub::Incomplete,
             (Condition::Sealed, _) => Stub::Sealed,
-            (Condition::Damaged, _) => Stub::Incomplete,
-            (Condition::Clear, _) if first && !starts => Stub::Incomplete,
             (Condition::Clear, _) if first && is_read => Stub::Whole(Vec::new()),
             (Condition::Clear, earlier) => earlier,
         };
@@ -63,6 +64,14 @@ impl Joined {
             } else {
                 stub.extend_from_slice(fragment.stub);
             }
+        }
+    }
+
+    /// Something was lost, and what this waits for may be in it: what comes next does not go on where this ended. A message
+    /// that is whole stays so.
+    pub(super) fn doubt(&mut self) {
+        if !self.ended && self.message.fragments > 0 {
+            self.message.stub = Stub::Incomplete;
         }
     }
 

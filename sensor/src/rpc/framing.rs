@@ -97,6 +97,11 @@ impl Framer {
         }
     }
 
+    /// Is it unknown where the next PDU starts, and so how many were not seen?
+    pub(super) fn is_lost(&self) -> bool {
+        self.state == State::Lost
+    }
+
     /// Bytes of an unfinished PDU.
     pub(super) fn held(&self) -> usize {
         self.buffer.len()

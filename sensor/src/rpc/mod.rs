@@ -30,7 +30,7 @@ pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
-use crate::flow::Connection;
+use crate::flow::{Connection, NEVER};
 use crate::keys::{KeyCounters, KeyName, Keys, SharedTickets};
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -299,6 +299,8 @@ pub struct RpcBounds {
     pub limits: Limits,
     /// Bytes of unfinished PDUs and of stubs, on all connections together.
     pub held: usize,
+    /// When a call that waits on the connection at hand has waited too long.
+    pub(crate) due: Timestamp,
     /// What the user's keys open; None without keys.
     pub keys: Option<Arc<Keys>>,
     /// Are the stubs of all opened PDUs kept, whoever reads them?
@@ -333,6 +335,7 @@ impl RpcBounds {
             tells_pdus: false,
             limits,
             held: 0,
+            due: NEVER,
             keys: None,
             keeps_opened: false,
             key_counters: KeyCounters::default(),

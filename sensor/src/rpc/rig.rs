@@ -8,6 +8,7 @@ use crate::capture::At;
 use crate::decode::{Endpoint, VlanTags};
 use crate::flow::{Connection, Protocol, Side, Sides, StreamEvent};
 use crate::limits::Limits;
+use crate::time::Timestamp;
 
 pub(super) struct Rig {
     pub(super) carriage: Carriage,
@@ -47,6 +48,18 @@ impl Rig {
             ..
         } = self;
         carriage.push(connection, event, bounds, &mut |event| events.push(event));
+    }
+
+    /// Time has come this far without a frame.
+    pub(super) fn advance(&mut self, now: i64) {
+        let Self {
+            carriage,
+            bounds,
+            connection,
+            events,
+            ..
+        } = self;
+        carriage.advance(connection, Timestamp(now), bounds, &mut |event| events.push(event));
     }
 
     /// The next frame.

@@ -5,7 +5,7 @@ use dcom_parsers::names::known;
 
 use super::rig::Rig;
 use super::*;
-use crate::flow::{Protocol, Side, StreamEvent};
+use crate::flow::{Consumer, NEVER, Protocol, Side, StreamEvent};
 
 const ECHO: Guid = Guid::com(0x7777);
 
@@ -278,6 +278,88 @@ fn a_lost_fragment_leaves_a_call_without_a_stub_and_the_next_call_whole() {
     );
 }
 
+/// What there is of the first request and of its answer, of which three fragments each come, after this gets lost of each side.
+fn spliced(lost: &[u8], fragments: [[&[u8]; 3]; 2]) -> [Stub; 2] {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    for (side, fragments) in [Side::Client, Side::Server].into_iter().zip(fragments) {
+        for (place, fragment) in fragments.into_iter().enumerate() {
+            if place == 1 {
+                rig.send(side, &fragment[..fragment.len() - lost.len().min(fragment.len())]);
+                let bytes = lost.len() as u64;
+                rig.push(StreamEvent::Gap { side, bytes });
+            } else {
+                rig.send(side, fragment);
+            }
+        }
+    }
+    let exchange = rig.close().into_iter().find(|exchange| exchange.call_id == 2).unwrap();
+    [stub(exchange.request.as_ref()), stub(response(&exchange))]
+}
+
+#[test]
+fn what_comes_behind_a_gap_does_not_go_on_where_a_message_ended_before_it() {
+    let request = |flags, call_id| Pdu::request(flags, call_id, 0, 3).with([7; 40]).done();
+    let response = |flags, call_id| Pdu::response(flags, call_id).with([8; 40]).done();
+    let [first, middle, last] = [1, 0, 2].map(|flags| request(flags, 2));
+    let [answer, more, end] = [1, 0, 2].map(|flags| response(flags, 2));
+    let both = [[&first[..], &middle, &last], [&answer, &more, &end]];
+    // All of the fragment; all of it but its header, or the first bytes of that, or more; two fragments.
+    for lost in [64, 48, 44, 60, 10, 128] {
+        let told = spliced(&vec![0; lost], both);
+        assert_eq!(told, [Stub::Incomplete, Stub::Incomplete], "{lost} bytes lost");
+    }
+    // Within another call's fragment: this one has lost nothing.
+    let (other, its_answer) = (request(1, 3), response(1, 3));
+    let others = [[&first[..], &other, &last], [&answer, &its_answer, &end]];
+    assert_eq!(
+        spliced(&[0; 20], others),
+        [Stub::Whole(vec![7; 80]), Stub::Whole(vec![8; 80])]
+    );
+}
+
+#[test]
+fn a_message_that_was_whole_before_a_gap_stays_whole() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    let gap = |side| StreamEvent::Gap { side, bytes: 1000 };
+    rig.send(Side::Client, &Pdu::request(1, 2, 0, 3).with(b"who").done());
+    rig.push(gap(Side::Server));
+    rig.send(Side::Client, &Pdu::request(2, 2, 0, 3).with(b"le").done());
+    rig.push(gap(Side::Client));
+    // More of a request whose beginning is lost, by the same number.
+    rig.send(Side::Client, &Pdu::request(2, 2, 0, 3).with(b"other").done());
+    let [whole, other] = rig.close().try_into().unwrap();
+    assert_eq!(stub(whole.request.as_ref()), Stub::Whole(b"whole".to_vec()));
+    assert_eq!(stub(other.request.as_ref()), Stub::Incomplete);
+}
+
+#[test]
+fn where_no_pdu_starts_a_fragment_may_be_lost() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(1, 2, 0, 3).with(b"one").done());
+    rig.send(Side::Client, b"no PDU at all, nor anything like it");
+    rig.send(Side::Client, &Pdu::request(2, 2, 0, 3).with(b"three").done());
+    let [exchange] = rig.close().try_into().unwrap();
+    assert_eq!(stub(exchange.request.as_ref()), Stub::Incomplete);
+}
+
+#[test]
+fn the_length_of_a_sealed_message_with_a_hole_says_nothing() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    let fragment = |flags| Pdu::request(flags, 2, 0, 3).with([0x55; 40]).verified(8, 6).done();
+    rig.send(Side::Client, &fragment(1));
+    rig.push(StreamEvent::Gap {
+        side: Side::Client,
+        bytes: fragment(0).len() as u64,
+    });
+    rig.send(Side::Client, &fragment(2));
+    let [exchange] = rig.close().try_into().unwrap();
+    assert_eq!(stub(exchange.request.as_ref()), Stub::Incomplete);
+}
+
 #[test]
 fn of_a_request_cut_short_interface_operation_and_level_are_known() {
     let mut rig = Rig::over_tcp();
@@ -416,4 +498,43 @@ fn the_rest_of_a_request_that_is_answered_early_is_no_call() {
         "100 1 fault",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn an_old_call_is_given_up_though_nobody_speaks() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    let answer = rig.bounds.limits.answer;
+    let ask = |rig: &mut Rig, frame, seconds: i64, call_id| {
+        let time = Timestamp(seconds * 1_000_000_000);
+        rig.push(StreamEvent::Data {
+            at: At { frame, time, input: 0 },
+            side: Side::Client,
+            bytes: &Pdu::request(3, call_id, 0, 3).done(),
+        });
+    };
+    ask(&mut rig, 3, 0, 9);
+    ask(&mut rig, 4, 1, 2);
+    ask(&mut rig, 5, 1, 1);
+    let told = |rig: &Rig| {
+        let calls = rig.events.iter().filter_map(|event| match &event.body {
+            RpcBody::Exchange(exchange) => Some((exchange.call_id, exchange.request.is_some())),
+            _ => None,
+        });
+        calls.collect::<Vec<_>>()
+    };
+    // Each at its time, in the order of their frames; then there is nothing to wait for.
+    assert_eq!(rig.carriage.due(), Timestamp(answer + 1));
+    rig.advance(answer + 1);
+    assert_eq!(told(&rig), [(9, true)]);
+    assert_eq!(rig.carriage.due(), Timestamp(answer + 1_000_000_001));
+    rig.advance(answer + 1_000_000_000);
+    rig.advance(answer + 1_000_000_001);
+    assert_eq!(told(&rig), [(9, true), (2, true), (1, true)]);
+    assert_eq!(rig.carriage.due(), NEVER);
+    // The answer that comes after all is one to nothing.
+    rig.send(Side::Server, &Pdu::response(3, 9).done());
+    assert_eq!(told(&rig)[3..], [(9, false)]);
+    assert_eq!((rig.bounds.counters.unanswered, rig.bounds.counters.unasked), (3, 1));
+    assert_eq!(rig.close().len(), 4);
 }

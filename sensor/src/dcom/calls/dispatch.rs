@@ -77,6 +77,12 @@ fn invoke(call: &mut Read<'_>) {
             .iter()
             .map(|argument| argument.value.to_text())
             .collect();
+        if request.broken.is_some() {
+            call.dcom.evidence = Evidence::Inferred;
+            call.dcom
+                .because
+                .push("its arguments could be read only in part".into());
+        }
         let (method, by) = method(call, request.member);
         if by == Some(ToldBy::Question) {
             call.dcom.evidence = Evidence::Inferred;

@@ -15,6 +15,7 @@ use crate::capture::At;
 use crate::decode::Endpoint;
 use crate::flow::{BANNER, Connection, Side, Sides, StreamEvent};
 use crate::rpc::{Association, Handling};
+use crate::time::Timestamp;
 
 /// What is kept for one connection.
 #[derive(Debug, Default)]
@@ -119,12 +120,16 @@ impl VirtualConnections {
 
 impl VirtualConnection {
     fn push(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
+        self.run(handling, |association, handling| association.push(event, handling));
+    }
+
+    fn run(&mut self, handling: &mut Handling<'_>, act: impl FnOnce(&mut Association, &mut Handling<'_>)) {
         let mut handling = Handling {
             connection: &self.connection,
             bounds: &mut *handling.bounds,
             out: &mut *handling.out,
         };
-        self.association.push(event, &mut handling);
+        act(&mut self.association, &mut handling);
     }
 }
 
@@ -277,6 +282,20 @@ impl Channel {
         }
     }
 
+    /// Time has come this far.
+    pub(super) fn advance(&mut self, now: Timestamp, handling: &mut Handling<'_>) {
+        match &mut self.carries {
+            Carries::Unknown(..) => {}
+            Carries::Own(association) => association.advance(now, handling),
+            &mut Carries::Virtual(key) => {
+                if let Some(mut one) = handling.bounds.virtual_connections.0.remove(&key) {
+                    one.run(handling, |association, handling| association.advance(now, handling));
+                    handling.bounds.virtual_connections.0.insert(key, one);
+                }
+            }
+        }
+    }
+
     /// Hands on what is no text.
     fn carry(&mut self, event: StreamEvent<'_>, handling: &mut Handling<'_>) {
         match &mut self.carries {
@@ -340,7 +359,7 @@ mod tests {
     use crate::flow::Protocol;
     use crate::rpc::carriage::Carriage;
     use crate::rpc::rig::Rig;
-    use crate::rpc::{Reply, RpcBody};
+    use crate::rpc::{Reply, RpcBody, Stub};
 
     const PDU: &[u8; 24] = &[
         5, 0, 20, 3, 16, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -463,6 +482,33 @@ mod tests {
         fn count(&self, wanted: &RpcBody) -> usize {
             self.rig.events.iter().filter(|event| event.body == *wanted).count()
         }
+    }
+
+    #[test]
+    fn a_request_is_not_joined_over_a_gap_of_its_channel_and_time_comes_to_it() {
+        let mut channels = Channels::new(2);
+        let fragment = |flags: u8| {
+            let mut bytes = request(1);
+            bytes[3] = flags;
+            bytes
+        };
+        channels.up(0, &[OUT, &begins(1, true)].concat());
+        channels.up(1, &[IN, &begins(1, false), &fragment(1)].concat());
+        let bytes = fragment(0).len() as u64;
+        channels.on(1, |rig| {
+            rig.push(StreamEvent::Gap {
+                side: Side::Client,
+                bytes,
+            });
+        });
+        channels.up(1, &fragment(2));
+        channels.on(1, |rig| rig.advance(rig.bounds.limits.answer + 1));
+        assert_eq!(channels.calls(), [(1, 1, false)]);
+        let damaged = channels.rig.events.iter().any(|event| match &event.body {
+            RpcBody::Exchange(call) => call.request.as_ref().is_some_and(|it| it.stub == Stub::Incomplete),
+            _ => false,
+        });
+        assert!(damaged, "{:?}", channels.rig.events);
     }
 
     #[test]

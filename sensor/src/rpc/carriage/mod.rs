@@ -10,13 +10,32 @@ use std::sync::Arc;
 pub(super) use http::VirtualConnections;
 
 use super::{Association, Carried, Handling, RpcBounds, RpcEvent};
-use crate::flow::{Connection, Ended, Protocol, StreamEvent};
+use crate::flow::{Connection, Consumer, Ended, NEVER, Protocol, StreamEvent};
+use crate::time::Timestamp;
 
 /// What is kept for a connection that carries DCE/RPC, or may.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Carriage {
     form: Form,
     carried: Carried,
+    /// No call on it was waiting too long before this.
+    due: Timestamp,
+}
+
+impl Default for Carriage {
+    fn default() -> Self {
+        Self {
+            form: Form::default(),
+            carried: Carried::default(),
+            due: NEVER,
+        }
+    }
+}
+
+impl Consumer for Carriage {
+    fn due(&self) -> Timestamp {
+        self.due
+    }
 }
 
 /// What stands between it and its DCE/RPC.
@@ -77,9 +96,8 @@ impl Carriage {
         bounds: &mut RpcBounds,
         out: &mut dyn FnMut(RpcEvent),
     ) {
-        let Self { form, carried } = self;
-        if matches!(form, Form::Fresh) {
-            *form = match connection.protocol {
+        if matches!(self.form, Form::Fresh) {
+            self.form = match connection.protocol {
                 Protocol::Rpc => Form::Tcp(Box::default()),
                 Protocol::Smb => Form::Smb(Box::default()),
                 Protocol::Http => Form::Http(Box::default()),
@@ -88,8 +106,42 @@ impl Carriage {
             bounds.carriage.http += u64::from(connection.protocol == Protocol::Http);
         }
         if let StreamEvent::Gap { side, bytes } = event {
-            carried.lost(side, bytes);
+            self.carried.lost(side, bytes);
         }
+        self.run(connection, bounds, out, |form, handling| match form {
+            Form::Fresh => {}
+            Form::Tcp(association) => association.push(event, handling),
+            Form::Smb(session) => session.push(event, handling),
+            Form::Http(channel) => channel.push(event, handling),
+        });
+    }
+
+    /// Time has come this far, whoever speaks.
+    pub(crate) fn advance(
+        &mut self,
+        connection: &Arc<Connection>,
+        now: Timestamp,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+    ) {
+        self.due = NEVER;
+        self.run(connection, bounds, out, |form, handling| match form {
+            Form::Fresh => {}
+            Form::Tcp(association) => association.advance(now, handling),
+            Form::Smb(session) => session.advance(now, handling),
+            Form::Http(channel) => channel.advance(now, handling),
+        });
+    }
+
+    /// Does something to what it carries, and counts what comes of it.
+    fn run(
+        &mut self,
+        connection: &Arc<Connection>,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+        act: impl FnOnce(&mut Form, &mut Handling<'_>),
+    ) {
+        let Self { form, carried, due } = self;
         let (before, opened) = (bounds.counters, carried.opened);
         let mut out = |event: RpcEvent| {
             carried.hear(&event);
@@ -100,12 +152,9 @@ impl Carriage {
             bounds: &mut *bounds,
             out: &mut out,
         };
-        match form {
-            Form::Fresh => {}
-            Form::Tcp(association) => association.push(event, &mut handling),
-            Form::Smb(session) => session.push(event, &mut handling),
-            Form::Http(channel) => channel.push(event, &mut handling),
-        }
+        handling.bounds.due = NEVER;
+        act(form, &mut handling);
+        *due = bounds.due.min(*due);
         carried.add(&before, &bounds.counters);
         let opened = carried.opened - opened;
         bounds.carriage.connections += opened;

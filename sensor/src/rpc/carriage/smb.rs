@@ -17,6 +17,7 @@ use super::setups::Setups;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
 use crate::rpc::{Association, FileOpened, Handling, Login, RpcBody, RpcEvent, name as kept_name};
+use crate::time::Timestamp;
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
@@ -111,6 +112,14 @@ impl Session {
             }
             StreamEvent::Gap { side, bytes } => self.run(side, handling, |blocks, out| blocks.gap(bytes, out)),
             StreamEvent::Closed => self.close(handling),
+        }
+    }
+
+    /// Time has come this far.
+    pub(super) fn advance(&mut self, now: Timestamp, handling: &mut Handling<'_>) {
+        for pipe in self.pipes.values_mut() {
+            let act = |association: &mut Association, handling: &mut Handling<'_>| association.advance(now, handling);
+            on_pipe(pipe, &mut self.opened, handling, act);
         }
     }
 
@@ -449,9 +458,21 @@ impl Session {
     }
 }
 
-/// Hands something to a pipe's association. That a connection is opened is said once, with its first pipe; that it is
-/// closed, at its own end.
+/// Hands something to a pipe's association.
 fn feed(pipe: &mut Pipe, event: StreamEvent<'_>, opened: &mut bool, handling: &mut Handling<'_>) {
+    on_pipe(pipe, opened, handling, |association, handling| {
+        association.push(event, handling);
+    });
+}
+
+/// Does something to a pipe's association. That a connection is opened is said once, with its first pipe; that it is
+/// closed, at its own end.
+fn on_pipe(
+    pipe: &mut Pipe,
+    opened: &mut bool,
+    handling: &mut Handling<'_>,
+    act: impl FnOnce(&mut Association, &mut Handling<'_>),
+) {
     let Some(association) = &mut pipe.association else {
         return;
     };
@@ -474,7 +495,7 @@ fn feed(pipe: &mut Pipe, event: StreamEvent<'_>, opened: &mut bool, handling: &m
         bounds,
         out: &mut told,
     };
-    association.push(event, &mut handling);
+    act(association, &mut handling);
 }
 
 fn begins_like_rpc(payload: &Payload<'_>) -> bool {
@@ -661,6 +682,36 @@ mod tests {
         rig.send(Side::Server, &read_done(4, &pdu(2, 1, 40)));
         assert_eq!(rig.bounds.carriage.pipes, 1);
         assert_eq!(rig.told(), ["opened", "1 Some(5) Some(8) svcctl", "closed"]);
+    }
+
+    /// Fragments of a request without a stub.
+    fn fragment(flags: u8) -> Vec<u8> {
+        let mut bytes = pdu(0, 1, 40);
+        bytes[3] = flags;
+        bytes
+    }
+
+    #[test]
+    fn a_request_is_not_joined_over_a_write_that_is_lost() {
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        rig.send(Side::Client, &write(3, FILE, &fragment(1)));
+        rig.push(StreamEvent::Gap {
+            side: Side::Client,
+            bytes: write(4, FILE, &fragment(0)).len() as u64,
+        });
+        rig.send(Side::Client, &write(5, FILE, &fragment(2)));
+        assert_eq!(rig.told(), ["opened", "1 Some(6) None svcctl damaged", "closed"]);
+    }
+
+    #[test]
+    fn time_comes_to_pipes_too() {
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
+        rig.advance(rig.bounds.limits.answer + 1);
+        assert_eq!(rig.bounds.counters.unanswered, 1);
+        assert_eq!(rig.told(), ["opened", "1 Some(5) None svcctl", "closed"]);
     }
 
     #[test]
