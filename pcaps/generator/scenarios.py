@@ -401,6 +401,13 @@ EXECUTIONS = [
         SHELL,
     ),
     Scenario(
+        "mmc20-snap-in",
+        "A snap-in added to an MMC20 console by numbers alone, signed; on this object the number of "
+        "ExecuteShellCommand is another member's",
+        session("mmc20_snap_in", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
         "excel-registerxll",
         "Excel activation and RegisterXLL, signed",
         session("excel_xll", *level(SIGNED), command=XLL),

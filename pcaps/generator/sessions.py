@@ -22,6 +22,7 @@ from dcom_server.world import (
     SHELL_WINDOWS,
     STDFONT,
     SVCCTL,
+    TYPES,
     WBEM_LOGIN,
     WORDPAD,
 )
@@ -108,6 +109,20 @@ def mmc20(dcom, options):
     method(app, "Quit")
     view.RemRelease()
     app.RemRelease()
+
+
+def by_number(parent, dispid, *values):
+    """What a member gives or does, by a number out of a type library."""
+    kind = oaut.DISPATCH_METHOD if values else oaut.DISPATCH_PROPERTYGET
+    return parent.Invoke(dispid, LOCALE, kind, arguments(*values), 0, [], [])
+
+
+def mmc20_snap_in(dcom, _options):
+    """A snap-in added to a console, by numbers alone."""
+    app = create(dcom, MMC20)
+    document = held(app, by_number(app, TYPES["MMC20.Application"]["Document"].dispid))
+    snap_ins = held(document, by_number(document, TYPES["MMC20.Document"]["SnapIns"].dispid))
+    by_number(snap_ins, TYPES["MMC20.SnapIns"]["Add"].dispid, "Event Viewer")
 
 
 def excel_dde(dcom, options):
@@ -350,6 +365,7 @@ SESSIONS = {
     session.__name__: session
     for session in (
         mmc20,
+        mmc20_snap_in,
         excel_dde,
         excel_xll,
         excel_macro4,

@@ -45,7 +45,12 @@ TYPES: dict[str, dict[str, Member]] = {
         "Quit": Member(0x60020001),
         "Document": Member(4, "MMC20.Document"),
     },
-    "MMC20.Document": {"ActiveView": Member(6, "MMC20.View")},
+    "MMC20.Document": {
+        "ActiveView": Member(6, "MMC20.View"),
+        "SnapIns": Member(5, "MMC20.SnapIns"),
+    },
+    # Add has the number that ExecuteShellCommand has on a View.
+    "MMC20.SnapIns": {"Add": Member(0x36)},
     "MMC20.View": {
         "ExecuteShellCommand": Member(
             0x36, runs=("command", "directory", "parameters", "window_state")

@@ -75,6 +75,13 @@ impl Lineage {
         }
     }
 
+    /// The members that led here from the class on, without what they were given; nothing for an object that nobody saw come.
+    pub(super) fn members(&self) -> Option<String> {
+        let clsid = self.clsid?.to_string();
+        let members = self.path.strip_prefix(self.class.as_deref().unwrap_or(&clsid))?;
+        Some(without_arguments(members.strip_prefix('.').unwrap_or(members)))
+    }
+
     /// The object that `member` of this one gave. Each may give the next without end: where a path is too long, it says so
     /// and grows no more.
     pub(super) fn member(&self, member: &str) -> Self {
@@ -99,6 +106,21 @@ impl Lineage {
             ..self.clone()
         }
     }
+}
+
+/// A path without the texts that its members were given.
+pub(super) fn without_arguments(path: &str) -> String {
+    let (mut members, mut rest) = (String::new(), path);
+    while let Some((before, given)) = rest.split_once("(\"") {
+        members.push_str(before);
+        let ends = given.match_indices("\")").map(|(end, _)| end + 2);
+        let mut behind = ends.filter_map(|end| given.get(end..));
+        rest = behind
+            .find(|rest| rest.is_empty() || rest.starts_with('.'))
+            .unwrap_or_default();
+    }
+    members.push_str(rest);
+    members
 }
 
 /// Who told the name of a member.
@@ -729,6 +751,36 @@ mod tests {
         assert!(exporters.find(pair(9, 1), ipid(1)).is_some());
         exporters.advance(Timestamp(2 * Limits::default().object_idle + 1));
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn members_are_told_without_what_they_were_given() {
+        for (path, members) in [
+            ("", ""),
+            ("Document.ActiveView", "Document.ActiveView"),
+            (r#"Item("a.b").Document"#, "Item.Document"),
+            (
+                r#"CreateObject("Shell.Application", "x").Windows("(").Item"#,
+                "CreateObject.Windows.Item",
+            ),
+            (r#"Item("a") b").Count"#, "Item.Count"),
+            (r#"Item("never ends"#, "Item"),
+        ] {
+            assert_eq!(without_arguments(path), members, "{path}");
+            let clsid = Some(Clsid(Guid::com(5)));
+            let lineage = |class: Option<&str>, path| Lineage {
+                clsid,
+                class: class.map(str::to_owned),
+                path,
+                activation: None,
+            };
+            let dot = if path.is_empty() { "" } else { "." };
+            let named = lineage(Some("A.Class"), format!("A.Class{dot}{path}"));
+            assert_eq!(named.members().as_deref(), Some(members));
+            let nameless = lineage(None, format!("{}{dot}{path}", Guid::com(5)));
+            assert_eq!(nameless.members().as_deref(), Some(members));
+        }
+        assert_eq!(Lineage::unseen().member("Document").members(), None);
     }
 
     #[test]

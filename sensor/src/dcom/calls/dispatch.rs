@@ -8,9 +8,10 @@ use dcom_parsers::oaut::{
     InvokeFlags, InvokeReply, InvokeRequest, Variant,
 };
 
-use super::super::exporters::ToldBy;
+use super::super::exporters::{Lineage, ToldBy, without_arguments};
 use super::{Descent, Effect, Read, powershell};
-use crate::event::dcom::Evidence;
+use crate::catalog::Class;
+use crate::event::dcom::{Evidence, Proof};
 use crate::rpc::Reply;
 
 const GET_TYPE_INFO_COUNT: u16 = 3;
@@ -19,6 +20,8 @@ const GET_IDS_OF_NAMES: u16 = 5;
 const INVOKE: u16 = 6;
 /// How the path of an object begins that nothing was seen to hand out.
 const UNSEEN_ROOT: &str = "?.";
+/// How a member without a name begins.
+const UNNAMED: &str = "[dispid ";
 
 /// True when the call says what was done.
 pub(super) fn read(call: &mut Read<'_>, opnum: u16) -> bool {
@@ -87,7 +90,8 @@ fn invoke(call: &mut Read<'_>) {
         }
         call.member = Some(member(&method, &request));
         call.dcom.method = Some(method);
-        conclude_class(call);
+        conclude_method(call, &request);
+        conclude_class(call, &request);
         set_effect(call);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
@@ -117,7 +121,7 @@ fn member(method: &str, request: &InvokeRequest<'_>) -> String {
 }
 
 /// Of an object whose class nobody saw, the members may tell it.
-fn conclude_class(call: &mut Read<'_>) {
+fn conclude_class(call: &mut Read<'_>, request: &InvokeRequest<'_>) {
     if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
         return;
     }
@@ -134,17 +138,23 @@ fn conclude_class(call: &mut Read<'_>) {
     };
     // Where the bind was seen, the conversation was seen from its start; but for the answers, perhaps.
     let whole = call.dcom.bind_seen == Some(true) && call.dcom.evidence == Evidence::Arguments;
-    let Some((class, path)) = call.catalog.by_members(&members, whole) else {
+    let Some((class, path)) = call.catalog.by_members(&without_arguments(&members), whole) else {
         return;
     };
+    let because = format!("class concluded from the members called: {path}");
     let named = path.rsplit('.').next().unwrap_or_default();
-    if method.starts_with('[') {
+    if !method.starts_with(UNNAMED) {
+        call.dcom.because.push(because.into());
+    } else if whole {
         call.dcom.method = Some(named.to_owned().into());
+        call.dcom.because.push(because.into());
+    } else if resembles(call, named, request, false) {
+        // Members may have been called before that nobody saw: the last numbers say less than all of them.
+        conclude(call, named, because);
+    } else {
+        return;
     }
     call.dcom.class = Some(class.name.clone());
-    call.dcom
-        .because
-        .push(format!("class concluded from the members called: {path}").into());
 }
 
 /// Does the method run something?
@@ -175,22 +185,80 @@ fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
     }
 }
 
-/// By the name that the client was told, that the class gives the number, that the specification gives it, or that the client
-/// asked for last.
+/// By the name that the client was told, that the class gives the number on this object, that the specification gives it, or
+/// that the client asked for last.
 fn method(call: &Read<'_>, member: Dispid) -> (Cow<'static, str>, Option<ToldBy>) {
     let dispid = i64::from(member.0);
     let object = call.object;
     let told = object.and_then(|object| object.member(dispid));
-    let class = object
-        .and_then(|object| object.lineage.as_ref())
-        .and_then(|lineage| call.catalog.class(lineage.clsid?));
-    let given = || class?.member(dispid).or_else(|| member.name());
+    let given = || {
+        let (class, lineage) = class(call)?;
+        class.member(&lineage.members()?, dispid)
+    };
+    let given = || given().or_else(|| member.name());
     if let (None, Some(name)) = (told, given()) {
         return (name.to_owned().into(), None);
     }
     let asked = || Some((object?.question()?, ToldBy::Question));
     match told.or_else(asked) {
         Some((name, by)) => (name.to_owned().into(), Some(by)),
-        None => (format!("[dispid {:#x}]", member.0.cast_unsigned()).into(), None),
+        None => (format!("{UNNAMED}{:#x}]", member.0.cast_unsigned()).into(), None),
     }
+}
+
+/// The class that the object descends from, where the catalogue knows it.
+fn class<'a>(call: &Read<'a>) -> Option<(&'a Class, &'a Lineage)> {
+    let lineage = call.object?.lineage.as_deref()?;
+    Some((call.catalog.class(lineage.clsid?)?, lineage))
+}
+
+/// A number without a name, on an object of which the catalogue does not say what it is: what it would run elsewhere below
+/// the class, if the arguments are such as that takes.
+fn conclude_method(call: &mut Read<'_>, request: &InvokeRequest<'_>) {
+    let Some((class, lineage)) = class(call) else { return };
+    let Some(path) = class.path_to(request.member.0.into()) else {
+        return;
+    };
+    // Where each step was seen, the arguments have to say more.
+    let seen = lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
+    let name = path.rsplit('.').next().unwrap_or_default();
+    if call
+        .dcom
+        .method
+        .as_deref()
+        .is_none_or(|method| !method.starts_with(UNNAMED))
+        || !resembles(call, name, request, seen)
+    {
+        return;
+    }
+    conclude(
+        call,
+        name,
+        format!(
+            "number and arguments are those of {path} of {}; that this object has it was not told",
+            class.name
+        ),
+    );
+}
+
+/// The call is taken for one of this method.
+fn conclude(call: &mut Read<'_>, method: &str, because: String) {
+    call.dcom.method = Some(method.to_owned().into());
+    call.dcom.evidence = Evidence::Inferred;
+    call.dcom.because.push(because.into());
+}
+
+/// Are the arguments such as this method takes, which runs something? The program has to be there, as a text, and its
+/// parameters if `both`.
+fn resembles(call: &Read<'_>, name: &str, request: &InvokeRequest<'_>, both: bool) -> bool {
+    let path = call.dcom.object_path.as_deref();
+    let Some(method) = call.catalog.method(name, path, &call.dcom.arguments) else {
+        return false;
+    };
+    let given = |index: usize| {
+        let argument = request.arguments.get(index);
+        argument.is_some_and(|argument| argument.value.bstr().is_some() || !method.programs.is_empty())
+    };
+    let fits = method.arguments.is_empty() || request.arguments.len() <= method.arguments.len();
+    fits && method.program.is_some_and(given) && (!both || method.parameters.is_none_or(given))
 }
