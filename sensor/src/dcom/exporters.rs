@@ -149,6 +149,8 @@ pub(super) struct Known {
     pair: Pair,
     /// Names of members, by number.
     names: Vec<(i64, String, ToldBy)>,
+    /// Names of members' parameters, by the numbers of both.
+    parameters: Vec<(i64, i64, String)>,
     /// Names that the client asked for, where the answers were not seen and no call has followed yet.
     asked: Vec<String>,
     /// The object, for pings.
@@ -254,7 +256,7 @@ impl Exporters {
         if !alike.iter().any(|known| known.pair == pair) {
             if alike.len() >= MAX_ALIKE {
                 let forgotten = alike.remove(0);
-                self.names -= forgotten.names.len();
+                self.names -= forgotten.named();
             }
             self.order.push_back((ipid, pair));
             alike.push(Known {
@@ -264,6 +266,7 @@ impl Exporters {
                 describes,
                 pair,
                 names: Vec::new(),
+                parameters: Vec::new(),
                 asked: Vec::new(),
                 oid: None,
                 references: 0,
@@ -300,7 +303,7 @@ impl Exporters {
             };
             if let Some(index) = alike.iter().position(|known| known.pair == pair) {
                 let known = alike.remove(index);
-                self.names -= known.names.len();
+                self.names -= known.named();
                 self.forgotten += 1;
             }
             if alike.is_empty() {
@@ -367,13 +370,32 @@ impl Exporters {
             return;
         }
         known.asked.retain(|asked| asked != name);
-        let full = known.names.len() >= MAX_NAMES;
+        let full = known.named() >= MAX_NAMES;
         match known.names.iter_mut().find(|(number, ..)| *number == dispid) {
             Some((_, _, told)) if *told > by => return,
             Some(entry) => *entry = (dispid, name.to_owned(), by),
             None if full => return,
             None => {
                 known.names.push((dispid, name.to_owned(), by));
+                self.names += 1;
+            }
+        }
+        self.make_room();
+    }
+
+    /// The client was told the number of a parameter of a member of `ipid`.
+    pub(super) fn parameter(&mut self, pair: Pair, ipid: Ipid, member: i64, dispid: i64, name: &str) {
+        let Some(known) = self.held(pair, ipid) else { return };
+        if name.is_empty() || name.len() > MAX_NAME {
+            return;
+        }
+        let full = known.named() >= MAX_NAMES;
+        let same = |(of, number, _): &&mut (i64, i64, String)| (*of, *number) == (member, dispid);
+        match known.parameters.iter_mut().find(same) {
+            Some((.., told)) => name.clone_into(told),
+            None if full => return,
+            None => {
+                known.parameters.push((member, dispid, name.to_owned()));
                 self.names += 1;
             }
         }
@@ -491,6 +513,17 @@ impl Known {
     pub(super) fn member(&self, dispid: i64) -> Option<(&str, ToldBy)> {
         let named = self.names.iter().find(|(number, ..)| *number == dispid);
         named.map(|(_, name, by)| (name.as_str(), *by))
+    }
+
+    /// The parameter of a member that a number stands for, as the client was told.
+    pub(super) fn parameter(&self, member: i64, dispid: i64) -> Option<&str> {
+        let told = |(of, number, _): &&(i64, i64, String)| (*of, *number) == (member, dispid);
+        self.parameters.iter().find(told).map(|(.., name)| name.as_str())
+    }
+
+    /// Names of members and of their parameters.
+    fn named(&self) -> usize {
+        self.names.len() + self.parameters.len()
     }
 
     /// The one member whose number the client asked for without an answer that was seen: what it calls next by a number
@@ -690,6 +723,26 @@ mod tests {
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
         exporters.clear();
         assert_eq!(exporters.names, 0);
+    }
+
+    #[test]
+    fn parameters_have_numbers_of_their_own_and_take_room() {
+        let mut exporters = room_for(1 + MAX_NAMES);
+        exporters.learn(pair(9, 1), told(1, 7));
+        exporters.name(pair(9, 1), ipid(1), 0, "Item", ToldBy::GetIdsOfNames);
+        exporters.parameter(pair(9, 1), ipid(1), 0, 0, "first");
+        exporters.parameter(pair(9, 1), ipid(1), 0, 0, "index");
+        exporters.parameter(pair(9, 1), ipid(1), 0, 1, &"n".repeat(MAX_NAME + 1));
+        let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
+        assert_eq!(known.member(0), Some(("Item", ToldBy::GetIdsOfNames)));
+        assert_eq!((known.parameter(0, 0), known.parameter(1, 0)), (Some("index"), None));
+        assert_eq!((known.parameter(0, 1), exporters.names), (None, 2));
+        for number in 0..1_000 {
+            exporters.parameter(pair(9, 1), ipid(1), 5, number, "more");
+        }
+        assert_eq!((exporters.names, exporters.forgotten()), (MAX_NAMES, 0));
+        exporters.learn(pair(9, 1), told(2, 8));
+        assert_eq!((exporters.names, exporters.forgotten()), (0, 1));
     }
 
     #[test]
