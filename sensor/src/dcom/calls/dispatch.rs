@@ -247,7 +247,9 @@ fn set_effect(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
 
 fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
     for variant in std::iter::once(&reply.result).chain(&reply.references) {
-        call.hand_out(variant.target().interface(), Descent::Member);
+        for interface in variant.interfaces() {
+            call.hand_out(Some(interface), Descent::Member);
+        }
     }
     if !matches!(reply.result, Variant::Empty) {
         call.dcom.result = Some(reply.result.to_text());
