@@ -26,6 +26,8 @@ use crate::time::Timestamp;
 const MAX_NAMES: usize = 64;
 /// Bytes of the longest name remembered. No identifier is that long.
 const MAX_NAME: usize = 255;
+/// How many times fewer names are remembered of classes than of interfaces.
+const SHARE_OF_CLASSES: usize = 16;
 /// Bytes of the longest path that is made longer still.
 const MAX_PATH: usize = 256;
 /// Names asked for that are kept of an interface: of two nobody can say which is called.
@@ -187,6 +189,50 @@ impl Told {
     }
 }
 
+/// Objects of a class that are alike: those of one server that the same members lead to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    server: IpAddr,
+    clsid: Clsid,
+    path: String,
+}
+
+/// Names of members that a server told of such objects. Clients need not ask again for the next of them
+/// ([MS-OAUT] 3.2.4 Message Processing and Sequencing Rules).
+#[derive(Debug, Default)]
+struct Classes {
+    names: HashMap<Place, Vec<(i64, String)>>,
+    order: VecDeque<Place>,
+    count: usize,
+}
+
+impl Classes {
+    fn learn(&mut self, place: Place, dispid: i64, name: &str, most: usize) {
+        if !self.names.contains_key(&place) {
+            self.order.push_back(place.clone());
+        }
+        let names = self.names.entry(place).or_default();
+        let full = names.len() >= MAX_NAMES;
+        match names.iter_mut().find(|(number, _)| *number == dispid) {
+            Some((_, told)) => name.clone_into(told),
+            None if full => return,
+            None => {
+                names.push((dispid, name.to_owned()));
+                self.count += 1;
+            }
+        }
+        while self.count > most {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.count -= self.names.remove(&oldest).map_or(0, |names| names.len());
+        }
+    }
+
+    fn member(&self, place: &Place, dispid: i64) -> Option<&str> {
+        let named = self.names.get(place)?.iter().find(|(number, _)| *number == dispid);
+        named.map(|(_, name)| name.as_str())
+    }
+}
+
 /// An activation that named an exporter.
 #[derive(Debug)]
 struct Activated {
@@ -201,6 +247,7 @@ pub(super) struct Exporters {
     interfaces: HashMap<Ipid, Vec<Known>>,
     /// Names in all of them.
     names: usize,
+    classes: Classes,
     order: VecDeque<(Ipid, Pair)>,
     /// The activations that named each exporter.
     activated: HashMap<Oxid, Vec<Activated>>,
@@ -221,6 +268,7 @@ impl Exporters {
         Self {
             interfaces: HashMap::default(),
             names: 0,
+            classes: Classes::default(),
             order: VecDeque::new(),
             activated: HashMap::default(),
             activated_order: VecDeque::new(),
@@ -370,6 +418,12 @@ impl Exporters {
             return;
         }
         known.asked.retain(|asked| asked != name);
+        if by != ToldBy::Question
+            && let Some(place) = known.place()
+        {
+            let most = self.limits.interfaces / SHARE_OF_CLASSES;
+            self.classes.learn(place, dispid, name, most);
+        }
         let full = known.named() >= MAX_NAMES;
         match known.names.iter_mut().find(|(number, ..)| *number == dispid) {
             Some((_, _, told)) if *told > by => return,
@@ -430,6 +484,11 @@ impl Exporters {
             .iter()
             .filter(|known| self.is_same_machine(known.pair.server, pair.server) && self.is_alive(known))
             .min_by_key(rank)
+    }
+
+    /// The member that a number stands for, as the server told of another object like this one.
+    pub(super) fn member_of_alike(&self, object: &Known, dispid: i64) -> Option<&str> {
+        self.classes.member(&object.place()?, dispid)
     }
 
     /// The object was called: it is in use.
@@ -524,6 +583,17 @@ impl Known {
     /// Names of members and of their parameters.
     fn named(&self) -> usize {
         self.names.len() + self.parameters.len()
+    }
+
+    /// Where it stands below its class, if each step of the way was seen.
+    fn place(&self) -> Option<Place> {
+        let lineage = self.lineage.as_ref()?;
+        let seen = lineage.activation.as_ref()?.proof == Proof::Strong;
+        Some(Place {
+            server: self.pair.server,
+            clsid: lineage.clsid.filter(|_| seen)?,
+            path: lineage.path.clone(),
+        })
     }
 
     /// The one member whose number the client asked for without an answer that was seen: what it calls next by a number
@@ -743,6 +813,51 @@ mod tests {
         assert_eq!((exporters.names, exporters.forgotten()), (MAX_NAMES, 0));
         exporters.learn(pair(9, 1), told(2, 8));
         assert_eq!((exporters.names, exporters.forgotten()), (0, 1));
+    }
+
+    #[test]
+    fn what_was_told_of_an_object_is_known_of_the_next_at_its_place() {
+        let mut exporters = room_for(100 * SHARE_OF_CLASSES);
+        let at = |number, class, path, proof| Told {
+            lineage: Some(Arc::new(Lineage {
+                clsid: Some(Clsid(Guid::com(class))),
+                path: String::from(path),
+                activation: Some(ActivationRecord {
+                    proof,
+                    ..ActivationRecord::default()
+                }),
+                ..Lineage::unseen()
+            })),
+            ..told(number, 7)
+        };
+        let (strong, weak) = (Proof::Strong, Proof::Weak);
+        exporters.learn(pair(9, 1), at(1, 5, "A", strong));
+        exporters.name(pair(9, 1), ipid(1), 30, "Register", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(1), 31, "Guess", ToldBy::Question);
+        exporters.learn(pair(9, 1), at(2, 5, "B", weak));
+        exporters.name(pair(9, 1), ipid(2), 30, "Other", ToldBy::GetIdsOfNames);
+        for (number, server, class, path, proof, name) in [
+            (11, 1, 5, "A", strong, Some("Register")),
+            (12, 1, 5, "A", weak, None),
+            (13, 1, 5, "A.B", strong, None),
+            (14, 1, 5, "B", strong, None),
+            (15, 1, 6, "A", strong, None),
+            (16, 2, 5, "A", strong, None),
+        ] {
+            exporters.learn(pair(8, server), at(number, class, path, proof));
+            let known = exporters.find(pair(8, server), ipid(number)).unwrap();
+            assert_eq!(known.member(30), None);
+            assert_eq!(exporters.member_of_alike(known, 30), name, "{number}");
+            assert_eq!(exporters.member_of_alike(known, 31), None);
+        }
+        for number in 100..1_000 {
+            exporters.learn(pair(9, 1), at(number, number, "A", strong));
+            exporters.name(pair(9, 1), ipid(number), 30, "Register", ToldBy::TypeInfo);
+        }
+        assert_eq!((exporters.classes.count, exporters.classes.names.len()), (100, 100));
+        exporters.learn(pair(8, 1), at(17, 5, "A", strong));
+        let known = exporters.find(pair(8, 1), ipid(17)).unwrap();
+        assert_eq!(exporters.member_of_alike(known, 30), None, "the oldest are forgotten");
     }
 
     #[test]

@@ -91,16 +91,24 @@ fn invoke(call: &mut Read<'_>) {
         let told = |parameter: Dispid| object?.parameter(request.member.0.into(), parameter.0.into());
         let arguments = Arguments::of(&request, parameters, told);
         arguments.tell(&mut call.dcom);
-        if by == Some(ToldBy::Question) {
-            call.dcom.evidence = Evidence::Inferred;
-            call.dcom
-                .because
-                .push(format!("the client asked for the number of {method}, and called this one").into());
-            call.name(request.member.0.into(), method.to_string(), ToldBy::Question);
+        match by {
+            NamedBy::Question => {
+                call.dcom.evidence = Evidence::Inferred;
+                let because = format!("the client asked for the number of {method}, and called this one");
+                call.dcom.because.push(because.into());
+                call.name(request.member.0.into(), method.to_string(), ToldBy::Question);
+            }
+            NamedBy::Alike => {
+                let because = format!("the server told the number of {method} of another object of the class");
+                call.dcom.because.push(because.into());
+            }
+            NamedBy::Number | NamedBy::Nobody => {}
         }
         call.member = Some(member(&method, request.flags, &arguments));
-        call.dcom.method = Some(method);
-        conclude_method(call, request.member, &arguments);
+        call.dcom.method = Some(method.into_owned().into());
+        if by == NamedBy::Nobody {
+            conclude_method(call, request.member, &arguments);
+        }
         conclude_class(call, &arguments);
         set_effect(call, &arguments);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
@@ -160,8 +168,10 @@ impl<'a, 'b> Arguments<'a, 'b> {
     }
 
     fn tell(&self, dcom: &mut Dcom) {
-        let text = |value: &Option<&Variant<'_>>| value.map(Variant::to_text).unwrap_or_default();
-        dcom.arguments = self.placed.iter().map(text).collect();
+        let placed = self.placed.iter();
+        dcom.arguments = placed
+            .map(|value| value.map(Variant::to_text).unwrap_or_default())
+            .collect();
         if !self.others.is_empty() {
             dcom.arguments.extend(self.others.iter().map(|value| value.to_text()));
             let count = self.others.len();
@@ -261,24 +271,42 @@ fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
     }
 }
 
-/// By the name that the client was told, that the class gives the number on this object, that the specification gives it, or
-/// that the client asked for last.
-fn method(call: &Read<'_>, member: Dispid) -> (Cow<'static, str>, Option<ToldBy>) {
+/// What the name of a called member rests on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    /// The object said it, or the class or the specification gives it.
+    Number,
+    /// The server said it of another object of the class.
+    Alike,
+    /// The client asked for its number last.
+    Question,
+    Nobody,
+}
+
+/// By the name that the client was told, of this object or of one like it, that the class gives the number on this object,
+/// that the specification gives it, or that the client asked for last.
+fn method<'a>(call: &Read<'a>, member: Dispid) -> (Cow<'a, str>, NamedBy) {
     let dispid = i64::from(member.0);
     let object = call.object;
-    let told = object.and_then(|object| object.member(dispid));
-    let given = || {
+    let told = object
+        .and_then(|object| object.member(dispid))
+        .map(|(name, by)| match by {
+            ToldBy::Question => (name, NamedBy::Question),
+            _ => (name, NamedBy::Number),
+        });
+    let alike = || Some((call.exporters.member_of_alike(object?, dispid)?, NamedBy::Alike));
+    let of_class = || {
         let (class, lineage) = class(call)?;
         class.member(&lineage.members()?, dispid)
     };
-    let given = || given().or_else(|| member.name());
-    if let (None, Some(name)) = (told, given()) {
-        return (name.to_owned().into(), None);
-    }
-    let asked = || Some((object?.question()?, ToldBy::Question));
-    match told.or_else(asked) {
-        Some((name, by)) => (name.to_owned().into(), Some(by)),
-        None => (format!("{UNNAMED}{:#x}]", member.0.cast_unsigned()).into(), None),
+    let given = || Some((of_class().or_else(|| member.name())?, NamedBy::Number));
+    let asked = || Some((object?.question()?, NamedBy::Question));
+    match told.or_else(alike).or_else(given).or_else(asked) {
+        Some((name, by)) => (name.into(), by),
+        None => (
+            format!("{UNNAMED}{:#x}]", member.0.cast_unsigned()).into(),
+            NamedBy::Nobody,
+        ),
     }
 }
 
@@ -298,23 +326,12 @@ fn conclude_method(call: &mut Read<'_>, member: Dispid, arguments: &Arguments<'_
     // Where each step was seen, the arguments have to say more.
     let seen = lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
     let name = path.rsplit('.').next().unwrap_or_default();
-    if call
-        .dcom
-        .method
-        .as_deref()
-        .is_none_or(|method| !method.starts_with(UNNAMED))
-        || !resembles(call, name, arguments, seen)
-    {
-        return;
+    if resembles(call, name, arguments, seen) {
+        let class = &class.name;
+        let because =
+            format!("number and arguments are those of {path} of {class}; that this object has it was not told");
+        conclude(call, name, because);
     }
-    conclude(
-        call,
-        name,
-        format!(
-            "number and arguments are those of {path} of {}; that this object has it was not told",
-            class.name
-        ),
-    );
 }
 
 /// The call is taken for one of this method.

@@ -54,6 +54,8 @@ struct Read<'a> {
     encoding: Option<Encoding>,
     /// The object that is called, when a reply has handed it out.
     object: Option<&'a Known>,
+    /// All objects that were handed out.
+    exporters: &'a Exporters,
     catalog: &'a Catalog,
     references: Vec<(StdObjref, Iid, Descent)>,
     /// What the call does to what is remembered of objects.
@@ -201,6 +203,7 @@ pub(super) fn read(
         exchange,
         encoding: exchange.encoding,
         object,
+        exporters,
         catalog,
         references: Vec::new(),
         effects: Vec::new(),
