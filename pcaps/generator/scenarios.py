@@ -408,6 +408,20 @@ EXECUTIONS = [
         OBJECTS,
     ),
     Scenario(
+        "mmc20-named-arguments",
+        "ExecuteShellCommand with arguments by name, in an order of their own, one left out; signed",
+        session("mmc20_named", *level(SIGNED), command=PLAIN),
+        OBJECTS,
+        PLAIN,
+    ),
+    Scenario(
+        "excel-known-number",
+        "RegisterXLL of an Excel whose number was asked for of another Excel, signed",
+        session("excel_again", *level(SIGNED), command=XLL),
+        OBJECTS,
+        XLL,
+    ),
+    Scenario(
         "excel-registerxll",
         "Excel activation and RegisterXLL, signed",
         session("excel_xll", *level(SIGNED), command=XLL),

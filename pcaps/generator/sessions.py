@@ -48,11 +48,11 @@ def create(dcom, clsid):
     return oaut.IDispatch(dcom.CoCreateInstanceEx(string_to_bin(clsid), oaut.IID_IDispatch))
 
 
-def arguments(*values):
-    """DISPPARAMS of strings and numbers, in reverse order as they travel."""
+def arguments(*values, named=()):
+    """DISPPARAMS of strings and numbers, in reverse order as they travel; the last have these numbers."""
     params = oaut.DISPPARAMS(None, False)
-    params["rgdispidNamedArgs"] = NULL
-    params["cArgs"], params["cNamedArgs"] = len(values), 0
+    params["rgdispidNamedArgs"] = list(named) or NULL
+    params["cArgs"], params["cNamedArgs"] = len(values), len(named)
     if not values:
         params["rgvarg"] = NULL
     for value in reversed(values):
@@ -123,6 +123,22 @@ def mmc20_snap_in(dcom, _options):
     document = held(app, by_number(app, TYPES["MMC20.Application"]["Document"].dispid))
     snap_ins = held(document, by_number(document, TYPES["MMC20.Document"]["SnapIns"].dispid))
     by_number(snap_ins, TYPES["MMC20.SnapIns"]["Add"].dispid, "Event Viewer")
+
+
+def mmc20_named(dcom, options):
+    """ExecuteShellCommand with arguments by name, in an order of their own, and one left out."""
+    view = get(get(create(dcom, MMC20), "Document"), "ActiveView")
+    program, _, parameters = options.command.partition(" ")
+    names = ("ExecuteShellCommand", "WindowState", "Parameters", "Command")
+    dispid, *numbers = view.GetIDsOfNames(names)
+    params = arguments(program, parameters, "7", named=numbers)
+    view.Invoke(dispid, LOCALE, oaut.DISPATCH_METHOD, params, 0, [], [])
+
+
+def excel_again(dcom, options):
+    """RegisterXLL twice, of two objects; its number is asked for once."""
+    dispid = create(dcom, EXCEL).GetIDsOfNames(("RegisterXLL",))[0]
+    by_number(create(dcom, EXCEL), dispid, options.command)
 
 
 def excel_dde(dcom, options):
@@ -366,6 +382,8 @@ SESSIONS = {
     for session in (
         mmc20,
         mmc20_snap_in,
+        mmc20_named,
+        excel_again,
         excel_dde,
         excel_xll,
         excel_macro4,

@@ -36,6 +36,8 @@ class Member:
     returns: str | None = None
     runs: tuple[str, ...] = ()
     creates: bool = False
+    parameters: tuple[str, ...] = ()
+    """Their names, where clients ask for them; the number of each is its place."""
 
 
 # ExecuteShellCommand and the Shell members carry the DISPIDs seen in public captures; the others
@@ -53,7 +55,9 @@ TYPES: dict[str, dict[str, Member]] = {
     "MMC20.SnapIns": {"Add": Member(0x36)},
     "MMC20.View": {
         "ExecuteShellCommand": Member(
-            0x36, runs=("command", "directory", "parameters", "window_state")
+            0x36,
+            runs=("command", "directory", "parameters", "window_state"),
+            parameters=("Command", "Directory", "Parameters", "WindowState"),
         ),
     },
     "ShellWindows": {"Item": Member(0, "InternetExplorer")},
