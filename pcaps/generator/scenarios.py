@@ -401,6 +401,27 @@ EXECUTIONS = [
         SHELL,
     ),
     Scenario(
+        "mmc20-snap-in",
+        "A snap-in added to an MMC20 console by numbers alone, signed; on this object the number of "
+        "ExecuteShellCommand is another member's",
+        session("mmc20_snap_in", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "mmc20-named-arguments",
+        "ExecuteShellCommand with arguments by name, in an order of their own, one left out; signed",
+        session("mmc20_named", *level(SIGNED), command=PLAIN),
+        OBJECTS,
+        PLAIN,
+    ),
+    Scenario(
+        "excel-known-number",
+        "RegisterXLL of an Excel whose number was asked for of another Excel, signed",
+        session("excel_again", *level(SIGNED), command=XLL),
+        OBJECTS,
+        XLL,
+    ),
+    Scenario(
         "excel-registerxll",
         "Excel activation and RegisterXLL, signed",
         session("excel_xll", *level(SIGNED), command=XLL),

@@ -22,6 +22,7 @@ from dcom_server.world import (
     SHELL_WINDOWS,
     STDFONT,
     SVCCTL,
+    TYPES,
     WBEM_LOGIN,
     WORDPAD,
 )
@@ -47,11 +48,11 @@ def create(dcom, clsid):
     return oaut.IDispatch(dcom.CoCreateInstanceEx(string_to_bin(clsid), oaut.IID_IDispatch))
 
 
-def arguments(*values):
-    """DISPPARAMS of strings and numbers, in reverse order as they travel."""
+def arguments(*values, named=()):
+    """DISPPARAMS of strings and numbers, in reverse order as they travel; the last have these numbers."""
     params = oaut.DISPPARAMS(None, False)
-    params["rgdispidNamedArgs"] = NULL
-    params["cArgs"], params["cNamedArgs"] = len(values), 0
+    params["rgdispidNamedArgs"] = list(named) or NULL
+    params["cArgs"], params["cNamedArgs"] = len(values), len(named)
     if not values:
         params["rgvarg"] = NULL
     for value in reversed(values):
@@ -108,6 +109,36 @@ def mmc20(dcom, options):
     method(app, "Quit")
     view.RemRelease()
     app.RemRelease()
+
+
+def by_number(parent, dispid, *values):
+    """What a member gives or does, by a number out of a type library."""
+    kind = oaut.DISPATCH_METHOD if values else oaut.DISPATCH_PROPERTYGET
+    return parent.Invoke(dispid, LOCALE, kind, arguments(*values), 0, [], [])
+
+
+def mmc20_snap_in(dcom, _options):
+    """A snap-in added to a console, by numbers alone."""
+    app = create(dcom, MMC20)
+    document = held(app, by_number(app, TYPES["MMC20.Application"]["Document"].dispid))
+    snap_ins = held(document, by_number(document, TYPES["MMC20.Document"]["SnapIns"].dispid))
+    by_number(snap_ins, TYPES["MMC20.SnapIns"]["Add"].dispid, "Event Viewer")
+
+
+def mmc20_named(dcom, options):
+    """ExecuteShellCommand with arguments by name, in an order of their own, and one left out."""
+    view = get(get(create(dcom, MMC20), "Document"), "ActiveView")
+    program, _, parameters = options.command.partition(" ")
+    names = ("ExecuteShellCommand", "WindowState", "Parameters", "Command")
+    dispid, *numbers = view.GetIDsOfNames(names)
+    params = arguments(program, parameters, "7", named=numbers)
+    view.Invoke(dispid, LOCALE, oaut.DISPATCH_METHOD, params, 0, [], [])
+
+
+def excel_again(dcom, options):
+    """RegisterXLL twice, of two objects; its number is asked for once."""
+    dispid = create(dcom, EXCEL).GetIDsOfNames(("RegisterXLL",))[0]
+    by_number(create(dcom, EXCEL), dispid, options.command)
 
 
 def excel_dde(dcom, options):
@@ -350,6 +381,9 @@ SESSIONS = {
     session.__name__: session
     for session in (
         mmc20,
+        mmc20_snap_in,
+        mmc20_named,
+        excel_again,
         excel_dde,
         excel_xll,
         excel_macro4,

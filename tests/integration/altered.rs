@@ -1,15 +1,19 @@
 //! Samples in which a reply says something that no sample does.
 
 use dcom_sensor::event::Body;
-use dcom_sensor::event::dcom::Kind;
+use dcom_sensor::event::dcom::{Evidence, Kind};
 use dcom_sensor::flow::Side;
 use dcom_sensor::limits::Limits;
+use dcom_sensor::severity::Severity;
 
 use crate::properties::sense;
 use crate::traffic::{Conversation, Journey, RAW_IP, Turn};
 
 const OPNUM: usize = 22;
 const GET_IDS_OF_NAMES: u8 = 5;
+const INVOKE: u8 = 6;
+/// Of a request of `Invoke`: behind header, object and ORPCTHIS.
+const DISPID: usize = 72;
 const DISP_E_UNKNOWNNAME: u32 = 0x8002_0006;
 /// [MS-DCOM] 1.9 Standards Assignments: `CLSID_ErrorExtension`, and `CLSID_ErrorObject` within.
 const ERROR_EXTENSION: [u8; 16] = com(0x1c);
@@ -94,6 +98,63 @@ fn what_an_object_says_of_its_failure_is_the_result() {
     };
     assert_eq!(failed.operation, "GetIDsOfNames");
     assert_eq!(failed.result.as_deref(), Some("MMC: No such member"));
+}
+
+/// MMC20 called by its numbers alone, and without the call that gave the document: method, evidence and severity of what was run.
+fn run_by_numbers(sample: &str, document_was_asked_for: bool) -> Vec<(String, Evidence, Severity)> {
+    let mut conversation = Conversation::of(sample);
+    let is_left_out = |bytes: &[u8]| match (bytes.get(2), bytes.get(OPNUM)) {
+        (Some(0), Some(&GET_IDS_OF_NAMES)) => true,
+        (Some(0), Some(&INVOKE)) => !document_was_asked_for && bytes.get(DISPID) == Some(&4),
+        _ => false,
+    };
+    let mut left_out = false;
+    conversation.turns.retain(|turn| {
+        left_out = if turn.side == Side::Client {
+            is_left_out(&turn.bytes)
+        } else {
+            left_out
+        };
+        !left_out
+    });
+    let events = sense(
+        &Limits::default(),
+        RAW_IP,
+        &conversation.travel(&Journey::smooth(1_400)),
+    );
+    let executions = events.into_iter().filter_map(|event| match event.body {
+        Body::Alert(alert) if alert.signature_id == 1_021_303 => Some(alert),
+        _ => None,
+    });
+    executions
+        .map(|alert| {
+            let dcom = alert.dcom.as_ref().expect("a call's");
+            let command_line = dcom.command_line.as_deref().unwrap_or_default();
+            assert!(command_line.starts_with("cmd.exe /"), "{command_line}");
+            let because = dcom
+                .because
+                .iter()
+                .any(|reason| reason.contains("number and arguments are those of"));
+            assert_eq!(because, dcom.evidence == Evidence::Inferred);
+            (
+                dcom.method.as_deref().unwrap_or_default().to_owned(),
+                dcom.evidence,
+                alert.severity,
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_number_is_named_on_its_object_and_concluded_where_the_object_is_not_known() {
+    let run = |evidence, severity| vec![("ExecuteShellCommand".to_owned(), evidence, severity)];
+    let sample = "mmc20-windows-contexts.pcap";
+    assert_eq!(
+        run_by_numbers(sample, true),
+        run(Evidence::Arguments, Severity::Critical)
+    );
+    assert_eq!(run_by_numbers(sample, false), run(Evidence::Inferred, Severity::High));
+    assert_eq!(run_by_numbers("mmc20-snap-in.pcap", true), []);
 }
 
 /// An activation as it goes through a proxy, or straight to the server's port for HTTP.

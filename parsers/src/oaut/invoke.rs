@@ -12,6 +12,9 @@ use crate::ndr::Reader;
 /// HRESULTs with which `puArgErr` means something: `DISP_E_PARAMNOTFOUND` and `DISP_E_TYPEMISMATCH`.
 const ARGUMENT_ERRORS: [u32; 2] = [0x8002_0004, 0x8002_0005];
 
+/// `DISP_E_EXCEPTION`: the HRESULT with which `pExcepInfo` means something.
+const EXCEPTION: u32 = 0x8002_0009;
+
 /// The request of [MS-OAUT] 3.1.4.4 `IDispatch::Invoke` (Opnum 6).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InvokeRequest<'a> {
@@ -125,7 +128,7 @@ impl<'a> WireArguments<'a> {
 pub struct InvokeReply<'a> {
     /// `pVarResult`.
     pub result: Variant<'a>,
-    /// `pExcepInfo`, when it tells of an exception.
+    /// `pExcepInfo`, when the HRESULT says that there was an exception.
     pub exception: Option<ExcepInfo<'a>>,
     /// `pArgErr`, when the HRESULT blames an argument: counted as on the wire, from the last one.
     pub argument_error: Option<u32>,
@@ -150,7 +153,7 @@ impl<'a> InvokeReply<'a> {
         let hresult = reader.u32()?;
         Ok(Self {
             result,
-            exception: Some(exception).filter(|it| it.code != 0 || it.scode != 0),
+            exception: Some(exception).filter(|it| hresult == EXCEPTION && (it.code != 0 || it.scode != 0)),
             argument_error: Some(argument_error).filter(|_| ARGUMENT_ERRORS.contains(&hresult)),
             references,
             hresult,

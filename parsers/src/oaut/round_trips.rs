@@ -201,13 +201,14 @@ impl Sample for InvokeReply<'static> {
         let blamed = prop_oneof![Just(0x8002_0004), Just(0x8002_0005)];
         let outcome = prop_oneof![
             (blamed, any::<u32>()).prop_map(|(hresult, argument)| (hresult, Some(argument))),
-            (0x8002_0006..u32::MAX).prop_map(|hresult| (hresult, None)),
+            (0x8002_000a..u32::MAX).prop_map(|hresult| (hresult, None)),
+            Just((0x8002_0009, None)),
             Just((0, None)),
         ];
-        (sample(), sample(), outcome, sample())
+        (sample(), ExcepInfo::sample(), outcome, sample())
             .prop_map(|(result, exception, (hresult, argument_error), references)| Self {
                 result,
-                exception,
+                exception: (hresult == 0x8002_0009).then_some(exception),
                 argument_error,
                 references,
                 hresult,
@@ -463,7 +464,9 @@ writes! {
         w.each(texts.iter().filter(|text| !text.is_null()))
     };
     InvokeReply<'_>: |it, w| {
-        w.orpc_that().pointer().put(&it.result).put(&it.exception.unwrap_or_default());
+        // What stands there without an exception says nothing.
+        let stale = ExcepInfo { scode: 7, ..ExcepInfo::default() };
+        w.orpc_that().pointer().put(&it.result).put(&it.exception.unwrap_or(stale));
         w.put(&it.argument_error.unwrap_or(7)).variants(&it.references).hresult(it.hresult)
     };
     GetTypeInfoCountReply: |it, w| w.orpc_that().put(&it.count).hresult(it.hresult);

@@ -2,7 +2,7 @@
 
 use super::bstr::Bstr;
 use super::interface_pointer::InterfacePointer;
-use super::safe_array::SafeArray;
+use super::safe_array::{Elements, SafeArray};
 use super::text::bounded;
 use super::var_type::VarType;
 use super::{MAX_DEPTH, MAX_VALUES, referents};
@@ -183,6 +183,26 @@ impl<'a> Variant<'a> {
             _ => None,
         }
     }
+
+    /// The references to objects that it holds; those in arrays too.
+    pub fn interfaces(&self) -> Vec<InterfacePointer<'a>> {
+        let mut found = Vec::new();
+        self.add_interfaces(&mut found);
+        found
+    }
+
+    fn add_interfaces(&self, found: &mut Vec<InterfacePointer<'a>>) {
+        match self.target() {
+            Self::Array(Some(array)) => {
+                if let Elements::Values(values) = &array.elements {
+                    for value in values {
+                        value.add_interfaces(found);
+                    }
+                }
+            }
+            value => found.extend(value.interface()),
+        }
+    }
 }
 
 /// The arm of the union that the type selects; None for a type we know nothing of.
@@ -321,6 +341,24 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Variant<'_>> {
         Variant::parse(&mut Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test"))
+    }
+
+    #[test]
+    fn objects_are_found_in_arrays_of_arrays_too() {
+        let object = |bytes| Variant::Dispatch(Some(InterfacePointer::new(bytes)));
+        let array = |values| {
+            Variant::Array(Some(Box::new(SafeArray {
+                elements: Elements::Values(values),
+                ..SafeArray::default()
+            })))
+        };
+        let inner = Variant::ByRef(Box::new(array(vec![object(b"b"), Variant::I4(1)])));
+        let nothing = Variant::Dispatch(None);
+        let value = array(vec![object(b"a"), inner, nothing, Variant::Array(None), object(b"c")]);
+        let found = [b"a", b"b", b"c"].map(|bytes| InterfacePointer::new(bytes));
+        assert_eq!(value.interfaces(), found);
+        assert_eq!(object(b"a").interfaces(), found[..1]);
+        assert_eq!(Variant::Empty.interfaces(), []);
     }
 
     fn samples(text: &[u8]) -> Vec<Variant<'_>> {

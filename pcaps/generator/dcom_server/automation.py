@@ -8,6 +8,7 @@ from dcom_server.pack import DISP_E_MEMBERNOTFOUND, DISP_E_UNKNOWNNAME, ORPCTHAT
 from dcom_server.world import TYPES, Member
 
 NO_DISPID = 0xFFFFFFFF
+PLACES = range(64)
 
 
 def get_type_info_count(server, call):
@@ -39,11 +40,14 @@ def _reference(ref):
 
 
 def get_ids_of_names(server, call):
-    """GetIDsOfNames, as case-blind as the real one."""
-    members = TYPES[server.target_of(call).type]
-    known = {name.lower(): member.dispid for name, member in members.items()}
+    """GetIDsOfNames, as case-blind as the real one: a member, then parameters of it."""
+    members = {name.lower(): member for name, member in TYPES[server.target_of(call).type].items()}
     names = call.parse(oaut.IDispatch_GetIDsOfNames)["rgszNames"]
-    ids = [known.get(name["Data"].rstrip("\0").lower(), NO_DISPID) for name in names]
+    first, *others = (name["Data"].rstrip("\0").lower() for name in names)
+    member = members.get(first)
+    places = [name.lower() for name in member.parameters] if member else []
+    ids = [member.dispid if member else NO_DISPID]
+    ids += [places.index(name) if name in places else NO_DISPID for name in others]
     call.result = DISP_E_UNKNOWNNAME if NO_DISPID in ids else 0
     return ORPCTHAT + u32(len(ids)) + b"".join(map(u32, ids)) + u32(call.result)
 
@@ -68,8 +72,13 @@ def invoke(server, call):
 
 
 def _texts(params):
-    """The arguments in the order of the call: rgvarg travels in reverse."""
-    return [_text(variant) for variant in params["rgvarg"]][::-1] if params["cArgs"] else []
+    """The arguments in the order of the call: rgvarg travels in reverse, those with a name first."""
+    values = [_text(variant) for variant in params["rgvarg"]] if params["cArgs"] else []
+    count = params["cNamedArgs"]
+    numbers = params["rgdispidNamedArgs"] if count else []
+    by_place = dict(enumerate(values[count:][::-1])) | dict(zip(numbers, values, strict=False))
+    last = max((place for place in by_place if place < len(PLACES)), default=-1)
+    return [by_place.get(place, "") for place in PLACES[: last + 1]]
 
 
 def _command_line(member: Member, texts):

@@ -36,6 +36,8 @@ class Member:
     returns: str | None = None
     runs: tuple[str, ...] = ()
     creates: bool = False
+    parameters: tuple[str, ...] = ()
+    """Their names, where clients ask for them; the number of each is its place."""
 
 
 # ExecuteShellCommand and the Shell members carry the DISPIDs seen in public captures; the others
@@ -45,10 +47,17 @@ TYPES: dict[str, dict[str, Member]] = {
         "Quit": Member(0x60020001),
         "Document": Member(4, "MMC20.Document"),
     },
-    "MMC20.Document": {"ActiveView": Member(6, "MMC20.View")},
+    "MMC20.Document": {
+        "ActiveView": Member(6, "MMC20.View"),
+        "SnapIns": Member(5, "MMC20.SnapIns"),
+    },
+    # Add has the number that ExecuteShellCommand has on a View.
+    "MMC20.SnapIns": {"Add": Member(0x36)},
     "MMC20.View": {
         "ExecuteShellCommand": Member(
-            0x36, runs=("command", "directory", "parameters", "window_state")
+            0x36,
+            runs=("command", "directory", "parameters", "window_state"),
+            parameters=("Command", "Directory", "Parameters", "WindowState"),
         ),
     },
     "ShellWindows": {"Item": Member(0, "InternetExplorer")},

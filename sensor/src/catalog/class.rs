@@ -51,7 +51,8 @@ pub struct Class {
     /// What else helps to judge an alert.
     #[serde(default)]
     pub notes: String,
-    /// Members by name, with the numbers that clients call them by without asking.
+    /// Members by name, with the numbers that clients call them by without asking. Each is a member of the object at its place
+    /// in `paths`; one that is in none of them, of the class's own object.
     #[serde(default)]
     pub members: BTreeMap<String, i64>,
     /// How its objects lead to one that runs something, each a path of members from the class on:
@@ -63,10 +64,43 @@ pub struct Class {
 }
 
 impl Class {
-    /// The member that a number stands for.
-    pub fn member(&self, dispid: i64) -> Option<&str> {
-        let (name, _) = self.members.iter().find(|&(_, &number)| number == dispid)?;
-        Some(name)
+    /// The member that a number stands for on the object that `members` lead to from the class on; none of them lead to the
+    /// class's own object. The same number means something else on another object.
+    pub fn member(&self, members: &str, dispid: i64) -> Option<&str> {
+        self.named(dispid).find(|name| self.stands_at(name, members))
+    }
+
+    /// The path to the member that has this number on some object of the class.
+    pub fn path_to(&self, dispid: i64) -> Option<&str> {
+        let ends = |path: &&str| {
+            let last = path.rsplit('.').next().unwrap_or_default();
+            self.named(dispid).any(|name| name.eq_ignore_ascii_case(last))
+        };
+        self.paths.iter().map(String::as_str).find(ends)
+    }
+
+    /// The members with a number, whatever the object.
+    fn named(&self, dispid: i64) -> impl Iterator<Item = &str> {
+        let numbered = self.members.iter().filter(move |&(_, &number)| number == dispid);
+        numbered.map(|(name, _)| name.as_str())
+    }
+
+    /// Is this a member of the object that `members` lead to? One that is on no path is a member of the class's own object.
+    fn stands_at(&self, name: &str, members: &str) -> bool {
+        let mut on_a_path = false;
+        for path in &self.paths {
+            let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+            for led_to in ends.filter_map(|end| path.get(..end)) {
+                let (before, last) = led_to.rsplit_once('.').unwrap_or(("", led_to));
+                if last.eq_ignore_ascii_case(name) {
+                    on_a_path = true;
+                    if self.has_members(before, members, true) {
+                        return true;
+                    }
+                }
+            }
+        }
+        !on_a_path && members.is_empty()
     }
 
     /// Do objects of the class lead along `path` to these members: all of it, or its end?
@@ -79,7 +113,8 @@ impl Class {
                 i64::from_str_radix(digits, 16).ok()
             };
             let same = name.eq_ignore_ascii_case(member)
-                || (self.members.contains_key(name) && self.members.get(name).copied() == number());
+                || (self.members.contains_key(name) && self.members.get(name).copied() == number())
+                || (name == ITEM && ELEMENTS.contains(&member));
             if !same {
                 return false;
             }
@@ -87,6 +122,11 @@ impl Class {
         !all || known.next().is_none()
     }
 }
+
+/// What a collection's element is called on a path.
+const ITEM: &str = "Item";
+/// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).
+const ELEMENTS: [&str; 3] = ["DISPID_VALUE", "DISPID_NEWENUM", "_NewEnum"];
 
 /// An operation, of an interface that is no `IDispatch`, that runs something.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -401,6 +441,47 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_number_is_a_member_of_the_object_at_its_place_alone() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let named = |class: &str, members: &str, dispid: i64| {
+            let class = catalog.find(class)[0];
+            class.member(members, dispid).unwrap_or("-").to_owned()
+        };
+        for (class, members, dispid, name) in [
+            ("MMC20.Application", "", 4, "Document"),
+            ("MMC20.Application", "Document", 6, "ActiveView"),
+            ("MMC20.Application", "document.[dispid 0x6]", 54, "ExecuteShellCommand"),
+            ("MMC20.Application", "", 54, "-"),
+            ("MMC20.Application", "Document.[dispid 0x5]", 54, "-"),
+            ("MMC20.Application", "ActiveView", 54, "-"),
+            ("MMC20.Application", "Document.…", 54, "-"),
+            ("ShellWindows", "", 0, "Item"),
+            ("ShellWindows", "", 0x6002_0000, "-"),
+            ("ShellWindows", "Item.Document", 0x6002_0000, "Application"),
+            ("ShellWindows", "_NewEnum.Document", 0x6002_0000, "Application"),
+            ("ShellWindows", "DISPID_NEWENUM", 203, "Document"),
+            (
+                "ShellBrowserWindow",
+                "Document.Application",
+                0x6003_0001,
+                "ShellExecute",
+            ),
+            ("ShellBrowserWindow", "Document.Application", 203, "-"),
+        ] {
+            assert_eq!(named(class, members, dispid), name, "{class}.{members} {dispid:#x}");
+        }
+        let mmc = catalog.find("MMC20.Application")[0];
+        assert_eq!(mmc.path_to(54), Some("Document.ActiveView.ExecuteShellCommand"));
+        assert_eq!((mmc.path_to(6), mmc.path_to(1)), (None, None), "those run nothing");
+        let mut own = mmc.clone();
+        own.paths.clear();
+        assert_eq!(
+            (own.member("", 54), own.member("Document", 6)),
+            (Some("ExecuteShellCommand"), None)
+        );
     }
 
     #[test]

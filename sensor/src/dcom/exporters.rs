@@ -26,6 +26,8 @@ use crate::time::Timestamp;
 const MAX_NAMES: usize = 64;
 /// Bytes of the longest name remembered. No identifier is that long.
 const MAX_NAME: usize = 255;
+/// How many times fewer names are remembered of classes than of interfaces.
+const SHARE_OF_CLASSES: usize = 16;
 /// Bytes of the longest path that is made longer still.
 const MAX_PATH: usize = 256;
 /// Names asked for that are kept of an interface: of two nobody can say which is called.
@@ -75,6 +77,13 @@ impl Lineage {
         }
     }
 
+    /// The members that led here from the class on, without what they were given; nothing for an object that nobody saw come.
+    pub(super) fn members(&self) -> Option<String> {
+        let clsid = self.clsid?.to_string();
+        let members = self.path.strip_prefix(self.class.as_deref().unwrap_or(&clsid))?;
+        Some(without_arguments(members.strip_prefix('.').unwrap_or(members)))
+    }
+
     /// The object that `member` of this one gave. Each may give the next without end: where a path is too long, it says so
     /// and grows no more.
     pub(super) fn member(&self, member: &str) -> Self {
@@ -99,6 +108,21 @@ impl Lineage {
             ..self.clone()
         }
     }
+}
+
+/// A path without the texts that its members were given.
+pub(super) fn without_arguments(path: &str) -> String {
+    let (mut members, mut rest) = (String::new(), path);
+    while let Some((before, given)) = rest.split_once("(\"") {
+        members.push_str(before);
+        let ends = given.match_indices("\")").map(|(end, _)| end + 2);
+        let mut behind = ends.filter_map(|end| given.get(end..));
+        rest = behind
+            .find(|rest| rest.is_empty() || rest.starts_with('.'))
+            .unwrap_or_default();
+    }
+    members.push_str(rest);
+    members
 }
 
 /// Who told the name of a member.
@@ -127,6 +151,8 @@ pub(super) struct Known {
     pair: Pair,
     /// Names of members, by number.
     names: Vec<(i64, String, ToldBy)>,
+    /// Names of members' parameters, by the numbers of both.
+    parameters: Vec<(i64, i64, String)>,
     /// Names that the client asked for, where the answers were not seen and no call has followed yet.
     asked: Vec<String>,
     /// The object, for pings.
@@ -163,6 +189,50 @@ impl Told {
     }
 }
 
+/// Objects of a class that are alike: those of one server that the same members lead to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    server: IpAddr,
+    clsid: Clsid,
+    path: String,
+}
+
+/// Names of members that a server told of such objects. Clients need not ask again for the next of them
+/// ([MS-OAUT] 3.2.4 Message Processing and Sequencing Rules).
+#[derive(Debug, Default)]
+struct Classes {
+    names: HashMap<Place, Vec<(i64, String)>>,
+    order: VecDeque<Place>,
+    count: usize,
+}
+
+impl Classes {
+    fn learn(&mut self, place: Place, dispid: i64, name: &str, most: usize) {
+        if !self.names.contains_key(&place) {
+            self.order.push_back(place.clone());
+        }
+        let names = self.names.entry(place).or_default();
+        let full = names.len() >= MAX_NAMES;
+        match names.iter_mut().find(|(number, _)| *number == dispid) {
+            Some((_, told)) => name.clone_into(told),
+            None if full => return,
+            None => {
+                names.push((dispid, name.to_owned()));
+                self.count += 1;
+            }
+        }
+        while self.count > most {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.count -= self.names.remove(&oldest).map_or(0, |names| names.len());
+        }
+    }
+
+    fn member(&self, place: &Place, dispid: i64) -> Option<&str> {
+        let named = self.names.get(place)?.iter().find(|(number, _)| *number == dispid);
+        named.map(|(_, name)| name.as_str())
+    }
+}
+
 /// An activation that named an exporter.
 #[derive(Debug)]
 struct Activated {
@@ -177,6 +247,7 @@ pub(super) struct Exporters {
     interfaces: HashMap<Ipid, Vec<Known>>,
     /// Names in all of them.
     names: usize,
+    classes: Classes,
     order: VecDeque<(Ipid, Pair)>,
     /// The activations that named each exporter.
     activated: HashMap<Oxid, Vec<Activated>>,
@@ -199,6 +270,7 @@ impl Exporters {
         Self {
             interfaces: HashMap::default(),
             names: 0,
+            classes: Classes::default(),
             order: VecDeque::new(),
             activated: HashMap::default(),
             activated_order: VecDeque::new(),
@@ -241,7 +313,7 @@ impl Exporters {
         if !alike.iter().any(|known| known.pair == pair) {
             if alike.len() >= MAX_ALIKE {
                 let forgotten = alike.remove(0);
-                self.names -= forgotten.names.len();
+                self.names -= forgotten.named();
             }
             self.order.push_back((ipid, pair));
             alike.push(Known {
@@ -251,6 +323,7 @@ impl Exporters {
                 describes,
                 pair,
                 names: Vec::new(),
+                parameters: Vec::new(),
                 asked: Vec::new(),
                 oid: None,
                 references: 0,
@@ -287,7 +360,7 @@ impl Exporters {
             };
             if let Some(index) = alike.iter().position(|known| known.pair == pair) {
                 let known = alike.remove(index);
-                self.names -= known.names.len();
+                self.names -= known.named();
                 self.forgotten += 1;
             }
             if alike.is_empty() {
@@ -354,13 +427,38 @@ impl Exporters {
             return;
         }
         known.asked.retain(|asked| asked != name);
-        let full = known.names.len() >= MAX_NAMES;
+        if by != ToldBy::Question
+            && let Some(place) = known.place()
+        {
+            let most = self.limits.interfaces / SHARE_OF_CLASSES;
+            self.classes.learn(place, dispid, name, most);
+        }
+        let full = known.named() >= MAX_NAMES;
         match known.names.iter_mut().find(|(number, ..)| *number == dispid) {
             Some((_, _, told)) if *told > by => return,
             Some(entry) => *entry = (dispid, name.to_owned(), by),
             None if full => return,
             None => {
                 known.names.push((dispid, name.to_owned(), by));
+                self.names += 1;
+            }
+        }
+        self.make_room();
+    }
+
+    /// The client was told the number of a parameter of a member of `ipid`.
+    pub(super) fn parameter(&mut self, pair: Pair, ipid: Ipid, member: i64, dispid: i64, name: &str) {
+        let Some(known) = self.held(pair, ipid) else { return };
+        if name.is_empty() || name.len() > MAX_NAME {
+            return;
+        }
+        let full = known.named() >= MAX_NAMES;
+        let same = |(of, number, _): &&mut (i64, i64, String)| (*of, *number) == (member, dispid);
+        match known.parameters.iter_mut().find(same) {
+            Some((.., told)) => name.clone_into(told),
+            None if full => return,
+            None => {
+                known.parameters.push((member, dispid, name.to_owned()));
                 self.names += 1;
             }
         }
@@ -395,6 +493,11 @@ impl Exporters {
             .iter()
             .filter(|known| self.is_same_machine(known.pair.server, pair.server) && self.is_alive(known))
             .min_by_key(rank)
+    }
+
+    /// The member that a number stands for, as the server told of another object like this one.
+    pub(super) fn member_of_alike(&self, object: &Known, dispid: i64) -> Option<&str> {
+        self.classes.member(&object.place()?, dispid)
     }
 
     /// The object was called: it is in use.
@@ -479,6 +582,28 @@ impl Known {
     pub(super) fn member(&self, dispid: i64) -> Option<(&str, ToldBy)> {
         let named = self.names.iter().find(|(number, ..)| *number == dispid);
         named.map(|(_, name, by)| (name.as_str(), *by))
+    }
+
+    /// The parameter of a member that a number stands for, as the client was told.
+    pub(super) fn parameter(&self, member: i64, dispid: i64) -> Option<&str> {
+        let told = |(of, number, _): &&(i64, i64, String)| (*of, *number) == (member, dispid);
+        self.parameters.iter().find(told).map(|(.., name)| name.as_str())
+    }
+
+    /// Names of members and of their parameters.
+    fn named(&self) -> usize {
+        self.names.len() + self.parameters.len()
+    }
+
+    /// Where it stands below its class, if each step of the way was seen.
+    fn place(&self) -> Option<Place> {
+        let lineage = self.lineage.as_ref()?;
+        let seen = lineage.activation.as_ref()?.proof == Proof::Strong;
+        Some(Place {
+            server: self.pair.server,
+            clsid: lineage.clsid.filter(|_| seen)?,
+            path: lineage.path.clone(),
+        })
     }
 
     /// The one member whose number the client asked for without an answer that was seen: what it calls next by a number
@@ -681,6 +806,71 @@ mod tests {
     }
 
     #[test]
+    fn parameters_have_numbers_of_their_own_and_take_room() {
+        let mut exporters = room_for(1 + MAX_NAMES);
+        exporters.learn(pair(9, 1), told(1, 7));
+        exporters.name(pair(9, 1), ipid(1), 0, "Item", ToldBy::GetIdsOfNames);
+        exporters.parameter(pair(9, 1), ipid(1), 0, 0, "first");
+        exporters.parameter(pair(9, 1), ipid(1), 0, 0, "index");
+        exporters.parameter(pair(9, 1), ipid(1), 0, 1, &"n".repeat(MAX_NAME + 1));
+        let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
+        assert_eq!(known.member(0), Some(("Item", ToldBy::GetIdsOfNames)));
+        assert_eq!((known.parameter(0, 0), known.parameter(1, 0)), (Some("index"), None));
+        assert_eq!((known.parameter(0, 1), exporters.names), (None, 2));
+        for number in 0..1_000 {
+            exporters.parameter(pair(9, 1), ipid(1), 5, number, "more");
+        }
+        assert_eq!((exporters.names, exporters.forgotten()), (MAX_NAMES, 0));
+        exporters.learn(pair(9, 1), told(2, 8));
+        assert_eq!((exporters.names, exporters.forgotten()), (0, 1));
+    }
+
+    #[test]
+    fn what_was_told_of_an_object_is_known_of_the_next_at_its_place() {
+        let mut exporters = room_for(100 * SHARE_OF_CLASSES);
+        let at = |number, class, path, proof| Told {
+            lineage: Some(Arc::new(Lineage {
+                clsid: Some(Clsid(Guid::com(class))),
+                path: String::from(path),
+                activation: Some(ActivationRecord {
+                    proof,
+                    ..ActivationRecord::default()
+                }),
+                ..Lineage::unseen()
+            })),
+            ..told(number, 7)
+        };
+        let (strong, weak) = (Proof::Strong, Proof::Weak);
+        exporters.learn(pair(9, 1), at(1, 5, "A", strong));
+        exporters.name(pair(9, 1), ipid(1), 30, "Register", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(1), 31, "Guess", ToldBy::Question);
+        exporters.learn(pair(9, 1), at(2, 5, "B", weak));
+        exporters.name(pair(9, 1), ipid(2), 30, "Other", ToldBy::GetIdsOfNames);
+        for (number, server, class, path, proof, name) in [
+            (11, 1, 5, "A", strong, Some("Register")),
+            (12, 1, 5, "A", weak, None),
+            (13, 1, 5, "A.B", strong, None),
+            (14, 1, 5, "B", strong, None),
+            (15, 1, 6, "A", strong, None),
+            (16, 2, 5, "A", strong, None),
+        ] {
+            exporters.learn(pair(8, server), at(number, class, path, proof));
+            let known = exporters.find(pair(8, server), ipid(number)).unwrap();
+            assert_eq!(known.member(30), None);
+            assert_eq!(exporters.member_of_alike(known, 30), name, "{number}");
+            assert_eq!(exporters.member_of_alike(known, 31), None);
+        }
+        for number in 100..1_000 {
+            exporters.learn(pair(9, 1), at(number, number, "A", strong));
+            exporters.name(pair(9, 1), ipid(number), 30, "Register", ToldBy::TypeInfo);
+        }
+        assert_eq!((exporters.classes.count, exporters.classes.names.len()), (100, 100));
+        exporters.learn(pair(8, 1), at(17, 5, "A", strong));
+        let known = exporters.find(pair(8, 1), ipid(17)).unwrap();
+        assert_eq!(exporters.member_of_alike(known, 30), None, "the oldest are forgotten");
+    }
+
+    #[test]
     fn an_ipid_that_everybody_hands_out_is_bounded() {
         let mut exporters = room_for(1000);
         for client in 0..100 {
@@ -754,6 +944,36 @@ mod tests {
         assert!(exporters.find(pair(9, 1), ipid(1)).is_some());
         exporters.advance(Timestamp(2 * Limits::default().object_idle + 1));
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn members_are_told_without_what_they_were_given() {
+        for (path, members) in [
+            ("", ""),
+            ("Document.ActiveView", "Document.ActiveView"),
+            (r#"Item("a.b").Document"#, "Item.Document"),
+            (
+                r#"CreateObject("Shell.Application", "x").Windows("(").Item"#,
+                "CreateObject.Windows.Item",
+            ),
+            (r#"Item("a") b").Count"#, "Item.Count"),
+            (r#"Item("never ends"#, "Item"),
+        ] {
+            assert_eq!(without_arguments(path), members, "{path}");
+            let clsid = Some(Clsid(Guid::com(5)));
+            let lineage = |class: Option<&str>, path| Lineage {
+                clsid,
+                class: class.map(str::to_owned),
+                path,
+                activation: None,
+            };
+            let dot = if path.is_empty() { "" } else { "." };
+            let named = lineage(Some("A.Class"), format!("A.Class{dot}{path}"));
+            assert_eq!(named.members().as_deref(), Some(members));
+            let nameless = lineage(None, format!("{}{dot}{path}", Guid::com(5)));
+            assert_eq!(nameless.members().as_deref(), Some(members));
+        }
+        assert_eq!(Lineage::unseen().member("Document").members(), None);
     }
 
     #[test]

@@ -8,9 +8,11 @@ use dcom_parsers::oaut::{
     InvokeFlags, InvokeReply, InvokeRequest, Variant,
 };
 
-use super::super::exporters::ToldBy;
+use super::super::exporters::{Lineage, ToldBy, without_arguments};
 use super::{Descent, Effect, Read, powershell};
-use crate::event::dcom::Evidence;
+use crate::catalog::Class;
+use crate::event::Dcom;
+use crate::event::dcom::{Evidence, Proof};
 use crate::rpc::Reply;
 
 const GET_TYPE_INFO_COUNT: u16 = 3;
@@ -19,6 +21,10 @@ const GET_IDS_OF_NAMES: u16 = 5;
 const INVOKE: u16 = 6;
 /// How the path of an object begins that nothing was seen to hand out.
 const UNSEEN_ROOT: &str = "?.";
+/// How a member without a name begins.
+const UNNAMED: &str = "[dispid ";
+/// No method has more parameters, as far as their numbers are taken for places.
+const MAX_PARAMETERS: usize = 64;
 
 /// True when the call says what was done.
 pub(super) fn read(call: &mut Read<'_>, opnum: u16) -> bool {
@@ -56,11 +62,17 @@ fn get_ids_of_names(call: &mut Read<'_>) {
         }
     }
     if let Some(reply) = call.response(GetIdsOfNamesReply::parse) {
-        for (dispid, name) in reply.dispids.iter().zip(call.dcom.arguments.clone()) {
-            // -1 says that there is no such member.
-            if *dispid != Dispid::UNKNOWN {
-                call.name(dispid.0.into(), name, ToldBy::GetIdsOfNames);
-            }
+        let names = call.dcom.arguments.clone();
+        // -1 says that there is no such name.
+        let told = reply
+            .dispids
+            .iter()
+            .map(|dispid| (*dispid != Dispid::UNKNOWN).then(|| i64::from(dispid.0)));
+        let mut told = told.zip(names);
+        if let (Some(ipid), Some((Some(member), name))) = (call.dcom.ipid, told.next()) {
+            call.name(member, name, ToldBy::GetIdsOfNames);
+            let parameters = told.filter_map(|(dispid, name)| Some(Effect::Parameter(ipid, member, dispid?, name)));
+            call.effects.extend(parameters);
         }
         let dispids: Vec<_> = reply.dispids.iter().map(|dispid| dispid.0.to_string()).collect();
         call.dcom.result = (!dispids.is_empty()).then(|| dispids.join(" "));
@@ -72,29 +84,39 @@ fn invoke(call: &mut Read<'_>) {
     if let Some(request) = call.request(InvokeRequest::parse) {
         call.dcom.causality = Some(request.orpc_this.causality);
         call.dcom.dispid = Some(request.member.0.into());
-        call.dcom.arguments = request
-            .arguments
-            .iter()
-            .map(|argument| argument.value.to_text())
-            .collect();
+        let (method, by) = method(call, request.member);
+        let known = call.catalog.method(&method, call.dcom.object_path.as_deref(), &[]);
+        let parameters = known.map_or(&[][..], |method| &method.arguments);
+        let object = call.object;
+        let told = |parameter: Dispid| object?.parameter(request.member.0.into(), parameter.0.into());
+        let arguments = Arguments::of(&request, parameters, told);
+        arguments.tell(&mut call.dcom);
         if request.broken.is_some() {
             call.dcom.evidence = Evidence::Inferred;
             call.dcom
                 .because
                 .push("its arguments could be read only in part".into());
         }
-        let (method, by) = method(call, request.member);
-        if by == Some(ToldBy::Question) {
-            call.dcom.evidence = Evidence::Inferred;
-            call.dcom
-                .because
-                .push(format!("the client asked for the number of {method}, and called this one").into());
-            call.name(request.member.0.into(), method.to_string(), ToldBy::Question);
+        match by {
+            NamedBy::Question => {
+                call.dcom.evidence = Evidence::Inferred;
+                let because = format!("the client asked for the number of {method}, and called this one");
+                call.dcom.because.push(because.into());
+                call.name(request.member.0.into(), method.to_string(), ToldBy::Question);
+            }
+            NamedBy::Alike => {
+                let because = format!("the server told the number of {method} of another object of the class");
+                call.dcom.because.push(because.into());
+            }
+            NamedBy::Number | NamedBy::Nobody => {}
         }
-        call.member = Some(member(&method, &request));
-        call.dcom.method = Some(method);
-        conclude_class(call);
-        set_effect(call);
+        call.member = Some(member(&method, request.flags, &arguments));
+        call.dcom.method = Some(method.into_owned().into());
+        if by == NamedBy::Nobody {
+            conclude_method(call, request.member, &arguments);
+        }
+        conclude_class(call, &arguments);
+        set_effect(call, arguments.placed.len());
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
         }
@@ -104,17 +126,81 @@ fn invoke(call: &mut Read<'_>) {
     }
 }
 
+/// What a call passes, as code writes it: each argument at the place of its parameter.
+struct Arguments<'a, 'b> {
+    /// None where one is left out that others follow.
+    placed: Vec<Option<&'b Variant<'a>>>,
+    /// Those of which nobody can tell which parameter they are for.
+    others: Vec<&'b Variant<'a>>,
+}
+
+impl<'a, 'b> Arguments<'a, 'b> {
+    /// By [MS-OAUT] 3.1.4.4.1 Invoke Consistency Checks: those without a name come first, as many as there are; the others
+    /// say by number which parameter they are for.
+    fn of(request: &'b InvokeRequest<'a>, parameters: &[String], told: impl Fn(Dispid) -> Option<&'b str>) -> Self {
+        let arguments = &request.arguments;
+        let unnamed = arguments.iter().filter(|argument| argument.name.is_none());
+        let mut placed: Vec<_> = unnamed.map(|argument| Some(&argument.value)).collect();
+        let (mut assigned, mut others) = (Vec::new(), Vec::new());
+        let most = if parameters.is_empty() {
+            MAX_PARAMETERS
+        } else {
+            parameters.len()
+        };
+        for (name, value) in arguments
+            .iter()
+            .filter_map(|argument| Some((argument.name?, &argument.value)))
+        {
+            // A value that is assigned is named so, and stands behind what chooses the place for it.
+            if name == Dispid::PROPERTY_PUT {
+                assigned.push(Some(value));
+                continue;
+            }
+            let same = |told| parameters.iter().position(|name| name.eq_ignore_ascii_case(told));
+            // 3.1.4.3: the numbers of parameters may be their places, and are where a type library gives them.
+            let place = told(name).and_then(same).or_else(|| usize::try_from(name.0).ok());
+            let Some(place) = place.filter(|&place| place < most) else {
+                others.push(value);
+                continue;
+            };
+            placed.resize(placed.len().max(place + 1), None);
+            match placed.get_mut(place) {
+                Some(free @ None) => *free = Some(value),
+                _ => others.push(value),
+            }
+        }
+        placed.extend(assigned);
+        Self { placed, others }
+    }
+
+    fn tell(&self, dcom: &mut Dcom) {
+        let placed = self.placed.iter();
+        dcom.arguments = placed
+            .map(|value| value.map(Variant::to_text).unwrap_or_default())
+            .collect();
+        if !self.others.is_empty() {
+            dcom.arguments.extend(self.others.iter().map(|value| value.to_text()));
+            let count = self.others.len();
+            dcom.because
+                .push(format!("which parameters the last {count} of the arguments are for was not told").into());
+        }
+    }
+
+    /// Their texts, without those of which nobody can tell the parameter.
+    fn known<'t>(&self, dcom: &'t Dcom) -> &'t [String] {
+        dcom.arguments.get(..self.placed.len()).unwrap_or_default()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'b Variant<'a>> + '_ {
+        self.placed.iter().flatten().chain(&self.others).copied()
+    }
+}
+
 /// The member as code writes it: with its texts, where it is a method that takes some.
-fn member(method: &str, request: &InvokeRequest<'_>) -> String {
-    let texts: Vec<_> = request
-        .arguments
-        .iter()
-        .filter(|argument| argument.value.bstr().is_some())
-        .map(|argument| format!("\"{}\"", argument.value.to_text()))
-        .collect();
-    let assigned = request
-        .flags
-        .intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF);
+fn member(method: &str, flags: InvokeFlags, arguments: &Arguments<'_, '_>) -> String {
+    let texts = arguments.all().filter(|value| value.bstr().is_some());
+    let texts: Vec<_> = texts.map(|value| format!("\"{}\"", value.to_text())).collect();
+    let assigned = flags.intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF);
     if texts.is_empty() || assigned {
         method.to_owned()
     } else {
@@ -123,7 +209,7 @@ fn member(method: &str, request: &InvokeRequest<'_>) -> String {
 }
 
 /// Of an object whose class nobody saw, the members may tell it.
-fn conclude_class(call: &mut Read<'_>) {
+fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
     if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
         return;
     }
@@ -140,36 +226,48 @@ fn conclude_class(call: &mut Read<'_>) {
     };
     // Where the bind was seen, the conversation was seen from its start; but for the answers, perhaps.
     let whole = call.dcom.bind_seen == Some(true) && call.dcom.evidence == Evidence::Arguments;
-    let Some((class, path)) = call.catalog.by_members(&members, whole) else {
+    let Some((class, path)) = call.catalog.by_members(&without_arguments(&members), whole) else {
         return;
     };
+    let because = format!("class concluded from the members called: {path}");
     let named = path.rsplit('.').next().unwrap_or_default();
-    if method.starts_with('[') {
+    if !method.starts_with(UNNAMED) {
+        call.dcom.because.push(because.into());
+    } else if whole {
         call.dcom.method = Some(named.to_owned().into());
+        call.dcom.because.push(because.into());
+    } else if resembles(call, named, arguments, false) {
+        // Members may have been called before that nobody saw: the last numbers say less than all of them.
+        conclude(call, named, because);
+    } else {
+        return;
     }
     call.dcom.class = Some(class.name.clone());
-    call.dcom
-        .because
-        .push(format!("class concluded from the members called: {path}").into());
 }
 
 /// Does the method run something?
-pub(super) fn set_effect(call: &mut Read<'_>) {
+///
+/// So many of the arguments stand at their parameters' places.
+pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
     let Some(name) = call.dcom.method.as_deref() else {
         return;
     };
     let path = call.dcom.object_path.as_deref();
-    let Some(method) = call.catalog.method(name, path, &call.dcom.arguments) else {
+    let known = call.dcom.arguments.get(..placed).unwrap_or_default();
+    let Some(method) = call.catalog.method(name, path, known) else {
         return;
     };
+    let command_line = method.command_line(known);
     call.dcom.effect = Some(method.effect);
-    call.dcom.command_line = method.command_line(&call.dcom.arguments);
+    call.dcom.command_line = command_line;
     call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
 }
 
 fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
     for variant in std::iter::once(&reply.result).chain(&reply.references) {
-        call.hand_out(variant.target().interface(), Descent::Member);
+        for interface in variant.interfaces() {
+            call.hand_out(Some(interface), Descent::Member);
+        }
     }
     if !matches!(reply.result, Variant::Empty) {
         call.dcom.result = Some(reply.result.to_text());
@@ -181,22 +279,168 @@ fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
     }
 }
 
-/// By the name that the client was told, that the class gives the number, that the specification gives it, or that the client
-/// asked for last.
-fn method(call: &Read<'_>, member: Dispid) -> (Cow<'static, str>, Option<ToldBy>) {
+/// What the name of a called member rests on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    /// The object said it, or the class or the specification gives it.
+    Number,
+    /// The server said it of another object of the class.
+    Alike,
+    /// The client asked for its number last.
+    Question,
+    Nobody,
+}
+
+/// By the name that the client was told, of this object or of one like it, that the class gives the number on this object,
+/// that the specification gives it, or that the client asked for last.
+fn method<'a>(call: &Read<'a>, member: Dispid) -> (Cow<'a, str>, NamedBy) {
     let dispid = i64::from(member.0);
     let object = call.object;
-    let told = object.and_then(|object| object.member(dispid));
-    let class = object
-        .and_then(|object| object.lineage.as_ref())
-        .and_then(|lineage| call.catalog.class(lineage.clsid?));
-    let given = || class?.member(dispid).or_else(|| member.name());
-    if let (None, Some(name)) = (told, given()) {
-        return (name.to_owned().into(), None);
+    let told = object
+        .and_then(|object| object.member(dispid))
+        .map(|(name, by)| match by {
+            ToldBy::Question => (name, NamedBy::Question),
+            _ => (name, NamedBy::Number),
+        });
+    let alike = || Some((call.exporters.member_of_alike(object?, dispid)?, NamedBy::Alike));
+    let of_class = || {
+        let (class, lineage) = class(call)?;
+        class.member(&lineage.members()?, dispid)
+    };
+    let given = || Some((of_class().or_else(|| member.name())?, NamedBy::Number));
+    let asked = || Some((object?.question()?, NamedBy::Question));
+    match told.or_else(alike).or_else(given).or_else(asked) {
+        Some((name, by)) => (name.into(), by),
+        None => (
+            format!("{UNNAMED}{:#x}]", member.0.cast_unsigned()).into(),
+            NamedBy::Nobody,
+        ),
     }
-    let asked = || Some((object?.question()?, ToldBy::Question));
-    match told.or_else(asked) {
-        Some((name, by)) => (name.to_owned().into(), Some(by)),
-        None => (format!("[dispid {:#x}]", member.0.cast_unsigned()).into(), None),
+}
+
+/// The class that the object descends from, where the catalogue knows it.
+fn class<'a>(call: &Read<'a>) -> Option<(&'a Class, &'a Lineage)> {
+    let lineage = call.object?.lineage.as_deref()?;
+    Some((call.catalog.class(lineage.clsid?)?, lineage))
+}
+
+/// A number without a name, on an object of which the catalogue does not say what it is: what it would run elsewhere below
+/// the class, if the arguments are such as that takes.
+fn conclude_method(call: &mut Read<'_>, member: Dispid, arguments: &Arguments<'_, '_>) {
+    let Some((class, lineage)) = class(call) else { return };
+    let Some(path) = class.path_to(member.0.into()) else {
+        return;
+    };
+    // Where each step was seen, the arguments have to say more.
+    let seen = lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
+    let name = path.rsplit('.').next().unwrap_or_default();
+    if resembles(call, name, arguments, seen) {
+        let class = &class.name;
+        let because =
+            format!("number and arguments are those of {path} of {class}; that this object has it was not told");
+        conclude(call, name, because);
+    }
+}
+
+/// The call is taken for one of this method.
+fn conclude(call: &mut Read<'_>, method: &str, because: String) {
+    call.dcom.method = Some(method.to_owned().into());
+    call.dcom.evidence = Evidence::Inferred;
+    call.dcom.because.push(because.into());
+}
+
+/// Are the arguments such as this method takes, which runs something? The program has to be there, as a text, and its
+/// parameters if `both`.
+fn resembles(call: &Read<'_>, name: &str, arguments: &Arguments<'_, '_>, both: bool) -> bool {
+    let path = call.dcom.object_path.as_deref();
+    let Some(method) = call.catalog.method(name, path, arguments.known(&call.dcom)) else {
+        return false;
+    };
+    let given = |index: usize| {
+        let argument = arguments.placed.get(index).copied().flatten();
+        argument.is_some_and(|argument| argument.bstr().is_some() || !method.programs.is_empty())
+    };
+    let fits = method.arguments.is_empty() || arguments.all().count() <= method.arguments.len();
+    fits && method.program.is_some_and(given) && (!both || method.parameters.is_none_or(given))
+}
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::oaut::{Argument, Bstr};
+
+    use super::*;
+
+    fn texts(
+        values: &[(Option<i32>, &'static [u8])],
+        told: &[(i32, &str)],
+        parameters: &[&str],
+    ) -> (Vec<String>, usize) {
+        let request = InvokeRequest {
+            arguments: values
+                .iter()
+                .map(|&(name, text)| Argument {
+                    name: name.map(Dispid),
+                    value: Variant::Bstr(Bstr::new(text)),
+                })
+                .collect(),
+            ..InvokeRequest::default()
+        };
+        let parameters: Vec<_> = parameters.iter().map(|&name| name.to_owned()).collect();
+        let told = |id: Dispid| told.iter().find(|(number, _)| *number == id.0).map(|(_, name)| *name);
+        let arguments = Arguments::of(&request, &parameters, told);
+        let mut dcom = Dcom::default();
+        arguments.tell(&mut dcom);
+        let placed = arguments.known(&dcom).len();
+        assert_eq!(dcom.because.is_empty(), placed == dcom.arguments.len());
+        (dcom.arguments, placed)
+    }
+
+    const A: &[u8] = b"a\0";
+    const B: &[u8] = b"b\0";
+    const C: &[u8] = b"c\0";
+    const PUT: i32 = Dispid::PROPERTY_PUT.0;
+
+    #[test]
+    fn named_arguments_stand_at_the_places_of_their_parameters() {
+        let shell = ["Command", "Directory", "Parameters", "WindowState"];
+        let all = |texts: &[&str]| {
+            (
+                texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>(),
+                texts.len(),
+            )
+        };
+        // As a programmer writes them: those with a name come last, and the last on the wire first.
+        let named = [(None, A), (Some(3), C), (Some(2), B)];
+        assert_eq!(texts(&named, &[], &shell), all(&["a", "", "b", "c"]));
+        assert_eq!(
+            texts(&named, &[], &[]),
+            all(&["a", "", "b", "c"]),
+            "by their places alone"
+        );
+        let numbered = [(Some(700), B), (Some(9), A)];
+        let told = [(700, "parameters"), (9, "COMMAND")];
+        assert_eq!(texts(&numbered, &told, &shell), all(&["a", "", "b"]));
+        assert_eq!(
+            texts(&[(Some(PUT), B), (None, A)], &[], &[]),
+            all(&["a", "b"]),
+            "what is assigned"
+        );
+        assert_eq!(texts(&[(None, A), (None, B)], &[], &shell), all(&["a", "b"]));
+    }
+
+    #[test]
+    fn an_argument_of_an_unknown_parameter_takes_no_place() {
+        let split = |texts: &[&str], placed| (texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>(), placed);
+        assert_eq!(texts(&[(Some(7), A)], &[], &["Filename"]), split(&["a"], 0));
+        assert_eq!(texts(&[(Some(-5), A), (None, B)], &[], &[]), split(&["b", "a"], 1));
+        assert_eq!(
+            texts(&[(None, A), (Some(0), B)], &[], &[]),
+            split(&["a", "b"], 1),
+            "taken already"
+        );
+        assert_eq!(
+            texts(&[(Some(i32::MAX), A), (Some(PUT), C)], &[], &[]),
+            split(&["c", "a"], 1)
+        );
     }
 }

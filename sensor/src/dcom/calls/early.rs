@@ -120,7 +120,7 @@ pub(super) fn read(call: &mut Read<'_>, parameters: &[Parameter]) {
             call.odd.push(super::unreadable(message, &error));
         }
     }
-    dispatch::set_effect(call);
+    dispatch::set_effect(call, call.dcom.arguments.len());
     if let Some(status) = super::response(call.exchange).and_then(management::status) {
         call.result(status);
     }

@@ -61,6 +61,8 @@ struct Read<'a> {
     encoding: Option<Encoding>,
     /// The object that is called, when a reply has handed it out.
     object: Option<&'a Known>,
+    /// All objects that were handed out.
+    exporters: &'a Exporters,
     catalog: &'a Catalog,
     references: Vec<(StdObjref, Iid, Descent)>,
     /// What the call does to what is remembered of objects.
@@ -75,6 +77,8 @@ struct Read<'a> {
 enum Effect {
     /// A member of an object has this number and name.
     Name(Ipid, i64, String, ToldBy),
+    /// A parameter of a member of an object has this number and name.
+    Parameter(Ipid, i64, i64, String),
     /// The client asked for the number of a member, and the answer was not seen.
     Ask(Ipid, String),
     /// The client holds more references.
@@ -220,6 +224,7 @@ pub(super) fn read(
         exchange,
         encoding: exchange.encoding,
         object,
+        exporters,
         catalog,
         references: Vec::new(),
         effects: Vec::new(),
@@ -253,6 +258,7 @@ pub(super) fn read(
     for effect in effects {
         match effect {
             Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
+            Effect::Parameter(ipid, member, dispid, name) => exporters.parameter(pair, ipid, member, dispid, &name),
             Effect::Ask(ipid, name) => exporters.asked(pair, ipid, &name),
             Effect::AddRef(ipid, count) => exporters.add_references(pair, ipid, count),
             Effect::Release(ipid, count) => exporters.release(pair, ipid, count),
