@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -75,15 +76,22 @@ impl Space {
 
     /// The same with variables in its environment.
     fn sensor_with(&self, logs: &Path, more: &[&str], environment: &[(&str, &Path)]) -> Sensor {
+        let mut command = self.live(logs, more);
+        command.envs(environment.iter().copied());
+        Self::start(&mut command, logs, Stdio::null())
+    }
+
+    /// The sensor, to be started.
+    fn live(&self, logs: &Path, more: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_dcom-sensor"));
         command.args(["live", "--json", "-i", "far", "-o"]).arg(logs).args(more);
-        command.envs(environment.iter().copied());
+        command
+    }
+
+    /// Starts it, showing events there, and waits until it listens.
+    fn start(command: &mut Command, logs: &Path, shown: Stdio) -> Sensor {
         let said = fs::File::create(logs.with_extension("said")).expect("a file for what it says");
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(said)
-            .spawn()
-            .expect("the program runs");
+        let child = command.stdout(shown).stderr(said).spawn().expect("the program runs");
         let sensor = Sensor {
             child,
             said: logs.with_extension("said"),
@@ -450,6 +458,61 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
     );
     sensor.end();
     assert_eq!(lines(&logs, ALERT), 1, "the second alert is allowed");
+}
+
+/// Whose it is.
+fn owner(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("it is there").uid()
+}
+
+#[test]
+fn what_others_keep_in_a_folder_stays_theirs() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let (etc, logs, kept) = (scratch.path("etc"), scratch.path("logs"), scratch.path("kept"));
+    fs::create_dir_all(etc.join("ssh")).expect("a folder");
+    fs::write(etc.join("shadow"), "secret").expect("a file");
+    let baseline = etc.join("baseline");
+    for (logs, more) in [
+        (&etc, &[][..]),
+        (&logs, &["--baseline", baseline.to_str().expect("a path")]),
+    ] {
+        let run = Outcome::from(space.live(logs, more).output().expect("the program runs"));
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        for part in [
+            "etc: ",
+            " cannot write there",
+            "more than the sensor's own files",
+            "\nhint: ",
+        ] {
+            assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+        }
+        for path in [&etc, &etc.join("shadow"), &etc.join("ssh")] {
+            assert_eq!(owner(path), 0, "{}", path.display());
+        }
+    }
+    // What an earlier run as root left is the sensor's own; a link to what is not leads nowhere.
+    fs::create_dir(&kept).expect("a folder");
+    fs::create_dir(logs.join("faults")).expect("a folder");
+    for own in ["eve.json", "notice.log.1.gz", "faults/1-0-7.pcap"] {
+        fs::write(logs.join(own), "").expect("a file");
+    }
+    symlink(etc.join("shadow"), logs.join("dcom.log.1")).expect("a link");
+    let baseline = kept.join("baseline");
+    let sensor = space.sensor(&logs, &["--baseline", baseline.to_str().expect("a path")]);
+    for path in [
+        "logs",
+        "logs/eve.json",
+        "logs/notice.log.1.gz",
+        "logs/faults/1-0-7.pcap",
+        "kept",
+    ] {
+        assert_ne!(owner(&scratch.path(path)), 0, "{path}");
+    }
+    assert_eq!((owner(&etc.join("shadow")), owner(&logs.join("dcom.log.1"))), (0, 0));
+    let (said, _) = sensor.end();
+    assert!(said.contains("who was given "), "{said}");
+    assert!(baseline.is_file(), "{said}");
 }
 
 #[test]

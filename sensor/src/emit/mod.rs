@@ -25,12 +25,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
 use sink::{Sink, Start};
 
 /// Bytes of each log that are collected before they are written: a write costs as much as formatting several lines.
 const BUFFER: usize = 128 << 10;
+
+/// Logs of one file each: what they are called, and how a line of them is written.
+const LINES: [(Format, &str, lines::Line); 3] = [
+    (Format::Eve, "eve.json", eve::line),
+    (Format::Ecs, "ecs.json", ecs::line),
+    (Format::Ocsf, "ocsf.json", ocsf::line),
+];
 
 /// A form of log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -78,6 +85,13 @@ impl FromStr for Format {
     }
 }
 
+/// What logs may be called, in all forms.
+pub(crate) fn file_names() -> impl Iterator<Item = String> {
+    let zeek = ZeekLog::ALL.iter().map(|log| log.path);
+    let zeek = zeek.flat_map(|path| [format!("{path}.log"), format!("{path}.json")]);
+    LINES.iter().map(|(_, name, _)| (*name).to_owned()).chain(zeek)
+}
+
 /// The logs in one folder, in each form that was asked for.
 #[derive(Debug, Default)]
 pub struct Emitters {
@@ -106,12 +120,7 @@ impl Emitters {
         } else {
             zeek::Form::Json
         };
-        let forms: [(Format, &str, lines::Line); 3] = [
-            (Format::Eve, "eve.json", eve::line),
-            (Format::Ecs, "ecs.json", ecs::line),
-            (Format::Ocsf, "ocsf.json", ocsf::line),
-        ];
-        let lines = forms.into_iter().filter(|(format, ..)| wanted(*format));
+        let lines = LINES.into_iter().filter(|(format, ..)| wanted(*format));
         let zeek = [(Format::Zeek, zeek::Form::Tsv), (Format::ZeekJson, json)].into_iter();
         Ok(Self {
             lines: lines

@@ -10,6 +10,8 @@
 //!  threads for host logs     files that grow, senders  hosts.rs: another bounded channel to this thread
 //! ```
 
+#[cfg(target_os = "linux")]
+mod handing;
 mod hosts;
 #[cfg(target_os = "linux")]
 pub(crate) mod jail;
