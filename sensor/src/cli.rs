@@ -8,6 +8,7 @@ mod hunt;
 mod live;
 mod report;
 pub(crate) mod settings;
+mod voice;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
 pub(crate) use live::{Compression, Live};
+pub(crate) use voice::speak_aside;
 
 /// Everything ran.
 pub const RAN: u8 = 0;
@@ -291,7 +293,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         // One of the two is required.
         None => explain::run(arguments.explain.unwrap_or_default()),
     };
-    match done {
+    let code = match done {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(RAN),
         Err(error) => {
@@ -305,7 +307,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             }
             ExitCode::from(UNUSABLE)
         }
-    }
+    };
+    voice::finish();
+    code
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<u8> {
@@ -375,11 +379,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Lines on standard error. Names of files stand in them, which whoever made the files chose: none of it commands the
 /// terminal.
 pub(crate) fn tell(lines: &str) {
-    let mut stderr = io::stderr().lock();
+    let mut message = String::with_capacity(lines.len() + 1);
     for line in lines.lines() {
-        // With standard error closed there is nobody to tell.
-        let _ = writeln!(stderr, "{}", printable(line));
+        message.push_str(&printable(line));
+        message.push('\n');
     }
+    voice::say(message);
 }
 
 /// One line on standard error, and what to do about it.

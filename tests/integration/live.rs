@@ -2,13 +2,13 @@
 //! line on standard error says that nothing was tested.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use dcom_sensor::capture::LinkType;
@@ -151,12 +151,17 @@ impl Sensor {
     }
 
     /// Asks it to end; what it said, and how long that took.
-    pub(crate) fn end(mut self) -> (String, Duration) {
+    pub(crate) fn end(self) -> (String, Duration) {
+        self.end_with(0)
+    }
+
+    /// The same, with this exit status.
+    fn end_with(mut self, code: i32) -> (String, Duration) {
         self.signal("TERM");
         let start = Instant::now();
         let status = self.child.wait().expect("it ends");
         let took = start.elapsed();
-        assert_eq!(status.code(), Some(0), "{}", self.said());
+        assert_eq!(status.code(), Some(code), "{}", self.said());
         (self.said(), took)
     }
 }
@@ -513,6 +518,76 @@ fn what_others_keep_in_a_folder_stays_theirs() {
     let (said, _) = sensor.end();
     assert!(said.contains("who was given "), "{said}");
     assert!(baseline.is_file(), "{said}");
+}
+
+#[test]
+fn what_cannot_be_shown_stops_nothing_and_is_told() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has it");
+    let sensor = Space::start(&mut space.live(&logs, &[]), &logs, full.into());
+    for capture in ["mmc20-connect.pcap", "shellwindows-connect.pcap"] {
+        space.send(&pcap(capture), &["--rate", "500"]);
+    }
+    assert!(until(|| lines(&logs, ALERT) == 2), "{}", sensor.said());
+    let (said, _) = sensor.end_with(2);
+    assert_eq!(said.matches("standard output: No space left").count(), 1, "{said}");
+    assert!(said.contains(" events were not shown"), "{said}");
+}
+
+#[test]
+fn who_reads_nothing_holds_up_nothing() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
+    let mut command = space.live(&logs, &[]);
+    let also = writer.try_clone().expect("a pipe");
+    command.stdout(writer.try_clone().expect("a pipe")).stderr(also);
+    let sensor = Sensor {
+        child: command.spawn().expect("the program runs"),
+        said: logs.with_extension("said"),
+    };
+    drop(command);
+    let mut said = String::new();
+    while !said.contains("listening on far") {
+        let mut bytes = [0; 4096];
+        let count = reader.read(&mut bytes).expect("it says something");
+        assert!(count > 0, "{said}");
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    // Another program fills what both streams lead to.
+    let filling = spawn(move || while writer.write(&[b'.'; 4096]).is_ok() {});
+    sleep(Duration::from_millis(300));
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "it is logged");
+    sensor.signal("HUP");
+    let (_, took) = sensor.end_with(2);
+    assert!(took < Duration::from_secs(2), "it took {took:?} to end");
+    drop(reader);
+    filling.join().expect("it ends");
+}
+
+#[test]
+fn a_closed_pipe_ends_the_sensor_with_its_logs() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let mut sensor = Space::start(&mut space.live(&logs, &[]), &logs, writer.into());
+    drop(reader);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(
+        until(|| matches!(sensor.child.try_wait(), Ok(Some(status)) if status.code() == Some(0))),
+        "{}",
+        sensor.said()
+    );
+    let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    assert!(told.all().count() > 0);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod loss;
 mod metrics;
 mod outlet;
 mod rotation;
+mod screen;
 mod signals;
 
 use std::net::TcpListener;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use crate::capture::live::{self, Heard, Kernel, Ring};
-use crate::cli::{Live, RAN, complain, settings};
+use crate::cli::{Live, RAN, UNUSABLE, complain, settings, speak_aside};
 use crate::config::Config;
 use crate::correlate::Mode;
 use crate::event::Event;
@@ -79,6 +80,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
+    speak_aside();
     let catalog = Arc::new(classes.clone());
     let outputs = outputs.start(Pace::Live)?;
     let mut outlet = Outlet::new(options, &log_dir, &config.output.logs, catalog, outputs)?;
@@ -137,12 +139,12 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         sensor.take(more, &mut outlet)?;
     }
     drop(heard);
-    sensor.finish(&mut outlet, &mut losses)?;
+    let is_whole = sensor.finish(&mut outlet, &mut losses)?;
     // A thread that hangs in an interface must not keep us.
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
-    Ok(RAN)
+    Ok(if is_whole { RAN } else { UNUSABLE })
 }
 
 /// The rings of each interface.
@@ -278,17 +280,18 @@ impl Sensor<'_> {
         self.write(outlet)
     }
 
-    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+    /// Was everything written?
+    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<bool> {
         self.crew.finish(&mut self.events);
         self.count(outlet, losses)?;
-        outlet.finish(now());
+        let is_whole = outlet.finish(now());
         if let Some(hosts) = self.crew.analysis().hosts() {
             for clock in hosts.clocks() {
                 complain(&clock, None);
             }
         }
         complain(&losses.summary(), None);
-        Ok(())
+        Ok(is_whole)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where live events go. A disk that is full delays them, and never stops the sensor.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::rotation::Rotation;
+use super::screen::Screen;
 use crate::catalog::Catalog;
 use crate::cli::{Live, complain, output_width};
 use crate::emit::console::printable;
@@ -31,11 +32,10 @@ pub(super) struct Outlet {
     emitters: Emitters,
     outputs: Outputs,
     rotation: Rotation,
-    stdout: Option<BufWriter<io::Stdout>>,
+    screen: Option<Screen>,
     json: bool,
     /// What explains alerts, if that was asked for.
     reasons: Option<Reasons>,
-    line: Vec<u8>,
     first: Option<Timestamp>,
     /// Events that found no room.
     lost: u64,
@@ -57,10 +57,9 @@ impl Outlet {
             emitters: Emitters::go_on(folder, formats)?,
             outputs,
             rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress),
-            stdout: (options.json || !options.quiet).then(|| BufWriter::new(io::stdout())),
+            screen: (options.json || !options.quiet).then(Screen::start).transpose()?,
             json: options.json,
             reasons: options.verbose.then(|| Reasons::new(catalog)),
-            line: Vec::new(),
             first: None,
             lost: 0,
             stuck: false,
@@ -94,17 +93,22 @@ impl Outlet {
                 self.judge(written);
             }
             self.outputs.offer(&event);
-            self.show(&event)?;
+            self.show(&event);
+        }
+        if self.screen.as_ref().is_some_and(Screen::is_closed) {
+            self.flush()?;
         }
         Ok(())
     }
 
-    /// Brings what was written to the files.
+    /// Brings what was written to the files. The one error that ends all is that whoever read standard output closed it.
     pub(super) fn flush(&mut self) -> Result<()> {
         let flushed = self.emitters.flush();
         self.judge(flushed);
-        if let Some(stdout) = &mut self.stdout {
-            stdout.flush()?;
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        screen.flush();
+        if screen.is_closed() {
+            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
         }
         Ok(())
     }
@@ -143,7 +147,8 @@ impl Outlet {
         self.reopen(now);
     }
 
-    pub(super) fn finish(&mut self, now: Timestamp) {
+    /// Ends everything. Was all of it written, and shown?
+    pub(super) fn finish(&mut self, now: Timestamp) -> bool {
         match Emitters::go_on(&self.folder, &[]) {
             Ok(none) => self.end(none, now),
             Err(error) => complain(&error.to_string(), None),
@@ -151,10 +156,15 @@ impl Outlet {
         if self.lost > 0 {
             complain(&format!("{} events could not be written", self.lost), None);
         }
+        let not_shown = self.screen.take().map_or(0, Screen::finish);
+        if not_shown > 0 {
+            complain(&format!("standard output: {not_shown} events were not shown"), None);
+        }
         if !self.outputs.is_empty() {
             let (told, _) = self.outputs.finish(LAST, LAST, true);
             complain(&told, None);
         }
+        self.lost + not_shown == 0
     }
 
     fn end(&mut self, next: Emitters, now: Timestamp) {
@@ -187,21 +197,22 @@ impl Outlet {
         }
     }
 
-    fn show(&mut self, event: &Event) -> Result<()> {
-        let Some(stdout) = &mut self.stdout else { return Ok(()) };
+    fn show(&mut self, event: &Event) {
+        let Some(screen) = &mut self.screen else { return };
         if self.json {
-            self.line.clear();
-            eve::line(event, &mut self.line);
-            stdout.write_all(&self.line)?;
+            screen.show(|out| eve::line(event, out));
         } else if let Body::Alert(alert) = &event.body {
-            // Names come off the wire: nothing in them is to command a terminal.
-            let message = printable(&alert.message);
-            writeln!(stdout, "{} {} {message}", event.meta.timestamp, alert.severity.name())?;
-            if let Some(reasons) = &self.reasons {
-                let explained = reasons.explain(&event.meta, alert, output_width());
-                write!(stdout, "{explained}")?;
-            }
+            let reasons = &self.reasons;
+            screen.show(|out| {
+                // Names come off the wire: nothing in them is to command a terminal.
+                let message = printable(&alert.message);
+                // Writing to memory cannot fail.
+                let _ = writeln!(out, "{} {} {message}", event.meta.timestamp, alert.severity.name());
+                if let Some(reasons) = reasons {
+                    let explained = reasons.explain(&event.meta, alert, output_width());
+                    let _ = write!(out, "{explained}");
+                }
+            });
         }
-        Ok(())
     }
 }
