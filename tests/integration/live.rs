@@ -590,10 +590,8 @@ fn a_closed_pipe_ends_the_sensor_with_its_logs() {
     assert!(told.all().count() > 0);
 }
 
-#[test]
-fn a_full_disk_delays_logs_and_costs_no_alert() {
-    let Some(space) = Space::new() else { return };
-    let scratch = Scratch::new();
+/// A small disk, if there is leave to mount one.
+fn disk(scratch: &Scratch) -> Option<Mounted> {
     let disk = scratch.path("disk");
     fs::create_dir(&disk).expect("a folder");
     if !run(Command::new("mount")
@@ -601,11 +599,64 @@ fn a_full_disk_delays_logs_and_costs_no_alert() {
         .arg(&disk))
     {
         let _ = writeln!(io::stderr(), "not tested: a full disk needs leave to mount a small one");
-        return;
+        return None;
     }
-    let mounted = Mounted(disk.clone());
-    let logs = disk.join("logs");
-    let filling = disk.join("filling");
+    Some(Mounted(disk))
+}
+
+#[test]
+fn what_a_full_disk_costs_in_the_end_is_counted_and_no_line_is_torn() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let Some(mounted) = disk(&scratch) else { return };
+    let (logs, filling) = (mounted.0.join("logs"), mounted.0.join("filling"));
+    let sensor = space.sensor(&logs, &["--logs", "eve"]);
+    // Whatever is left of it is taken, but for one page: less than what is to be written.
+    let _ = fs::write(&filling, vec![0; 512 << 10]);
+    let file = fs::OpenOptions::new().write(true).open(&filling).expect("a file");
+    let length = file.metadata().expect("a file").len();
+    file.set_len((length - 1) / 4_096 * 4_096)
+        .expect("a file becomes shorter");
+    drop(file);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| sensor.said().contains("is held back")), "{}", sensor.said());
+    let torn = fs::read(logs.join("eve.json")).expect("a log");
+    assert!(!torn.is_empty() && !torn.ends_with(b"\n"), "part of a line found room");
+    let (said, _) = sensor.end_with(2);
+    let counted = said.lines().any(|line| {
+        line.contains("eve.json: No space left")
+            && (line.contains(" lines of it are lost") || line.contains("; a line of"))
+    });
+    assert!(counted, "{said}");
+    let whole = |when: &str| {
+        let text = fs::read_to_string(logs.join("eve.json")).expect("a log");
+        assert!(text.is_empty() || text.ends_with('\n'), "{when}: {text}");
+        assert!(
+            text.lines()
+                .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()),
+            "{when}: {text}"
+        );
+    };
+    whole("at the end");
+    // One that was killed in the middle of a line leaves it so.
+    fs::remove_file(&filling).expect("it can be removed");
+    let mut text = fs::read_to_string(logs.join("eve.json")).expect("a log");
+    text.push_str("{\"event_type\":\"stats\"}\n{\"event_type\":\"al");
+    fs::write(logs.join("eve.json"), text).expect("a log");
+    let (said, _) = space.sensor(&logs, &["--logs", "eve"]).end();
+    assert!(
+        said.contains("eve.json: its last line was not written to its end"),
+        "{said}"
+    );
+    whole("after another run");
+}
+
+#[test]
+fn a_full_disk_delays_logs_and_costs_no_alert() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let Some(mounted) = disk(&scratch) else { return };
+    let (logs, filling) = (mounted.0.join("logs"), mounted.0.join("filling"));
     let sensor = space.sensor(&logs, &["--logs", "eve"]);
     // Whatever is left of it is taken.
     let _ = fs::write(&filling, vec![0; 512 << 10]);

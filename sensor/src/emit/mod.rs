@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
@@ -181,13 +182,38 @@ impl Emitters {
 
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
-        for mut log in self.lines {
-            log.flush()?;
-        }
-        for zeek in self.zeek {
-            zeek.finish(first, last)?;
-        }
-        Ok(())
+        let first_error = self.end(first, last).into_iter().next();
+        first_error.map_or(Ok(()), |unfinished| Err(unfinished.error))
+    }
+
+    /// The same; each that could not be ended is told.
+    pub(crate) fn end(self, first: Timestamp, last: Timestamp) -> Vec<Unfinished> {
+        let lines = self.lines.into_iter().filter_map(|log| log.finish().err());
+        let zeek = self.zeek.into_iter().flat_map(|logs| logs.finish(first, last));
+        lines.chain(zeek).collect()
+    }
+}
+
+/// A log that could not be ended.
+#[derive(Debug, Error)]
+#[error("{error}{}", lines_lost(*.lost))]
+pub(crate) struct Unfinished {
+    error: io::Error,
+    /// Lines that are not in it.
+    pub(crate) lost: u64,
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Self {
+        Self { error, lost: 0 }
+    }
+}
+
+fn lines_lost(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => "; a line of it is lost".to_owned(),
+        _ => format!("; {count} lines of it are lost"),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Outlet {
     first: Option<Timestamp>,
     /// Events that found no room.
     lost: u64,
+    /// Logs that could not be ended whole.
+    unfinished: u64,
     /// Is writing impossible now? Said once.
     stuck: bool,
 }
@@ -62,6 +64,7 @@ impl Outlet {
             reasons: options.verbose.then(|| Reasons::new(catalog)),
             first: None,
             lost: 0,
+            unfinished: 0,
             stuck: false,
         })
     }
@@ -149,10 +152,7 @@ impl Outlet {
 
     /// Ends everything. Was all of it written, and shown?
     pub(super) fn finish(&mut self, now: Timestamp) -> bool {
-        match Emitters::go_on(&self.folder, &[]) {
-            Ok(none) => self.end(none, now),
-            Err(error) => complain(&error.to_string(), None),
-        }
+        self.end(Emitters::default(), now);
         if self.lost > 0 {
             complain(&format!("{} events could not be written", self.lost), None);
         }
@@ -164,13 +164,14 @@ impl Outlet {
             let (told, _) = self.outputs.finish(LAST, LAST, true);
             complain(&told, None);
         }
-        self.lost + not_shown == 0
+        self.lost + self.unfinished + not_shown == 0
     }
 
     fn end(&mut self, next: Emitters, now: Timestamp) {
         let over = std::mem::replace(&mut self.emitters, next);
-        if let Err(error) = over.finish(self.first.take().unwrap_or(now), now) {
-            complain(&error.to_string(), None);
+        for unfinished in over.end(self.first.take().unwrap_or(now), now) {
+            self.unfinished += 1;
+            complain(&unfinished.to_string(), None);
         }
     }
 
