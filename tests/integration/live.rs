@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -649,6 +649,78 @@ fn what_a_full_disk_costs_in_the_end_is_counted_and_no_line_is_torn() {
         "{said}"
     );
     whole("after another run");
+}
+
+#[test]
+fn logs_that_cannot_be_opened_anew_now_are_when_there_is_room() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let Some(mounted) = disk(&scratch) else { return };
+    let (logs, filling) = (mounted.0.join("logs"), mounted.0.join("filling"));
+    let sensor = space.sensor(&logs, &["--logs", "eve"]);
+    let _ = fs::write(&filling, vec![0; 512 << 10]);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| sensor.said().contains("is held back")), "{}", sensor.said());
+    fs::rename(logs.join("eve.json"), logs.join("eve.json.1")).expect("a log can be moved");
+    sensor.signal("HUP");
+    assert!(until(|| sensor.said().contains("read again")), "{}", sensor.said());
+    assert!(
+        sensor.said().contains("logs will be opened anew") && !sensor.said().contains("logs opened anew"),
+        "{}",
+        sensor.said()
+    );
+    fs::remove_file(&filling).expect("it can be removed");
+    assert!(
+        until(|| sensor.said().contains("logs opened anew")),
+        "{}",
+        sensor.said()
+    );
+    let moved = fs::read_to_string(logs.join("eve.json.1")).expect("a log");
+    assert!(moved.contains(ALERT), "{moved}");
+    space.send(&pcap("shellwindows-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    sensor.end();
+}
+
+#[test]
+fn logs_that_cannot_be_opened_anew_are_not_said_to_be() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &[]);
+    // logrotate's `create 0640 root adm`.
+    fs::rename(logs.join("eve.json"), logs.join("eve.json.1")).expect("a log can be moved");
+    fs::write(logs.join("eve.json"), "").expect("a log");
+    fs::set_permissions(logs.join("eve.json"), fs::Permissions::from_mode(0o640)).expect("a log");
+    sensor.signal("HUP");
+    assert!(until(|| sensor.said().contains("read again")), "{}", sensor.said());
+    let said = sensor.said();
+    for part in [
+        "eve.json: Permission denied",
+        "stay open\nhint: ",
+        "\ndcom-sensor: settings and catalogue read again",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // A folder that is another one of the same name is none that it may write to.
+    fs::remove_dir_all(&logs).expect("the folder can be removed");
+    assert!(
+        until(|| sensor.said().contains(".json: removed while it was open")),
+        "{}",
+        sensor.said()
+    );
+    fs::create_dir(&logs).expect("a folder");
+    fs::set_permissions(&logs, fs::Permissions::from_mode(0o777)).expect("a folder");
+    sensor.signal("HUP");
+    assert!(
+        until(|| sensor.said().matches("settings and catalogue read again").count() == 2),
+        "{}",
+        sensor.said()
+    );
+    let (said, _) = sensor.end_with(2);
+    assert!(!said.contains("logs opened anew"), "{said}");
+    assert!(said.contains("until the sensor is started anew"), "{said}");
+    assert!(said.contains(" events could not be written"), "{said}");
 }
 
 #[test]

@@ -180,6 +180,11 @@ impl Emitters {
         lines.chain(self.zeek.iter().flat_map(zeek::Logs::sinks))
     }
 
+    /// Logs that were removed while they are open.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &Path> {
+        self.sinks().filter(|sink| sink.is_removed()).map(Sink::path)
+    }
+
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
         let first_error = self.end(first, last).into_iter().next();
@@ -218,7 +223,7 @@ fn lines_lost(count: u64) -> String {
 }
 
 /// An I/O error does not say which file it is about.
-fn naming(path: &Path, error: &io::Error) -> io::Error {
+pub(crate) fn naming(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

@@ -140,6 +140,11 @@ impl Sink {
         Err(Unfinished { error, lost })
     }
 
+    /// Was the file removed while it is open? What is written is nowhere then.
+    pub(super) fn is_removed(&self) -> bool {
+        self.file.as_ref().is_some_and(is_removed)
+    }
+
     /// Writes over bytes that are in the file already.
     pub(super) fn overwrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let Some(file) = self.file.as_mut().filter(|_| self.start == Start::Anew) else {
@@ -149,6 +154,17 @@ impl Sink {
             .and_then(|_| file.write_all(bytes))
             .map_err(|error| naming(&self.path, &error))
     }
+}
+
+#[cfg(unix)]
+fn is_removed(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().is_ok_and(|about| about.nlink() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_removed(_: &File) -> bool {
+    false
 }
 
 /// The length of a file that goes on. A line that whoever wrote it last did not end, because it was killed or there was no

@@ -224,7 +224,7 @@ impl Sensor<'_> {
     /// Does what signals ask for, and what is due.
     fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
         if signals.reload() {
-            outlet.reopen(now());
+            let opened = if outlet.reopen(now()) { "logs opened anew, " } else { "" };
             outlet.outputs().renew();
             match settings::renew(self.crew.analysis(), &self.options.settings, &self.limits) {
                 Ok(config) => {
@@ -240,9 +240,12 @@ impl Sensor<'_> {
                         outlet.replace_catalog(catalog);
                     }
                     self.config = config;
-                    complain("logs opened anew, settings and catalogue read again", None);
+                    complain(&format!("{opened}settings and catalogue read again"), None);
                 }
-                Err(error) => complain(&format!("{error:#}\nsettings and catalogue stay as they were"), None),
+                Err(error) => {
+                    let why = format!("{error:#}\n{opened}settings and catalogue stay as they were");
+                    complain(&why, None);
+                }
             }
         }
         let due = self.counted.elapsed().as_secs() >= self.options.stats_interval.into();
