@@ -724,6 +724,42 @@ fn logs_that_cannot_be_opened_anew_are_not_said_to_be() {
 }
 
 #[test]
+fn what_a_running_sensor_cannot_take_up_is_named() {
+    let Some(space) = Space::new() else { return };
+    let (scratch, elsewhere) = (Scratch::new(), Scratch::new());
+    let (logs, config) = (scratch.path("logs"), scratch.path("settings.toml"));
+    fs::write(&config, "").expect("a file");
+    let catalogue = elsewhere.write("more.toml", "");
+    let sensor = space.sensor(&logs, &["--config", config.to_str().expect("a path")]);
+    let settings = "[host]\nwindow = 5\n[output]\ncommunity_id_seed = 7\nlog_dir = \"there\"\nlogs = [\"ecs\"]\n";
+    fs::write(&config, settings).expect("a file");
+    sensor.signal("HUP");
+    assert!(until(|| sensor.said().contains("read again")), "{}", sensor.said());
+    // Where logs are is what --log-dir says.
+    let named =
+        "dcom-sensor: [host] window, [output] community_id_seed changed: that holds from the next start on\nhint: ";
+    assert!(sensor.said().contains(named), "{}", sensor.said());
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    let ecs = || fs::read_to_string(logs.join("ecs.json")).unwrap_or_default();
+    assert!(until(|| ecs().contains("1021301")), "{}", sensor.said());
+    assert_eq!(lines(&logs, ALERT), 0, "eve.json is over");
+    fs::write(&config, format!("[catalog]\nfiles = [{catalogue:?}]\n")).expect("a file");
+    sensor.signal("HUP");
+    assert!(
+        until(|| sensor.said().contains("stay as they were")),
+        "{}",
+        sensor.said()
+    );
+    for part in [
+        "more.toml: Permission denied",
+        "\nhint: a running sensor can read no folder but",
+    ] {
+        assert!(sensor.said().contains(part), "{part}: {}", sensor.said());
+    }
+    sensor.end();
+}
+
+#[test]
 fn a_full_disk_delays_logs_and_costs_no_alert() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

@@ -224,27 +224,24 @@ impl Sensor<'_> {
     /// Does what signals ask for, and what is due.
     fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
         if signals.reload() {
+            let renewed = settings::renew(self.crew.analysis(), &self.options.settings, &self.limits);
+            if let Ok(config) = &renewed {
+                outlet.set_formats(&config.output.logs);
+                // It has just been read.
+                if let Ok(catalog) = settings::catalog(config) {
+                    outlet.replace_catalog(catalog);
+                }
+            }
             let opened = if outlet.reopen(now()) { "logs opened anew, " } else { "" };
             outlet.outputs().renew();
-            match settings::renew(self.crew.analysis(), &self.options.settings, &self.limits) {
+            match renewed {
                 Ok(config) => {
-                    if (&config.eve_log, &config.notify) != (&self.config.eve_log, &self.config.notify) {
-                        let hint = "what they need was fixed when the sensor began";
-                        complain(
-                            "[[eve-log]] and [[notify]] have changed: that holds from the next start on",
-                            Some(hint),
-                        );
-                    }
-                    // It has just been read.
-                    if let Ok(catalog) = settings::catalog(&config) {
-                        outlet.replace_catalog(catalog);
-                    }
-                    self.config = config;
+                    self.tell_what_waits(&config);
                     complain(&format!("{opened}settings and catalogue read again"), None);
                 }
                 Err(error) => {
                     let why = format!("{error:#}\n{opened}settings and catalogue stay as they were");
-                    complain(&why, None);
+                    complain(&why, settings::closed_by_jail(&error));
                 }
             }
         }
@@ -256,6 +253,23 @@ impl Sensor<'_> {
         outlet.rotate(now());
         alive();
         Ok(())
+    }
+
+    /// Settings that have changed, but were fixed when the sensor began.
+    fn tell_what_waits(&self, config: &Config) {
+        let is_overruled = |name: &String| name == "[output] log_dir" && self.options.log_dir.is_some();
+        let waiting: Vec<_> = self
+            .config
+            .fixed_and_changed(config)
+            .filter(|name| !is_overruled(name))
+            .collect();
+        if !waiting.is_empty() {
+            let message = format!("{} changed: that holds from the next start on", waiting.join(", "));
+            complain(
+                &message,
+                Some("what they need was fixed when the sensor began; all other settings hold from now on"),
+            );
+        }
     }
 
     fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {

@@ -96,6 +96,11 @@ impl Outlet {
         }
     }
 
+    /// Logs of these forms are written from when they are opened anew on.
+    pub(super) fn set_formats(&mut self, formats: &[Format]) {
+        formats.clone_into(&mut self.formats);
+    }
+
     /// Events that could not be written so far.
     pub(super) fn lost(&self) -> u64 {
         self.lost
