@@ -819,6 +819,16 @@ fn counters_of_each_worker_and_health_are_told_and_privileges_are_gone() {
         let length = socket.recv(&mut message).expect("it says that it is ready and alive");
         heard.push_str(&String::from_utf8_lossy(&message[..length]));
     }
+    let ask = |page: &str| {
+        let program = "import sys, urllib.request as r\n\
+             try: a = r.urlopen('http://127.0.0.1:9477/' + sys.argv[1]); print(a.status, a.read().decode())\n\
+             except r.HTTPError as e: print(e.code, e.read().decode())";
+        let output = space.command("python3").args(["-c", program, page]).output();
+        String::from_utf8(output.expect("python3 runs").stdout).expect("text")
+    };
+    // Before anything was counted.
+    let begin = ask("metrics");
+    assert!(begin.contains("\ndcom_sensor_decoder_pkts_total 0\n"), "{begin}");
     let status = fs::read_to_string(format!("/proc/{}/status", sensor.child.id())).expect("it runs");
     let of = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
@@ -836,13 +846,6 @@ fn counters_of_each_worker_and_health_are_told_and_privileges_are_gone() {
     space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
     assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
     sensor.signal("USR1");
-    let ask = |page: &str| {
-        let program = "import sys, urllib.request as r\n\
-             try: a = r.urlopen('http://127.0.0.1:9477/' + sys.argv[1]); print(a.status, a.read().decode())\n\
-             except r.HTTPError as e: print(e.code, e.read().decode())";
-        let output = space.command("python3").args(["-c", program, page]).output();
-        String::from_utf8(output.expect("python3 runs").stdout).expect("text")
-    };
     let packets = |text: &str| -> u64 {
         let counts = text
             .lines()
@@ -851,7 +854,7 @@ fn counters_of_each_worker_and_health_are_told_and_privileges_are_gone() {
             .filter_map(|line| line.split(' ').nth(1)?.parse::<u64>().ok())
             .sum()
     };
-    assert!(until(|| packets(&ask("metrics")) > 10), "{}", ask("metrics"));
+    assert!(until(|| packets(&ask("metrics?of=all")) > 10), "{}", ask("metrics"));
     assert!(ask("health").starts_with("200 ok"), "{}", ask("health"));
     space.ip("link set far down");
     assert!(until(|| sensor.said().contains("waiting for it")), "{}", sensor.said());

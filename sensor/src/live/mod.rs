@@ -110,9 +110,11 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
     let mut losses = Losses::new(kernels, crew.tallies().count(), now());
+    // The page is there from the first moment on.
+    let _ = losses.tell(now(), &crew.tally(), crew.tallies(), 0, outlet.outputs());
     #[cfg(target_os = "linux")]
     if let Some(listener) = metrics {
-        metrics::serve(listener, losses.page())?;
+        metrics::serve(listener, losses.page());
     }
     #[cfg(not(target_os = "linux"))]
     drop(metrics);
