@@ -339,9 +339,31 @@ fn commands_manual(parent: &clap::Command, page: &mut Vec<u8>) -> Result<()> {
         man.render_description_section(&mut part)?;
         man.render_synopsis_section(&mut part)?;
         man.render_options_section(&mut part)?;
+        if let Some(after) = command.get_after_help() {
+            write_after_help(&after.to_string(), &mut part)?;
+        }
         // Sections of a command are subsections of the page.
         page.extend_from_slice(String::from_utf8(part)?.replace(".SH ", ".SS ").as_bytes());
         commands_manual(command, page)?;
+    }
+    Ok(())
+}
+
+/// What stands below the options, with its own sections; what is indented there is shown line by line.
+fn write_after_help(text: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let section = |(head, _): &(&str, &str)| ["Example", "Examples", "Signals", "Exit status"].contains(head);
+        let (head, rest) = line.split_once(':').filter(section).unwrap_or(("", line));
+        if !head.is_empty() {
+            writeln!(page, ".SH \"{}\"", head.to_uppercase())?;
+        }
+        // Nothing in it is a command or an escape.
+        let rest_escaped = rest.trim_start().replace('\\', "\\e").replace('-', "\\-");
+        match rest.trim_start() {
+            "" => {}
+            _ if rest.starts_with("  ") => writeln!(page, ".nf\n\\&{rest_escaped}\n.fi")?,
+            _ => writeln!(page, "\\&{rest_escaped}")?,
+        }
     }
     Ok(())
 }
