@@ -8,6 +8,7 @@ mod hunt;
 mod live;
 mod report;
 pub(crate) mod settings;
+mod voice;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
 pub(crate) use live::{Compression, Live};
+pub(crate) use voice::speak_aside;
 
 /// Everything ran.
 pub const RAN: u8 = 0;
@@ -291,7 +293,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         // One of the two is required.
         None => explain::run(arguments.explain.unwrap_or_default()),
     };
-    match done {
+    let code = match done {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(RAN),
         Err(error) => {
@@ -305,7 +307,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             }
             ExitCode::from(UNUSABLE)
         }
-    }
+    };
+    voice::finish();
+    code
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<u8> {
@@ -335,9 +339,31 @@ fn commands_manual(parent: &clap::Command, page: &mut Vec<u8>) -> Result<()> {
         man.render_description_section(&mut part)?;
         man.render_synopsis_section(&mut part)?;
         man.render_options_section(&mut part)?;
+        if let Some(after) = command.get_after_help() {
+            write_after_help(&after.to_string(), &mut part)?;
+        }
         // Sections of a command are subsections of the page.
         page.extend_from_slice(String::from_utf8(part)?.replace(".SH ", ".SS ").as_bytes());
         commands_manual(command, page)?;
+    }
+    Ok(())
+}
+
+/// What stands below the options, with its own sections; what is indented there is shown line by line.
+fn write_after_help(text: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let section = |(head, _): &(&str, &str)| ["Example", "Examples", "Signals", "Exit status"].contains(head);
+        let (head, rest) = line.split_once(':').filter(section).unwrap_or(("", line));
+        if !head.is_empty() {
+            writeln!(page, ".SH \"{}\"", head.to_uppercase())?;
+        }
+        // Nothing in it is a command or an escape.
+        let rest_escaped = rest.trim_start().replace('\\', "\\e").replace('-', "\\-");
+        match rest.trim_start() {
+            "" => {}
+            _ if rest.starts_with("  ") => writeln!(page, ".nf\n\\&{rest_escaped}\n.fi")?,
+            _ => writeln!(page, "\\&{rest_escaped}")?,
+        }
     }
     Ok(())
 }
@@ -375,11 +401,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Lines on standard error. Names of files stand in them, which whoever made the files chose: none of it commands the
 /// terminal.
 pub(crate) fn tell(lines: &str) {
-    let mut stderr = io::stderr().lock();
+    let mut message = String::with_capacity(lines.len() + 1);
     for line in lines.lines() {
-        // With standard error closed there is nobody to tell.
-        let _ = writeln!(stderr, "{}", printable(line));
+        message.push_str(&printable(line));
+        message.push('\n');
     }
+    voice::say(message);
 }
 
 /// One line on standard error, and what to do about it.

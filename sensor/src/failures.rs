@@ -41,6 +41,14 @@ fn write(folder: &Path, failure: &Failure) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Is that what such a file is called?
+#[cfg(target_os = "linux")]
+pub(crate) fn is_kept(name: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_suffix(".pcap")
+        .is_some_and(|stem| stem.split('-').count() == 3 && stem.split('-').all(is_number))
+}
+
 /// A capture of nanosecond resolution with one frame.
 fn capture(failure: &Failure) -> Vec<u8> {
     let length = u32::try_from(failure.bytes.len()).unwrap_or(u32::MAX);

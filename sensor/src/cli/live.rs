@@ -23,7 +23,7 @@ Examples:
   dcom-sensor live -i eth1 --host-logs /var/log/win  what Windows hosts log, as it comes
 
 Signals: TERM and INT end it, HUP opens the logs anew and reads settings and catalogue again, USR1 logs the counters now.
-Exit status: 0 ran, 2 it could not begin.")]
+Exit status: 0 ran, 2 it could not begin, or not everything could be written or shown.")]
 pub(crate) struct Live {
     /// Listen on this interface; may be given several times.
     #[arg(short, long = "interface", required = true, value_name = "INTERFACE")]

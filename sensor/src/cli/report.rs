@@ -16,7 +16,8 @@ Examples:
   dcom-sensor report /var/log/dcom-sensor -o today.html      a folder, with rotated logs
   dcom-sensor report one/eve.json two/eve.json.gz -o both.html
 
-The page needs no network and no other file. Exit status: 0 it was written, 2 some input could not be used.")]
+The page needs no network and no other file.
+Exit status: 0 it was written, 2 some input could not be used.")]
 pub(super) struct Options {
     /// Logs: eve.json files, plain, .gz or .zst, or folders with an eve.json and what rotation made of it.
     #[arg(required = true, value_name = "LOG-DIR|EVE")]

@@ -108,6 +108,15 @@ pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limit
     Ok(config)
 }
 
+/// What to do when files that are to be read again are out of reach.
+pub(crate) fn closed_by_jail(error: &anyhow::Error) -> Option<&'static str> {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    (cause.kind() == io::ErrorKind::PermissionDenied).then_some(
+        "a running sensor can read no folder but those of the settings and catalogues that it was started with, and there what \
+         its user may read: put the file there, or start the sensor anew",
+    )
+}
+
 /// Which alerts are told, by these settings.
 pub(crate) fn policy(config: &Config, limits: &Limits) -> Policy {
     let Config {

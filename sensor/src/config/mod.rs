@@ -128,6 +128,25 @@ impl Config {
         text
     }
 
+    /// Settings that a running sensor does not take up, as far as they differ.
+    pub(crate) fn fixed_and_changed<'c>(&'c self, other: &'c Self) -> impl Iterator<Item = String> + 'c {
+        let plain = Self::KEYS.iter().flat_map(move |(section, keys)| {
+            let [one, other] = [self, other].map(|config| config.section(section));
+            let changed = keys.iter().filter(move |key| one.get(key.name) != other.get(key.name));
+            changed.map(move |key| (*section, key.name))
+        });
+        let fixed =
+            plain.filter(|&(section, key)| !matches!((section, key), ("detect" | "catalog", _) | ("output", "logs")));
+        let outputs = [
+            ("[[eve-log]]", self.eve_log != other.eve_log),
+            ("[[notify]]", self.notify != other.notify),
+        ];
+        let outputs = outputs.into_iter().filter(|&(_, differ)| differ);
+        fixed
+            .map(|(section, key)| format!("[{section}] {key}"))
+            .chain(outputs.map(|(name, _)| name.to_owned()))
+    }
+
     /// A section as a table.
     fn section(&self, name: &str) -> toml::Table {
         let table = match name {

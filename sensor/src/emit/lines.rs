@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::Unfinished;
 use super::sink::{Sink, Start};
 use crate::event::Event;
 
@@ -33,6 +34,11 @@ impl Log {
     /// Brings the lines so far to the file.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()
+    }
+
+    /// Brings the lines to the file, and ends it.
+    pub(super) fn finish(mut self) -> Result<(), Unfinished> {
+        self.sink.finish()
     }
 
     pub(super) fn sink(&self) -> &Sink {

@@ -24,13 +24,21 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use crate::event::Event;
+use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
 use sink::{Sink, Start};
 
 /// Bytes of each log that are collected before they are written: a write costs as much as formatting several lines.
 const BUFFER: usize = 128 << 10;
+
+/// Logs of one file each: what they are called, and how a line of them is written.
+const LINES: [(Format, &str, lines::Line); 3] = [
+    (Format::Eve, "eve.json", eve::line),
+    (Format::Ecs, "ecs.json", ecs::line),
+    (Format::Ocsf, "ocsf.json", ocsf::line),
+];
 
 /// A form of log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -78,6 +86,13 @@ impl FromStr for Format {
     }
 }
 
+/// What logs may be called, in all forms.
+pub(crate) fn file_names() -> impl Iterator<Item = String> {
+    let zeek = ZeekLog::ALL.iter().map(|log| log.path);
+    let zeek = zeek.flat_map(|path| [format!("{path}.log"), format!("{path}.json")]);
+    LINES.iter().map(|(_, name, _)| (*name).to_owned()).chain(zeek)
+}
+
 /// The logs in one folder, in each form that was asked for.
 #[derive(Debug, Default)]
 pub struct Emitters {
@@ -106,12 +121,7 @@ impl Emitters {
         } else {
             zeek::Form::Json
         };
-        let forms: [(Format, &str, lines::Line); 3] = [
-            (Format::Eve, "eve.json", eve::line),
-            (Format::Ecs, "ecs.json", ecs::line),
-            (Format::Ocsf, "ocsf.json", ocsf::line),
-        ];
-        let lines = forms.into_iter().filter(|(format, ..)| wanted(*format));
+        let lines = LINES.into_iter().filter(|(format, ..)| wanted(*format));
         let zeek = [(Format::Zeek, zeek::Form::Tsv), (Format::ZeekJson, json)].into_iter();
         Ok(Self {
             lines: lines
@@ -170,20 +180,50 @@ impl Emitters {
         lines.chain(self.zeek.iter().flat_map(zeek::Logs::sinks))
     }
 
+    /// Logs that were removed while they are open.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &Path> {
+        self.sinks().filter(|sink| sink.is_removed()).map(Sink::path)
+    }
+
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
-        for mut log in self.lines {
-            log.flush()?;
-        }
-        for zeek in self.zeek {
-            zeek.finish(first, last)?;
-        }
-        Ok(())
+        let first_error = self.end(first, last).into_iter().next();
+        first_error.map_or(Ok(()), |unfinished| Err(unfinished.error))
+    }
+
+    /// The same; each that could not be ended is told.
+    pub(crate) fn end(self, first: Timestamp, last: Timestamp) -> Vec<Unfinished> {
+        let lines = self.lines.into_iter().filter_map(|log| log.finish().err());
+        let zeek = self.zeek.into_iter().flat_map(|logs| logs.finish(first, last));
+        lines.chain(zeek).collect()
+    }
+}
+
+/// A log that could not be ended.
+#[derive(Debug, Error)]
+#[error("{error}{}", lines_lost(*.lost))]
+pub(crate) struct Unfinished {
+    error: io::Error,
+    /// Lines that are not in it.
+    pub(crate) lost: u64,
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Self {
+        Self { error, lost: 0 }
+    }
+}
+
+fn lines_lost(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => "; a line of it is lost".to_owned(),
+        _ => format!("; {count} lines of it are lost"),
     }
 }
 
 /// An I/O error does not say which file it is about.
-fn naming(path: &Path, error: &io::Error) -> io::Error {
+pub(crate) fn naming(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

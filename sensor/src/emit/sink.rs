@@ -1,10 +1,14 @@
 //! A log file that grows line by line. What cannot be written now is kept, and written when it can be: a line is never torn.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{BUFFER, naming};
+use super::{BUFFER, Unfinished, naming};
+use crate::cli::complain;
+
+/// So far back from a log's end it is looked for where its last whole line ends.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// Does a log begin anew, or go on where it was left?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(super) struct Sink {
     file: Option<File>,
     pending: Vec<u8>,
     written: u64,
+    /// Bytes at the file's end that are the beginning of a line; its rest is pending.
+    begun: u64,
 }
 
 impl Sink {
@@ -32,6 +38,7 @@ impl Sink {
             file: None,
             pending: Vec::with_capacity(BUFFER),
             written: 0,
+            begun: 0,
         }
     }
 
@@ -45,11 +52,15 @@ impl Sink {
             let mut options = OpenOptions::new();
             let options = match self.start {
                 Start::Anew => options.write(true).create(true).truncate(true),
-                Start::GoOn => options.append(true).create(true),
+                Start::GoOn => options.read(true).append(true).create(true),
             };
-            let opened = options
-                .open(&self.path)
-                .and_then(|file| Ok((file.metadata()?.len(), file)));
+            let opened = options.open(&self.path).and_then(|mut file| {
+                let length = match self.start {
+                    Start::Anew => 0,
+                    Start::GoOn => whole_lines(&mut file, &self.path)?,
+                };
+                Ok((length, file))
+            });
             let (length, file) = opened.map_err(|error| naming(&self.path, &error))?;
             self.written = length;
             self.file = Some(file);
@@ -105,8 +116,33 @@ impl Sink {
             }
         }
         self.written += done as u64;
+        self.begun = match memchr::memrchr(b'\n', &self.pending[..done]) {
+            Some(end) => (done - end - 1) as u64,
+            None => self.begun + done as u64,
+        };
         self.pending.drain(..done);
         result.map_err(|error| naming(&self.path, &error))
+    }
+
+    /// Brings all lines to the file. Those for which there is no room are lost: the file ends with the last whole one.
+    pub(super) fn finish(&mut self) -> Result<(), Unfinished> {
+        let Err(error) = self.flush() else { return Ok(()) };
+        if let Some(file) = self.file.as_mut().filter(|_| self.begun > 0) {
+            // If that cannot be done, the next start does it.
+            let _ = file
+                .metadata()
+                .and_then(|about| file.set_len(about.len().saturating_sub(self.begun)));
+        }
+        let mut rest = self.pending.split_inclusive(|&byte| byte == b'\n');
+        // What TSV has above and below its rows is no loss.
+        let lost = rest.by_ref().filter(|line| !line.starts_with(b"#")).count() as u64;
+        self.pending.clear();
+        Err(Unfinished { error, lost })
+    }
+
+    /// Was the file removed while it is open? What is written is nowhere then.
+    pub(super) fn is_removed(&self) -> bool {
+        self.file.as_ref().is_some_and(is_removed)
     }
 
     /// Writes over bytes that are in the file already.
@@ -118,6 +154,52 @@ impl Sink {
             .and_then(|_| file.write_all(bytes))
             .map_err(|error| naming(&self.path, &error))
     }
+}
+
+#[cfg(unix)]
+fn is_removed(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().is_ok_and(|about| about.nlink() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_removed(_: &File) -> bool {
+    false
+}
+
+/// The length of a file that goes on. A line that whoever wrote it last did not end, because it was killed or there was no
+/// room, would make the next one unreadable too: it is cut off.
+fn whole_lines(file: &mut File, path: &Path) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(0);
+    }
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(length - 1))?;
+    file.read_to_end(&mut end)?;
+    if end.ends_with(b"\n") {
+        return Ok(length);
+    }
+    let from = length.saturating_sub(LONGEST_LINE);
+    end.clear();
+    file.seek(SeekFrom::Start(from))?;
+    file.read_to_end(&mut end)?;
+    let Some(last) = memchr::memrchr(b'\n', &end) else {
+        // No line of ours is so long: it is left as it is, but ends here.
+        file.write_all(b"\n")?;
+        return Ok(length + 1);
+    };
+    let whole = from + last as u64 + 1;
+    file.set_len(whole)?;
+    let path = path.display();
+    complain(
+        &format!(
+            "{path}: its last line was not written to its end, and is cut off: {} bytes",
+            length - whole
+        ),
+        None,
+    );
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -146,6 +228,40 @@ mod tests {
         assert_eq!(
             fs::read_to_string(folder.join("log")).unwrap(),
             "first\nsecond\nthird\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_was_not_ended_does_not_spoil_the_next() {
+        let scratch = Scratch::new("torn");
+        let path = scratch.0.join("log");
+        for (before, after) in [
+            ("first\n", "first\nnext\n"),
+            ("first\nsec", "first\nnext\n"),
+            // Nothing of it is known to be a line of ours.
+            ("something else", "something else\nnext\n"),
+            ("", "next\n"),
+        ] {
+            fs::write(&path, before).unwrap();
+            let mut sink = Sink::new(path.clone(), Start::GoOn);
+            sink.line().extend_from_slice(b"next\n");
+            sink.flush().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+            assert_eq!(sink.length(), after.len() as u64);
+        }
+    }
+
+    #[test]
+    fn what_is_lost_in_the_end_is_counted_without_header_lines() {
+        let scratch = Scratch::new("lost");
+        let mut sink = Sink::new(scratch.0.join("not-there/log"), Start::GoOn);
+        sink.line().extend_from_slice(b"#fields\nfirst\nsecond\n#close\n");
+        let unfinished = sink.finish().unwrap_err();
+        assert_eq!(unfinished.lost, 2);
+        let said = unfinished.to_string();
+        assert!(
+            said.contains("not-there/log: ") && said.ends_with("; 2 lines of it are lost"),
+            "{said}"
         );
     }
 }

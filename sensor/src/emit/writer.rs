@@ -60,8 +60,9 @@ impl Writer {
         self.send();
         drop(self.batches);
         let (emitters, written) = self.thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        written?;
-        emitters.finish(first, last)
+        // Also after an error they are ended: with a whole line.
+        let finished = emitters.finish(first, last);
+        written.and(finished)
     }
 }
 

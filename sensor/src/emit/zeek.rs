@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::sink::{Sink, Start};
-use super::{json, number};
+use super::{Unfinished, json, number};
 use crate::event::record::{Column, Columns, Elements, Interval, Value, Visit};
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
@@ -104,8 +104,9 @@ impl Logs {
 
     /// Ends the logs: `#open` becomes the time of the first frame that was read, `#close` that of the last. Those that
     /// go on in a file keep the time at which it was opened.
-    pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
-        self.open.into_iter().try_for_each(|log| log.finish(first, last))
+    pub(super) fn finish(self, first: Timestamp, last: Timestamp) -> impl Iterator<Item = Unfinished> {
+        let logs = self.open.into_iter();
+        logs.filter_map(move |log| log.finish(first, last).err())
     }
 }
 
@@ -131,15 +132,15 @@ impl Log {
         opened.map(|_| ())
     }
 
-    fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+    fn finish(mut self, first: Timestamp, last: Timestamp) -> Result<(), Unfinished> {
         if self.opened_at.is_some() {
             self.sink
                 .line()
                 .extend_from_slice(format!("#close\t{}\n", date(last)).as_bytes());
         }
-        self.sink.flush()?;
+        self.sink.finish()?;
         match self.opened_at {
-            Some(offset) => self.sink.overwrite(offset, date(first).as_bytes()),
+            Some(offset) => Ok(self.sink.overwrite(offset, date(first).as_bytes())?),
             None => Ok(()),
         }
     }
@@ -523,7 +524,7 @@ mod tests {
             Timestamp::new(1_595_113_700, 0),
             Timestamp::new(1_595_113_816, 999_999_999),
         );
-        logs.finish(first, last).unwrap();
+        assert_eq!(logs.finish(first, last).count(), 0);
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
         let log = fs::read_to_string(folder.0.join("dce_rpc.log")).unwrap();
         let lines: Vec<&str> = log.lines().collect();

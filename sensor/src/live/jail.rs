@@ -3,9 +3,8 @@
 //! Runs before any thread begins, since the kernel holds all of these by thread.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
-use std::{fmt, fs, iter};
+use std::{fmt, iter};
 
 use anyhow::{Context, Result, anyhow, bail};
 use caps::{CapSet, Capability};
@@ -14,12 +13,13 @@ use landlock::{
     path_beneath_rules,
 };
 use nix::libc;
-use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{Uid, User, geteuid, setgid, setgroups, setuid};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     apply_filter,
 };
 
+use super::handing::Place;
 use crate::cli::{Live, complain};
 use crate::config::Config;
 use crate::outputs::Needs;
@@ -29,11 +29,13 @@ const FALLBACK: &str = "nobody";
 
 /// Gives up what is not needed any more, and says what that was.
 pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
-    let log_dir = options.log_dir(config);
-    let baseline = config.baseline_file();
-    let baseline = baseline.as_deref().map(folder);
-    let written = [Some(&*log_dir), baseline].into_iter().flatten();
-    let user = give_up_root(&options.user, options.allow_root, written)?;
+    let mut places = Place::all(options, config);
+    let user = give_up_root(&options.user, options.allow_root, &mut places)?;
+    if !geteuid().is_root() {
+        let who = User::from_uid(geteuid()).ok().flatten();
+        let who = who.map_or_else(|| format!("user {}", geteuid()), |who| who.name);
+        places.iter().try_for_each(|place| place.must_be_writable(&who))?;
+    }
     let file = options.settings.file();
     let settings = file.as_deref().into_iter().chain(config.files()).map(folder);
     let logs = options.hosts.host_logs.iter();
@@ -42,9 +44,9 @@ pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
     let needs = Needs::of(config);
     let names: &[&str] = if needs.names { FOR_NAMES } else { &[] };
     let read = settings.chain(logs).chain(names.iter().map(Path::new));
-    let written = [Some(&*log_dir), baseline].into_iter().flatten();
+    let written = places.iter().map(|place| &*place.folder);
     let written = written.chain(needs.files.iter().map(|file| folder(file)));
-    let alone = format!("writing to {} alone", log_dir.display());
+    let alone = format!("writing to {} alone", options.log_dir(config).display());
     let jail = Jail::close(user, &alone, written, read, &needs);
     complain(&jail.to_string(), None);
     Ok(())
@@ -52,7 +54,7 @@ pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
 
 /// Gives up what is not needed by whoever listens and writes nothing.
 pub(crate) fn enter_to_look(user: &str, allow_root: bool) -> Result<Jail> {
-    let user = give_up_root(user, allow_root, iter::empty())?;
+    let user = give_up_root(user, allow_root, &mut [])?;
     let nothing = iter::empty::<&Path>();
     // Where the kernel tells of interfaces.
     let read = iter::once(Path::new("/sys"));
@@ -105,14 +107,14 @@ impl fmt::Display for Jail {
 }
 
 /// The folder that a file is in.
-fn folder(file: &Path) -> &Path {
+pub(super) fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
 }
 
-fn give_up_root<'a>(user: &str, allow_root: bool, written: impl Iterator<Item = &'a Path>) -> Result<String> {
+fn give_up_root(user: &str, allow_root: bool, written: &mut [Place]) -> Result<String> {
     if !geteuid().is_root() {
         // Capabilities did their work when the interfaces were opened.
         let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
@@ -138,8 +140,12 @@ fn give_up_root<'a>(user: &str, allow_root: bool, written: impl Iterator<Item = 
     if found.uid.is_root() {
         bail!("--user {} is root; --allow-root says that this is wanted", found.name);
     }
-    for folder in written {
-        hand_over(folder, found.uid, found.gid)?;
+    let mut given = Vec::new();
+    for place in written {
+        let handed = place.hand_over(found.uid, found.gid);
+        if handed.with_context(|| place.folder.display().to_string())? {
+            given.push(place.folder.display().to_string());
+        }
     }
     setgroups(&[found.gid])
         .and_then(|()| setgid(found.gid))
@@ -148,24 +154,11 @@ fn give_up_root<'a>(user: &str, allow_root: bool, written: impl Iterator<Item = 
     if setuid(Uid::from_raw(0)).is_ok() {
         bail!("root could be had back: the system did not let go of it");
     }
-    Ok(format!("running as {}", found.name))
-}
-
-/// A folder that is written to, and what is in it from an earlier run, belong to that user from now on.
-fn hand_over(folder: &Path, user: Uid, group: Gid) -> Result<()> {
-    let give = |path: &Path| {
-        let owned = fs::symlink_metadata(path)?;
-        // Others' files stay theirs, and no link leads out of here.
-        if owned.uid() == 0 && !owned.is_symlink() {
-            chown(path, Some(user.as_raw()), Some(group.as_raw()))?;
-        }
-        std::io::Result::Ok(())
+    let given = match &*given {
+        [] => String::new(),
+        folders => format!(", who was given {}", folders.join(" and ")),
     };
-    let all = || {
-        give(folder)?;
-        fs::read_dir(folder)?.try_for_each(|entry| give(&entry?.path()))
-    };
-    all().with_context(|| folder.display().to_string())
+    Ok(format!("running as {}{given}", found.name))
 }
 
 /// Reading is for these as well: of files that SIGHUP reads again, their folders, as whoever edits a file puts a new one in its

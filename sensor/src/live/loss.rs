@@ -185,7 +185,8 @@ impl Losses {
             timestamp: now,
             ..Meta::default()
         };
-        let interval = Interval(now.since(since));
+        // A clock that was set back has not gone backwards.
+        let interval = Interval(now.since(since).max(0));
         let stats = |counters, before, worker| Event {
             meta: meta.clone(),
             body: Body::Stats(Box::new(Stats {

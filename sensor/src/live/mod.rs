@@ -10,6 +10,8 @@
 //!  threads for host logs     files that grow, senders  hosts.rs: another bounded channel to this thread
 //! ```
 
+#[cfg(target_os = "linux")]
+mod handing;
 mod hosts;
 #[cfg(target_os = "linux")]
 pub(crate) mod jail;
@@ -18,6 +20,7 @@ mod loss;
 mod metrics;
 mod outlet;
 mod rotation;
+mod screen;
 mod signals;
 
 use std::collections::BTreeSet;
@@ -32,7 +35,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::capture::live::{self, Heard, Kernel, Ring, Unheard};
 use crate::capture::{Ears, Next};
-use crate::cli::{Live, RAN, complain, settings};
+use crate::cli::{Live, RAN, UNUSABLE, complain, settings, speak_aside};
 use crate::config::Config;
 use crate::correlate::Mode;
 use crate::event::Event;
@@ -80,6 +83,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     jail::enter(options, &config)?;
+    speak_aside();
     let catalog = Arc::new(classes.clone());
     let outputs = outputs.start(Pace::Live)?;
     let mut outlet = Outlet::new(options, &log_dir, &config.output.logs, catalog, outputs)?;
@@ -109,9 +113,11 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
     let mut losses = Losses::new(kernels, crew.tallies().count(), now());
+    // The page is there from the first moment on.
+    let _ = losses.tell(now(), &crew.tally(), crew.tallies(), 0, outlet.outputs());
     #[cfg(target_os = "linux")]
     if let Some(listener) = metrics {
-        metrics::serve(listener, losses.page())?;
+        metrics::serve(listener, losses.page());
     }
     #[cfg(not(target_os = "linux"))]
     drop(metrics);
@@ -147,14 +153,14 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    sensor.finish(&mut outlet, &mut losses)?;
+    let is_whole = sensor.finish(&mut outlet, &mut losses)?;
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
     if !listens {
         bail!("no interface is left to listen on");
     }
-    Ok(RAN)
+    Ok(if is_whole { RAN } else { UNUSABLE })
 }
 
 /// The rings of each interface.
@@ -246,25 +252,25 @@ impl Sensor<'_> {
     /// Does what signals ask for, and what is due.
     fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
         if signals.reload() {
-            outlet.reopen(now());
-            outlet.outputs().renew();
-            match settings::renew(self.crew.analysis(), &self.options.settings, &self.limits) {
-                Ok(config) => {
-                    if (&config.eve_log, &config.notify) != (&self.config.eve_log, &self.config.notify) {
-                        let hint = "what they need was fixed when the sensor began";
-                        complain(
-                            "[[eve-log]] and [[notify]] have changed: that holds from the next start on",
-                            Some(hint),
-                        );
-                    }
-                    // It has just been read.
-                    if let Ok(catalog) = settings::catalog(&config) {
-                        outlet.replace_catalog(catalog);
-                    }
-                    self.config = config;
-                    complain("logs opened anew, settings and catalogue read again", None);
+            let renewed = settings::renew(self.crew.analysis(), &self.options.settings, &self.limits);
+            if let Ok(config) = &renewed {
+                outlet.set_formats(&config.output.logs);
+                // It has just been read.
+                if let Ok(catalog) = settings::catalog(config) {
+                    outlet.replace_catalog(catalog);
                 }
-                Err(error) => complain(&format!("{error:#}\nsettings and catalogue stay as they were"), None),
+            }
+            let opened = if outlet.reopen(now()) { "logs opened anew, " } else { "" };
+            outlet.outputs().renew();
+            match renewed {
+                Ok(config) => {
+                    self.tell_what_waits(&config);
+                    complain(&format!("{opened}settings and catalogue read again"), None);
+                }
+                Err(error) => {
+                    let why = format!("{error:#}\n{opened}settings and catalogue stay as they were");
+                    complain(&why, settings::closed_by_jail(&error));
+                }
             }
         }
         let due = self.counted.elapsed().as_secs() >= self.options.stats_interval.into();
@@ -275,6 +281,23 @@ impl Sensor<'_> {
         outlet.rotate(now());
         alive();
         Ok(())
+    }
+
+    /// Settings that have changed, but were fixed when the sensor began.
+    fn tell_what_waits(&self, config: &Config) {
+        let is_overruled = |name: &String| name == "[output] log_dir" && self.options.log_dir.is_some();
+        let waiting: Vec<_> = self
+            .config
+            .fixed_and_changed(config)
+            .filter(|name| !is_overruled(name))
+            .collect();
+        if !waiting.is_empty() {
+            let message = format!("{} changed: that holds from the next start on", waiting.join(", "));
+            complain(
+                &message,
+                Some("what they need was fixed when the sensor began; all other settings hold from now on"),
+            );
+        }
     }
 
     fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
@@ -302,17 +325,18 @@ impl Sensor<'_> {
         self.write(outlet)
     }
 
-    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+    /// Was everything written?
+    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<bool> {
         self.crew.finish(&mut self.events);
         self.count(outlet, losses)?;
-        outlet.finish(now());
+        let is_whole = outlet.finish(now());
         if let Some(hosts) = self.crew.analysis().hosts() {
             for clock in hosts.clocks() {
                 complain(&clock, None);
             }
         }
         complain(&losses.summary(), None);
-        Ok(())
+        Ok(is_whole)
     }
 }
 

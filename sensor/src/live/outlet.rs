@@ -1,18 +1,21 @@
 //! Where live events go. A disk that is full delays them, and never stops the sensor.
 
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::now;
 use super::rotation::Rotation;
+use super::screen::Screen;
 use crate::catalog::Catalog;
 use crate::cli::{Live, complain, output_width};
 use crate::emit::console::printable;
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, Format, eve};
+use crate::emit::{Emitters, Format, eve, naming};
 use crate::event::{Body, Event};
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
@@ -25,22 +28,37 @@ const MOST_ALERTS: usize = 64 << 20;
 /// How long outputs may take for what is left at the end: who stops a service waits.
 const LAST: Duration = Duration::from_millis(700);
 
+/// Logs are looked at so often, whether they are still there.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What to do when a log cannot be opened. Logs may have been made by another user's run, or by logrotate.
+const NOT_OURS: &str =
+    "it has to belong to the user that the sensor runs as (chown; in logrotate's rule, `create` with that user)";
+
 pub(super) struct Outlet {
     folder: PathBuf,
     formats: Vec<Format>,
     emitters: Emitters,
     outputs: Outputs,
     rotation: Rotation,
-    stdout: Option<BufWriter<io::Stdout>>,
+    screen: Option<Screen>,
     json: bool,
     /// What explains alerts, if that was asked for.
     reasons: Option<Reasons>,
-    line: Vec<u8>,
     first: Option<Timestamp>,
     /// Events that found no room.
     lost: u64,
+    /// Logs that could not be ended whole.
+    unfinished: u64,
     /// Is writing impossible now? Said once.
     stuck: bool,
+    /// Are logs to be opened anew once what waits is written?
+    renewal_is_due: bool,
+    looked: Instant,
+    /// The folder, whatever stands in its place later.
+    opened: Option<Identity>,
+    /// A log that was removed, and could not be begun anew so far: what is written is nowhere. Said once.
+    removed: Option<PathBuf>,
 }
 
 impl Outlet {
@@ -54,16 +72,20 @@ impl Outlet {
         Ok(Self {
             folder: folder.to_owned(),
             formats: formats.to_vec(),
-            emitters: Emitters::go_on(folder, formats)?,
+            emitters: Emitters::go_on(folder, formats).map_err(hinted)?,
             outputs,
             rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress),
-            stdout: (options.json || !options.quiet).then(|| BufWriter::new(io::stdout())),
+            screen: (options.json || !options.quiet).then(Screen::start).transpose()?,
             json: options.json,
             reasons: options.verbose.then(|| Reasons::new(catalog)),
-            line: Vec::new(),
             first: None,
             lost: 0,
+            unfinished: 0,
             stuck: false,
+            renewal_is_due: false,
+            looked: Instant::now(),
+            opened: identity(folder),
+            removed: None,
         })
     }
 
@@ -72,6 +94,11 @@ impl Outlet {
         if let Some(reasons) = &mut self.reasons {
             reasons.replace_catalog(Arc::new(catalog));
         }
+    }
+
+    /// Logs of these forms are written from when they are opened anew on.
+    pub(super) fn set_formats(&mut self, formats: &[Format]) {
+        formats.clone_into(&mut self.formats);
     }
 
     /// Events that could not be written so far.
@@ -92,19 +119,31 @@ impl Outlet {
             } else {
                 let written = self.emitters.write(&event);
                 self.judge(written);
+                self.lost += u64::from(self.removed.is_some());
             }
             self.outputs.offer(&event);
-            self.show(&event)?;
+            self.show(&event);
+        }
+        if self.screen.as_ref().is_some_and(Screen::is_closed) {
+            self.flush()?;
         }
         Ok(())
     }
 
-    /// Brings what was written to the files.
+    /// Brings what was written to the files. The one error that ends all is that whoever read standard output closed it.
     pub(super) fn flush(&mut self) -> Result<()> {
         let flushed = self.emitters.flush();
         self.judge(flushed);
-        if let Some(stdout) = &mut self.stdout {
-            stdout.flush()?;
+        if self.renewal_is_due && !self.stuck {
+            self.renewal_is_due = false;
+            if self.reopen(now()) {
+                complain("logs opened anew", None);
+            }
+        }
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        screen.flush();
+        if screen.is_closed() {
+            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
         }
         Ok(())
     }
@@ -114,22 +153,84 @@ impl Outlet {
         &self.outputs
     }
 
-    /// Ends the logs and begins new ones of the same names: whoever moved the old ones away wants that.
-    pub(super) fn reopen(&mut self, now: Timestamp) {
+    /// Ends the logs and begins new ones of the same names: whoever moved the old ones away wants that. False when that is
+    /// not possible now; why is told.
+    pub(super) fn reopen(&mut self, now: Timestamp) -> bool {
         let flushed = self.emitters.flush();
         self.judge(flushed);
         if self.stuck {
             // What waits would be lost with the log that it waits for.
+            self.renewal_is_due = true;
+            complain("logs will be opened anew when what is held back has been written", None);
+            return false;
+        }
+        let opened = self
+            .openable()
+            .and_then(|()| Emitters::go_on(&self.folder, &self.formats));
+        match opened {
+            Ok(emitters) => {
+                self.removed = None;
+                self.opened = identity(&self.folder);
+                self.end(emitters, now);
+                true
+            }
+            Err(error) => {
+                let hint = (error.kind() == ErrorKind::PermissionDenied).then_some(if self.is_another_folder() {
+                    "the folder for logs is another one than at the start: the jail holds to the old one until the sensor is started anew"
+                } else {
+                    NOT_OURS
+                });
+                complain(&format!("{error}; the logs that were open stay open"), hint);
+                false
+            }
+        }
+    }
+
+    /// Can logs be opened that are opened at their first row?
+    fn openable(&self) -> io::Result<()> {
+        for path in self.emitters.paths() {
+            match OpenOptions::new().append(true).open(&path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(naming(&path, &error)),
+            }
+        }
+        if self.is_another_folder() {
+            // A folder of that name may be one that the jail keeps closed.
+            fs::create_dir_all(&self.folder).map_err(|error| naming(&self.folder, &error))?;
+            let probe = self.folder.join(".probe");
+            fs::write(&probe, [])
+                .and_then(|()| fs::remove_file(&probe))
+                .map_err(|error| naming(&self.folder, &error))?;
+        }
+        Ok(())
+    }
+
+    fn is_another_folder(&self) -> bool {
+        identity(&self.folder) != self.opened
+    }
+
+    /// Were logs removed while they are open, with their folder or without? What is written would be nowhere.
+    fn look(&mut self, now: Timestamp) {
+        if self.looked.elapsed() < LOOK {
             return;
         }
-        match Emitters::go_on(&self.folder, &self.formats) {
-            Ok(emitters) => self.end(emitters, now),
-            Err(error) => complain(&format!("{error}; the logs that were open stay open"), None),
+        self.looked = Instant::now();
+        if self.removed.is_some() {
+            return;
+        }
+        self.removed = self.emitters.removed().next().map(Path::to_path_buf);
+        let Some(path) = &self.removed else { return };
+        let message = format!("{}: removed while it was open; what was in it is gone", path.display());
+        complain(&message, None);
+        if self.reopen(now) {
+            complain("logs opened anew", None);
         }
     }
 
     /// Begins new logs if it is time to.
     pub(super) fn rotate(&mut self, now: Timestamp) {
+        self.look(now);
         if self.stuck || !self.rotation.is_due(self.emitters.longest()) {
             return;
         }
@@ -143,24 +244,28 @@ impl Outlet {
         self.reopen(now);
     }
 
-    pub(super) fn finish(&mut self, now: Timestamp) {
-        match Emitters::go_on(&self.folder, &[]) {
-            Ok(none) => self.end(none, now),
-            Err(error) => complain(&error.to_string(), None),
-        }
+    /// Ends everything. Was all of it written, and shown?
+    pub(super) fn finish(&mut self, now: Timestamp) -> bool {
+        self.end(Emitters::default(), now);
         if self.lost > 0 {
             complain(&format!("{} events could not be written", self.lost), None);
+        }
+        let not_shown = self.screen.take().map_or(0, Screen::finish);
+        if not_shown > 0 {
+            complain(&format!("standard output: {not_shown} events were not shown"), None);
         }
         if !self.outputs.is_empty() {
             let (told, _) = self.outputs.finish(LAST, LAST, true);
             complain(&told, None);
         }
+        self.lost + self.unfinished + not_shown == 0
     }
 
     fn end(&mut self, next: Emitters, now: Timestamp) {
         let over = std::mem::replace(&mut self.emitters, next);
-        if let Err(error) = over.finish(self.first.take().unwrap_or(now), now) {
-            complain(&error.to_string(), None);
+        for unfinished in over.end(self.first.take().unwrap_or(now), now) {
+            self.unfinished += 1;
+            complain(&unfinished.to_string(), None);
         }
     }
 
@@ -187,21 +292,44 @@ impl Outlet {
         }
     }
 
-    fn show(&mut self, event: &Event) -> Result<()> {
-        let Some(stdout) = &mut self.stdout else { return Ok(()) };
+    fn show(&mut self, event: &Event) {
+        let Some(screen) = &mut self.screen else { return };
         if self.json {
-            self.line.clear();
-            eve::line(event, &mut self.line);
-            stdout.write_all(&self.line)?;
+            screen.show(|out| eve::line(event, out));
         } else if let Body::Alert(alert) = &event.body {
-            // Names come off the wire: nothing in them is to command a terminal.
-            let message = printable(&alert.message);
-            writeln!(stdout, "{} {} {message}", event.meta.timestamp, alert.severity.name())?;
-            if let Some(reasons) = &self.reasons {
-                let explained = reasons.explain(&event.meta, alert, output_width());
-                write!(stdout, "{explained}")?;
-            }
+            let reasons = &self.reasons;
+            screen.show(|out| {
+                // Names come off the wire: nothing in them is to command a terminal.
+                let message = printable(&alert.message);
+                // Writing to memory cannot fail.
+                let _ = writeln!(out, "{} {} {message}", event.meta.timestamp, alert.severity.name());
+                if let Some(reasons) = reasons {
+                    let explained = reasons.explain(&event.meta, alert, output_width());
+                    let _ = write!(out, "{explained}");
+                }
+            });
         }
-        Ok(())
     }
+}
+
+/// What tells a folder from another one of the same name.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(folder: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(folder).ok().map(|about| (about.dev(), about.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    None
+}
+
+/// With what to do about it.
+fn hinted(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::PermissionDenied {
+        return io::Error::new(error.kind(), format!("{error}\nhint: {NOT_OURS}"));
+    }
+    error
 }

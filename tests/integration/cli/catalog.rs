@@ -148,7 +148,14 @@ fn completions_and_the_manual_know_every_command_and_option() {
     let manual = run(&["man"]);
     assert_eq!((manual.code, manual.stderr.as_str()), (Some(0), ""));
     assert!(manual.stdout.starts_with(".ie"), "{}", manual.stdout);
-    for part in ["DCOM\\-SENSOR REPLAY", "DCOM\\-SENSOR CATALOG CHECK", "\\-\\-baseline"] {
+    for part in [
+        "DCOM\\-SENSOR REPLAY",
+        "DCOM\\-SENSOR CATALOG CHECK",
+        "\\-\\-baseline",
+        "SIGNALS",
+        "EXIT STATUS",
+        "dcom\\-sensor live \\-i eth1 ",
+    ] {
         let plain = manual.stdout.contains(part) || manual.stdout.contains(&part.replace("\\-", "-"));
         assert!(plain, "{part}");
     }
