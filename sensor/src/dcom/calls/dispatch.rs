@@ -90,6 +90,9 @@ fn invoke(call: &mut Read<'_>) {
         conclude_class(call);
         set_effect(call);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
+            if message.cut().is_some() {
+                call.dcom.evidence = Evidence::Inferred;
+            }
             call.odd.push(super::unreadable(message, error));
         }
     }
