@@ -68,14 +68,16 @@ fn sense(packets: &[Packet]) -> Vec<Event> {
     events
 }
 
-/// Was the activation's alert raised, and which anomalies were told of the streams?
+/// Was the activation's alert raised, and which anomalies were told of the streams, or of a stub too long?
 fn came_of(packets: &[Packet]) -> (bool, Vec<String>) {
     let mut alert = false;
     let mut odd = Vec::new();
     for event in sense(packets) {
         match event.body {
             Body::Alert(told) => alert |= (1_021_301..=1_021_302).contains(&told.signature_id),
-            Body::Anomaly(anomaly) if anomaly.kind == AnomalyKind::Stream => odd.push(anomaly.event.to_string()),
+            Body::Anomaly(anomaly) if anomaly.kind == AnomalyKind::Stream || anomaly.event == "oversized_stub" => {
+                odd.push(anomaly.event.to_string());
+            }
             _ => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Tests of the whole: the program as it is run, and the pipeline as one type.
 
+mod again;
 mod altered;
 mod calls;
 mod classes;

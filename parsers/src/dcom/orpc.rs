@@ -8,9 +8,10 @@ use crate::guid::{Causality, Guid};
 use crate::names::known;
 use crate::ndr::Reader;
 
-/// More extensions than any implementation sends: [MS-DCOM] 2.2.21 defines two.
+/// More extensions than any implementation sends: [MS-DCOM] 2.2.21 defines two. What a receiver does not know it has to pass
+/// over, however much there is of it; beyond this many, and beyond that length, nothing is kept.
 const MAX_EXTENTS: usize = 64;
-/// The longest extension read.
+/// The longest extension kept.
 const MAX_EXTENT: usize = 65_536;
 
 /// [MS-DCOM] 2.2.11 COMVERSION.
@@ -103,7 +104,7 @@ impl OrpcThat {
 pub struct OrpcExtent {
     /// What it is.
     pub id: Guid,
-    /// Its bytes, without padding. 65,536 at most.
+    /// Its bytes, without padding. None of one that is longer than 65,536.
     pub data: Vec<u8>,
 }
 
@@ -129,22 +130,26 @@ fn extensions(reader: &mut Reader<'_>) -> Result<Vec<OrpcExtent>> {
     if !reader.pointer()? {
         return Ok(Vec::new());
     }
-    let present = reader.array("size", 4, MAX_EXTENTS, Reader::pointer)?;
-    present
-        .into_iter()
-        .filter(|&there| there)
-        .map(|_| extent(reader))
-        .collect()
+    let present = reader.array("size", 4, usize::MAX, Reader::pointer)?;
+    let mut kept = Vec::new();
+    for _ in present.into_iter().filter(|&there| there) {
+        let extent = extent(reader)?;
+        if kept.len() < MAX_EXTENTS {
+            kept.push(extent);
+        }
+    }
+    Ok(kept)
 }
 
 fn extent(reader: &mut Reader<'_>) -> Result<OrpcExtent> {
     reader.enter("ORPC_EXTENT");
-    let room = reader.count("data", 1, MAX_EXTENT)?;
+    let room = reader.count("data", 1, usize::MAX)?;
     let id = reader.guid()?;
     let size = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
     let data = reader.bytes(room)?;
     // The room is the size rounded up to eight; a size beyond the room is a lie that costs nothing.
-    let data = data.get(..size).unwrap_or(data).to_vec();
+    let data = data.get(..size).unwrap_or(data);
+    let data = if room > MAX_EXTENT { Vec::new() } else { data.to_vec() };
     Ok(OrpcExtent { id, data })
 }
 
@@ -179,6 +184,27 @@ mod tests {
         );
         assert_eq!(extension.error_info(), None);
         assert_eq!(reader.u32(), Ok(0x4433_2211));
+    }
+
+    #[test]
+    fn however_much_is_sent_along_what_follows_is_found() {
+        for (count, length) in [(1_u32, 200_000_u32), (300, 8)] {
+            let mut bytes = vec![0; 4];
+            let mut words = |words: &[u32]| bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            words(&[1, count, 0, 3, count]);
+            words(&vec![4; usize::try_from(count).unwrap()]);
+            for _ in 0..count {
+                words(&[length, 0xcdcd_cdcd, 0, 0, 0, length]);
+                words(&vec![0; usize::try_from(length / 4).unwrap()]);
+            }
+            words(&[0x4433_2211]);
+            let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+            let that = OrpcThat::parse(&mut reader).unwrap();
+            assert!((1..=MAX_EXTENTS).contains(&that.extensions.len()));
+            let longest = that.extensions.iter().map(|extent| extent.data.len()).max();
+            assert_eq!((longest < Some(9), that.extensions[0].id.data1), (true, 0xcdcd_cdcd));
+            assert_eq!(reader.u32(), Ok(0x4433_2211));
+        }
     }
 
     #[test]

@@ -118,15 +118,17 @@ impl Catalog {
     /// `whole` says that nothing came before the first member. A member without a name is given by its number,
     /// `[dispid 0x4]`.
     pub fn by_members(&self, members: &str, whole: bool) -> Option<(&Class, &str)> {
-        let fitting = |all: bool| {
-            let mut found = self.iter().flat_map(|class| {
-                let paths = class.paths.iter().map(String::as_str);
-                paths.filter_map(move |path| class.has_members(path, members, all).then_some((class, path)))
-            });
-            let first = found.next()?;
-            found.all(|(class, _)| class.clsid == first.0.clsid).then_some(first)
-        };
-        if whole { fitting(true) } else { fitting(false) }
+        let mut found = self.with_members(members, whole);
+        let first = found.next()?;
+        found.all(|(class, _)| class.clsid == first.0.clsid).then_some(first)
+    }
+
+    /// All classes whose objects have such members, and where.
+    pub fn with_members<'a>(&'a self, members: &str, whole: bool) -> impl Iterator<Item = (&'a Class, &'a str)> {
+        self.iter().flat_map(move |class| {
+            let paths = class.paths.iter().map(String::as_str);
+            paths.filter_map(move |path| class.has_members(path, members, whole).then_some((class, path)))
+        })
     }
 
     /// The classes that a person means by a CLSID, a name or a `ProgID`, in whatever case.

@@ -64,11 +64,24 @@ pub(super) fn response(exchange: &Exchange) -> Option<&Message> {
 
 /// What is told of a stub that cannot be read.
 pub(super) fn unreadable(message: &Message, error: &ParseError) -> Anomaly {
+    let (name, detail) = match cut(message) {
+        Some(cut) => ("oversized_stub", format!("{cut}: {error}")),
+        None => ("malformed_stub", error.to_string()),
+    };
     Anomaly {
         at: message.at,
-        name: "malformed_stub",
-        detail: error.to_string(),
+        name,
+        detail,
     }
+}
+
+/// What a reader has to know of a stub that is beyond the limit.
+fn cut(message: &Message) -> Option<String> {
+    let kept = message.cut()?;
+    Some(format!(
+        "only the first {kept} of {} bytes of the stub were kept",
+        message.stub_length
+    ))
 }
 
 /// A record with all that any exchange tells.
@@ -108,7 +121,14 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         sealed_reply_length: sealed(response(exchange)),
         decrypted: key(exchange).map(|_| true),
         key: key(exchange),
-        because: missing_start(connection, exchange),
+        because: exchange
+            .request
+            .as_ref()
+            .and_then(cut)
+            .into_iter()
+            .map(Cow::Owned)
+            .chain(missing_start(connection, exchange))
+            .collect(),
         ..Dcom::default()
     })
 }

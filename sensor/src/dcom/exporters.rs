@@ -97,6 +97,20 @@ impl Lineage {
         Self { path, ..self.clone() }
     }
 
+    /// Is an object that is handed out again to be told by this, no longer by what was `known` of it?
+    ///
+    /// Within one activation it is the same object, and where it came from first stands. What another activation hands out
+    /// later is that one's from then on, were it the same object: who is given it anew calls it by that.
+    fn supersedes(&self, known: &Self) -> bool {
+        let strong = |lineage: &Self| lineage.activation.clone().filter(|it| it.proof == Proof::Strong);
+        let when = |activation: ActivationRecord| (activation.timestamp, activation.frame);
+        match (strong(self), strong(known)) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(new), Some(known)) => when(new) > when(known),
+        }
+    }
+
     /// The same, less sure.
     fn weak(&self) -> Self {
         let weak = |activation| ActivationRecord {
@@ -237,6 +251,8 @@ impl Classes {
 #[derive(Debug)]
 struct Activated {
     pair: Pair,
+    /// It handed out a class object: what was activated is yet to be made.
+    is_class_object: bool,
     lineage: Arc<Lineage>,
     at: Timestamp,
 }
@@ -309,6 +325,9 @@ impl Exporters {
             return;
         }
         let now = self.now;
+        let earlier = self.interfaces.get(&ipid);
+        let earlier = earlier.and_then(|alike| alike.iter().find(|known| known.pair == pair));
+        let is_alive = earlier.is_none_or(|known| self.is_alive(known));
         let alike = self.interfaces.entry(ipid).or_default();
         if !alike.iter().any(|known| known.pair == pair) {
             if alike.len() >= MAX_ALIKE {
@@ -334,6 +353,9 @@ impl Exporters {
         let Some(known) = alike.iter_mut().find(|known| known.pair == pair) else {
             return;
         };
+        if known.is_over(now, self.limits.object_released) {
+            known.begin_again();
+        }
         (known.iid, known.frame, known.used) = (iid, frame, now);
         known.describes = describes.or(known.describes);
         if let Some(reference) = reference {
@@ -341,10 +363,10 @@ impl Exporters {
             known.references = known.references.saturating_add(reference.public_refs.into());
             known.released = None;
         }
-        // An object handed out again is the same object: where it came from first stands, unless that was a guess.
-        let weak = |lineage: &Arc<Lineage>| !lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
-        if known.lineage.as_ref().is_none_or(weak) && lineage.is_some() {
-            known.lineage = lineage;
+        if let Some(new) = lineage
+            && (!is_alive || known.lineage.as_ref().is_none_or(|old| new.supersedes(old)))
+        {
+            known.lineage = Some(new);
         }
         self.make_room();
     }
@@ -370,17 +392,18 @@ impl Exporters {
     }
 
     /// An activation's reply names its exporter.
-    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>) {
+    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>, is_class_object: bool) {
         let activations = self.activated.entry(oxid).or_default();
         if activations.is_empty() {
             self.activated_order.push_back(oxid);
         }
-        activations.retain(|activated| activated.pair != pair);
+        activations.retain(|activated| activated.pair != pair || activated.lineage.clsid != lineage.clsid);
         if activations.len() >= MAX_ALIKE {
             activations.remove(0);
         }
         activations.push(Activated {
             pair,
+            is_class_object,
             lineage: Arc::new(lineage.weak()),
             at: self.now,
         });
@@ -391,14 +414,29 @@ impl Exporters {
         }
     }
 
-    /// The activation that an object of this exporter may descend from: the last one by the same client.
-    pub(super) fn by_exporter(&self, pair: Pair, oxid: Oxid) -> Option<Arc<Lineage>> {
+    /// The activation that an object of this exporter may descend from: the last one by the same client. Where that client
+    /// activated several classes there, nobody can say of which the object is; nor where what was activated was handed out
+    /// itself, unless a class object made this one (`is_made`).
+    pub(super) fn by_exporter(&self, pair: Pair, oxid: Oxid, is_made: bool) -> Option<Arc<Lineage>> {
         let fresh = |activated: &&Activated| self.as_of.since(activated.at) <= self.limits.object_idle;
         let here = |activated: &&Activated| {
             activated.pair.client == pair.client && self.is_same_machine(activated.pair.server, pair.server)
         };
-        let activated = self.activated.get(&oxid)?.iter().rev().filter(fresh).find(here)?;
-        Some(Arc::clone(&activated.lineage))
+        let mut activated = self.activated.get(&oxid)?.iter().rev().filter(fresh).filter(here);
+        let Activated {
+            lineage: last,
+            is_class_object,
+            ..
+        } = activated.next()?;
+        let made = is_made || *is_class_object;
+        if made && activated.all(|other| other.lineage.clsid == last.clsid) {
+            return Some(Arc::clone(last));
+        }
+        let activation = last.activation.clone();
+        Some(Arc::new(Lineage {
+            activation,
+            ..Lineage::unseen()
+        }))
     }
 
     /// The machine at `server` says that it has these addresses too.
@@ -502,8 +540,11 @@ impl Exporters {
 
     /// The object was called: it is in use.
     pub(super) fn used(&mut self, pair: Pair, ipid: Ipid) {
-        let asked = self.as_of;
+        let (asked, limit) = (self.as_of, self.limits.object_released);
         if let Some(known) = self.held(pair, ipid) {
+            if known.is_over(asked, limit) {
+                known.begin_again();
+            }
             known.used = known.used.max(asked);
             // One that waited long may have been made before the last reference was released.
             known.released = known.released.filter(|&released| released > asked);
@@ -551,8 +592,8 @@ impl Exporters {
     }
 
     fn is_alive(&self, known: &Known) -> bool {
-        if let Some(released) = known.released {
-            return self.as_of.since(released) <= self.limits.object_released;
+        if known.released.is_some() {
+            return !known.is_over(self.as_of, self.limits.object_released);
         }
         let since = self.as_of.since(known.used);
         let set = known.oid.and_then(|oid| self.pinged.get(&(known.pair.server, oid)));
@@ -578,6 +619,17 @@ impl Exporters {
 }
 
 impl Known {
+    /// Was its last reference released so long ago that whoever calls it must have been given it anew?
+    fn is_over(&self, now: Timestamp, limit: i64) -> bool {
+        self.released.is_some_and(|released| now.since(released) > limit)
+    }
+
+    /// It was released, and is handed out again: nobody knows from where, and its members are the same.
+    fn begin_again(&mut self) {
+        (self.lineage, self.references, self.released) = (None, 0, None);
+        self.asked.clear();
+    }
+
     /// The member that a number stands for, as the client was told.
     pub(super) fn member(&self, dispid: i64) -> Option<(&str, ToldBy)> {
         let named = self.names.iter().find(|(number, ..)| *number == dispid);
@@ -745,6 +797,88 @@ mod tests {
         );
     }
 
+    /// An activation at that second, and what is reached from it.
+    fn activated(second: i64, path: &str, proof: Proof) -> Option<Arc<Lineage>> {
+        let activation = ActivationRecord {
+            timestamp: Timestamp(second * SECOND),
+            proof,
+            ..ActivationRecord::default()
+        };
+        Some(Arc::new(Lineage {
+            activation: Some(activation),
+            ..(*lineage(path)).clone()
+        }))
+    }
+
+    fn path(exporters: &Exporters, client: u8) -> Option<&str> {
+        let known = exporters.find(pair(client, 1), ipid(1))?;
+        known.lineage.as_ref().map(|lineage| lineage.path.as_str())
+    }
+
+    #[test]
+    fn what_a_later_activation_hands_out_again_is_its_own_from_then_on() {
+        let mut exporters = room_for(9);
+        let mut learn = |client, lineage| {
+            exporters.learn(pair(client, 1), Told { lineage, ..told(1, 7) });
+            path(&exporters, client).unwrap_or_default().to_owned()
+        };
+        assert_eq!(learn(9, activated(1, "A", Proof::Strong)), "A");
+        assert_eq!(learn(8, activated(2, "Other", Proof::Strong)), "Other");
+        assert_eq!(learn(9, activated(1, "A.Self", Proof::Strong)), "A", "the same object");
+        assert_eq!(learn(9, activated(3, "Weak", Proof::Weak)), "A", "a guess");
+        assert_eq!(learn(9, Some(Lineage::unseen().into())), "A");
+        assert_eq!(learn(9, activated(3, "B", Proof::Strong)), "B");
+        assert_eq!(
+            learn(9, activated(1, "A.Again", Proof::Strong)),
+            "B",
+            "the newest stands"
+        );
+        assert_eq!(
+            path(&exporters, 8),
+            Some("Other"),
+            "what another client was given is its own"
+        );
+    }
+
+    #[test]
+    fn an_object_that_is_over_begins_again_and_one_that_was_idle_is_told_by_whatever_comes() {
+        for (released, after) in [(true, 61), (false, 3601)] {
+            let mut exporters = room_for(9);
+            let lineage = activated(1, "A", Proof::Strong);
+            exporters.learn(
+                pair(9, 1),
+                Told {
+                    lineage,
+                    ..handed_out(1, 4, 5)
+                },
+            );
+            exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::TypeInfo);
+            if released {
+                exporters.release(pair(9, 1), ipid(1), 5);
+            }
+            exporters.advance(Timestamp(after * SECOND));
+            // Called without anybody having seen it handed out.
+            exporters.used(pair(9, 1), ipid(1));
+            assert_eq!(path(&exporters, 9), (!released).then_some("A"));
+            let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
+            assert_eq!(known.member(3), Some(("Run", ToldBy::TypeInfo)));
+        }
+        let mut exporters = room_for(9);
+        for (second, path, proof) in [(1, "A", Proof::Strong), (1, "B", Proof::Weak)] {
+            let lineage = activated(second, path, proof);
+            exporters.learn(
+                pair(9, 1),
+                Told {
+                    lineage,
+                    ..handed_out(1, 4, 5)
+                },
+            );
+            exporters.advance(Timestamp(3601 * SECOND));
+        }
+        exporters.used(pair(9, 1), ipid(1));
+        assert_eq!(path(&exporters, 9), Some("B"));
+    }
+
     #[test]
     fn the_one_open_question_names_the_next_call_and_of_two_neither_does() {
         let mut exporters = Exporters::new(&Limits::default());
@@ -775,16 +909,33 @@ mod tests {
     #[test]
     fn an_exporter_ties_weakly_and_to_the_same_client_alone() {
         let mut exporters = room_for(9);
-        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"));
-        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"));
-        let tied = exporters.by_exporter(pair(9, 1), Oxid(5)).unwrap();
+        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"), true);
+        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"), true);
+        let tied = exporters.by_exporter(pair(9, 1), Oxid(5), false).unwrap();
         assert_eq!(
             (tied.path.as_str(), tied.activation.as_ref().unwrap().proof),
             ("A", Proof::Weak)
         );
-        assert_eq!(exporters.by_exporter(pair(7, 1), Oxid(5)), None);
+        assert_eq!(exporters.by_exporter(pair(7, 1), Oxid(5), false), None);
+        exporters.activated(pair(9, 1), Oxid(6), &lineage("D"), false);
+        let path = |is_made| {
+            exporters
+                .by_exporter(pair(9, 1), Oxid(6), is_made)
+                .unwrap()
+                .path
+                .clone()
+        };
+        assert_eq!((path(true), path(false)), ("D".to_owned(), UNSEEN.to_owned()));
+        let other = Lineage {
+            clsid: Some(Clsid(Guid::com(3))),
+            ..(*lineage("C")).clone()
+        };
+        exporters.activated(pair(9, 1), Oxid(5), &other.into(), true);
+        let tied = exporters.by_exporter(pair(9, 1), Oxid(5), true).unwrap();
+        assert_eq!((tied.path.as_str(), tied.clsid), (UNSEEN, None), "of one or the other");
+        assert_eq!(tied.activation.as_ref().unwrap().proof, Proof::Weak);
         exporters.advance(Timestamp(Limits::default().object_idle + 1));
-        assert_eq!(exporters.by_exporter(pair(9, 1), Oxid(5)), None, "long ago");
+        assert_eq!(exporters.by_exporter(pair(9, 1), Oxid(5), false), None, "long ago");
     }
 
     #[test]

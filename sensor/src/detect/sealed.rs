@@ -14,6 +14,7 @@ use dcom_parsers::ndr::Encoding;
 use super::pairs::Remembered;
 use super::signature::SEALED_ACTIVATION;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
+use crate::catalog::{Catalog, Class, Effect};
 use crate::dcom::Record;
 use crate::decode::Endpoint;
 use crate::event::Dcom;
@@ -68,7 +69,7 @@ impl SealedActivation {
         let now = meta.timestamp;
         let key = (pair.0, server);
         let known = self.conversations.get(&key, now);
-        let is_new = known.is_none_or(|known| !known.objects.contains(&ipid));
+        let is_new = known.is_none_or(|known| known.may_be_new(ipid, meta.flow_id));
         // An object never called before may be that of the latest activation.
         let waiting = self.waiting.get(&pair, now).filter(|_| is_new);
         let activation = waiting.and_then(Vec::pop);
@@ -100,18 +101,16 @@ impl Conversation {
         }
     }
 
+    /// May the object have been given to the client after all that was called here? One of a process that runs anyway is
+    /// the same for all who ask: a client that has done with it and calls it over another connection was given it again.
+    fn may_be_new(&self, ipid: Ipid, flow: Option<u64>) -> bool {
+        let flow = flow.unwrap_or_default();
+        let again = || self.bound.len() < CALLS && !self.bound.iter().any(|(known, _)| *known == flow);
+        !self.objects.contains(&ipid) || (self.told && again())
+    }
+
     fn see(&mut self, ipid: Ipid, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
         let Record { meta, dcom, .. } = record;
-        if self.told {
-            return;
-        }
-        self.whole &= dcom.bind_seen == Some(true) && dcom.bytes_missing == 0;
-        if !self.objects.contains(&ipid) && self.objects.len() < CALLS {
-            self.objects.push(ipid);
-        }
-        if dcom.clsid.is_none() && dcom.class.is_some() {
-            return self.read(record, context, found);
-        }
         let bound = (
             meta.flow_id.unwrap_or_default(),
             dcom.interface.as_ref().map(|it| it.uuid).unwrap_or_default(),
@@ -119,6 +118,17 @@ impl Conversation {
         let first = !self.bound.contains(&bound) && self.bound.len() < CALLS;
         if first {
             self.bound.push(bound);
+        }
+        if self.told {
+            return;
+        }
+        self.whole &= dcom.bind_seen == Some(true) && dcom.bytes_missing == 0;
+        if !self.objects.contains(&ipid) && self.objects.len() < CALLS {
+            self.objects.push(ipid);
+        }
+        let classes = read(dcom, context.catalog);
+        if !classes.is_empty() {
+            return self.read(&classes, record, found);
         }
         let (Some(operation), Some(length)) = (operation(dcom), dcom.sealed_stub_length) else {
             return;
@@ -197,32 +207,73 @@ impl Conversation {
         found.push(alert);
     }
 
-    /// The object's calls are not sealed, and their names have told the class.
-    fn read(&mut self, call: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
-        let Some(name) = call.dcom.class.clone() else { return };
+    /// The object's calls are not sealed, and their names have told the class, or which it may be.
+    fn read(&mut self, classes: &[&Class], call: &Record, found: &mut Vec<Found>) {
         self.told = true;
-        let severity = match context.catalog.find(&name).first() {
-            Some(class) if class.benign.is_some() => return,
-            Some(class) => class.severity.min(Severity::High),
-            None => return,
+        // Whoever uses one of them to administer may have done so.
+        let severities = classes
+            .iter()
+            .map(|class| class.benign.is_none().then_some(class.severity));
+        let Some(severity) = severities.min().flatten() else {
+            return;
         };
         let mut record = self.activation.clone();
         record.dcom.evidence = Evidence::Inferred;
         let place = call.meta.place();
-        let because = call.dcom.because.iter();
-        record
-            .dcom
-            .because
-            .extend(because.map(|why| format!("{place}: {why}").into()));
+        let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+        let mut because: Vec<String> = call.dcom.because.iter().map(|why| format!("{place}: {why}")).collect();
+        if let [name] = names.as_slice() {
+            record.dcom.class = Some(name.clone());
+        } else {
+            let method = call.dcom.method.as_deref().unwrap_or(&call.dcom.operation);
+            let path = call.dcom.object_path.as_deref().unwrap_or_default();
+            because.push(format!(
+                "{place}: {path}.{method} was called, other calls may have come before"
+            ));
+        }
+        if call.dcom.bytes_missing > 0 {
+            let missing = call.dcom.bytes_missing;
+            because.push(format!("{place}: {missing} bytes of that connection are missing"));
+        }
+        record.dcom.because.extend(because.into_iter().map(Into::into));
         let message = format!(
-            "{} got an object from {}{} by a sealed activation: {name}, by the members that were called on it",
+            "{} got an object from {}{} by a sealed activation: {}, by the members that were called on it",
             address(record.meta.client),
             address(record.meta.server),
             as_whom(&record.dcom.client),
+            names.join(" or "),
         );
-        record.dcom.class = Some(name);
-        found.push(alert(&SEALED_ACTIVATION, severity, "high", message, &record));
+        let confidence = if self.whole { "high" } else { "medium" };
+        let mut alert = alert(
+            &SEALED_ACTIVATION,
+            severity.min(Severity::High),
+            confidence,
+            message,
+            &record,
+        );
+        if names.len() > 1 {
+            alert.alert.metadata.classes = names;
+        }
+        found.push(alert);
     }
+}
+
+/// The class that the names of a call's members have told; where calls before it may be missing, those that it may be.
+fn read<'a>(dcom: &Dcom, catalog: &'a Catalog) -> Vec<&'a Class> {
+    if dcom.clsid.is_some() {
+        return Vec::new();
+    }
+    if let Some(name) = &dcom.class {
+        return catalog.find(name).into_iter().take(1).collect();
+    }
+    let path = dcom.object_path.as_deref().and_then(|path| path.strip_prefix("?."));
+    let (Some(Effect::Execution), Some(path), Some(method)) = (dcom.effect, path, &dcom.method) else {
+        return Vec::new();
+    };
+    let members = format!("{path}.{method}");
+    let mut classes: Vec<_> = catalog.with_members(&members, false).map(|(class, _)| class).collect();
+    classes.dedup_by_key(|class| class.clsid);
+    classes
 }
 
 /// How bad, and how sure: docs/detections/sealed-activation.md says how often each is wrong.
@@ -543,6 +594,50 @@ mod tests {
     }
 
     #[test]
+    fn where_calls_may_be_missing_every_class_that_fits_is_told() {
+        let told = |missing, method: &str, class: Option<&str>| {
+            let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+            rig.see(sealed_activation());
+            let mut read = sealed(3, INVOKE, 0, 0);
+            read.dcom.sealed_stub_length = None;
+            (read.dcom.clsid, read.dcom.class) = (None, class.map(str::to_owned));
+            read.dcom.bytes_missing = missing;
+            read.dcom.object_path = Some("?.Document.Application".to_owned());
+            read.dcom.method = Some(method.to_owned().into());
+            read.dcom.effect = Some(Effect::Execution);
+            rig.see(read);
+            rig.found()
+        };
+        let found = told(288, "ShellExecute", None);
+        assert_eq!(worth(&found), [(None, Severity::High, "medium")]);
+        assert_eq!(found[0].alert.metadata.classes, ["ShellWindows", "ShellBrowserWindow"]);
+        let because = &found[0].alert.dcom.as_ref().unwrap().because;
+        assert!(because.iter().any(|why| why.contains("288 bytes")), "{because:?}");
+        let found = told(288, "ShellExecute", Some("MMC20.Application"));
+        assert_eq!(worth(&found), [(Some("MMC20.Application"), Severity::High, "medium")]);
+        assert!(told(288, "Navigate", None).is_empty());
+    }
+
+    #[test]
+    fn an_object_that_is_called_over_another_connection_may_be_that_of_the_next_activation() {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        let mut play = |flow, activated: bool| {
+            if activated {
+                rig.see(sealed_activation());
+            }
+            for (object, opnum, length, reply) in MMC20 {
+                let mut record = sealed(object, opnum, length, reply);
+                record.meta.flow_id = Some(flow);
+                rig.see(record);
+            }
+            rig.found().len()
+        };
+        assert_eq!((play(5, true), play(6, true)), (1, 1));
+        assert_eq!(play(7, false), 0, "no activation");
+        assert_eq!(play(7, true), 0, "of something else: these calls go on as they were");
+    }
+
+    #[test]
     fn what_is_kept_of_a_conversation_is_bounded() {
         let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
         rig.see(sealed_activation());
@@ -555,7 +650,7 @@ mod tests {
         assert!(kept.calls.len() == CALLS && kept.objects.len() == CALLS && kept.bound.len() == CALLS);
         kept.conclude(
             &Context {
-                catalog: &crate::catalog::Catalog::built_in(),
+                catalog: &Catalog::built_in(),
                 now: Timestamp(0),
             },
             &mut Vec::new(),

@@ -29,9 +29,12 @@ const CREATED: u32 = 1160;
 const LEAST: u32 = 300;
 
 /// An object got that may be the class.
+#[derive(Clone)]
 struct Got {
     place: Place,
     length: u32,
+    /// The connection. Who got it over another one began anew, were the object the same.
+    flow: Option<u64>,
     told: bool,
 }
 
@@ -68,9 +71,16 @@ impl Detection for SealedProcess {
         let place = meta.place();
         match dcom.opnum {
             Some(GET_OBJECT) if fits(length) => {
-                let told = false;
-                let got = self.got.entry(key, meta.timestamp, || Got { place, length, told });
-                (got.place, got.length) = (place, length);
+                let (flow, told) = (meta.flow_id, false);
+                let got = Got {
+                    place,
+                    length,
+                    flow,
+                    told,
+                };
+                let earlier = self.got.entry(key, meta.timestamp, || got.clone());
+                let told = earlier.told && earlier.flow == flow;
+                *earlier = Got { told, ..got };
             }
             Some(EXEC_METHOD) if length >= LEAST => {
                 let Some(got) = self.got.get(&key, meta.timestamp) else {
@@ -165,6 +175,19 @@ mod tests {
             told(&[(6, 108, 988), (24, 572, 300)]),
             [(Severity::Low, "low".to_owned())]
         );
+    }
+
+    #[test]
+    fn the_same_object_over_another_connection_is_told_again() {
+        let mut rig = Rig::new(SealedProcess::new(&Settings::default()));
+        for flow in [1, 1, 2] {
+            for (opnum, length, reply) in [(6, 96, 21_776), (24, 7076, 1160), (24, 7100, 1160)] {
+                let mut record = sealed(opnum, length, reply);
+                record.meta.flow_id = Some(flow);
+                rig.see(record);
+            }
+        }
+        assert_eq!(rig.found().len(), 2);
     }
 
     #[test]

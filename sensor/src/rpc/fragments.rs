@@ -60,7 +60,8 @@ impl Joined {
         if let Stub::Whole(stub) = &mut message.stub {
             if fragment.stub.len() > room {
                 counters.over_limit += 1;
-                message.stub = Stub::NotKept;
+                stub.extend_from_slice(fragment.stub.get(..room).unwrap_or_default());
+                message.stub = Stub::beginning(std::mem::take(stub));
             } else {
                 stub.extend_from_slice(fragment.stub);
             }
@@ -76,11 +77,7 @@ impl Joined {
     }
 
     pub(super) fn kept(&self) -> usize {
-        if let Stub::Whole(stub) = &self.message.stub {
-            stub.len()
-        } else {
-            0
-        }
+        self.message.readable().map_or(0, |(stub, _)| stub.len())
     }
 
     /// A message that ended early is not whole.

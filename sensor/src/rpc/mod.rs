@@ -196,7 +196,7 @@ impl Exchange {
             _ => None,
         };
         for message in self.request.iter_mut().chain(reply) {
-            if matches!(message.stub, Stub::Whole(_)) {
+            if message.readable().is_some() {
                 message.stub = Stub::NotKept;
             }
         }
@@ -233,10 +233,18 @@ pub struct Message {
 }
 
 impl Message {
-    /// The stub and its byte order, when it is whole and in clear.
+    /// The stub and its byte order, when it is in clear, and whole as far as it was kept.
     pub fn readable(&self) -> Option<(&[u8], ByteOrder)> {
         match &self.stub {
-            Stub::Whole(stub) => Some((stub, self.order)),
+            Stub::Whole(stub) | Stub::Beginning(stub) => Some((stub, self.order)),
+            _ => None,
+        }
+    }
+
+    /// How much of a stub was kept that is beyond the limit.
+    pub fn cut(&self) -> Option<usize> {
+        match &self.stub {
+            Stub::Beginning(stub) => Some(stub.len()),
             _ => None,
         }
     }
@@ -247,6 +255,8 @@ impl Message {
 pub enum Stub {
     /// All of it.
     Whole(Vec<u8>),
+    /// Its beginning: all of it is beyond the limit.
+    Beginning(Vec<u8>),
     /// Its verifier says that it is sealed.
     Sealed,
     /// Bytes or fragments of it are missing.
@@ -254,6 +264,17 @@ pub enum Stub {
     /// Nobody will read it, or it is beyond the limit.
     #[default]
     NotKept,
+}
+
+impl Stub {
+    /// What is kept of one that is beyond the limit.
+    fn beginning(kept: Vec<u8>) -> Self {
+        if kept.is_empty() {
+            Self::NotKept
+        } else {
+            Self::Beginning(kept)
+        }
+    }
 }
 
 /// What became of a call.

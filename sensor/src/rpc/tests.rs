@@ -400,6 +400,23 @@ fn calls_without_an_end_are_bounded() {
 }
 
 #[test]
+fn of_a_stub_beyond_the_limit_the_beginning_is_kept() {
+    let mut rig = Rig::over_tcp();
+    rig.bounds.limits.stub = 1000;
+    rig.bind();
+    for (flags, byte) in [(1, 1), (0, 2), (0, 3), (2, 4)] {
+        rig.send(Side::Client, &Pdu::request(flags, 2, 0, 3).with([byte; 400]).done());
+    }
+    rig.send(Side::Server, &Pdu::response(3, 2).with(b"answer").done());
+    assert_eq!(rig.bounds.counters.over_limit, 1);
+    let [exchange] = rig.close().try_into().unwrap();
+    let beginning = [[1; 400].as_slice(), &[2; 400], &[3; 200]].concat();
+    let request = exchange.request.unwrap();
+    assert_eq!((request.cut(), request.stub_length), (Some(1000), 1600));
+    assert_eq!(request.stub, Stub::Beginning(beginning));
+}
+
+#[test]
 fn an_unfinished_pdu_is_given_up_when_all_connections_hold_too_much() {
     let mut rig = Rig::over_tcp();
     rig.bind();

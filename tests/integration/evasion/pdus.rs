@@ -68,6 +68,21 @@ pub(super) fn fragmented() -> Vec<Packet> {
     with_request(|request| fragments(&request, 40, request[12]))
 }
 
+/// With an extension before the arguments that nobody knows ([MS-DCOM] 2.2.13.1 `ORPC_EXTENT`), of so many bytes.
+pub(super) fn extended(length: u32) -> Vec<Packet> {
+    /// Where ORPCTHIS points to its extensions.
+    const EXTENSIONS: usize = STUB + 28;
+    with_request(|request| {
+        let (before, after) = request.split_at(EXTENSIONS);
+        let words = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+        let array = words(&[4, 1, 0, 4, 2, 4, 0, length, 0x5a5a_5a5a, 0, 0, 0, length]);
+        let data = vec![0x5a; usize::try_from(length).expect("short")];
+        let (nothing, after) = after.split_at(4);
+        assert_eq!(nothing, [0; 4], "the sample sends none");
+        fragments(&[before, &array, &data, after].concat(), 4_256, request[12])
+    })
+}
+
 /// Fragments of a second call, which asks for something else, between those of the first.
 pub(super) fn interleaved() -> Vec<Packet> {
     with_request(|request| {

@@ -182,6 +182,16 @@ pub(super) const ROWS: &[Row] = &[
         told: Alert,
     },
     Row {
+        does: "200,000 bytes before the activation's arguments, as an extension that the target passes over",
+        packets: || pdus::extended(200_000),
+        told: Alert,
+    },
+    Row {
+        does: "the same, 1,200,000 bytes",
+        packets: || pdus::extended(1_200_000),
+        told: Only(&["oversized_stub"]),
+    },
+    Row {
         does: "an `alter_context` that gives the activation's context another meaning, and is refused",
         packets: pdus::refused_alter_context,
         told: Alert,

@@ -224,8 +224,10 @@ fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
         Some(None) => return,
         None => method.to_string(),
     };
-    // Where the bind was seen, the conversation was seen from its start; but for the answers, perhaps.
-    let whole = call.dcom.bind_seen == Some(true) && call.dcom.evidence == Evidence::Arguments;
+    // Where the bind was seen, the conversation was seen from its start; but for the answers, perhaps, and what was lost.
+    let heard = call.dcom.bind_seen == Some(true) && call.dcom.bytes_missing == 0;
+    // What an activation that was read handed out is known: what is not is something else of that process.
+    let whole = heard && call.dcom.activation.is_none() && call.dcom.evidence == Evidence::Arguments;
     let Some((class, path)) = call.catalog.by_members(&without_arguments(&members), whole) else {
         return;
     };

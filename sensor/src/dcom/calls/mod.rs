@@ -7,6 +7,8 @@ mod powershell;
 mod references;
 mod services;
 
+use std::sync::Arc;
+
 use dcom_parsers::dcom::{Objref, OrpcThat, SetId, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid, Oid};
 use dcom_parsers::names::{self, known};
@@ -300,6 +302,8 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair) {
 fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
     let frame = response(read.exchange).map_or(0, |message| message.at.frame);
     let own = read.object.and_then(|object| object.lineage.as_ref());
+    let interface = read.dcom.interface.as_ref().map(|interface| interface.uuid);
+    let is_made = matches!(interface, Some(known::ICLASS_FACTORY | known::ICLASS_FACTORY2));
     let lineage = |descent, oxid| {
         let seen = match descent {
             Descent::Same => own.cloned(),
@@ -315,9 +319,16 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
                 return own.map(|own| own.member(&member).into());
             }
         };
-        match seen {
-            Some(lineage) if lineage.activation.is_some() => Some(lineage),
-            seen => exporters.by_exporter(pair, oxid).or(seen),
+        if seen.as_ref().is_some_and(|lineage| lineage.activation.is_some()) {
+            return seen;
+        }
+        match (exporters.by_exporter(pair, oxid, is_made), seen) {
+            // Of a member of something else that lives there, the class is not told.
+            (Some(activated), Some(seen)) => Some(Arc::new(Lineage {
+                activation: activated.activation.clone(),
+                ..Arc::unwrap_or_clone(seen)
+            })),
+            (activated, seen) => activated.or(seen),
         }
     };
     let handed_out = read.references.iter().map(|&(std, iid, descent)| Told {

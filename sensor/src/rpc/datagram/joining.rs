@@ -105,7 +105,9 @@ impl Joining {
             Condition::Damaged if message.stub != Stub::Sealed => self.lose(Stub::Incomplete),
             Condition::Clear if self.reads() && fragment.stub.len() > room.bytes => {
                 counters.over_limit += 1;
-                self.lose(Stub::NotKept);
+                if let Stub::Whole(stub) = std::mem::take(&mut self.message.stub) {
+                    self.lose(Stub::beginning(stub));
+                }
             }
             Condition::Clear | Condition::Damaged => {}
         }
@@ -173,7 +175,7 @@ impl Joining {
     /// Bytes of stub in it.
     pub(super) fn kept(&self) -> usize {
         match &self.message.stub {
-            Stub::Whole(stub) => stub.len() + self.held_bytes,
+            Stub::Whole(stub) | Stub::Beginning(stub) => stub.len() + self.held_bytes,
             _ => 0,
         }
     }
