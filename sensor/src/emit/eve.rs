@@ -108,7 +108,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Time(time) => json::quoted(out, |out| number::time(out, time)),
         // Milliseconds with three decimals, cut as Zeek's are.
-        Value::Interval(interval) => number::decimal(out, interval.0 / 1_000, 3),
+        Value::Interval(interval) => number::thousandths(out, interval.0 / 1_000),
         Value::List(elements) => json::list(out, elements, write),
         Value::Object(record) => nested(out, record),
         Value::Counters(counters) => {

@@ -226,7 +226,7 @@ impl Columns for Members<'_> {
 )]
 fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
-        Value::Time(time) => number::decimal(out, time.microseconds(), 6),
+        Value::Time(time) => number::millionths(out, time.microseconds()),
         Value::Interval(interval) => seconds(out, interval),
         Value::List(elements) => json::list(out, elements, json_value),
         Value::Object(record) => first_of(record, &mut |value| json_value(out, value)),
@@ -260,7 +260,7 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Dotted(left, right) => number::dotted(out, left, right),
         Value::Addr(address) => number::address(out, address),
         Value::Port(port) => number::whole(out, port.into()),
-        Value::Time(time) => number::decimal(out, time.microseconds(), 6),
+        Value::Time(time) => number::millionths(out, time.microseconds()),
         Value::Interval(interval) => seconds(out, interval),
         Value::List(elements) => list(out, elements),
         Value::Object(record) => first_of(record, &mut |value| cell(out, value, place)),
@@ -269,7 +269,7 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
 
 /// Seconds with six decimals.
 fn seconds(out: &mut Vec<u8>, interval: Interval) {
-    number::decimal(out, interval.0 / 1_000, 6);
+    number::millionths(out, interval.0 / 1_000);
 }
 
 fn list(out: &mut Vec<u8>, elements: &dyn Elements) {
