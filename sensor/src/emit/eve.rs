@@ -2,7 +2,7 @@
 
 use super::{json, number};
 use crate::event::Event;
-use crate::event::record::{self, Column, Columns, Value, Visit};
+use crate::event::record::{self, Column, Columns, Field, Place, Value, Visit};
 
 /// Writes an event's line, its line feed included, to the end of `out`; nothing of what has no line of its own.
 pub fn line(event: &Event, out: &mut Vec<u8>) {
@@ -18,10 +18,8 @@ pub fn line(event: &Event, out: &mut Vec<u8>) {
 /// An object that is being written.
 struct Object<'o> {
     out: &'o mut Vec<u8>,
-    /// The dotted path of the object within it that is open; empty when none is.
-    inner: &'static str,
-    /// Its number.
-    inner_id: u32,
+    /// The object within it that is open, or itself.
+    open: Place,
 }
 
 impl Columns for &mut Object<'_> {
@@ -34,58 +32,104 @@ impl Columns for &mut Object<'_> {
         reason = "it stands at each column, of which all but the value is known when the program is built"
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
-        if let Some(path) = column.eve
-            && !value.is_empty()
-        {
-            if self.inner_id != column.eve_object_id {
-                self.enter(&path[..column.eve_object]);
-                self.inner_id = column.eve_object_id;
-            }
-            json::key(self.out, column.eve_key);
+        if column.eve.is_some() && !value.is_empty() {
+            self.key(column);
             write(self.out, value);
+            self.out.push(b',');
         }
     }
-}
 
-/// The number of the outermost object.
-const OUTERMOST: u32 = record::object_id(Some(""));
+    /// Its elements are written without asking each of what kind it is.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the same")]
+    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
+        if column.eve.is_none() || list.is_empty() {
+            return;
+        }
+        self.key(column);
+        self.out.push(b'[');
+        for element in list {
+            if T::RECORD.is_some() {
+                let mut object = Object::begin(self.out);
+                element.show_columns(&mut &mut object);
+                object.end();
+            } else {
+                write(self.out, element.value());
+            }
+            self.out.push(b',');
+        }
+        json::close(self.out, b']');
+        self.out.push(b',');
+    }
+}
 
 impl<'o> Object<'o> {
     fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
         Self {
             out,
-            inner: "",
-            inner_id: OUTERMOST,
+            open: Place::OUTERMOST,
         }
+    }
+
+    /// Opens the object that a column stands in, and writes its key.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the column is known where it stands")]
+    fn key(&mut self, column: &'static Column) {
+        if self.open.id != column.eve_place.id {
+            self.enter(&column.eve_place);
+        }
+        self.out.extend_from_slice(column.eve_key);
     }
 
     /// A counter, whose name is a path.
     fn counter(&mut self, path: &'static str, count: u64) {
-        self.enter(&path[..record::object(Some(path))]);
-        json::name(self.out, &path[record::name(Some(path))..]);
+        self.go(record::object(path));
+        json::name(self.out, record::name(path));
         number::whole(self.out, count);
+        self.out.push(b',');
     }
 
-    /// Closes and opens objects until the one at `path` is open.
-    fn enter(&mut self, path: &'static str) {
-        while !lies_within(path, self.inner) {
-            self.inner = &self.inner[..record::object(Some(self.inner))];
-            self.out.push(b'}');
+    /// Closes and opens objects until that one is open. Nearly always it is the next one in or out, or beside it.
+    fn enter(&mut self, place: &'static Place) {
+        if self.open.outer == place.id {
+            self.close();
+        } else if self.open.id == place.outer {
+            self.out.extend_from_slice(place.opening);
+        } else if self.open.outer == place.outer {
+            self.close();
+            self.out.extend_from_slice(place.opening);
+        } else {
+            self.go(place.path);
         }
-        while self.inner.len() < path.len() {
+        self.open = *place;
+    }
+
+    /// The same, whichever it is.
+    fn go(&mut self, path: &'static str) {
+        while !lies_within(path, self.open.path) {
+            self.open.path = record::object(self.open.path);
+            self.close();
+        }
+        while self.open.path.len() < path.len() {
             // Past the dot, unless the object is the first.
-            let start = self.inner.len() + usize::from(!self.inner.is_empty());
+            let start = self.open.path.len() + usize::from(!self.open.path.is_empty());
             let end = memchr::memchr(b'.', &path.as_bytes()[start..]).map_or(path.len(), |length| start + length);
             json::name(self.out, &path[start..end]);
             self.out.push(b'{');
-            self.inner = &path[..end];
+            self.open.path = &path[..end];
         }
     }
 
+    /// Closes the innermost.
+    fn close(&mut self) {
+        json::close(self.out, b'}');
+        self.out.push(b',');
+    }
+
     fn end(mut self) {
-        self.enter("");
-        self.out.push(b'}');
+        self.go("");
+        json::close(self.out, b'}');
     }
 }
 
@@ -125,7 +169,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
 fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
     let mut object = Object::begin(out);
     let mut columns = &mut object;
-    record.visit(&mut |column: &'static Column, value| columns.column(column, value));
+    record.visit(&mut |column: &'static Column, value: Value<'_>| columns.column(column, value));
     object.end();
 }
 

@@ -1,4 +1,5 @@
-//! JSON text, as far as eve.json and Zeek's JSON agree on it.
+//! JSON text, as far as eve.json and Zeek's JSON agree on it. A comma stands behind each member until the next bracket takes
+//! its place.
 
 use std::fmt::{self, Write};
 
@@ -49,29 +50,36 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Is it printable ASCII without backslash and one other character? Every byte is looked at, many at a time, as that is
-/// faster than to stop at the first that is not.
+/// faster than to stop at the first that is not. What is left at the end is looked at together with what stands before it.
 pub(super) fn all_plain(text: &[u8], reserved: u8) -> bool {
-    let word = |bytes: &[u8; 8]| odd_in(u64::from_le_bytes(*bytes), reserved);
-    // Most texts are short. What is left at the end is looked at together with what stands before it.
-    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        if text.len() <= 16 {
-            return word(first) | word(last) == 0;
+    let word = |bytes: &[u8; 8]| odd_in(u64::from_le_bytes(*bytes), reserved) == 0;
+    if let Some(last) = text.last_chunk() {
+        let mut plain = block(last, reserved);
+        for bytes in text.as_chunks().0 {
+            plain &= block(bytes, reserved);
         }
-        let mut found = [0_u8; 16];
-        for bytes in text.as_chunks::<16>().0.iter().chain(text.last_chunk::<16>()) {
-            for (found, &byte) in found.iter_mut().zip(bytes) {
-                *found |= odd(byte, reserved);
-            }
-        }
-        return u128::from_le_bytes(found) == 0;
+        return plain;
     }
-    match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        return word(first) & word(last);
+    }
+    match (text.first_chunk(), text.last_chunk()) {
         (Some(first), Some(last)) => {
             let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
             odd_in((last << 32) | first, reserved) == 0
         }
         _ => text.iter().fold(0, |found, &byte| found | odd(byte, reserved)) == 0,
     }
+}
+
+/// The same of a block as long as what the processor compares at once.
+#[inline]
+fn block(bytes: &[u8; 16], reserved: u8) -> bool {
+    let mut found = 0;
+    for &byte in bytes {
+        found |= odd(byte, reserved);
+    }
+    found == 0
 }
 
 /// Is all of it printable ASCII?
@@ -81,11 +89,13 @@ pub(super) fn is_printable(text: &[u8]) -> bool {
     }) == 0
 }
 
+#[inline]
 fn odd(byte: u8, reserved: u8) -> u8 {
     u8::from(byte.wrapping_sub(b' ') > b'~' - b' ') | u8::from(byte == b'\\') | u8::from(byte == reserved)
 }
 
 /// The same of eight bytes at once: not 0 when one of them is odd.
+#[inline]
 fn odd_in(word: u64, reserved: u8) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let is = |byte: u8| {
@@ -128,6 +138,7 @@ pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
             let _ = serde_json::to_writer(out, &number);
         }
         Value::Text(string) => text(out, string),
+        Value::Word(ours) => quoted(out, |out| word(out, ours)),
         Value::Guid(guid) => quoted(out, |out| out.extend_from_slice(&guid.text())),
         Value::Hexadecimal(number, least) => quoted(out, |out| number::hexadecimal(out, number, least)),
         Value::Dotted(left, right) => quoted(out, |out| number::dotted(out, left, right)),
@@ -144,31 +155,25 @@ pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
 }
 
 /// Writes what needs no escaping as a string.
+#[inline]
 pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);
     out.push(b'"');
 }
 
-/// Writes a member's key, which begins with a comma: without it where an object has just begun.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "the key of a column is known where it stands")]
-pub(super) fn key(out: &mut Vec<u8>, key: &[u8]) {
-    let first = out.last() == Some(&b'{');
-    if first {
-        out.pop();
-    }
-    let start = out.len();
-    // All of it, so that its length is known where it stands.
-    out.extend_from_slice(key);
-    if let (true, Some(comma)) = (first, out.get_mut(start)) {
-        *comma = b'{';
-    }
+/// Writes text of ours, which is plain.
+#[inline]
+pub(super) fn word(out: &mut Vec<u8>, word: &'static str) {
+    debug_assert!(
+        !word.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')),
+        "{word:?}"
+    );
+    out.extend_from_slice(word.as_bytes());
 }
 
 /// Writes a member's name. Names are ours, or a schema's: letters, digits, `_` and `@`.
 pub(super) fn name(out: &mut Vec<u8>, name: &str) {
-    separate(out);
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
@@ -178,16 +183,18 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 pub(super) fn list(out: &mut Vec<u8>, elements: &dyn Elements, write: Writer) {
     out.push(b'[');
     elements.each(&mut |element| {
-        separate(out);
         write(out, element);
+        out.push(b',');
     });
-    out.push(b']');
+    close(out, b']');
 }
 
-/// Writes a comma, unless an object or a list has just begun. Strings end in a quote, so the last byte tells.
-pub(super) fn separate(out: &mut Vec<u8>) {
-    if !matches!(out.last(), Some(b'{' | b'[') | None) {
-        out.push(b',');
+/// Ends an object or a list: in place of the comma that stands behind each of its members, if it has any.
+#[inline]
+pub(super) fn close(out: &mut Vec<u8>, bracket: u8) {
+    match out.last_mut() {
+        Some(last @ b',') => *last = bracket,
+        _ => out.push(bracket),
     }
 }
 

@@ -28,6 +28,7 @@ impl<'o> Nested<'o> {
         {
             self.path(&format!("{prefix}{path}"));
             write(self.out, value);
+            self.out.push(b',');
         }
     }
 
@@ -47,7 +48,8 @@ impl<'o> Nested<'o> {
         while !within(&self.open) {
             let outer = self.open.rfind('.').unwrap_or_default();
             self.open.truncate(outer);
-            self.out.push(b'}');
+            json::close(self.out, b'}');
+            self.out.push(b',');
         }
         let opened = self.open.len();
         for name in object[opened..].split('.').filter(|name| !name.is_empty()) {
@@ -59,7 +61,7 @@ impl<'o> Nested<'o> {
 
     pub(super) fn end(mut self) {
         self.enter("");
-        self.out.push(b'}');
+        json::close(self.out, b'}');
     }
 }
 
@@ -75,6 +77,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
             for &(name, count) in counters {
                 object.path(name);
                 number::whole(object.out, count);
+                object.out.push(b',');
             }
             object.end();
         }
@@ -106,7 +109,7 @@ mod tests {
         let mut object = Nested::begin(&mut out);
         for path in ["a", "b.c", "b.d.e", "b.d.f", "b.g", "bb.c", "b2.x.y.z"] {
             object.path(path);
-            object.out.push(b'1');
+            object.out.extend_from_slice(b"1,");
         }
         object.end();
         assert_eq!(

@@ -71,21 +71,21 @@ impl Logs {
     }
 
     fn add(&mut self, event: &Event, kind: &'static ZeekLog) -> io::Result<()> {
-        // By path, which is a log's name: to compare all their columns costs more than the row.
-        let same = |log: &Log| log.kind.path == kind.path;
         let mut opened = Ok(());
-        if !self.open.iter().any(same) {
+        // By path, which is a log's name: to compare all their columns costs more than the row.
+        let known = self.open.iter().position(|log| log.kind.path == kind.path);
+        let number = known.unwrap_or_else(|| {
             let mut log = Log::new(&self.folder, kind, self.form, self.start);
             opened = log.open(event.meta.timestamp);
             self.open.push(log);
+            self.open.len() - 1
+        });
+        let sink = &mut self.open[number].sink;
+        match self.form {
+            Form::Tsv => tsv(event, kind, sink.line()),
+            Form::Json | Form::JsonBesideTsv => json_line(event, kind, sink.line()),
         }
-        if let Some(log) = self.open.iter_mut().find(|log| same(log)) {
-            match self.form {
-                Form::Tsv => tsv(event, kind, log.sink.line()),
-                Form::Json | Form::JsonBesideTsv => json_line(event, kind, log.sink.line()),
-            }
-            log.sink.settle()?;
-        }
+        sink.settle()?;
         opened
     }
 
@@ -199,7 +199,8 @@ impl Columns for Cells<'_> {
 pub fn json_line(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'{');
     event.zeek(log, Members(out));
-    out.extend_from_slice(b"}\n");
+    json::close(out, b'}');
+    out.push(b'\n');
 }
 
 /// Members of a JSON object.
@@ -213,8 +214,9 @@ impl Columns for Members<'_> {
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
         if !matches!(value, Value::Unset) {
-            json::key(self.0, column.zeek_key);
+            self.0.extend_from_slice(column.zeek_key);
             json_value(self.0, value);
+            self.0.push(b',');
         }
     }
 }
@@ -254,7 +256,9 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Uint(number) => number::whole(out, number),
         Value::Int(number) => number::signed(out, number),
         Value::Float(number) => json::display(out, format_args!("{number:?}")),
-        Value::Text(string) => text(out, string, place),
+        Value::Word("") => out.extend_from_slice(EMPTY),
+        Value::Word(ours) if place == Place::Column => json::word(out, ours),
+        Value::Text(string) | Value::Word(string) => text(out, string, place),
         Value::Guid(guid) => out.extend_from_slice(&guid.text()),
         Value::Hexadecimal(number, least) => number::hexadecimal(out, number, least),
         Value::Dotted(left, right) => number::dotted(out, left, right),
@@ -451,7 +455,7 @@ mod tests {
     fn what_would_read_as_unset_or_empty_or_as_a_separator_is_escaped() {
         let cells = dcom_row(|dcom| {
             dcom.class = Some("-".to_owned());
-            dcom.operation = "(empty)".into();
+            dcom.operation = "(empty)".to_owned().into();
             dcom.target_name = Some(String::new());
             dcom.fault = Some("a,b\\x09".to_owned());
             dcom.bindings = vec!["a,b".to_owned(), "-".to_owned(), String::new()];
