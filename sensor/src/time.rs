@@ -50,7 +50,7 @@ impl Timestamp {
 
     /// The digits behind the point.
     pub(crate) fn fraction(self) -> [u8; 6] {
-        let [_, _, fraction @ ..] = digits(self.microseconds().rem_euclid(1_000_000).unsigned_abs());
+        let [_, _, fraction @ ..] = digits(self.0.rem_euclid(1_000_000_000).unsigned_abs() / 1_000);
         fraction
     }
 }

@@ -19,7 +19,7 @@ pub fn line(event: &Event, out: &mut Vec<u8>) {
 struct Object<'o> {
     out: &'o mut Vec<u8>,
     /// The object within it that is open, or itself.
-    open: Place,
+    open: &'static Place,
 }
 
 impl Columns for &mut Object<'_> {
@@ -33,9 +33,8 @@ impl Columns for &mut Object<'_> {
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
         if column.eve.is_some() && !value.is_empty() {
-            self.key(column);
-            write(self.out, value);
-            self.out.push(b',');
+            self.stand(column);
+            write(self.out, column.eve_key, value);
         }
     }
 
@@ -46,20 +45,21 @@ impl Columns for &mut Object<'_> {
         if column.eve.is_none() || list.is_empty() {
             return;
         }
-        self.key(column);
-        self.out.push(b'[');
-        for element in list {
-            if T::RECORD.is_some() {
-                let mut object = Object::begin(self.out);
-                element.show_columns(&mut &mut object);
-                object.end();
-            } else {
-                write(self.out, element.value());
+        self.stand(column);
+        json::bare(self.out, column.eve_key, |out| {
+            out.push(b'[');
+            for element in list {
+                if T::RECORD.is_some() {
+                    let mut object = Object::begin(out);
+                    element.show_columns(&mut &mut object);
+                    object.end();
+                    out.push(b',');
+                } else {
+                    write(out, json::NO_KEY, element.value());
+                }
             }
-            self.out.push(b',');
-        }
-        json::close(self.out, b']');
-        self.out.push(b',');
+            json::close(out, b']');
+        });
     }
 }
 
@@ -68,69 +68,78 @@ impl<'o> Object<'o> {
         out.push(b'{');
         Self {
             out,
-            open: Place::OUTERMOST,
+            open: &Place::OUTERMOST,
         }
     }
 
-    /// Opens the object that a column stands in, and writes its key.
+    /// Opens the object that a column stands in.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "the column is known where it stands")]
-    fn key(&mut self, column: &'static Column) {
+    fn stand(&mut self, column: &'static Column) {
         if self.open.id != column.eve_place.id {
             self.enter(&column.eve_place);
         }
-        self.out.extend_from_slice(column.eve_key);
-    }
-
-    /// A counter, whose name is a path.
-    fn counter(&mut self, path: &'static str, count: u64) {
-        self.go(record::object(path));
-        json::name(self.out, record::name(path));
-        number::whole(self.out, count);
-        self.out.push(b',');
     }
 
     /// Closes and opens objects until that one is open. Nearly always it is the next one in or out, or beside it.
     fn enter(&mut self, place: &'static Place) {
         if self.open.outer == place.id {
-            self.close();
+            close(self.out);
         } else if self.open.id == place.outer {
             self.out.extend_from_slice(place.opening);
         } else if self.open.outer == place.outer {
-            self.close();
+            close(self.out);
             self.out.extend_from_slice(place.opening);
         } else {
-            self.go(place.path);
+            go(self.out, self.open.path, place.path);
         }
-        self.open = *place;
+        self.open = place;
     }
 
-    /// The same, whichever it is.
-    fn go(&mut self, path: &'static str) {
-        while !lies_within(path, self.open.path) {
-            self.open.path = record::object(self.open.path);
-            self.close();
+    fn end(self) {
+        for _ in 0..self.open.depth {
+            close(self.out);
         }
-        while self.open.path.len() < path.len() {
-            // Past the dot, unless the object is the first.
-            let start = self.open.path.len() + usize::from(!self.open.path.is_empty());
-            let end = memchr::memchr(b'.', &path.as_bytes()[start..]).map_or(path.len(), |length| start + length);
-            json::name(self.out, &path[start..end]);
-            self.out.push(b'{');
-            self.open.path = &path[..end];
-        }
-    }
-
-    /// Closes the innermost.
-    fn close(&mut self) {
-        json::close(self.out, b'}');
-        self.out.push(b',');
-    }
-
-    fn end(mut self) {
-        self.go("");
         json::close(self.out, b'}');
     }
+}
+
+/// Closes an object within another.
+#[inline]
+fn close(out: &mut Vec<u8>) {
+    json::close(out, b'}');
+    out.push(b',');
+}
+
+/// Closes and opens objects until not the one at `open` is open, but that at `path`.
+fn go(out: &mut Vec<u8>, mut open: &'static str, path: &'static str) {
+    while !lies_within(path, open) {
+        open = record::object(open);
+        close(out);
+    }
+    while open.len() < path.len() {
+        // Past the dot, unless the object is the first.
+        let start = open.len() + usize::from(!open.is_empty());
+        let end = memchr::memchr(b'.', &path.as_bytes()[start..]).map_or(path.len(), |length| start + length);
+        json::name(out, &path[start..end]);
+        out.push(b'{');
+        open = &path[..end];
+    }
+}
+
+/// Writes an object of counters, whose names are paths.
+fn counters(out: &mut Vec<u8>, counters: &[(&'static str, u64)]) {
+    let mut open = "";
+    out.push(b'{');
+    for &(path, count) in counters {
+        go(out, open, record::object(path));
+        open = record::object(path);
+        json::name(out, record::name(path));
+        number::whole(out, count);
+        out.push(b',');
+    }
+    go(out, open, "");
+    json::close(out, b'}');
 }
 
 /// Is `path` the object at `outer`, or one within it?
@@ -148,21 +157,15 @@ fn lies_within(path: &str, outer: &str) -> bool {
     clippy::inline_always,
     reason = "of which kind the value of a column is, is known where it stands"
 )]
-fn write(out: &mut Vec<u8>, value: Value<'_>) {
+fn write(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Time(time) => json::quoted(out, |out| number::time(out, time)),
+        Value::Time(time) => json::quoted(out, key, |out| number::time(out, time)),
         // Milliseconds with three decimals, cut as Zeek's are.
-        Value::Interval(interval) => number::thousandths(out, interval.0 / 1_000),
-        Value::List(elements) => json::list(out, elements, write),
-        Value::Object(record) => nested(out, record),
-        Value::Counters(counters) => {
-            let mut object = Object::begin(out);
-            for &(name, count) in counters {
-                object.counter(name, count);
-            }
-            object.end();
-        }
-        value => json::plain(out, value),
+        Value::Interval(interval) => json::bare(out, key, |out| number::thousandths(out, interval.0 / 1_000)),
+        Value::List(elements) => json::bare(out, key, |out| json::list(out, elements, write)),
+        Value::Object(record) => json::bare(out, key, |out| nested(out, record)),
+        Value::Counters(all) => json::bare(out, key, |out| counters(out, all)),
+        value => json::plain(out, key, value),
     }
 }
 

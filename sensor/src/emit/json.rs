@@ -6,40 +6,36 @@ use std::fmt::{self, Write};
 use super::number;
 use crate::event::record::{Elements, Value};
 
-/// Writes a value to the end of a line.
-pub(super) type Writer = fn(&mut Vec<u8>, Value<'_>);
+/// Writes a value to the end of a line: behind its key, which ends in the quote of text, and with a comma behind it.
+pub(super) type Writer = fn(&mut Vec<u8>, &[u8], Value<'_>);
 
-/// Writes a string.
+/// The key of what stands in a list: none, but for the quote.
+pub(super) const NO_KEY: &[u8] = b"\"";
+
+/// Writes what stands between the quotes of a string.
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-        return;
+        return out.extend_from_slice(text.as_bytes());
     }
-    let start = out.len();
     if is_printable(text.as_bytes()) {
         // Accounts and paths: all that has to be escaped are quotes and backslashes.
-        out.push(b'"');
-        let mut done = 0;
-        for at in memchr::memchr2_iter(b'"', b'\\', text.as_bytes()) {
-            out.extend_from_slice(&text.as_bytes()[done..at]);
-            out.push(b'\\');
-            done = at;
+        let mut rest = text.as_bytes();
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            out.extend_from_slice(&rest[..at]);
+            out.extend_from_slice(&[b'\\', rest[at]]);
+            rest = &rest[at + 1..];
         }
-        out.extend_from_slice(&text.as_bytes()[done..]);
-        return out.push(b'"');
+        return out.extend_from_slice(rest);
     }
+    let mut string = Vec::new();
     // Writing to memory cannot fail.
-    let _ = serde_json::to_writer(&mut *out, text);
+    let _ = serde_json::to_writer(&mut string, text);
+    let inside = string.get(1..string.len() - 1).unwrap_or_default();
     // JSON lets DEL and the C1 control characters through, but terminals obey them.
-    if text.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
-        let tail = out.split_off(start);
-        for character in String::from_utf8_lossy(&tail).chars() {
-            match character {
-                '\x7f'..='\u{9f}' => display(out, format_args!("\\u{:04x}", u32::from(character))),
-                other => display(out, format_args!("{other}")),
-            }
+    for character in String::from_utf8_lossy(inside).chars() {
+        match character {
+            '\x7f'..='\u{9f}' => display(out, format_args!("\\u{:04x}", u32::from(character))),
+            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
 }
@@ -128,38 +124,50 @@ impl Write for Bytes<'_> {
     clippy::inline_always,
     reason = "of which kind the value of a column is, is known where it stands"
 )]
-pub(super) fn plain(out: &mut Vec<u8>, value: Value<'_>) {
+pub(super) fn plain(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Uint(number) => number::whole(out, number),
-        Value::Int(number) => number::signed(out, number),
-        Value::Float(number) => {
+        Value::Bool(true) => bare(out, key, |out| out.extend_from_slice(b"true")),
+        Value::Bool(false) => bare(out, key, |out| out.extend_from_slice(b"false")),
+        Value::Uint(number) => bare(out, key, |out| number::whole(out, number)),
+        Value::Int(number) => bare(out, key, |out| number::signed(out, number)),
+        Value::Float(number) => bare(out, key, |out| {
             let _ = serde_json::to_writer(out, &number);
-        }
-        Value::Text(string) => text(out, string),
-        Value::Word(ours) => quoted(out, |out| word(out, ours)),
-        Value::Guid(guid) => quoted(out, |out| out.extend_from_slice(&guid.text())),
-        Value::Hexadecimal(number, least) => quoted(out, |out| number::hexadecimal(out, number, least)),
-        Value::Dotted(left, right) => quoted(out, |out| number::dotted(out, left, right)),
-        Value::Addr(address) => quoted(out, |out| number::address(out, address)),
-        Value::Port(port) => number::whole(out, port.into()),
+        }),
+        Value::Text(string) => quoted(out, key, |out| text(out, string)),
+        Value::Word(ours) => quoted(out, key, |out| word(out, ours)),
+        Value::Guid(guid) => quoted(out, key, |out| out.extend_from_slice(&guid.text())),
+        Value::Hexadecimal(number, least) => quoted(out, key, |out| number::hexadecimal(out, number, least)),
+        Value::Dotted(left, right) => quoted(out, key, |out| number::dotted(out, left, right)),
+        Value::Addr(address) => quoted(out, key, |out| number::address(out, address)),
+        Value::Port(port) => bare(out, key, |out| number::whole(out, port.into())),
         Value::Time(_)
         | Value::Interval(_)
         | Value::List(_)
         | Value::Object(_)
         | Value::Counters(_)
         | Value::EventType
-        | Value::Unset => out.extend_from_slice(b"null"),
+        | Value::Unset => bare(out, key, |out| out.extend_from_slice(b"null")),
     }
 }
 
-/// Writes what needs no escaping as a string.
-#[inline]
-pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    out.push(b'"');
+/// Writes what stands in quotes and needs no escaping.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the key of a column is known where it stands")]
+pub(super) fn quoted(out: &mut Vec<u8>, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(key);
     write(out);
-    out.push(b'"');
+    out.extend_from_slice(b"\",");
+}
+
+/// Writes what stands without quotes.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the same")]
+pub(super) fn bare(out: &mut Vec<u8>, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    if let [key @ .., _] = key {
+        out.extend_from_slice(key);
+    }
+    write(out);
+    out.push(b',');
 }
 
 /// Writes text of ours, which is plain.
@@ -182,10 +190,7 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 /// Writes a list.
 pub(super) fn list(out: &mut Vec<u8>, elements: &dyn Elements, write: Writer) {
     out.push(b'[');
-    elements.each(&mut |element| {
-        write(out, element);
-        out.push(b',');
-    });
+    elements.each(&mut |element| write(out, NO_KEY, element));
     close(out, b']');
 }
 

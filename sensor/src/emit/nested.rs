@@ -27,8 +27,7 @@ impl<'o> Nested<'o> {
             && !value.is_empty()
         {
             self.path(&format!("{prefix}{path}"));
-            write(self.out, value);
-            self.out.push(b',');
+            write(self.out, json::NO_KEY, value);
         }
     }
 
@@ -65,14 +64,14 @@ impl<'o> Nested<'o> {
     }
 }
 
-fn write(out: &mut Vec<u8>, value: Value<'_>) {
+fn write(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Time(time) => json::quoted(out, |out| utc(out, time)),
+        Value::Time(time) => json::quoted(out, key, |out| utc(out, time)),
         // Milliseconds with three decimals, as in eve.json.
-        Value::Interval(interval) => number::thousandths(out, interval.0 / 1_000),
-        Value::List(elements) => json::list(out, elements, write),
-        Value::Object(record) => object(out, record),
-        Value::Counters(counters) => {
+        Value::Interval(interval) => json::bare(out, key, |out| number::thousandths(out, interval.0 / 1_000)),
+        Value::List(elements) => json::bare(out, key, |out| json::list(out, elements, write)),
+        Value::Object(record) => json::bare(out, key, |out| object(out, record)),
+        Value::Counters(counters) => json::bare(out, key, |out| {
             let mut object = Nested::begin(out);
             for &(name, count) in counters {
                 object.path(name);
@@ -80,8 +79,8 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) {
                 object.out.push(b',');
             }
             object.end();
-        }
-        value => json::plain(out, value),
+        }),
+        value => json::plain(out, key, value),
     }
 }
 
@@ -121,7 +120,11 @@ mod tests {
     #[test]
     fn times_end_in_z() {
         let mut out = Vec::new();
-        write(&mut out, Value::Time(Timestamp::new(1_595_113_802, 61_141_999)));
-        assert_eq!(out, br#""2020-07-18T23:10:02.061141Z""#);
+        write(
+            &mut out,
+            json::NO_KEY,
+            Value::Time(Timestamp::new(1_595_113_802, 61_141_999)),
+        );
+        assert_eq!(out, br#""2020-07-18T23:10:02.061141Z","#);
     }
 }

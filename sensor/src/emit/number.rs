@@ -9,11 +9,16 @@ use super::json;
 use crate::time::{self, EIGHT_DIGITS, Timestamp, digits};
 
 /// Writes a number.
+#[inline]
 pub(super) fn whole(out: &mut Vec<u8>, number: u64) {
-    // Flags, results, small counts.
-    if number < 10 {
-        return out.push(b'0' + (number % 10) as u8);
+    match u8::try_from(number) {
+        // Flags, results, small counts.
+        Ok(digit @ 0..10) => out.push(b'0' + digit),
+        _ => several_digits(out, number),
     }
+}
+
+fn several_digits(out: &mut Vec<u8>, number: u64) {
     let mut digits = u64::from_le_bytes(digits(number));
     let mut length = 8;
     if number < EIGHT_DIGITS {

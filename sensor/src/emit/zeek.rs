@@ -214,9 +214,7 @@ impl Columns for Members<'_> {
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
         if !matches!(value, Value::Unset) {
-            self.0.extend_from_slice(column.zeek_key);
-            json_value(self.0, value);
-            self.0.push(b',');
+            json_value(self.0, column.zeek_key, value);
         }
     }
 }
@@ -226,13 +224,13 @@ impl Columns for Members<'_> {
     clippy::inline_always,
     reason = "of which kind the value of a column is, is known where it stands"
 )]
-fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
+fn json_value(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Time(time) => number::millionths(out, time.microseconds()),
-        Value::Interval(interval) => seconds(out, interval),
-        Value::List(elements) => json::list(out, elements, json_value),
-        Value::Object(record) => first_of(record, &mut |value| json_value(out, value)),
-        value => json::plain(out, value),
+        Value::Time(time) => json::bare(out, key, |out| number::millionths(out, time.microseconds())),
+        Value::Interval(interval) => json::bare(out, key, |out| seconds(out, interval)),
+        Value::List(elements) => json::bare(out, key, |out| json::list(out, elements, json_value)),
+        Value::Object(record) => first_of(record, &mut |value| json_value(out, key, value)),
+        value => json::plain(out, key, value),
     }
 }
 

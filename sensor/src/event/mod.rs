@@ -418,12 +418,14 @@ mod tests {
                 path: object,
                 id,
                 outer,
+                depth,
                 opening,
             } = column.eve_place;
             let (expected, name) = path.rsplit_once('.').unwrap_or(("", path));
             assert_eq!(object, expected);
             assert_eq!(*known.entry(id).or_insert(object), object, "{path}");
-            assert_eq!(column.eve_key, format!("\"{name}\":").as_bytes());
+            assert_eq!(column.eve_key, format!("\"{name}\":\"").as_bytes());
+            assert_eq!(depth, path.matches('.').count(), "{path}");
             if !object.is_empty() {
                 let (expected, name) = object.rsplit_once('.').unwrap_or(("", object));
                 assert_eq!(*known.entry(outer).or_insert(expected), expected, "{path}");

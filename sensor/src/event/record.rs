@@ -35,11 +35,11 @@ pub struct Column {
     pub eve: Option<&'static str>,
     /// The object it stands in there.
     pub eve_place: Place,
-    /// What stands before its value there: `"name":`.
+    /// What stands before its value there, with the quote of text: `"name":"`.
     pub eve_key: &'static [u8],
     /// Column in the Zeek log; none when the column is not there.
     pub zeek: Option<&'static str>,
-    /// The same as a member of a JSON object: `"name":`.
+    /// The same as a member of a JSON object: `"name":"`.
     pub zeek_key: &'static [u8],
     /// Its type in the Zeek log's header.
     pub zeek_type: &'static str,
@@ -60,6 +60,8 @@ pub struct Place {
     pub id: u32,
     /// The number of the object that it stands in; 0 for the outermost.
     pub outer: u32,
+    /// In how many objects it stands.
+    pub depth: usize,
     /// How it begins there: `"name":{`.
     pub opening: &'static [u8],
 }
@@ -73,6 +75,7 @@ impl Place {
             path,
             id: number(path),
             outer: if path.is_empty() { 0 } else { number(object(path)) },
+            depth: depth(path),
             opening,
         }
     }
@@ -378,6 +381,14 @@ const fn number(path: &str) -> u32 {
     number
 }
 
+/// How many names a path has.
+const fn depth(path: &str) -> usize {
+    match path.len() {
+        0 => 0,
+        _ => 1 + depth(object(path)),
+    }
+}
+
 /// A name in quotes and what stands behind it; for `record!`. Names are ours: letters, digits, dots, underscores.
 pub(crate) const fn key<const N: usize>(name: &str, behind: &str) -> [u8; N] {
     let mut key = [b'"'; N];
@@ -573,9 +584,9 @@ macro_rules! record {
         const EVE: &str = text($eve);
         const OBJECT: &str = object(EVE);
         const OPENING: [u8; name(OBJECT).len() + 4] = key(name(OBJECT), ":{");
-        const EVE_KEY: [u8; name(EVE).len() + 3] = key(name(EVE), ":");
+        const EVE_KEY: [u8; name(EVE).len() + 4] = key(name(EVE), ":\"");
         const ZEEK: &str = text($zeek);
-        const ZEEK_KEY: [u8; ZEEK.len() + 3] = key(ZEEK, ":");
+        const ZEEK_KEY: [u8; ZEEK.len() + 4] = key(ZEEK, ":\"");
         $crate::event::record::Column {
             eve: $eve,
             eve_place: Place::new(OBJECT, &OPENING),
