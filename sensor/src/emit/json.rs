@@ -135,6 +135,7 @@ pub(super) fn plain(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
         }),
         Value::Text(string) => quoted(out, key, |out| text(out, string)),
         Value::Word(ours) => quoted(out, key, |out| word(out, ours)),
+        Value::Name(name) => quoted(out, key, |out| out.extend_from_slice(name)),
         Value::Guid(guid) => quoted(out, key, |out| out.extend_from_slice(&guid.text())),
         Value::Hexadecimal(number, least) => quoted(out, key, |out| number::hexadecimal(out, number, least)),
         Value::Dotted(left, right) => quoted(out, key, |out| number::dotted(out, left, right)),

@@ -75,9 +75,7 @@ impl Logs {
         // By path, which is a log's name: to compare all their columns costs more than the row.
         let known = self.open.iter().position(|log| log.kind.path == kind.path);
         let number = known.unwrap_or_else(|| {
-            let mut log = Log::new(&self.folder, kind, self.form, self.start);
-            opened = log.open(event.meta.timestamp);
-            self.open.push(log);
+            opened = self.begin(kind, event.meta.timestamp);
             self.open.len() - 1
         });
         let sink = &mut self.open[number].sink;
@@ -86,6 +84,15 @@ impl Logs {
             Form::Json | Form::JsonBesideTsv => json_line(event, kind, sink.line()),
         }
         sink.settle()?;
+        opened
+    }
+
+    /// Makes a log at its first row. Apart from what is done for each: else the date in its head is computed for each, too.
+    #[inline(never)]
+    fn begin(&mut self, kind: &'static ZeekLog, now: Timestamp) -> io::Result<()> {
+        let mut log = Log::new(&self.folder, kind, self.form, self.start);
+        let opened = log.open(now);
+        self.open.push(log);
         opened
     }
 
@@ -257,6 +264,7 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Word("") => out.extend_from_slice(EMPTY),
         Value::Word(ours) if place == Place::Column => json::word(out, ours),
         Value::Text(string) | Value::Word(string) => text(out, string, place),
+        Value::Name(name) => out.extend_from_slice(name),
         Value::Guid(guid) => out.extend_from_slice(&guid.text()),
         Value::Hexadecimal(number, least) => number::hexadecimal(out, number, least),
         Value::Dotted(left, right) => number::dotted(out, left, right),
@@ -366,7 +374,7 @@ mod tests {
         assert_eq!(
             rows,
             concat!(
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\tactivation\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\tactivation\t",
                 "RemoteCreateInstance\t4\t000001a0-0000-0000-c000-000000000046\tIRemoteSCMActivator\t",
                 "49b2791a-b1ae-4c90-9b8e-e860ba07f889\tMMC20.Application\t",
                 "00000000-0000-0000-c000-000000000046,00020400-0000-0000-c000-000000000046\t-\t-\t-\t-\t0x00000000\tS_OK\t-\tsucceeded\t",
@@ -374,14 +382,14 @@ mod tests {
                 "172.16.66.36\t60283\toxid_binding\tT\tntlm\tpkt_integrity\t-\t-\t-\talice\tLAB\tWS5\t-\t-\tLAB\\\\runner\tclass\t(empty)\tF\t0\t",
                 "-\t-\t-\t-\t-\t-",
                 "\n",
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
                 "172.16.66.25 activated MMC20.Application on 172.16.66.36\tT1021.003\t172.16.66.25\t172.16.66.36\t135\t-\t",
                 "dcom-sensor\tNotice::ACTION_LOG\t(empty)\t0.000000\t-\t-\t-\t-\t-\t1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=",
                 "\n",
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\t135\tIRemoteSCMActivator\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\t135\tIRemoteSCMActivator\t",
                 "RemoteCreateInstance",
                 "\n",
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\tfragment_out_of_place\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\tfragment_out_of_place\t",
                 "common_header: `frag_length` is 3 (offset 8)\tF\tdcom-sensor\tDCE_RPC",
                 "\n",
                 "1595113802.061141\tdcom-sensor\t-\t324\t40960\t-\t-\t-\t-\t-\t-\t-\t-\t-\t0\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-",
@@ -397,7 +405,7 @@ mod tests {
         assert_eq!(
             rows,
             concat!(
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"rtt":0.072954,"kind":"activation","#,
                 r#""operation":"RemoteCreateInstance","opnum":4,"interface_uuid":"000001a0-0000-0000-c000-000000000046","#,
                 r#""interface":"IRemoteSCMActivator","clsid":"49b2791a-b1ae-4c90-9b8e-e860ba07f889","#,
@@ -409,17 +417,17 @@ mod tests {
                 r#""client_user":"alice","client_domain":"LAB","client_workstation":"WS5","runs_as":"LAB\\runner","#,
                 r#""evidence":"class","because":[],"bind_seen":false,"bytes_missing":0}"#,
                 "\n",
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"proto":"tcp","note":"DCOM::Remote_Activation","#,
                 r#""msg":"172.16.66.25 activated MMC20.Application on 172.16.66.36","sub":"T1021.003","src":"172.16.66.25","#,
                 r#""dst":"172.16.66.36","p":135,"peer_descr":"dcom-sensor","actions":["Notice::ACTION_LOG"],"email_dest":[],"#,
                 r#""suppress_for":0.000000,"community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y="}"#,
                 "\n",
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"rtt":0.072954,"named_pipe":"135","#,
                 r#""endpoint":"IRemoteSCMActivator","operation":"RemoteCreateInstance"}"#,
                 "\n",
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"name":"fragment_out_of_place","#,
                 r#""addl":"common_header: `frag_length` is 3 (offset 8)","notice":false,"peer":"dcom-sensor","#,
                 r#""source":"DCE_RPC"}"#,

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use dcom_parsers::guid::{Causality, Clsid, Guid, Iid, Ipid, Oid, Oxid};
 
+use crate::flow::Name;
 use crate::time::Timestamp;
 
 /// One column of a log.
@@ -168,6 +169,8 @@ pub enum Value<'a> {
     /// Text of ours, as it lives as long as the program: without quotes, backslashes and control characters, so that nobody
     /// has to look for them.
     Word(&'static str),
+    /// A name of ours, as plain.
+    Name(&'a [u8]),
     /// A GUID, printed as text.
     Guid(Guid),
     /// A number printed as text, `0x` and at least so many digits.
@@ -301,6 +304,15 @@ macro_rules! fields {
             }
         }
     )+};
+}
+
+impl<const N: usize> Field for Name<N> {
+    const ZEEK_TYPE: &'static str = "string";
+
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::Name(&self.0)
+    }
 }
 
 fields! {
