@@ -32,37 +32,44 @@ pub(crate) const FRACTION: Range<usize> = 20..26;
 impl Timestamp {
     /// Suricata's way: `2020-07-18T23:10:02.061141+0000`.
     pub(crate) fn text(self) -> [u8; LENGTH] {
-        let (seconds, microseconds) = (
-            self.0.div_euclid(1_000_000_000),
-            self.microseconds().rem_euclid(1_000_000),
-        );
+        let seconds = self.0.div_euclid(1_000_000_000);
         // An i64 of nanoseconds spans 1677 to 2262, all of it within what jiff knows.
         let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
         let civil = jiff::tz::Offset::UTC.to_datetime(time);
-        let small = |number: i8| i64::from(number);
-        // Every line has a time: its digits are put in place without asking `fmt` for each of the parts.
-        let mut text = *b"0000-00-00T00:00:00.000000+0000";
-        for (place, number) in [
-            (0..4, i64::from(civil.year())),
-            (5..7, small(civil.month())),
-            (8..10, small(civil.day())),
-            (11..13, small(civil.hour())),
-            (14..16, small(civil.minute())),
-            (17..19, small(civil.second())),
-            (FRACTION, microseconds),
-        ] {
-            put(&mut text[place], number);
-        }
-        text
+        let row = |first: i16, second: i8, third: i8| {
+            let number = (i64::from(first) * 100 + i64::from(second)) * 100 + i64::from(third);
+            digits(number.unsigned_abs())
+        };
+        let [y0, y1, y2, y3, m0, m1, d0, d1] = row(civil.year(), civil.month(), civil.day());
+        let [_, _, h0, h1, n0, n1, s0, s1] = row(civil.hour().into(), civil.minute(), civil.second());
+        let [f0, f1, f2, f3, f4, f5] = self.fraction();
+        [
+            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', f0, f1, f2, f3,
+            f4, f5, b'+', b'0', b'0', b'0', b'0',
+        ]
+    }
+
+    /// The digits behind the point.
+    pub(crate) fn fraction(self) -> [u8; 6] {
+        let [_, _, fraction @ ..] = digits(self.0.rem_euclid(1_000_000_000).unsigned_abs() / 1_000);
+        fraction
     }
 }
 
-/// Puts a number's digits where they stand.
-pub(crate) fn put(place: &mut [u8], mut number: i64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-    }
+/// The first number that has more than eight digits.
+pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
+
+/// The last eight decimal digits of a number, all at a time: every line has a dozen numbers and a time.
+pub(crate) fn digits(number: u64) -> [u8; 8] {
+    let number = number % EIGHT_DIGITS;
+    // Halves of four digits, quarters of two, then each in a byte of its own, the first lowest. What is divided is small
+    // enough for a product and a shift.
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let quarters = hundreds | ((halves - hundreds * 100) << 16);
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | ((quarters - tens * 10) << 8);
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 impl Timestamp {
@@ -88,6 +95,14 @@ mod tests {
         let time = Timestamp::new(1_595_113_802, 61_141_999);
         assert_eq!(time.to_string(), "2020-07-18T23:10:02.061141+0000");
         assert_eq!(time.microseconds(), 1_595_113_802_061_141);
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for number in (0..10_000).map(|half| half * 10_000 + half) {
+            assert_eq!(digits(number), *format!("{number:08}").as_bytes());
+        }
+        assert_eq!(digits(u64::MAX), *b"09551615");
     }
 
     #[test]

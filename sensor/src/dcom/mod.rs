@@ -470,7 +470,7 @@ impl Analyst {
         let meta = Meta {
             timestamp: at.time,
             flow_id: Some(connection.flow_id),
-            uid: Some(Arc::clone(&connection.uid)),
+            uid: Some(connection.uid),
             vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
             tunnel: connection.tunnel.map(TunnelRecord::from),
             client: Some(connection.client),
@@ -479,7 +479,7 @@ impl Analyst {
                 Transport::Tcp => Protocol::Tcp,
                 Transport::Udp => Protocol::Udp,
             }),
-            community_id: Some(Arc::clone(&connection.community_id)),
+            community_id: Some(connection.community_id),
             reply_frame: reply.filter(|_| !self.live).map(|reply| reply.frame),
             rtt: reply.map(|reply| Interval(reply.time.since(at.time))),
             ..Meta::default()

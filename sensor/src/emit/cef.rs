@@ -207,7 +207,8 @@ fn write(out: &mut String, text: impl Iterator<Item = Written>, most: usize) {
 
 fn text(value: Value<'_>) -> Option<String> {
     Some(match value {
-        Value::Text(text) => text.to_owned(),
+        Value::Text(text) | Value::Word(text) => text.to_owned(),
+        Value::Name(name) => String::from_utf8_lossy(name).into_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Uint(number) => number.to_string(),
         Value::Int(number) => number.to_string(),

@@ -2,7 +2,7 @@
 
 use super::{json, number};
 use crate::event::Event;
-use crate::event::record::{self, Column, Columns, Value, Visit};
+use crate::event::record::{self, Column, Columns, Field, Place, Value, Visit};
 
 /// Writes an event's line, its line feed included, to the end of `out`; nothing of what has no line of its own.
 pub fn line(event: &Event, out: &mut Vec<u8>) {
@@ -18,10 +18,8 @@ pub fn line(event: &Event, out: &mut Vec<u8>) {
 /// An object that is being written.
 struct Object<'o> {
     out: &'o mut Vec<u8>,
-    /// The dotted path of the object within it that is open; empty when none is.
-    inner: &'static str,
-    /// Its number.
-    inner_id: u32,
+    /// The object within it that is open, or itself.
+    open: &'static Place,
 }
 
 impl Columns for &mut Object<'_> {
@@ -34,59 +32,114 @@ impl Columns for &mut Object<'_> {
         reason = "it stands at each column, of which all but the value is known when the program is built"
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
-        if let Some(path) = column.eve
-            && !value.is_empty()
-        {
-            if self.inner_id != column.eve_object_id {
-                self.enter(&path[..column.eve_object]);
-                self.inner_id = column.eve_object_id;
-            }
-            json::key(self.out, column.eve_key);
-            write(self.out, value);
+        if column.eve.is_some() && !value.is_empty() {
+            self.stand(column);
+            write(self.out, column.eve_key, value);
         }
     }
-}
 
-/// The number of the outermost object.
-const OUTERMOST: u32 = record::object_id(Some(""));
+    /// Its elements are written without asking each of what kind it is.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the same")]
+    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
+        if column.eve.is_none() || list.is_empty() {
+            return;
+        }
+        self.stand(column);
+        json::bare(self.out, column.eve_key, |out| {
+            out.push(b'[');
+            for element in list {
+                if T::RECORD.is_some() {
+                    let mut object = Object::begin(out);
+                    element.show_columns(&mut &mut object);
+                    object.end();
+                    out.push(b',');
+                } else {
+                    write(out, json::NO_KEY, element.value());
+                }
+            }
+            json::close(out, b']');
+        });
+    }
+}
 
 impl<'o> Object<'o> {
     fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
         Self {
             out,
-            inner: "",
-            inner_id: OUTERMOST,
+            open: &Place::OUTERMOST,
         }
     }
 
-    /// A counter, whose name is a path.
-    fn counter(&mut self, path: &'static str, count: u64) {
-        self.enter(&path[..record::object(Some(path))]);
-        json::name(self.out, &path[record::name(Some(path))..]);
-        number::whole(self.out, count);
-    }
-
-    /// Closes and opens objects until the one at `path` is open.
-    fn enter(&mut self, path: &'static str) {
-        while !lies_within(path, self.inner) {
-            self.inner = &self.inner[..record::object(Some(self.inner))];
-            self.out.push(b'}');
-        }
-        while self.inner.len() < path.len() {
-            // Past the dot, unless the object is the first.
-            let start = self.inner.len() + usize::from(!self.inner.is_empty());
-            let end = memchr::memchr(b'.', &path.as_bytes()[start..]).map_or(path.len(), |length| start + length);
-            json::name(self.out, &path[start..end]);
-            self.out.push(b'{');
-            self.inner = &path[..end];
+    /// Opens the object that a column stands in.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the column is known where it stands")]
+    fn stand(&mut self, column: &'static Column) {
+        if self.open.id != column.eve_place.id {
+            self.enter(&column.eve_place);
         }
     }
 
-    fn end(mut self) {
-        self.enter("");
-        self.out.push(b'}');
+    /// Closes and opens objects until that one is open. Nearly always it is the next one in or out, or beside it.
+    fn enter(&mut self, place: &'static Place) {
+        if self.open.outer == place.id {
+            close(self.out);
+        } else if self.open.id == place.outer {
+            self.out.extend_from_slice(place.opening);
+        } else if self.open.outer == place.outer {
+            close(self.out);
+            self.out.extend_from_slice(place.opening);
+        } else {
+            go(self.out, self.open.path, place.path);
+        }
+        self.open = place;
     }
+
+    fn end(self) {
+        for _ in 0..self.open.depth {
+            close(self.out);
+        }
+        json::close(self.out, b'}');
+    }
+}
+
+/// Closes an object within another.
+#[inline]
+fn close(out: &mut Vec<u8>) {
+    json::close(out, b'}');
+    out.push(b',');
+}
+
+/// Closes and opens objects until not the one at `open` is open, but that at `path`.
+fn go(out: &mut Vec<u8>, mut open: &'static str, path: &'static str) {
+    while !lies_within(path, open) {
+        open = record::object(open);
+        close(out);
+    }
+    while open.len() < path.len() {
+        // Past the dot, unless the object is the first.
+        let start = open.len() + usize::from(!open.is_empty());
+        let end = memchr::memchr(b'.', &path.as_bytes()[start..]).map_or(path.len(), |length| start + length);
+        json::name(out, &path[start..end]);
+        out.push(b'{');
+        open = &path[..end];
+    }
+}
+
+/// Writes an object of counters, whose names are paths.
+fn counters(out: &mut Vec<u8>, counters: &[(&'static str, u64)]) {
+    let mut open = "";
+    out.push(b'{');
+    for &(path, count) in counters {
+        go(out, open, record::object(path));
+        open = record::object(path);
+        json::name(out, record::name(path));
+        number::whole(out, count);
+        out.push(b',');
+    }
+    go(out, open, "");
+    json::close(out, b'}');
 }
 
 /// Is `path` the object at `outer`, or one within it?
@@ -104,28 +157,22 @@ fn lies_within(path: &str, outer: &str) -> bool {
     clippy::inline_always,
     reason = "of which kind the value of a column is, is known where it stands"
 )]
-fn write(out: &mut Vec<u8>, value: Value<'_>) {
+fn write(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Time(time) => json::quoted(out, |out| number::time(out, time)),
+        Value::Time(time) => json::quoted(out, key, |out| number::time(out, time)),
         // Milliseconds with three decimals, cut as Zeek's are.
-        Value::Interval(interval) => number::decimal(out, interval.0 / 1_000, 3),
-        Value::List(elements) => json::list(out, elements, write),
-        Value::Object(record) => nested(out, record),
-        Value::Counters(counters) => {
-            let mut object = Object::begin(out);
-            for &(name, count) in counters {
-                object.counter(name, count);
-            }
-            object.end();
-        }
-        value => json::plain(out, value),
+        Value::Interval(interval) => json::bare(out, key, |out| number::thousandths(out, interval.0 / 1_000)),
+        Value::List(elements) => json::bare(out, key, |out| json::list(out, elements, write)),
+        Value::Object(record) => json::bare(out, key, |out| nested(out, record)),
+        Value::Counters(all) => json::bare(out, key, |out| counters(out, all)),
+        value => json::plain(out, key, value),
     }
 }
 
 fn nested(out: &mut Vec<u8>, record: &dyn Visit) {
     let mut object = Object::begin(out);
     let mut columns = &mut object;
-    record.visit(&mut |column: &'static Column, value| columns.column(column, value));
+    record.visit(&mut |column: &'static Column, value: Value<'_>| columns.column(column, value));
     object.end();
 }
 

@@ -27,7 +27,7 @@ impl<'o> Nested<'o> {
             && !value.is_empty()
         {
             self.path(&format!("{prefix}{path}"));
-            write(self.out, value);
+            write(self.out, json::NO_KEY, value);
         }
     }
 
@@ -47,7 +47,8 @@ impl<'o> Nested<'o> {
         while !within(&self.open) {
             let outer = self.open.rfind('.').unwrap_or_default();
             self.open.truncate(outer);
-            self.out.push(b'}');
+            json::close(self.out, b'}');
+            self.out.push(b',');
         }
         let opened = self.open.len();
         for name in object[opened..].split('.').filter(|name| !name.is_empty()) {
@@ -59,26 +60,27 @@ impl<'o> Nested<'o> {
 
     pub(super) fn end(mut self) {
         self.enter("");
-        self.out.push(b'}');
+        json::close(self.out, b'}');
     }
 }
 
-fn write(out: &mut Vec<u8>, value: Value<'_>) {
+fn write(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Time(time) => json::quoted(out, |out| utc(out, time)),
+        Value::Time(time) => json::quoted(out, key, |out| utc(out, time)),
         // Milliseconds with three decimals, as in eve.json.
-        Value::Interval(interval) => number::decimal(out, interval.0 / 1_000, 3),
-        Value::List(elements) => json::list(out, elements, write),
-        Value::Object(record) => object(out, record),
-        Value::Counters(counters) => {
+        Value::Interval(interval) => json::bare(out, key, |out| number::thousandths(out, interval.0 / 1_000)),
+        Value::List(elements) => json::bare(out, key, |out| json::list(out, elements, write)),
+        Value::Object(record) => json::bare(out, key, |out| object(out, record)),
+        Value::Counters(counters) => json::bare(out, key, |out| {
             let mut object = Nested::begin(out);
             for &(name, count) in counters {
                 object.path(name);
                 number::whole(object.out, count);
+                object.out.push(b',');
             }
             object.end();
-        }
-        value => json::plain(out, value),
+        }),
+        value => json::plain(out, key, value),
     }
 }
 
@@ -106,7 +108,7 @@ mod tests {
         let mut object = Nested::begin(&mut out);
         for path in ["a", "b.c", "b.d.e", "b.d.f", "b.g", "bb.c", "b2.x.y.z"] {
             object.path(path);
-            object.out.push(b'1');
+            object.out.extend_from_slice(b"1,");
         }
         object.end();
         assert_eq!(
@@ -118,7 +120,11 @@ mod tests {
     #[test]
     fn times_end_in_z() {
         let mut out = Vec::new();
-        write(&mut out, Value::Time(Timestamp::new(1_595_113_802, 61_141_999)));
-        assert_eq!(out, br#""2020-07-18T23:10:02.061141Z""#);
+        write(
+            &mut out,
+            json::NO_KEY,
+            Value::Time(Timestamp::new(1_595_113_802, 61_141_999)),
+        );
+        assert_eq!(out, br#""2020-07-18T23:10:02.061141Z","#);
     }
 }

@@ -6,49 +6,78 @@ use std::net::IpAddr;
 use dcom_parsers::guid;
 
 use super::json;
-use crate::time::{self, Timestamp};
+use crate::time::{self, EIGHT_DIGITS, Timestamp, digits};
 
 /// Writes a number.
+#[inline]
 pub(super) fn whole(out: &mut Vec<u8>, number: u64) {
-    // Flags, results, small counts.
-    if let Ok(digit @ 0..10) = u8::try_from(number) {
-        return out.push(b'0' + digit);
+    match u8::try_from(number) {
+        // Flags, results, small counts.
+        Ok(digit @ 0..10) => out.push(b'0' + digit),
+        _ => several_digits(out, number),
     }
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn several_digits(out: &mut Vec<u8>, number: u64) {
+    let mut digits = u64::from_le_bytes(digits(number));
+    let mut length = 8;
+    if number < EIGHT_DIGITS {
+        // They begin with the first that is not 0.
+        let zeroes = (digits & 0x0f0f_0f0f_0f0f_0f0f).trailing_zeros() / 8;
+        digits >>= 8 * zeroes;
+        length -= zeroes as usize;
+    } else {
+        whole(out, number / EIGHT_DIGITS);
+    }
+    let end = out.len() + length;
+    // All eight, as that is one instruction.
+    out.extend_from_slice(&digits.to_le_bytes());
+    out.truncate(end);
 }
 
 /// Writes a number that may be negative.
 pub(super) fn signed(out: &mut Vec<u8>, number: i64) {
-    if number < 0 {
-        out.push(b'-');
-    }
-    whole(out, number.unsigned_abs());
+    let number = without_sign(out, number);
+    whole(out, number);
 }
 
-/// Writes a number of thousandths, three decimals, or of millionths, six.
-pub(super) fn decimal(out: &mut Vec<u8>, number: i64, decimals: u32) {
-    let one = 10_u64.pow(decimals);
+/// Writes a number of thousandths.
+pub(super) fn thousandths(out: &mut Vec<u8>, number: i64) {
+    let number = without_sign(out, number);
+    whole(out, number / 1_000);
+    let mut fraction = digits(number % 1_000);
+    fraction[4] = b'.';
+    out.extend_from_slice(&fraction[4..]);
+}
+
+/// Writes a number of millionths.
+pub(super) fn millionths(out: &mut Vec<u8>, number: i64) {
+    let number = without_sign(out, number);
+    whole(out, number / 1_000_000);
+    let mut fraction = digits(number % 1_000_000);
+    fraction[1] = b'.';
+    out.extend_from_slice(&fraction[1..]);
+}
+
+/// Writes a number's sign, and gives what is left.
+fn without_sign(out: &mut Vec<u8>, number: i64) -> u64 {
     if number < 0 {
         out.push(b'-');
     }
-    let number = number.unsigned_abs();
-    whole(out, number / one);
-    // With a digit before them, which the point takes the place of, none of the zeroes is lost.
-    let mut buffer = itoa::Buffer::new();
-    let fraction = buffer.format(number % one + one).as_bytes();
-    out.push(b'.');
-    out.extend_from_slice(fraction.get(1..).unwrap_or_default());
+    number.unsigned_abs()
 }
 
 /// Writes `0x` and a number's hexadecimal digits, with zeroes before it up to `least`.
 pub(super) fn hexadecimal(out: &mut Vec<u8>, number: u64, least: usize) {
     let half = |number: u64| guid::hexadecimal(u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default());
-    let mut digits = [0; 16];
-    digits[..8].copy_from_slice(&half(number >> 32));
-    digits[8..].copy_from_slice(&half(number));
-    let zeroes = digits.iter().take_while(|&&digit| digit == b'0').count();
+    let [high, low] = [number >> 32, number].map(|number| u64::from_le_bytes(half(number)));
+    // As in `whole`.
+    let zeroes = (number.leading_zeros() as usize / 4).min(16 - least);
+    let digits = ((u128::from(low) << 64) | u128::from(high)) >> (8 * zeroes);
     out.extend_from_slice(b"0x");
-    out.extend_from_slice(&digits[zeroes.min(digits.len() - least)..]);
+    let end = out.len() + 16 - zeroes;
+    out.extend_from_slice(&digits.to_le_bytes());
+    out.truncate(end);
 }
 
 /// Writes two numbers with a point between them.
@@ -66,7 +95,7 @@ pub(super) fn time(out: &mut Vec<u8>, time: Timestamp) {
     let second = time.0.div_euclid(1_000_000_000);
     let (known, mut text) = LAST.get();
     if known == second {
-        time::put(&mut text[time::FRACTION], time.microseconds().rem_euclid(1_000_000));
+        text[time::FRACTION].copy_from_slice(&time.fraction());
     } else {
         text = time.text();
         LAST.set((second, text));
@@ -87,7 +116,9 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
         end += usize::from(length);
     }
     // Without the last point.
-    out.extend_from_slice(&text[..end - 1]);
+    let end = out.len() + end - 1;
+    out.extend_from_slice(&text);
+    out.truncate(end);
 }
 
 /// Each octet with the point behind it, and how long that is.
@@ -139,13 +170,13 @@ mod tests {
 
     #[test]
     fn decimals_keep_their_zeroes_and_sign() {
-        assert_eq!(written(|out| decimal(out, 0, 3)), "0.000");
+        assert_eq!(written(|out| thousandths(out, 0)), "0.000");
         assert_eq!(
-            written(|out| decimal(out, 1_595_113_802_061_141, 6)),
+            written(|out| millionths(out, 1_595_113_802_061_141)),
             "1595113802.061141"
         );
-        assert_eq!(written(|out| decimal(out, -1_000_001, 6)), "-1.000001");
-        assert_eq!(written(|out| decimal(out, -500, 3)), "-0.500");
+        assert_eq!(written(|out| millionths(out, -1_000_001)), "-1.000001");
+        assert_eq!(written(|out| thousandths(out, -500)), "-0.500");
     }
 
     #[test]

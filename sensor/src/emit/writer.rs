@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 use std::panic::resume_unwind;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::Emitters;
@@ -21,6 +21,9 @@ const QUEUE: usize = 8;
 pub(crate) struct Writer {
     batch: Vec<Event>,
     batches: SyncSender<Vec<Event>>,
+    /// Batches that were written. Their events are let go of on the thread that made them: between threads it costs three times
+    /// as much.
+    written: Receiver<Vec<Event>>,
     thread: JoinHandle<(Emitters, io::Result<()>)>,
 }
 
@@ -28,18 +31,25 @@ impl Writer {
     /// From now on these logs are written by a thread, which also hands events to outputs.
     pub(crate) fn start(mut emitters: Emitters, outputs: Outputs) -> Self {
         let (batches, to_write) = sync_channel::<Vec<Event>>(QUEUE);
+        let (done, written) = sync_channel(QUEUE);
         let thread = thread::spawn(move || {
-            let mut written = to_write.iter().flatten().map(|event| {
-                let written = emitters.write(&event);
-                outputs.offer(&event);
+            let mut write = |event: &Event| {
+                let written = emitters.write(event);
+                outputs.offer(event);
                 written
+            };
+            let result = to_write.iter().try_for_each(|batch| {
+                batch.iter().try_for_each(&mut write)?;
+                // With no room, or nobody there any more, they are let go of here.
+                let _ = done.try_send(batch);
+                Ok(())
             });
-            let result = written.find(Result::is_err).unwrap_or(Ok(()));
             (emitters, result)
         });
         Self {
             batch: Vec::with_capacity(BATCH),
             batches,
+            written,
             thread,
         }
     }
@@ -51,8 +61,9 @@ impl Writer {
     }
 
     fn send(&mut self) -> bool {
-        let batch = mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        self.batches.send(batch).is_ok()
+        let mut next = self.written.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
+        next.clear();
+        self.batches.send(mem::replace(&mut self.batch, next)).is_ok()
     }
 
     /// Waits for what was handed over, and ends the logs as [`Emitters::finish`] does.

@@ -71,21 +71,28 @@ impl Logs {
     }
 
     fn add(&mut self, event: &Event, kind: &'static ZeekLog) -> io::Result<()> {
-        // By path, which is a log's name: to compare all their columns costs more than the row.
-        let same = |log: &Log| log.kind.path == kind.path;
         let mut opened = Ok(());
-        if !self.open.iter().any(same) {
-            let mut log = Log::new(&self.folder, kind, self.form, self.start);
-            opened = log.open(event.meta.timestamp);
-            self.open.push(log);
+        // By path, which is a log's name: to compare all their columns costs more than the row.
+        let known = self.open.iter().position(|log| log.kind.path == kind.path);
+        let number = known.unwrap_or_else(|| {
+            opened = self.begin(kind, event.meta.timestamp);
+            self.open.len() - 1
+        });
+        let sink = &mut self.open[number].sink;
+        match self.form {
+            Form::Tsv => tsv(event, kind, sink.line()),
+            Form::Json | Form::JsonBesideTsv => json_line(event, kind, sink.line()),
         }
-        if let Some(log) = self.open.iter_mut().find(|log| same(log)) {
-            match self.form {
-                Form::Tsv => tsv(event, kind, log.sink.line()),
-                Form::Json | Form::JsonBesideTsv => json_line(event, kind, log.sink.line()),
-            }
-            log.sink.settle()?;
-        }
+        sink.settle()?;
+        opened
+    }
+
+    /// Makes a log at its first row. Apart from what is done for each: else the date in its head is computed for each, too.
+    #[inline(never)]
+    fn begin(&mut self, kind: &'static ZeekLog, now: Timestamp) -> io::Result<()> {
+        let mut log = Log::new(&self.folder, kind, self.form, self.start);
+        let opened = log.open(now);
+        self.open.push(log);
         opened
     }
 
@@ -200,7 +207,8 @@ impl Columns for Cells<'_> {
 pub fn json_line(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'{');
     event.zeek(log, Members(out));
-    out.extend_from_slice(b"}\n");
+    json::close(out, b'}');
+    out.push(b'\n');
 }
 
 /// Members of a JSON object.
@@ -214,8 +222,7 @@ impl Columns for Members<'_> {
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
         if !matches!(value, Value::Unset) {
-            json::key(self.0, column.zeek_key);
-            json_value(self.0, value);
+            json_value(self.0, column.zeek_key, value);
         }
     }
 }
@@ -225,13 +232,13 @@ impl Columns for Members<'_> {
     clippy::inline_always,
     reason = "of which kind the value of a column is, is known where it stands"
 )]
-fn json_value(out: &mut Vec<u8>, value: Value<'_>) {
+fn json_value(out: &mut Vec<u8>, key: &[u8], value: Value<'_>) {
     match value {
-        Value::Time(time) => number::decimal(out, time.microseconds(), 6),
-        Value::Interval(interval) => seconds(out, interval),
-        Value::List(elements) => json::list(out, elements, json_value),
-        Value::Object(record) => first_of(record, &mut |value| json_value(out, value)),
-        value => json::plain(out, value),
+        Value::Time(time) => json::bare(out, key, |out| number::millionths(out, time.microseconds())),
+        Value::Interval(interval) => json::bare(out, key, |out| seconds(out, interval)),
+        Value::List(elements) => json::bare(out, key, |out| json::list(out, elements, json_value)),
+        Value::Object(record) => first_of(record, &mut |value| json_value(out, key, value)),
+        value => json::plain(out, key, value),
     }
 }
 
@@ -255,13 +262,16 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
         Value::Uint(number) => number::whole(out, number),
         Value::Int(number) => number::signed(out, number),
         Value::Float(number) => json::display(out, format_args!("{number:?}")),
-        Value::Text(string) => text(out, string, place),
+        Value::Word("") => out.extend_from_slice(EMPTY),
+        Value::Word(ours) if place == Place::Column => json::word(out, ours),
+        Value::Text(string) | Value::Word(string) => text(out, string, place),
+        Value::Name(name) => out.extend_from_slice(name),
         Value::Guid(guid) => out.extend_from_slice(&guid.text()),
         Value::Hexadecimal(number, least) => number::hexadecimal(out, number, least),
         Value::Dotted(left, right) => number::dotted(out, left, right),
         Value::Addr(address) => number::address(out, address),
         Value::Port(port) => number::whole(out, port.into()),
-        Value::Time(time) => number::decimal(out, time.microseconds(), 6),
+        Value::Time(time) => number::millionths(out, time.microseconds()),
         Value::Interval(interval) => seconds(out, interval),
         Value::List(elements) => list(out, elements),
         Value::Object(record) => first_of(record, &mut |value| cell(out, value, place)),
@@ -270,7 +280,7 @@ fn cell(out: &mut Vec<u8>, value: Value<'_>, place: Place) {
 
 /// Seconds with six decimals.
 fn seconds(out: &mut Vec<u8>, interval: Interval) {
-    number::decimal(out, interval.0 / 1_000, 6);
+    number::millionths(out, interval.0 / 1_000);
 }
 
 fn list(out: &mut Vec<u8>, elements: &dyn Elements) {
@@ -365,7 +375,7 @@ mod tests {
         assert_eq!(
             rows,
             concat!(
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\tactivation\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\tactivation\t",
                 "RemoteCreateInstance\t4\t000001a0-0000-0000-c000-000000000046\tIRemoteSCMActivator\t",
                 "49b2791a-b1ae-4c90-9b8e-e860ba07f889\tMMC20.Application\t",
                 "00000000-0000-0000-c000-000000000046,00020400-0000-0000-c000-000000000046\t-\t-\t-\t-\t0x00000000\tS_OK\t-\tsucceeded\t",
@@ -373,14 +383,14 @@ mod tests {
                 "172.16.66.36\t60283\toxid_binding\tT\tntlm\tpkt_integrity\t-\t-\t-\talice\tLAB\tWS5\t-\t-\tLAB\\\\runner\tclass\t(empty)\tF\t0\t",
                 "-\t-\t-\t-\t-\t-",
                 "\n",
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
                 "172.16.66.25 activated MMC20.Application on 172.16.66.36\tT1021.003\t172.16.66.25\t172.16.66.36\t135\t-\t",
                 "dcom-sensor\tNotice::ACTION_LOG\t(empty)\t0.000000\t-\t-\t-\t-\t-\t1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=",
                 "\n",
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\t135\tIRemoteSCMActivator\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t0.072954\t135\tIRemoteSCMActivator\t",
                 "RemoteCreateInstance",
                 "\n",
-                "1595113802.061141\tCJioLj2aEkGc9R3T0b\t172.16.66.25\t49744\t172.16.66.36\t135\tfragment_out_of_place\t",
+                "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\tfragment_out_of_place\t",
                 "common_header: `frag_length` is 3 (offset 8)\tF\tdcom-sensor\tDCE_RPC",
                 "\n",
                 "1595113802.061141\tdcom-sensor\t-\t324\t40960\t-\t-\t-\t-\t-\t-\t-\t-\t-\t0\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-\t-",
@@ -396,7 +406,7 @@ mod tests {
         assert_eq!(
             rows,
             concat!(
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"rtt":0.072954,"kind":"activation","#,
                 r#""operation":"RemoteCreateInstance","opnum":4,"interface_uuid":"000001a0-0000-0000-c000-000000000046","#,
                 r#""interface":"IRemoteSCMActivator","clsid":"49b2791a-b1ae-4c90-9b8e-e860ba07f889","#,
@@ -408,17 +418,17 @@ mod tests {
                 r#""client_user":"alice","client_domain":"LAB","client_workstation":"WS5","runs_as":"LAB\\runner","#,
                 r#""evidence":"class","because":[],"bind_seen":false,"bytes_missing":0}"#,
                 "\n",
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"proto":"tcp","note":"DCOM::Remote_Activation","#,
                 r#""msg":"172.16.66.25 activated MMC20.Application on 172.16.66.36","sub":"T1021.003","src":"172.16.66.25","#,
                 r#""dst":"172.16.66.36","p":135,"peer_descr":"dcom-sensor","actions":["Notice::ACTION_LOG"],"email_dest":[],"#,
                 r#""suppress_for":0.000000,"community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y="}"#,
                 "\n",
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"rtt":0.072954,"named_pipe":"135","#,
                 r#""endpoint":"IRemoteSCMActivator","operation":"RemoteCreateInstance"}"#,
                 "\n",
-                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0b","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
+                r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"name":"fragment_out_of_place","#,
                 r#""addl":"common_header: `frag_length` is 3 (offset 8)","notice":false,"peer":"dcom-sensor","#,
                 r#""source":"DCE_RPC"}"#,
@@ -452,7 +462,7 @@ mod tests {
     fn what_would_read_as_unset_or_empty_or_as_a_separator_is_escaped() {
         let cells = dcom_row(|dcom| {
             dcom.class = Some("-".to_owned());
-            dcom.operation = "(empty)".into();
+            dcom.operation = "(empty)".to_owned().into();
             dcom.target_name = Some(String::new());
             dcom.fault = Some("a,b\\x09".to_owned());
             dcom.bindings = vec!["a,b".to_owned(), "-".to_owned(), String::new()];

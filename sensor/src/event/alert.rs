@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use super::Shared;
 use super::dcerpc::Dcerpc;
@@ -10,6 +10,7 @@ use super::dcom::Dcom;
 use super::host_alert::HostAlert;
 use super::meta::{Destination, Meta, Protocol, Source};
 use super::record::{Field, Interval, Port, Value, names, record};
+use crate::flow::CommunityId;
 use crate::severity::Severity;
 
 names! {
@@ -133,7 +134,7 @@ record! {
         /// Where the other end is: never set.
         longitude: Option<f64> => zeek "remote_location.longitude";
         /// The connection, as other tools compute it: Community ID version 1.
-        community_id: Option<Arc<str>> => zeek;
+        community_id: Option<CommunityId> => zeek;
     }
 }
 
@@ -221,7 +222,7 @@ impl Notice {
             city: None,
             latitude: None,
             longitude: None,
-            community_id: meta.community_id.clone(),
+            community_id: meta.community_id,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::parties::{Parties, Process, Technique, spaced, techniques};
 use super::record::{Column, Port, Record, Value, record};
 use super::stats::Counters;
 use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Flow, HostAlert, Stats};
+use crate::flow::{CommunityId, Uid};
 use crate::time::Timestamp;
 
 /// The version of the schema whose fields these are. All of them are in later ones too.
@@ -81,7 +82,7 @@ record! {
         /// Captured bytes in them, with all headers.
         destination_bytes: Option<u64> => eve "destination.bytes";
         /// The connection, as other tools compute it: Community ID version 1.
-        community_id: Option<Arc<str>> => eve "network.community_id";
+        community_id: Option<CommunityId> => eve "network.community_id";
         /// `tcp` or `udp`.
         transport: Option<&'static str> => eve "network.transport";
         /// `ipv4` or `ipv6`.
@@ -182,7 +183,7 @@ record! {
     #[derive(Default)]
     pub struct Own in "dcom" {
         /// The connection, as Zeek's logs name it.
-        uid: Option<Arc<str>> => eve;
+        uid: Option<Uid> => eve;
         /// The connection, as eve.json names it.
         flow_id: Option<u64> => eve;
         /// Number of the frame that carries the (request's) last byte; from 1 in each file.
@@ -291,7 +292,7 @@ impl Ecs {
             destination_domain: text(parties.target.name),
             destination_packets: traffic.map(|traffic| traffic.packets_to_client),
             destination_bytes: traffic.map(|traffic| traffic.bytes_to_client),
-            community_id: meta.community_id.clone(),
+            community_id: meta.community_id,
             transport: meta.proto.map(transport),
             network_type: address.map(|address| if address.is_ipv4() { "ipv4" } else { "ipv6" }),
             packets: traffic.map(|traffic| traffic.packets_to_server + traffic.packets_to_client),
@@ -320,7 +321,7 @@ impl Ecs {
             observer_version: env!("CARGO_PKG_VERSION"),
             interface: meta.in_iface.clone(),
             own: Own {
-                uid: meta.uid.clone(),
+                uid: meta.uid,
                 flow_id: meta.flow_id,
                 frame: meta.frame,
                 pcap_filename: meta.pcap_filename.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::record::{EventType, Interval, Port, names, record};
 use crate::decode::{Endpoint, Tunnel};
+use crate::flow::{CommunityId, Uid};
 use crate::time::Timestamp;
 
 names! {
@@ -36,7 +37,7 @@ record! {
         /// What the event is about: names the object that follows.
         event_type: EventType => eve;
         /// The connection, as Zeek names it: the same in every log.
-        uid: Option<Arc<str>> => zeek;
+        uid: Option<Uid> => zeek;
         /// VLAN tags, outermost first.
         vlan: Vec<u16> => eve;
         /// What the packets were wrapped in, as the first of the connection showed it.
@@ -48,7 +49,7 @@ record! {
         /// What the connection runs on; unset only where the event is about no connection.
         proto: Option<Protocol> => eve;
         /// The connection, as other tools compute it: Community ID version 1.
-        community_id: Option<Arc<str>> => eve;
+        community_id: Option<CommunityId> => eve;
         /// Number of the frame that carries the reply's last byte.
         reply_frame: Option<u64> => eve "reply_pcap_cnt";
         /// From the request's last byte to the reply's: milliseconds here, seconds in Zeek's logs.

@@ -37,7 +37,7 @@ use alert::Notice;
 use anomaly::Weird;
 use dcerpc::{Circumstances, NtlmRow, ZeekRow};
 use dcom::Kind;
-use record::{Column, Columns, Record, Value};
+use record::{Column, Columns, Field, Record, Value};
 use stats::{CaptureLossRow, StatsRow};
 
 /// One thing that happened.
@@ -75,7 +75,7 @@ pub struct ZeekLog {
     pub path: &'static str,
     /// The records that make a row, in order.
     parts: &'static [&'static [Column]],
-    /// Which of their columns it has: to ask that by name costs more than to write the row.
+    /// Which of their columns with a name there it has: to ask that by name costs more than to write the row.
     kept: &'static [bool],
 }
 
@@ -159,8 +159,8 @@ impl ZeekLog {
     /// Its columns by name, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static Column)> {
         let columns = self.parts.iter().flat_map(|part| part.iter());
-        let kept = columns.zip(self.kept).filter(|(_, kept)| **kept);
-        kept.filter_map(|(column, _)| Some((column.zeek?, column)))
+        let named = columns.filter_map(|column| Some((column.zeek?, column)));
+        named.zip(self.kept).filter(|(_, kept)| **kept).map(|(named, _)| named)
     }
 }
 
@@ -341,12 +341,20 @@ impl<V: Columns> Columns for EveLine<V> {
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
         let value = match (column.eve, value) {
             (None, _) => return,
-            (Some(_), Value::EventType) => Value::Text(self.name),
+            (Some(_), Value::EventType) => Value::Word(self.name),
             (Some("src_ip"), Value::Unset) => self.source.map_or(value, Value::Addr),
             (Some("dest_ip"), Value::Unset) => self.target.map_or(value, Value::Addr),
             (Some(_), value) => value,
         };
         self.visitor.column(column, value);
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the same")]
+    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
+        if column.eve.is_some() {
+            self.visitor.list(column, list);
+        }
     }
 }
 
@@ -364,7 +372,9 @@ impl<V: Columns> Columns for ZeekCells<V> {
         reason = "it stands at each column, of which all but the value is known when the program is built"
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
-        if let Some((kept, rest)) = self.kept.split_first() {
+        if column.zeek.is_some()
+            && let Some((kept, rest)) = self.kept.split_first()
+        {
             self.kept = rest;
             if *kept {
                 self.visitor.column(column, value);
@@ -378,6 +388,7 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
+    use crate::event::record::Place;
 
     fn assert_well_named<'c>(columns: impl Iterator<Item = (&'c str, &'c Column)>) {
         let mut known = HashSet::new();
@@ -403,10 +414,23 @@ mod tests {
     fn objects_are_told_apart_by_their_numbers() {
         let mut known: HashMap<u32, &str> = HashMap::new();
         for (path, column) in EveType::ALL.iter().flat_map(|kind| kind.columns()) {
-            let object = &path[..column.eve_object];
-            assert_eq!(*known.entry(column.eve_object_id).or_insert(object), object, "{path}");
-            let name = path.rsplit('.').next().unwrap();
-            assert_eq!(column.eve_key, format!(",\"{name}\":").as_bytes());
+            let Place {
+                path: object,
+                id,
+                outer,
+                depth,
+                opening,
+            } = column.eve_place;
+            let (expected, name) = path.rsplit_once('.').unwrap_or(("", path));
+            assert_eq!(object, expected);
+            assert_eq!(*known.entry(id).or_insert(object), object, "{path}");
+            assert_eq!(column.eve_key, format!("\"{name}\":\"").as_bytes());
+            assert_eq!(depth, path.matches('.').count(), "{path}");
+            if !object.is_empty() {
+                let (expected, name) = object.rsplit_once('.').unwrap_or(("", object));
+                assert_eq!(*known.entry(outer).or_insert(expected), expected, "{path}");
+                assert_eq!(opening, format!("\"{name}\":{{").as_bytes());
+            }
         }
         assert!(known.len() > 10);
     }

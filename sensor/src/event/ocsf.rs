@@ -9,6 +9,7 @@ use super::meta::Protocol;
 use super::parties::{End, Parties, Process, Technique, User, spaced, techniques};
 use super::record::{Column, Port, Record, Value, record};
 use super::{Alert, Body, Dcom, Event};
+use crate::flow::{CommunityId, Uid};
 use crate::severity::Severity;
 
 /// The version of the schema: what is used is in later ones too.
@@ -172,9 +173,9 @@ record! {
     /// A connection.
     pub struct ConnectionInfo in "connection_info" {
         /// As Zeek's logs name it.
-        uid: Option<Arc<str>> => eve;
+        uid: Option<Uid> => eve;
         /// As other tools compute it: Community ID version 1.
-        community_uid: Option<Arc<str>> => eve;
+        community_uid: Option<CommunityId> => eve;
         /// Always `0`: a sensor does not know where a network ends.
         direction_id: u8 => eve;
         /// `tcp` or `udp`.
@@ -434,8 +435,8 @@ impl Evidence {
             target_port,
             target_name: text(target_name),
             connection: meta.proto.map(|protocol| ConnectionInfo {
-                uid: meta.uid.clone(),
-                community_uid: meta.community_id.clone(),
+                uid: meta.uid,
+                community_uid: meta.community_id,
                 direction_id: 0,
                 protocol_name: transport(protocol),
                 protocol_num: match protocol {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use dcom_parsers::guid::{Causality, Clsid, Guid, Iid, Ipid, Oid, Oxid};
 
+use crate::flow::Name;
 use crate::time::Timestamp;
 
 /// One column of a log.
@@ -33,15 +34,13 @@ use crate::time::Timestamp;
 pub struct Column {
     /// Path in eve.json, objects separated by dots; none when the column is not there.
     pub eve: Option<&'static str>,
-    /// How much of that path, up to its last dot, names the object it stands in.
-    pub eve_object: usize,
-    /// A number for that object: the same for all columns in it, and for no others.
-    pub eve_object_id: u32,
-    /// What stands before its value there, with a comma: `,"name":`.
+    /// The object it stands in there.
+    pub eve_place: Place,
+    /// What stands before its value there, with the quote of text: `"name":"`.
     pub eve_key: &'static [u8],
     /// Column in the Zeek log; none when the column is not there.
     pub zeek: Option<&'static str>,
-    /// The same as a member of a JSON object, with a comma: `,"name":`.
+    /// The same as a member of a JSON object: `"name":"`.
     pub zeek_key: &'static [u8],
     /// Its type in the Zeek log's header.
     pub zeek_type: &'static str,
@@ -53,6 +52,36 @@ pub struct Column {
     pub doc: &'static str,
 }
 
+/// An object of eve.json, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its path, objects separated by dots; empty for the outermost.
+    pub path: &'static str,
+    /// A number for it: the same for all columns in it, and for no others.
+    pub id: u32,
+    /// The number of the object that it stands in; 0 for the outermost.
+    pub outer: u32,
+    /// In how many objects it stands.
+    pub depth: usize,
+    /// How it begins there: `"name":{`.
+    pub opening: &'static [u8],
+}
+
+impl Place {
+    /// The line itself.
+    pub const OUTERMOST: Self = Self::new("", b"");
+
+    pub(crate) const fn new(path: &'static str, opening: &'static [u8]) -> Self {
+        Self {
+            path,
+            id: number(path),
+            outer: if path.is_empty() { 0 } else { number(object(path)) },
+            depth: depth(path),
+            opening,
+        }
+    }
+}
+
 /// Who is shown a record's columns in order, each with its value. Any closure that takes both can be.
 pub trait Columns {
     /// Are those of interest that are unset?
@@ -60,6 +89,12 @@ pub trait Columns {
 
     /// One column.
     fn column(&mut self, column: &'static Column, value: Value<'_>);
+
+    /// One column that is a list, for those who can do better when they know of what.
+    #[inline]
+    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
+        self.column(column, Value::List(list));
+    }
 }
 
 impl<F: FnMut(&'static Column, Value<'_>) + ?Sized> Columns for F {
@@ -131,6 +166,11 @@ pub enum Value<'a> {
     Float(f64),
     /// Text, possibly from the wire: whoever prints it escapes it.
     Text(&'a str),
+    /// Text of ours, as it lives as long as the program: without quotes, backslashes and control characters, so that nobody
+    /// has to look for them.
+    Word(&'static str),
+    /// A name of ours, as plain.
+    Name(&'a [u8]),
     /// A GUID, printed as text.
     Guid(Guid),
     /// A number printed as text, `0x` and at least so many digits.
@@ -187,6 +227,16 @@ pub trait Field {
     const RECORD: Option<&'static [Column]> = None;
     /// What to write.
     fn value(&self) -> Value<'_>;
+
+    /// Shows it as a column.
+    #[inline]
+    fn show_in<V: Columns + ?Sized>(&self, column: &'static Column, visitor: &mut V) {
+        visitor.column(column, self.value());
+    }
+
+    /// Shows its own columns, if it is a record.
+    #[inline]
+    fn show_columns<V: Columns + ?Sized>(&self, _: &mut V) {}
 }
 
 /// A length of time in nanoseconds: milliseconds in eve.json, seconds in Zeek's logs.
@@ -223,6 +273,11 @@ impl<T: Field> Field for Vec<T> {
     fn value(&self) -> Value<'_> {
         Value::List(self)
     }
+
+    #[inline]
+    fn show_in<V: Columns + ?Sized>(&self, column: &'static Column, visitor: &mut V) {
+        visitor.list(column, self);
+    }
 }
 
 impl<T: Field> Elements for Vec<T> {
@@ -251,6 +306,15 @@ macro_rules! fields {
     )+};
 }
 
+impl<const N: usize> Field for Name<N> {
+    const ZEEK_TYPE: &'static str = "string";
+
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::Name(&self.0)
+    }
+}
+
 fields! {
     bool: "bool", "vector[bool]", self => Value::Bool(*self);
     u8: "count", "vector[count]", self => Value::Uint(u64::from(*self));
@@ -261,8 +325,11 @@ fields! {
     f64: "double", "vector[double]", self => Value::Float(*self);
     String: "string", "vector[string]", self => Value::Text(self);
     Arc<str>: "string", "vector[string]", self => Value::Text(self);
-    &'static str: "string", "vector[string]", self => Value::Text(self);
-    Cow<'static, str>: "string", "vector[string]", self => Value::Text(self);
+    &'static str: "string", "vector[string]", self => Value::Word(self);
+    Cow<'static, str>: "string", "vector[string]", self => match self {
+        Cow::Borrowed(ours) => Value::Word(ours),
+        Cow::Owned(text) => Value::Text(text),
+    };
     IpAddr: "addr", "vector[addr]", self => Value::Addr(*self);
     Port: "port", "vector[port]", self => Value::Port(self.0);
     Timestamp: "time", "vector[time]", self => Value::Time(*self);
@@ -287,73 +354,81 @@ pub(crate) const fn count(parts: &[&[Column]]) -> usize {
     total
 }
 
-/// How much of a dotted path comes before its last dot; for `record!`.
-pub(crate) const fn object(path: Option<&str>) -> usize {
-    let Some(path) = path else { return 0 };
+/// A name, or nothing; for `record!`.
+pub(crate) const fn text(name: Option<&'static str>) -> &'static str {
+    match name {
+        Some(name) => name,
+        None => "",
+    }
+}
+
+/// The object that something at a dotted path stands in: what comes before the last dot.
+pub(crate) const fn object(path: &str) -> &str {
     let mut end = path.len();
     while end > 0 {
         end -= 1;
         if path.as_bytes()[end] == b'.' {
-            return end;
+            return path.split_at(end).0;
         }
     }
-    0
+    ""
 }
 
-/// A number for the object at the start of a path (FNV-1a); for `record!`. That no two have the same is tested.
-pub(crate) const fn object_id(path: Option<&str>) -> u32 {
-    let Some(text) = path else { return 0 };
-    let (mut id, mut index) = (0x811c_9dc5_u32, 0);
-    while index < object(path) {
-        id = (id ^ text.as_bytes()[index] as u32).wrapping_mul(0x0100_0193);
+/// What it is called there: what comes behind the last dot.
+pub(crate) const fn name(path: &str) -> &str {
+    match object(path).len() {
+        0 => path,
+        // Past the dot.
+        end => path.split_at(end + 1).1,
+    }
+}
+
+/// A number for a path (FNV-1a). That no two have the same is tested.
+const fn number(path: &str) -> u32 {
+    let (mut number, mut index) = (0x811c_9dc5_u32, 0);
+    while index < path.len() {
+        number = (number ^ path.as_bytes()[index] as u32).wrapping_mul(0x0100_0193);
         index += 1;
     }
-    id
+    number
 }
 
-/// Where a member's name begins in its path; for `record!`.
-pub(crate) const fn name(path: Option<&str>) -> usize {
-    match object(path) {
+/// How many names a path has.
+const fn depth(path: &str) -> usize {
+    match path.len() {
         0 => 0,
-        // Past the dot.
-        end => end + 1,
+        _ => 1 + depth(object(path)),
     }
 }
 
-/// How long a member's key is, whose name is what of the text begins there; for `record!`.
-pub(crate) const fn key_length(text: Option<&str>, start: usize) -> usize {
-    match text {
-        Some(text) => text.len() - start + 4,
-        None => 0,
-    }
-}
-
-/// `,"name":`; for `record!`. Names are ours: letters, digits, dots, underscores.
-pub(crate) const fn key<const N: usize>(text: Option<&str>, start: usize) -> [u8; N] {
+/// A name in quotes and what stands behind it; for `record!`. Names are ours: letters, digits, dots, underscores.
+pub(crate) const fn key<const N: usize>(name: &str, behind: &str) -> [u8; N] {
     let mut key = [b'"'; N];
-    let Some(text) = text else { return key };
-    key[0] = b',';
-    key[N - 1] = b':';
-    let mut index = start;
-    while index < text.len() {
-        key[2 + index - start] = text.as_bytes()[index];
+    let mut index = 0;
+    while index < name.len() {
+        key[1 + index] = name.as_bytes()[index];
+        index += 1;
+    }
+    let mut index = 0;
+    while index < behind.len() {
+        key[N - behind.len() + index] = behind.as_bytes()[index];
         index += 1;
     }
     key
 }
 
-/// Which of the parts' columns stand in the Zeek log that is without some of them, in the order in which they are shown.
+/// Which of the parts' columns with a name there stand in the Zeek log that is without some of them, in the order in which
+/// they are shown.
 pub(crate) const fn kept<const N: usize>(parts: &[&[Column]], without: &[&str]) -> [bool; N] {
     let mut kept = [false; N];
     let (mut part, mut next) = (0, 0);
     while part < parts.len() {
         let mut column = 0;
         while column < parts[part].len() {
-            kept[next] = match parts[part][column].zeek {
-                Some(name) => !contains(without, name),
-                None => false,
-            };
-            next += 1;
+            if let Some(name) = parts[part][column].zeek {
+                kept[next] = !contains(without, name);
+                next += 1;
+            }
             column += 1;
         }
         part += 1;
@@ -385,8 +460,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 pub(crate) const fn concat<const N: usize>(parts: &[&[Column]]) -> [Column; N] {
     let mut all = [Column {
         eve: None,
-        eve_object: 0,
-        eve_object_id: 0,
+        eve_place: Place::OUTERMOST,
         eve_key: &[],
         zeek: None,
         zeek_key: &[],
@@ -473,6 +547,10 @@ macro_rules! record {
             fn value(&self) -> $crate::event::record::Value<'_> {
                 $crate::event::record::Value::Object(self)
             }
+
+            fn show_columns<V: $crate::event::record::Columns + ?Sized>(&self, visitor: &mut V) {
+                $crate::event::record::Record::show(self, visitor);
+            }
         }
     };
 
@@ -493,7 +571,7 @@ macro_rules! record {
     (@visit $visitor:ident $prefix:tt $field:ident [$type:ty] $doc:tt $($how:tt)+) => {{
         const COLUMN: &$crate::event::record::Column =
             &$crate::event::record::record!(@column $prefix $field [$type] $doc $($how)+);
-        $crate::event::record::Columns::column($visitor, COLUMN, $crate::event::record::Field::value($field))
+        $crate::event::record::Field::show_in($field, COLUMN, $visitor)
     }};
 
     (@column $prefix:tt $field:ident $type:tt $doc:tt eve $($eve:literal)?) => {
@@ -514,18 +592,18 @@ macro_rules! record {
         )
     };
     (@made [$type:ty] [$($doc:literal)+] $eve:expr, $zeek:expr) => {{
-        const EVE: Option<&str> = $eve;
-        const EVE_NAME: usize = $crate::event::record::name(EVE);
-        const EVE_KEY: [u8; $crate::event::record::key_length(EVE, EVE_NAME)] =
-            $crate::event::record::key(EVE, EVE_NAME);
-        const ZEEK: Option<&str> = $zeek;
-        const ZEEK_KEY: [u8; $crate::event::record::key_length(ZEEK, 0)] = $crate::event::record::key(ZEEK, 0);
+        use $crate::event::record::{Place, key, name, object, text};
+        const EVE: &str = text($eve);
+        const OBJECT: &str = object(EVE);
+        const OPENING: [u8; name(OBJECT).len() + 4] = key(name(OBJECT), ":{");
+        const EVE_KEY: [u8; name(EVE).len() + 4] = key(name(EVE), ":\"");
+        const ZEEK: &str = text($zeek);
+        const ZEEK_KEY: [u8; ZEEK.len() + 4] = key(ZEEK, ":\"");
         $crate::event::record::Column {
-            eve: EVE,
-            eve_object: $crate::event::record::object(EVE),
-            eve_object_id: $crate::event::record::object_id(EVE),
+            eve: $eve,
+            eve_place: Place::new(OBJECT, &OPENING),
             eve_key: &EVE_KEY,
-            zeek: ZEEK,
+            zeek: $zeek,
             zeek_key: &ZEEK_KEY,
             zeek_type: <$type as $crate::event::record::Field>::ZEEK_TYPE,
             always: <$type as $crate::event::record::Field>::ALWAYS,
@@ -571,7 +649,7 @@ macro_rules! names {
             const ZEEK_TYPE: &'static str = "string";
 
             fn value(&self) -> $crate::event::record::Value<'_> {
-                $crate::event::record::Value::Text(self.name())
+                $crate::event::record::Value::Word(self.name())
             }
         }
     )+};

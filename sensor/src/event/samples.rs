@@ -18,6 +18,7 @@ use super::record::{Interval, Port};
 use super::stats::Counters;
 use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Flow, Meta, Shared, Stats};
 use crate::decode::Endpoint;
+use crate::flow::Name;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -66,11 +67,11 @@ pub(crate) fn meta() -> Meta {
         flow_id: Some(908_054_309_376_390),
         frame: Some(1),
         pcap_filename: Some("mmc20.pcapng".into()),
-        uid: Some("CJioLj2aEkGc9R3T0b".into()),
+        uid: Some(Name(*b"CJioLj2aEkGc9R3T0")),
         client: end(25, 49_744),
         server: end(36, 135),
         proto: Some(Protocol::Tcp),
-        community_id: Some("1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=".into()),
+        community_id: Some(Name(*b"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=")),
         reply_frame: Some(2),
         rtt: Some(Interval(72_954_999)),
         ..Meta::default()

@@ -18,8 +18,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use assembler::{Assembler, AssemblerCounters, Bounds, Piece};
-pub use connection::Connection;
 pub(crate) use connection::flow_id;
+pub use connection::{CommunityId, Connection, Name, Uid};
 pub(crate) use recognise::BANNER;
 pub use recognise::Protocol;
 pub use side::{Side, Sides};
