@@ -1,9 +1,10 @@
 //! GUIDs and the identifiers made of them, each a type of its own: an IPID cannot be passed for an IID.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A GUID ([MS-DTYP] 2.3.4, C706 appendix A). Ordered and printed as text is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Guid {
     /// The first eight hexadecimal digits.
     pub data1: u32,
@@ -96,6 +97,15 @@ impl Guid {
     /// Is every bit zero?
     pub fn is_null(self) -> bool {
         self == Self::NULL
+    }
+}
+
+/// As two numbers: tables look for GUIDs all the time.
+impl Hash for Guid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let groups = (u64::from(self.data1) << 32) | (u64::from(self.data2) << 16) | u64::from(self.data3);
+        state.write_u64(groups);
+        state.write_u64(u64::from_be_bytes(self.data4));
     }
 }
 

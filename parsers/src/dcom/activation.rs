@@ -116,7 +116,7 @@ impl ActivationReply {
 
 impl From<PropOut<'_>> for InterfaceResult {
     fn from((iid, hresult, objref): PropOut<'_>) -> Self {
-        let objref = objref.and_then(|bytes| Objref::parse(bytes).ok());
+        let objref = objref.and_then(|bytes| Objref::parse_reference(bytes).ok());
         Self {
             iid,
             hresult,

@@ -123,6 +123,15 @@ impl DualStringArray {
         Ok(Self::from_units(&units, security_offset.into()))
     }
 
+    /// Steps over the packet version.
+    pub(super) fn skip(input: &mut Input<'_>) -> Result<Self> {
+        input.enter("DUALSTRINGARRAY");
+        let count = input.u16()?;
+        input.u16()?;
+        input.skip(usize::from(count).saturating_mul(2))?;
+        Ok(Self::default())
+    }
+
     /// Reads the IDL version ([MS-DCOM] 2.2.19.2): a conformant structure.
     pub(super) fn parse_ndr(reader: &mut Reader<'_>) -> Result<Self> {
         reader.enter("DUALSTRINGARRAY");

@@ -136,6 +136,15 @@ impl<'a> DataElement<'a> {
 impl<'a> Objref<'a> {
     /// Reads a reference; little-endian whatever the PDU says.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        Self::parse_with(bytes, DualStringArray::parse)
+    }
+
+    /// The same, where nobody asks where the exporter's object resolver listens: it is stepped over, and says nothing.
+    pub fn parse_reference(bytes: &'a [u8]) -> Result<Self> {
+        Self::parse_with(bytes, DualStringArray::skip)
+    }
+
+    fn parse_with(bytes: &'a [u8], resolver: fn(&mut Input<'_>) -> Result<DualStringArray>) -> Result<Self> {
         let mut input = Input::new(bytes, ByteOrder::Little, "OBJREF");
         let signature = input.u32()?;
         if signature != SIGNATURE {
@@ -146,12 +155,12 @@ impl<'a> Objref<'a> {
         let reference = match flags {
             1 => Reference::Standard {
                 std: StdObjref::parse(&mut input)?,
-                resolver: DualStringArray::parse(&mut input)?,
+                resolver: resolver(&mut input)?,
             },
             2 => Reference::Handler {
                 std: StdObjref::parse(&mut input)?,
                 clsid: Clsid(input.guid()?),
-                resolver: DualStringArray::parse(&mut input)?,
+                resolver: resolver(&mut input)?,
             },
             4 => {
                 input.enter("OBJREF_CUSTOM");
@@ -169,7 +178,7 @@ impl<'a> Objref<'a> {
                 let std = StdObjref::parse(&mut input)?;
                 input.enter("OBJREF_EXTENDED");
                 input.skip(4)?; // Signature1
-                let resolver = DualStringArray::parse(&mut input)?;
+                let resolver = resolver(&mut input)?;
                 // The context is read when it can be: the reference is what counts.
                 let element = DataElement::parse(input).ok().flatten();
                 Reference::Extended { std, resolver, element }

@@ -12,8 +12,9 @@
 
 pub mod known;
 
-use std::str::Split;
 use std::sync::LazyLock;
+
+use memchr::memchr;
 
 use crate::guid::Guid;
 
@@ -35,7 +36,7 @@ pub fn interface(uuid: Guid) -> Option<&'static str> {
 
 /// The name of an operation of an interface: `RemoteCreateInstance`, `Invoke`, `ept_map`.
 pub fn operation(uuid: Guid, opnum: u16) -> Option<&'static str> {
-    static TABLE: LazyLock<Table<(u128, u16)>> = LazyLock::new(|| Table::parse(OPERATIONS, operation_columns));
+    static TABLE: LazyLock<Table<(u128, u16)>> = LazyLock::new(|| Table::parse(OPERATIONS, operation_columns()));
     TABLE.find((uuid.number(), opnum))
 }
 
@@ -60,7 +61,24 @@ pub fn fault(code: u32) -> Option<&'static str> {
         .or_else(|| if code & FAILURE == 0 { None } else { status(code) })
 }
 
-type Columns = Split<'static, char>;
+/// Lines, or the columns of one: what stands before each separator, and behind the last. Empty ones end it.
+struct Pieces {
+    rest: &'static str,
+    separator: u8,
+}
+
+impl Iterator for Pieces {
+    type Item = &'static str;
+
+    fn next(&mut self) -> Option<&'static str> {
+        let end = memchr(self.separator, self.rest.as_bytes()).unwrap_or(self.rest.len());
+        let (piece, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest.get(1..).unwrap_or_default();
+        (!piece.is_empty()).then_some(piece)
+    }
+}
+
+type Columns = Pieces;
 
 /// What stands in the leading columns of a table.
 trait Key: Copy + PartialEq {
@@ -99,9 +117,12 @@ struct Table<K> {
 
 impl<K: Key> Table<K> {
     /// `key` takes the leading columns of a line; the name follows them, and the source ends the line.
-    fn parse(text: &'static str, key: fn(&mut Columns) -> Option<K>) -> Self {
+    fn parse(text: &'static str, mut key: impl FnMut(&mut Columns) -> Option<K>) -> Self {
         let row = |line: &'static str| {
-            let mut columns = line.split('\t');
+            let mut columns = Columns {
+                rest: line,
+                separator: b'\t',
+            };
             Some((key(&mut columns)?, columns.next()?))
         };
         let rows: Vec<_> = lines(text).filter_map(row).collect();
@@ -141,16 +162,28 @@ impl<K: Key> Table<K> {
     }
 }
 
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.starts_with('#'))
+fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
+    let lines = Pieces {
+        rest: text,
+        separator: b'\n',
+    };
+    lines.filter(|line| !line.starts_with('#'))
 }
 
 fn uuid_column(columns: &mut Columns) -> Option<u128> {
     Guid::parse(columns.next()?).map(Guid::number)
 }
 
-fn operation_columns(columns: &mut Columns) -> Option<(u128, u16)> {
-    Some((uuid_column(columns)?, columns.next()?.parse().ok()?))
+/// The operations of an interface stand together: its UUID is read once.
+fn operation_columns() -> impl FnMut(&mut Columns) -> Option<(u128, u16)> {
+    let mut latest = ("", None);
+    move |columns| {
+        let uuid = columns.next()?;
+        if uuid != latest.0 {
+            latest = (uuid, Guid::parse(uuid).map(Guid::number));
+        }
+        Some((latest.1?, columns.next()?.parse().ok()?))
+    }
 }
 
 fn code_column(columns: &mut Columns) -> Option<u32> {
@@ -168,7 +201,11 @@ mod tests {
     }
 
     /// Every line makes a row, in order, and each column says something.
-    fn check<K: Key + Ord + Debug>(text: &'static str, key: fn(&mut Columns) -> Option<K>, columns: usize) -> usize {
+    fn check<K: Key + Ord + Debug>(
+        text: &'static str,
+        key: impl FnMut(&mut Columns) -> Option<K>,
+        columns: usize,
+    ) -> usize {
         let header = text.lines().take_while(|line| line.starts_with('#')).count();
         assert!(
             header >= 3,
@@ -195,7 +232,7 @@ mod tests {
     #[test]
     fn tables_are_whole_and_sorted() {
         assert!(check(INTERFACES, uuid_column, 3) >= 479);
-        assert!(check(OPERATIONS, operation_columns, 4) >= 7000);
+        assert!(check(OPERATIONS, operation_columns(), 4) >= 7000);
         assert!(check(STATUSES, code_column, 3) >= 100);
         assert!(check(FAULTS, code_column, 3) >= 50);
     }

@@ -218,7 +218,11 @@ impl<'a> Reader<'a> {
         mut read: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
         let count = self.count(field, element, max)?;
-        (0..count).map(|_| read(self)).collect()
+        let mut elements = Vec::with_capacity(count);
+        for _ in 0..count {
+            elements.push(read(self)?);
+        }
+        Ok(elements)
     }
 
     /// A conformant array of such strings, each behind a pointer, itself behind a pointer that may be null. Null pointers in

@@ -46,9 +46,9 @@ impl<'a> InterfacePointer<'a> {
     }
 
     /// The reference itself. A reference that cannot be read does not take the other arguments with it, so it is read
-    /// only here.
+    /// only here. Who follows the object asks for nothing else.
     pub fn objref(self) -> Result<Objref<'a>> {
-        Objref::parse(self.bytes)
+        Objref::parse_reference(self.bytes)
     }
 }
 

@@ -94,7 +94,7 @@ fn tools(document: &mut Document<'_>, catalog: &Catalog) -> (Tools, usize) {
 
 fn classes(document: &mut Document<'_>, catalog: &Catalog) -> BTreeMap<Clsid, Class> {
     let mut added = BTreeMap::new();
-    let mut lines = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for entry in document.sections::<Class>("class") {
         let at = entry.place_of("clsid");
         let clsid = entry.read.clsid;
@@ -102,7 +102,8 @@ fn classes(document: &mut Document<'_>, catalog: &Catalog) -> BTreeMap<Clsid, Cl
             let cause = format!("class {clsid} has no name");
             document.problem(Gravity::Error, entry.place_of("name"), cause, None);
         }
-        if let Some(earlier) = lines.insert(clsid, document.line(at)) {
+        if let Some(earlier) = places.insert(clsid, at) {
+            let earlier = document.line(earlier);
             let cause = format!("class {clsid} is listed twice: first in line {earlier}");
             document.problem(Gravity::Error, at, cause, Some("make one entry of the two".to_owned()));
         }
@@ -173,7 +174,7 @@ fn lost(known: &Class, new: &Class) -> Option<String> {
 
 fn methods(document: &mut Document<'_>, catalog: &Catalog) -> Vec<Method> {
     let mut added = Vec::new();
-    let mut lines = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for entry in document.sections::<Method>("method") {
         let method = &entry.read;
         let at = entry.place_of("name");
@@ -182,7 +183,8 @@ fn methods(document: &mut Document<'_>, catalog: &Catalog) -> Vec<Method> {
         }
         // Methods of one name are told apart by the objects and arguments that they are for.
         let key = (method.name.to_lowercase(), method.path.clone(), method.only.clone());
-        if let Some(earlier) = lines.insert(key, document.line(at)) {
+        if let Some(earlier) = places.insert(key, at) {
+            let earlier = document.line(earlier);
             let cause = format!("method {} is listed twice: first in line {earlier}", method.name);
             let hint = Some("names are compared without regard to case; `path` tells objects apart".to_owned());
             document.problem(Gravity::Error, at, cause, hint);

@@ -1,5 +1,6 @@
 //! Facts of the wire that tell one implementation from others, as the TOML files spell them.
 
+use memchr::memmem;
 use serde::Deserialize;
 
 /// A fact of the wire that tells one implementation from others.
@@ -260,13 +261,18 @@ impl Fact {
     fn contained(&self, seen: Seen<'_>) -> bool {
         match seen {
             _ if self.contains.is_empty() => true,
-            Seen::Text(mut rest) => self.contains.iter().all(|part| match rest.split_once(part.as_str()) {
-                Some((_, behind)) => {
-                    rest = behind;
-                    true
-                }
-                None => false,
-            }),
+            Seen::Text(text) => {
+                let mut rest = text.as_bytes();
+                self.contains
+                    .iter()
+                    .all(|part| match memmem::find(rest, part.as_bytes()) {
+                        Some(at) => {
+                            rest = &rest[at + part.len()..];
+                            true
+                        }
+                        None => false,
+                    })
+            }
             Seen::List(list) => {
                 let mut rest = list.iter();
                 self.contains.iter().all(|part| rest.any(|element| element == part))
@@ -275,7 +281,7 @@ impl Fact {
                 .contains
                 .iter()
                 .filter_map(|part| hexadecimal(part))
-                .all(|part| !part.is_empty() && memchr::memmem::find(bytes, &part).is_some()),
+                .all(|part| !part.is_empty() && memmem::find(bytes, &part).is_some()),
             Seen::Flag(_) | Seen::Number(_) => false,
         }
     }

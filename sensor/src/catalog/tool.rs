@@ -1,6 +1,6 @@
 //! Tools, by how they write: which of them shows which facts, and what follows when several facts agree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
@@ -36,8 +36,8 @@ pub struct Tool {
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
     facts: Vec<Fact>,
-    /// The places of the facts that are looked for in each field.
-    by_field: BTreeMap<Field, Vec<usize>>,
+    /// The places of the facts that are looked for in each field, by the field's number.
+    by_field: Vec<Vec<usize>>,
     profiles: Vec<Profile>,
 }
 
@@ -128,9 +128,9 @@ impl Tools {
                 None => all.facts.push(fact),
             }
         }
-        all.by_field.clear();
+        all.by_field = vec![Vec::new(); Field::ALL.len()];
         for (place, fact) in all.facts.iter().enumerate() {
-            all.by_field.entry(fact.field).or_default().push(place);
+            all.by_field[fact.field as usize].push(place);
         }
         for (place, tool) in tools.into_iter().enumerate() {
             let profile = all.profile(tool).map_err(|fault| (given + place, fault))?;
@@ -225,7 +225,7 @@ impl Tools {
 
     /// The facts of a field, each with its place among all.
     fn of(&self, field: Field) -> impl Iterator<Item = (usize, &Fact)> {
-        let places = self.by_field.get(&field).map(Vec::as_slice).unwrap_or_default();
+        let places = self.by_field.get(field as usize).map(Vec::as_slice).unwrap_or_default();
         places.iter().filter_map(|&place| Some((place, self.facts.get(place)?)))
     }
 

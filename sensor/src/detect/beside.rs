@@ -87,15 +87,14 @@ impl BesideActivation {
                 ..activation
             };
         }
-        self.reverse(pair, now, found);
+        if let Some(&mut at) = self.dcom.get(&(pair.1, pair.0), now) {
+            self.reverse(pair, at, now, found);
+        }
         self.told_beside(pair, now, found);
     }
 
-    /// The target does DCOM with the activator.
-    fn reverse(&mut self, pair: Pair, now: Timestamp, found: &mut Vec<Found>) {
-        let Some(&mut at) = self.dcom.get(&(pair.1, pair.0), now) else {
-            return;
-        };
+    /// The target does DCOM with the activator, and did so last at this time.
+    fn reverse(&mut self, pair: Pair, at: Timestamp, now: Timestamp, found: &mut Vec<Found>) {
         let Some(activation) = self.activations.get(&pair, now) else {
             return;
         };
@@ -213,7 +212,7 @@ impl Detection for BesideActivation {
         let (pair, now) = ((client.address, server.address), record.meta.timestamp);
         if is_dcom(&record.dcom) {
             *self.dcom.entry(pair, now, || now) = now;
-            self.reverse((pair.1, pair.0), now, found);
+            self.reverse((pair.1, pair.0), now, now, found);
         }
         if record.dcom.kind == Kind::Activation {
             self.activated(pair, record, context, found);
@@ -254,7 +253,7 @@ fn class(dcom: &Dcom) -> String {
 mod tests {
     use super::super::testing::{Rig, activation, call};
     use super::*;
-    use crate::event::dcom::ClientIdentity;
+    use crate::event::login::ByLogin;
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -269,7 +268,7 @@ mod tests {
             dcerpc: record.dcerpc,
             interfaces: vec![(WINREG, Some(0))],
             refused: None,
-            client: ClientIdentity::default(),
+            client: ByLogin::default(),
         }
     }
 

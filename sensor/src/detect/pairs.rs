@@ -12,6 +12,9 @@ pub(super) struct Remembered<K, V> {
     entries: HashMap<K, (u64, V)>,
     order: VecDeque<(Timestamp, u64, K)>,
     next: u64,
+    /// The number of the place at the front of the queue, where it was found not to be stale: that is asked with each
+    /// record, several times.
+    fresh: Option<u64>,
     most: usize,
     /// Nanoseconds that each is kept.
     keep: i64,
@@ -26,6 +29,7 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
             entries: HashMap::default(),
             order: VecDeque::new(),
             next: 0,
+            fresh: None,
             most,
             keep,
             forgotten: 0,
@@ -49,6 +53,9 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
             self.order.push_back((now, number, key));
         }
         let entry = self.entries.entry(key).or_insert_with(|| (number, new()));
+        if self.fresh == Some(entry.0) {
+            self.fresh = None;
+        }
         entry.0 = number;
         &mut entry.1
     }
@@ -61,14 +68,20 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
 
     /// Takes what is known of `key`.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        self.entries.remove(key).map(|(_, value)| value)
+        let (number, value) = self.entries.remove(key)?;
+        if self.fresh == Some(number) {
+            self.fresh = None;
+        }
+        Some(value)
     }
 
     /// Takes one whose time is over, the oldest first.
     pub(super) fn overdue(&mut self, now: Timestamp) -> Option<(K, V)> {
         while let Some(&(at, number, key)) = self.order.front() {
-            let current = self.entries.get(&key).is_some_and(|(current, _)| *current == number);
+            let is_current = |(current, _): &(u64, V)| *current == number;
+            let current = self.fresh == Some(number) || self.entries.get(&key).is_some_and(is_current);
             if current && now.since(at) < self.keep {
+                self.fresh = Some(number);
                 return None;
             }
             self.order.pop_front();

@@ -1,5 +1,6 @@
 //! WMI, the task scheduler and the service manager: lateral movement mixes them with DCOM.
 
+use dcom_parsers::dcom::Objref;
 use dcom_parsers::error::Result;
 use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Reader;
@@ -110,10 +111,7 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
     match (interface, opnum) {
         (wmi::IWBEM_LEVEL1_LOGIN, 6) => {
             if let Some(reply) = call.response(wmi::InterfaceReply::parse) {
-                if let Some(objref) = reply
-                    .objref
-                    .and_then(|bytes| dcom_parsers::dcom::Objref::parse(bytes).ok())
-                {
+                if let Some(objref) = reply.objref.and_then(|bytes| Objref::parse_reference(bytes).ok()) {
                     // What is logged in to is the namespace.
                     let namespace = call.dcom.arguments.iter().find_map(|it| it.strip_prefix("namespace="));
                     call.member = Some(format!("NTLMLogin({:?})", namespace.unwrap_or_default()).replace("\\\\", "\\"));

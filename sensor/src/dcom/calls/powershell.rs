@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use dcom_parsers::oaut::Bstr;
+use memchr::memchr2_iter;
 
 /// Padding is often left out, and PowerShell does not mind what stands in the last bits.
 const LAX: GeneralPurpose = GeneralPurpose::new(
@@ -13,22 +14,22 @@ const LAX: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 /// `powershell -?`: the option's name may be cut anywhere, and has a second short form.
-const OPTION: &str = "encodedcommand";
-const SHORT: &str = "ec";
+const OPTION: &[u8] = b"encodedcommand";
+const SHORT: &[u8] = b"ec";
+/// What an option begins with.
+const SIGNS: [&[u8]; 3] = [b"-", b"/", "–".as_bytes()];
 
 /// The script behind `-EncodedCommand`, whatever it is cut to, in a command line that names PowerShell.
 pub(crate) fn decoded(command_line: &str) -> Option<String> {
-    let lower = command_line.to_ascii_lowercase();
-    if !lower.contains("powershell") && !lower.contains("pwsh") {
+    if !names_powershell(command_line.as_bytes()) {
         return None;
     }
-    let mut words = command_line
-        .split([' ', '\t', '"', '\''])
-        .filter(|word| !word.is_empty());
+    // Scripts are long, and bytes faster to look through than characters.
+    let is_between = |byte: &u8| matches!(byte, b' ' | b'\t' | b'"' | b'\'');
+    let words = command_line.as_bytes().split(is_between);
+    let mut words = words.filter(|word| !word.is_empty());
     while let Some(word) = words.next() {
-        let option = word.strip_prefix(['-', '/', '–']).map(str::to_ascii_lowercase);
-        let is_it = |name: &String| !name.is_empty() && (OPTION.starts_with(name.as_str()) || name == SHORT);
-        if option.as_ref().is_some_and(is_it)
+        if SIGNS.iter().any(|sign| word.strip_prefix(*sign).is_some_and(is_option))
             && let Some(script) = words.clone().next().and_then(script)
         {
             return Some(script);
@@ -37,15 +38,31 @@ pub(crate) fn decoded(command_line: &str) -> Option<String> {
     None
 }
 
+fn names_powershell(line: &[u8]) -> bool {
+    memchr2_iter(b'p', b'P', line).any(|at| {
+        let rest = &line[at..];
+        let begins = |name: &[u8]| rest.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name));
+        begins(b"powershell") || begins(b"pwsh")
+    })
+}
+
+fn is_option(name: &[u8]) -> bool {
+    let cut = OPTION
+        .get(..name.len())
+        .is_some_and(|cut| cut.eq_ignore_ascii_case(name));
+    !name.is_empty() && (cut || name.eq_ignore_ascii_case(SHORT))
+}
+
 /// Base64 of UTF-16 that says something: half of a script's characters are plain letters, digits or spaces.
-fn script(word: &str) -> Option<String> {
-    let bytes = LAX.decode(word.trim_end_matches(',')).ok()?;
+fn script(mut word: &[u8]) -> Option<String> {
+    while let [before @ .., b','] = word {
+        word = before;
+    }
+    let bytes = LAX.decode(word).ok()?;
     let text = Bstr::new(&bytes[..bytes.len() & !1]).to_text();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c.is_whitespace();
-    let (plain, all) = text
-        .chars()
-        .fold((0, 0), |(plain, all), c| (plain + usize::from(is_plain(c)), all + 1));
-    (all > 0 && plain * 2 >= all).then_some(text)
+    let all = text.chars().count();
+    let plain = text.chars().filter(|c| c.is_ascii_alphanumeric() || c.is_whitespace());
+    (all > 0 && plain.count() * 2 >= all).then_some(text)
 }
 
 #[cfg(test)]
