@@ -798,16 +798,16 @@ mod tests {
     }
 
     /// An activation at that second, and what is reached from it.
-    fn activated(second: i64, path: &str, proof: Proof) -> Option<Arc<Lineage>> {
+    fn activated(second: i64, path: &str, proof: Proof) -> Arc<Lineage> {
         let activation = ActivationRecord {
             timestamp: Timestamp(second * SECOND),
             proof,
             ..ActivationRecord::default()
         };
-        Some(Arc::new(Lineage {
+        Arc::new(Lineage {
             activation: Some(activation),
             ..(*lineage(path)).clone()
-        }))
+        })
     }
 
     fn path(exporters: &Exporters, client: u8) -> Option<&str> {
@@ -822,14 +822,18 @@ mod tests {
             exporters.learn(pair(client, 1), Told { lineage, ..told(1, 7) });
             path(&exporters, client).unwrap_or_default().to_owned()
         };
-        assert_eq!(learn(9, activated(1, "A", Proof::Strong)), "A");
-        assert_eq!(learn(8, activated(2, "Other", Proof::Strong)), "Other");
-        assert_eq!(learn(9, activated(1, "A.Self", Proof::Strong)), "A", "the same object");
-        assert_eq!(learn(9, activated(3, "Weak", Proof::Weak)), "A", "a guess");
-        assert_eq!(learn(9, Some(Lineage::unseen().into())), "A");
-        assert_eq!(learn(9, activated(3, "B", Proof::Strong)), "B");
+        assert_eq!(learn(9, Some(activated(1, "A", Proof::Strong))), "A");
+        assert_eq!(learn(8, Some(activated(2, "Other", Proof::Strong))), "Other");
         assert_eq!(
-            learn(9, activated(1, "A.Again", Proof::Strong)),
+            learn(9, Some(activated(1, "A.Self", Proof::Strong))),
+            "A",
+            "the same object"
+        );
+        assert_eq!(learn(9, Some(activated(3, "Weak", Proof::Weak))), "A", "a guess");
+        assert_eq!(learn(9, Some(Lineage::unseen().into())), "A");
+        assert_eq!(learn(9, Some(activated(3, "B", Proof::Strong))), "B");
+        assert_eq!(
+            learn(9, Some(activated(1, "A.Again", Proof::Strong))),
             "B",
             "the newest stands"
         );
@@ -844,7 +848,7 @@ mod tests {
     fn an_object_that_is_over_begins_again_and_one_that_was_idle_is_told_by_whatever_comes() {
         for (released, after) in [(true, 61), (false, 3601)] {
             let mut exporters = room_for(9);
-            let lineage = activated(1, "A", Proof::Strong);
+            let lineage = Some(activated(1, "A", Proof::Strong));
             exporters.learn(
                 pair(9, 1),
                 Told {
@@ -865,7 +869,7 @@ mod tests {
         }
         let mut exporters = room_for(9);
         for (second, path, proof) in [(1, "A", Proof::Strong), (1, "B", Proof::Weak)] {
-            let lineage = activated(second, path, proof);
+            let lineage = Some(activated(second, path, proof));
             exporters.learn(
                 pair(9, 1),
                 Told {

@@ -253,7 +253,7 @@ fn class(dcom: &Dcom) -> String {
 mod tests {
     use super::super::testing::{Rig, activation, call};
     use super::*;
-    use crate::event::login::ByLogin;
+    use crate::event::dcom::ClientIdentity;
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -268,7 +268,7 @@ mod tests {
             dcerpc: record.dcerpc,
             interfaces: vec![(WINREG, Some(0))],
             refused: None,
-            client: ByLogin::default(),
+            client: ClientIdentity::default(),
         }
     }
 

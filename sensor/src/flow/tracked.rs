@@ -73,9 +73,15 @@ pub(super) struct Doubt {
 /// A piece that waits for the bytes that its sender had got.
 struct Held {
     at: At,
-    bytes: Vec<u8>,
+    what: Kept,
     /// The sequence number up to which that was.
     until: u32,
+}
+
+enum Kept {
+    Bytes(Vec<u8>),
+    /// So many bytes will never come.
+    Gap(u64),
 }
 
 impl Doubt {
@@ -137,23 +143,26 @@ impl<C> Tracked<C> {
             streams,
             consumer,
             doubt,
+            last,
             ..
         } = self;
         let Some(stream) = &mut streams[end] else { return };
         let mut doubt = doubt.as_mut().filter(|doubt| doubt.missing != end);
         operation(stream, &mut shared.bounds, &mut |piece| {
-            let event = match (piece, &mut doubt) {
-                (Piece::Data(at, bytes), Some(doubt)) => {
-                    doubt.held.push_back(Held {
-                        at,
-                        bytes: bytes.to_vec(),
-                        until: doubt.until,
-                    });
-                    doubt.bytes += bytes.len();
-                    return;
-                }
-                (Piece::Data(at, bytes), None) => StreamEvent::Data { at, side, bytes },
-                (Piece::Gap(bytes), _) => StreamEvent::Gap { side, bytes },
+            if let Some(doubt) = &mut doubt {
+                let (at, what) = match piece {
+                    Piece::Data(at, bytes) => {
+                        doubt.bytes += bytes.len();
+                        (at, Kept::Bytes(bytes.to_vec()))
+                    }
+                    Piece::Gap(bytes) => (*last, Kept::Gap(bytes)),
+                };
+                let until = doubt.until;
+                return doubt.held.push_back(Held { at, what, until });
+            }
+            let event = match piece {
+                Piece::Data(at, bytes) => StreamEvent::Data { at, side, bytes },
+                Piece::Gap(bytes) => StreamEvent::Gap { side, bytes },
             };
             out(Output::Stream(connection, consumer, event));
         });
@@ -212,12 +221,21 @@ impl<C> Tracked<C> {
                 }
                 _ => {}
             }
-            let Some(Held { at, bytes, .. }) = doubt.held.pop_front() else {
+            let Some(Held { at, what, .. }) = doubt.held.pop_front() else {
                 self.doubt = None;
                 return;
             };
-            doubt.bytes -= bytes.len();
-            self.deliver(end, &[(at, bytes)], out);
+            match what {
+                Kept::Bytes(bytes) => {
+                    doubt.bytes -= bytes.len();
+                    self.deliver(end, &[(at, bytes)], out);
+                }
+                Kept::Gap(bytes) => {
+                    let side = self.side(end);
+                    let event = StreamEvent::Gap { side, bytes };
+                    out(Output::Stream(&self.connection, &mut self.consumer, event));
+                }
+            }
         }
     }
 
