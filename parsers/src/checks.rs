@@ -161,13 +161,15 @@ pub fn connectionless(bytes: &[u8]) {
 /// References, and what they carry.
 ///
 /// # Panics
-/// When a part is longer than the whole.
+/// When a part is longer than the whole, or a reference is another one when its bindings are stepped over.
 pub fn objref(bytes: &[u8]) {
     entry(bytes, Context::parse);
     entry(bytes, ErrorInfo::parse);
-    let Some(objref) = entry(bytes, Objref::parse) else {
-        return;
-    };
+    let objref = entry(bytes, Objref::parse);
+    let outline = |it: &Objref<'_>| (it.iid, it.std().copied(), it.clsid());
+    let alone = entry(bytes, Objref::parse_reference);
+    assert_eq!(alone.as_ref().map(outline), objref.as_ref().map(outline));
+    let Some(objref) = objref else { return };
     match &objref.reference {
         Reference::Custom { data, .. } => assert!(bytes.ends_with(data)),
         Reference::Extended {

@@ -131,10 +131,11 @@ fn run_by_numbers(sample: &str, document_was_asked_for: bool) -> Vec<(String, Ev
             let dcom = alert.dcom.as_ref().expect("a call's");
             let command_line = dcom.command_line.as_deref().unwrap_or_default();
             assert!(command_line.starts_with("cmd.exe /"), "{command_line}");
-            let because = dcom
-                .because
-                .iter()
-                .any(|reason| reason.contains("number and arguments are those of"));
+            // Of the class that the object is tied to, or of the only one that has such members.
+            let because = dcom.because.iter().any(|reason| {
+                reason.contains("number and arguments are those of")
+                    || reason.contains("concluded from the members called")
+            });
             assert_eq!(because, dcom.evidence == Evidence::Inferred);
             (
                 dcom.method.as_deref().unwrap_or_default().to_owned(),
