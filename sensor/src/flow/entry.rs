@@ -129,7 +129,7 @@ impl<C: Consumer> Flow<C> {
             self.reschedule(slot, due, shared);
         }
         if let State::Tracked(tracked) = &mut self.state {
-            tracked.want(slot, shared);
+            tracked.want(slot, Timestamp(i64::MIN), shared);
         }
     }
 
@@ -146,7 +146,8 @@ impl<C: Consumer> Flow<C> {
         {
             tracked.wanted = None;
             out(Output::Due(&tracked.connection, &mut tracked.consumer, now));
-            tracked.want(place.1, shared);
+            // Who wants the same time again has it later: what is due now must come to an end.
+            tracked.want(place.1, Timestamp(now.0.saturating_add(1)), shared);
         }
     }
 

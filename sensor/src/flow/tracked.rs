@@ -92,10 +92,10 @@ impl Doubt {
 }
 
 impl<C: Consumer> Tracked<C> {
-    /// Takes the place that the next stage wants; one that comes earlier stands until then.
+    /// Takes the place that the next stage wants, not before `least`; one that comes earlier stands until then.
     #[inline]
-    pub(super) fn want(&mut self, slot: u32, shared: &mut Shared) {
-        let due = self.consumer.due();
+    pub(super) fn want(&mut self, slot: u32, least: Timestamp, shared: &mut Shared) {
+        let due = self.consumer.due().max(least);
         if due < self.wanted.map_or(NEVER, |(at, _)| at) {
             if let Some(later) = self.wanted.replace((due, slot)) {
                 shared.wanted.remove(&later);
