@@ -384,7 +384,8 @@ impl Ring {
         };
         match interface.is_up() {
             None => {
-                self.gone(out);
+                let why = "the interface is gone, and a new one of that name needs a new start";
+                self.down(why, out);
                 return false;
             }
             Some(false) => self.down("the interface is down; waiting for it", out),
@@ -395,13 +396,6 @@ impl Ring {
             }
         }
         true
-    }
-
-    fn gone(&self, out: &Out) {
-        self.down(
-            "the interface is gone, and a new one of that name needs a new start",
-            out,
-        );
     }
 
     /// Says it once.

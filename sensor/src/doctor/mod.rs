@@ -26,6 +26,7 @@ use anyhow::Result;
 
 use crate::cli::{Doctor, output_width};
 use crate::replay::interruption;
+use crate::time::Timestamp;
 use check::Checkup;
 use machine::Room;
 use settings::Given;
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Doctor) -> Result<u8> {
     let of_interfaces = options.captures.is_empty();
     if of_interfaces {
         checkup.checks.push(machine::rights());
-        checkup.checks.push(machine::clock(crate::live::now()));
+        checkup.checks.push(machine::clock(Timestamp::now()));
     }
     let given = Given::load(options, &mut checkup.checks);
     if !of_interfaces {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::capture::Batch;
-use crate::capture::Next;
 use crate::capture::live::{self, Heard, Kernel, Ring};
+use crate::capture::{Batch, Next};
 use crate::emit::eve;
 use crate::event::{Body, Event};
-use crate::live::{PATIENCE, now};
+use crate::live::PATIENCE;
 use crate::statistics::Tally;
 use crate::time::Timestamp;
 use crate::workers::Crew;
@@ -235,7 +234,7 @@ pub(super) fn listen(
     while began.elapsed() < lasts && !interrupted.load(Ordering::Relaxed) {
         match ears.next(PATIENCE) {
             Next::Heard(next) => take(next, &mut crew, &mut events),
-            Next::Nothing => crew.idle(ears.time(now()), &mut events),
+            Next::Nothing => crew.idle(ears.time(Timestamp::now()), &mut events),
             Next::Ended => break,
         }
         told.take(&mut events);
@@ -266,7 +265,7 @@ pub(super) fn listen(
 }
 
 fn count(batch: &Batch, lines: &mut [Line]) {
-    let arrived = now();
+    let arrived = Timestamp::now();
     for slot in &batch.frames {
         if let Some(line) = lines.get_mut(slot.at.input as usize) {
             let captured = u64::try_from(slot.range.len()).unwrap_or(u64::MAX);

@@ -112,9 +112,9 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let (mut ears, threads) = live::start(interfaces, &crew.spare(), &stop);
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
-    let mut losses = Losses::new(kernels, crew.tallies().count(), now());
+    let mut losses = Losses::new(kernels, crew.tallies().count(), Timestamp::now());
     // The page is there from the first moment on.
-    let _ = losses.tell(now(), &crew.tally(), crew.tallies(), 0, outlet.outputs());
+    let _ = losses.tell(Timestamp::now(), &crew.tally(), crew.tallies(), 0, outlet.outputs());
     #[cfg(target_os = "linux")]
     if let Some(listener) = metrics {
         metrics::serve(listener, losses.page());
@@ -217,7 +217,7 @@ impl Sensor<'_> {
         }
         let mut next = ears.next(Duration::ZERO);
         if matches!(next, Next::Nothing) {
-            self.crew.idle(ears.time(now()), &mut self.events);
+            self.crew.idle(ears.time(Timestamp::now()), &mut self.events);
             self.write(outlet)?;
             next = ears.next(PATIENCE);
         }
@@ -260,7 +260,11 @@ impl Sensor<'_> {
                     outlet.replace_catalog(catalog);
                 }
             }
-            let opened = if outlet.reopen(now()) { "logs opened anew, " } else { "" };
+            let opened = if outlet.reopen(Timestamp::now()) {
+                "logs opened anew, "
+            } else {
+                ""
+            };
             outlet.outputs().renew();
             match renewed {
                 Ok(config) => {
@@ -278,7 +282,7 @@ impl Sensor<'_> {
             self.counted = Instant::now();
             self.count(outlet, losses)?;
         }
-        outlet.rotate(now());
+        outlet.rotate(Timestamp::now());
         alive();
         Ok(())
     }
@@ -309,7 +313,13 @@ impl Sensor<'_> {
             }
         }
         let lost = outlet.lost();
-        let told = losses.tell(now(), &self.crew.tally(), self.crew.tallies(), lost, outlet.outputs());
+        let told = losses.tell(
+            Timestamp::now(),
+            &self.crew.tally(),
+            self.crew.tallies(),
+            lost,
+            outlet.outputs(),
+        );
         self.events.extend(told);
         let failures = self.crew.take_failures();
         if !failures.is_empty() {
@@ -329,7 +339,7 @@ impl Sensor<'_> {
     fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<bool> {
         self.crew.finish(&mut self.events);
         self.count(outlet, losses)?;
-        let is_whole = outlet.finish(now());
+        let is_whole = outlet.finish(Timestamp::now());
         if let Some(hosts) = self.crew.analysis().hosts() {
             for clock in hosts.clocks() {
                 complain(&clock, None);
@@ -338,10 +348,6 @@ impl Sensor<'_> {
         complain(&losses.summary(), None);
         Ok(is_whole)
     }
-}
-
-pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 /// Tells systemd, if it started us, that packets are being read.

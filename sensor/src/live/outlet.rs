@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::now;
 use super::rotation::Rotation;
 use super::screen::Screen;
 use crate::catalog::Catalog;
@@ -136,7 +135,7 @@ impl Outlet {
         self.judge(flushed);
         if self.renewal_is_due && !self.stuck {
             self.renewal_is_due = false;
-            if self.reopen(now()) {
+            if self.reopen(Timestamp::now()) {
                 complain("logs opened anew", None);
             }
         }
