@@ -41,7 +41,7 @@ impl Columns for &mut Object<'_> {
     /// Its elements are written without asking each of what kind it is.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "the same")]
-    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
+    fn list<T: Field>(&mut self, column: &'static Column, list: &[T]) {
         if column.eve.is_none() || list.is_empty() {
             return;
         }

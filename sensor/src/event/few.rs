@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::record::{Column, Elements, Field, Value};
+use super::record::{Column, Columns, Elements, Field, Value};
 
 /// The elements of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,11 @@ impl<T: Field> Field for Few<T> {
     fn value(&self) -> Value<'_> {
         Value::List(self)
     }
+
+    #[inline]
+    fn show_in<V: Columns + ?Sized>(&self, column: &'static Column, visitor: &mut V) {
+        visitor.list(column, self);
+    }
 }
 
 impl<T: Field> Elements for Few<T> {
@@ -67,9 +72,7 @@ impl<T: Field> Elements for Few<T> {
     }
 
     fn each(&self, visitor: &mut dyn FnMut(Value<'_>)) {
-        for element in &**self {
-            visitor(element.value());
-        }
+        (&**self).each(visitor);
     }
 }
 

@@ -353,7 +353,7 @@ impl<V: Columns> Columns for EveLine<V> {
 
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "the same")]
-    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
+    fn list<T: Field>(&mut self, column: &'static Column, list: &[T]) {
         if column.eve.is_some() {
             self.visitor.list(column, list);
         }

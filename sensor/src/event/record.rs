@@ -92,8 +92,8 @@ pub trait Columns {
 
     /// One column that is a list, for those who can do better when they know of what.
     #[inline]
-    fn list<T: Field>(&mut self, column: &'static Column, list: &Vec<T>) {
-        self.column(column, Value::List(list));
+    fn list<T: Field>(&mut self, column: &'static Column, list: &[T]) {
+        self.column(column, Value::List(&list));
     }
 }
 
@@ -286,7 +286,17 @@ impl<T: Field> Elements for Vec<T> {
     }
 
     fn each(&self, visitor: &mut dyn FnMut(Value<'_>)) {
-        for element in self {
+        self.as_slice().each(visitor);
+    }
+}
+
+impl<T: Field> Elements for &[T] {
+    fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+
+    fn each(&self, visitor: &mut dyn FnMut(Value<'_>)) {
+        for element in *self {
             visitor(element.value());
         }
     }
