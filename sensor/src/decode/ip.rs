@@ -171,10 +171,18 @@ fn fragment_of_ipv6<'a>(ipv6: &LaxIpv6Slice<'_>, bytes: &'a [u8], claimed: usize
     let held = &bytes[..claimed.min(bytes.len())];
     let header = ipv6.header();
     let (mut number, mut rest) = (header.next_header(), held.get(header.slice().len()..)?);
-    while Ipv6RawExtHeaderSlice::header_type_supported(number) {
-        let extension = Ipv6RawExtHeaderSlice::from_slice(rest).ok()?;
-        number = extension.next_header();
-        rest = rest.get(extension.slice().len()..)?;
+    loop {
+        let length;
+        (number, length) = match number {
+            // RFC 4302 2.2 Payload Length: in words, without the first two.
+            IpNumber::AUTHENTICATION_HEADER => (IpNumber(*rest.first()?), (usize::from(*rest.get(1)?) + 2) * 4),
+            number if Ipv6RawExtHeaderSlice::header_type_supported(number) => {
+                let extension = Ipv6RawExtHeaderSlice::from_slice(rest).ok()?;
+                (extension.next_header(), extension.slice().len())
+            }
+            _ => break,
+        };
+        rest = rest.get(length..)?;
     }
     if number != IpNumber::IPV6_FRAGMENTATION_HEADER {
         return None;

@@ -510,9 +510,51 @@ fn what_does_not_come_in_time_is_let_go() {
         ipv4_fragment(&packet, 0, 16, true),
         ipv4_fragment(&packet, 16, 20 + PAYLOAD.len(), false),
     ];
-    let (told, decoder) = play(&packets, 31);
+    let (told, decoder) = play(&packets, 61);
     assert_eq!((told.len(), decoder.fragment_counters().incomplete), (0, 2));
-    assert_eq!(play(&packets, 29).0.len(), 1);
+    assert_eq!(play(&packets, 59).0.len(), 1);
+}
+
+#[test]
+fn what_an_ipv6_packet_carries_is_what_its_first_fragment_says() {
+    let packet = ipv6();
+    let length = 20 + PAYLOAD.len();
+    let named = |from: usize, to: usize, number: u8| {
+        let mut fragment = ipv6_fragment(&packet, from, to, to < length);
+        fragment[48] = number;
+        fragment
+    };
+    let [first, second, last] = [named(0, 16, 6), named(16, 24, 17), named(24, length, 59)];
+    for packets in [
+        [&first, &second, &last],
+        [&last, &first, &second],
+        [&second, &last, &first],
+    ] {
+        let (told, decoder) = play(&packets.map(Clone::clone), 0);
+        assert_eq!(told, [(PAYLOAD.to_vec(), Overlap::None)]);
+        assert_eq!(decoder.fragment_counters().differing, 0);
+    }
+    // Two that both are the first.
+    let (told, _) = play(&[first, named(0, 16, 17), second, last], 0);
+    assert_eq!(told, [(PAYLOAD.to_vec(), Overlap::Differing)]);
+}
+
+#[test]
+fn an_authentication_header_may_stand_before_the_fragment() {
+    let packet = ipv6();
+    let length = 20 + PAYLOAD.len();
+    let fragment = |from: usize, to: usize| {
+        let mut bytes = ipv6_fragment(&packet, from, to, to < length);
+        // In the place of the options: four words and a half more.
+        bytes[6] = 51;
+        let payload = u16::from_be_bytes([bytes[4], bytes[5]]) + 16;
+        bytes[4..6].copy_from_slice(&payload.to_be_bytes());
+        bytes[41] = 4;
+        bytes.splice(48..48, [0; 16]);
+        bytes
+    };
+    let (told, _) = play(&[fragment(0, 16), fragment(16, length)], 0);
+    assert_eq!(told, [(PAYLOAD.to_vec(), Overlap::None)]);
 }
 
 #[test]
