@@ -256,9 +256,9 @@ pub struct DecodeCounters {
     pub encrypted: u64,
     /// Frames wrapped more often than `Limits::encapsulations`.
     pub too_deep: u64,
-    /// Frames whose headers contradict themselves or end before they are complete.
+    /// Frames whose headers contradict themselves, end before they are complete, or say more than the frame had.
     pub malformed: u64,
-    /// Packets whose IP length is zero (segmentation offload) or less than the header: the captured length was taken.
+    /// Packets whose IP length is zero (segmentation offload): the captured length was taken.
     pub zero_total_length: u64,
     /// IPv4 headers with a wrong checksum, as offload leaves them.
     pub bad_ipv4_checksum: u64,

@@ -577,8 +577,18 @@ fn a_last_fragment_that_the_snap_length_cut_does_not_end_the_packet() {
     let packet = ipv4();
     let mut last = ipv4_fragment(&packet, 16, 20 + PAYLOAD.len(), false);
     last.truncate(28);
-    let (told, decoder) = play(&[last, ipv4_fragment(&packet, 0, 16, true)], 0);
-    assert_eq!((told.len(), decoder.fragment_counters().incomplete), (0, 1));
+    let mut cut = frame(101, &last);
+    cut.original_length += 100;
+    let first = ipv4_fragment(&packet, 0, 16, true);
+    let mut decoder = Decoder::default();
+    assert!(decoder.push(&cut).is_none() && decoder.push(&frame(101, &first)).is_none());
+    assert_eq!(
+        (decoder.counters().malformed, decoder.fragment_counters().incomplete),
+        (0, 1)
+    );
+    // Where nothing was cut it is a packet that nobody takes.
+    let (told, decoder) = play(&[last, first], 0);
+    assert_eq!((told.len(), decoder.counters().malformed), (0, 1));
 }
 
 #[test]
