@@ -15,6 +15,8 @@ mod link;
 mod transport;
 mod tunnel;
 
+pub(crate) use link::is_read;
+
 use std::net::IpAddr;
 
 use etherparse::{IpNumber, TcpSlice};
@@ -439,6 +441,9 @@ fn carried<'a>(
             }
         };
         missing = packet.cut;
+        if std::mem::take(&mut taken.shortened) {
+            missing = missing.max(usize::from(u16::MAX));
+        }
         length = inner.len();
         bytes = link::down(content, inner, &mut taken, counters)?;
     }
