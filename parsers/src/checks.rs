@@ -24,8 +24,8 @@ use crate::oaut::{
     InvokeRequest, Variant,
 };
 use crate::rpce::{
-    Body, CommonHeader, DgHeader, DgPdu, Pdu, Prefix, Rts, VerificationTrailer, recognise, recognise_cut_datagram,
-    recognise_datagram,
+    Body, CommonHeader, DgHeader, DgPdu, Pdu, Prefix, Rts, VerificationTrailer, has_usual_representation, recognise,
+    recognise_cut_datagram, recognise_datagram, recognise_next,
 };
 use crate::scmr::{
     self, ChangeServiceConfigRequest, CreateServiceRequest, OpenScManagerRequest, OpenServiceRequest,
@@ -94,9 +94,12 @@ fn entry<'a, T>(bytes: &'a [u8], parse: impl FnOnce(&'a [u8]) -> Result<T>) -> O
 /// # Panics
 /// When it is not so.
 pub fn pdu(bytes: &[u8]) {
-    if let Prefix::Header(header) = recognise(bytes) {
+    let next = recognise_next(bytes);
+    if let Prefix::Header(header) = next {
         assert_eq!(CommonHeader::parse(bytes), Ok(header));
     }
+    let anywhere = recognise(bytes);
+    assert!(anywhere == next || (anywhere == Prefix::Foreign && !has_usual_representation(bytes)));
     let (before, trailer) = measured(bytes.len(), || VerificationTrailer::split(bytes));
     assert!(bytes.starts_with(before) && trailer.is_some() == (before.len() < bytes.len()));
     for order in [ByteOrder::Little, ByteOrder::Big] {

@@ -15,6 +15,8 @@ mod link;
 mod transport;
 mod tunnel;
 
+pub(crate) use link::is_read;
+
 use std::net::IpAddr;
 
 use etherparse::{IpNumber, TcpSlice};
@@ -256,9 +258,9 @@ pub struct DecodeCounters {
     pub encrypted: u64,
     /// Frames wrapped more often than `Limits::encapsulations`.
     pub too_deep: u64,
-    /// Frames whose headers contradict themselves or end before they are complete.
+    /// Frames whose headers contradict themselves, end before they are complete, or say more than the frame had.
     pub malformed: u64,
-    /// Packets whose IP length is zero (segmentation offload) or less than the header: the captured length was taken.
+    /// Packets whose IP length is zero (segmentation offload): the captured length was taken.
     pub zero_total_length: u64,
     /// IPv4 headers with a wrong checksum, as offload leaves them.
     pub bad_ipv4_checksum: u64,
@@ -439,6 +441,9 @@ fn carried<'a>(
             }
         };
         missing = packet.cut;
+        if std::mem::take(&mut taken.shortened) {
+            missing = missing.max(usize::from(u16::MAX));
+        }
         length = inner.len();
         bytes = link::down(content, inner, &mut taken, counters)?;
     }

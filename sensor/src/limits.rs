@@ -162,8 +162,9 @@ impl Default for Limits {
         Self {
             encapsulations: 16,
             fragments_total: 16 * MIB,
-            fragmented_packets: 4096,
-            fragment_wait: 30 * SECOND,
+            fragmented_packets: 65_536,
+            // RFC 8200 4.5 Fragment Header, RFC 1122 3.3.2 Reassembly: hosts wait as long.
+            fragment_wait: 60 * SECOND,
             flows: 1 << 20,
             reassembly_per_side: MIB,
             reassembly_total: 64 * MIB,

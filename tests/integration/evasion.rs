@@ -75,7 +75,11 @@ fn came_of(packets: &[Packet]) -> (bool, Vec<String>) {
     for event in sense(packets) {
         match event.body {
             Body::Alert(told) => alert |= (1_021_301..=1_021_302).contains(&told.signature_id),
-            Body::Anomaly(anomaly) if anomaly.kind == AnomalyKind::Stream || anomaly.event == "oversized_stub" => {
+            Body::Anomaly(anomaly)
+                if anomaly.kind == AnomalyKind::Stream
+                    || anomaly.event == "oversized_stub"
+                    || anomaly.event == "unfinished_call_pushed_out" =>
+            {
                 odd.push(anomaly.event.to_string());
             }
             _ => {}

@@ -187,6 +187,13 @@ impl CommonHeader {
         }
     }
 
+    /// Is there more that marks the first of so many bytes as a PDU than the header's own fields?
+    fn is_marked(self, bytes: usize) -> bool {
+        let whole = PfcFlags::FIRST_FRAG | PfcFlags::LAST_FRAG;
+        let opens = matches!(self.ptype, Ptype::BIND | Ptype::BIND_ACK) && self.flags.contains(whole);
+        opens || usize::from(self.frag_length) == bytes
+    }
+
     /// Could a PDU of this kind be as long as it says, with a verifier as long as it says?
     pub(super) fn lengths_agree(self) -> bool {
         let verifier = match self.auth_length {
@@ -201,18 +208,32 @@ impl CommonHeader {
     }
 }
 
-/// Is this the start of a connection-oriented DCE/RPC PDU? Told by content alone, whatever the port: version 5.0 or 5.1, a
-/// known PTYPE, a data representation that exists, reserved bytes zero, lengths that agree. One random sixteen-byte
-/// string in about 2^40 passes.
+/// Is this the start of a connection-oriented DCE/RPC PDU, in bytes that may be anything? Told by content alone, whatever
+/// the port: version 5.0 or 5.1, a known PTYPE, a data representation that exists, lengths that agree. One random
+/// sixteen-byte string in about 2^40 passes.
+///
+/// Receivers pass over the reserved bytes of the data representation. Where they are not zero, they are no mark any more,
+/// and something else has to be: a PDU that opens an association, in one fragment as they all are, or one that is as long
+/// as the bytes given.
 pub fn recognise(bytes: &[u8]) -> Prefix {
+    let exists = |index: usize, good: fn(u8) -> bool| bytes.get(index).is_none_or(|&byte| good(byte));
+    if !(exists(4, |integers| integers & 0x0f <= 1) && exists(5, |floats| floats <= 3)) {
+        return Prefix::Foreign;
+    }
+    match recognise_next(bytes) {
+        Prefix::Header(header) if !has_usual_representation(bytes) && !header.is_marked(bytes.len()) => Prefix::Foreign,
+        prefix => prefix,
+    }
+}
+
+/// The same where a PDU has to start, because the one before it ended there: what the receiver passes over is not looked
+/// at.
+pub fn recognise_next(bytes: &[u8]) -> Prefix {
     let known = |index: usize, good: fn(u8) -> bool| bytes.get(index).is_none_or(|&byte| good(byte));
     let plausible = known(0, |version| version == 5)
         && known(1, |minor| minor <= 1)
         && known(2, |ptype| Ptype(ptype).name().is_some())
-        && known(4, |integers| matches!(integers, 0x00 | 0x01 | 0x10 | 0x11))
-        && known(5, |floats| floats <= 3)
-        && known(6, |reserved| reserved == 0)
-        && known(7, |reserved| reserved == 0);
+        && known(4, |integers| integers <= 0x1f);
     if !plausible {
         return Prefix::Foreign;
     }
@@ -223,6 +244,11 @@ pub fn recognise(bytes: &[u8]) -> Prefix {
         Ok(header) if header.lengths_agree() => Prefix::Header(header),
         _ => Prefix::Foreign,
     }
+}
+
+/// C706 14.1 Data Representation Format Label: does a header's say what exists, and nothing in its reserved bytes?
+pub fn has_usual_representation(header: &[u8]) -> bool {
+    matches!(header.get(4..8), Some([0x00 | 0x01 | 0x10 | 0x11, 0..=3, 0, 0]))
 }
 
 #[cfg(test)]
@@ -277,5 +303,38 @@ mod tests {
         let mut verifier = BIND;
         verifier[10] = 60;
         assert_eq!(recognise(&verifier), Prefix::Foreign);
+    }
+
+    #[test]
+    fn reserved_bytes_are_passed_over_where_something_else_marks_a_pdu() {
+        let with = |ptype: u8, flags: u8, reserved: [u8; 2]| {
+            let mut bytes = BIND;
+            (bytes[2], bytes[3]) = (ptype, flags);
+            bytes[6..8].copy_from_slice(&reserved);
+            bytes
+        };
+        for reserved in [[1, 0], [0, 0xff]] {
+            for (ptype, flags, told) in [
+                (11, 3, true),
+                (12, 7, true),
+                (11, 1, false),
+                (0, 3, false),
+                (2, 3, false),
+            ] {
+                let bytes = with(ptype, flags, reserved);
+                assert_eq!(matches!(recognise(&bytes), Prefix::Header(_)), told, "{bytes:?}");
+                assert!(matches!(recognise_next(&bytes), Prefix::Header(_)));
+                assert!(!has_usual_representation(&bytes));
+                // As long as it says.
+                let whole = [&bytes[..], &[0; 56]].concat();
+                assert!(matches!(recognise(&whole), Prefix::Header(_)));
+                assert_eq!(matches!(recognise(&whole[..71]), Prefix::Header(_)), told);
+            }
+        }
+        // Nor are characters and numbers that do not exist looked at where a PDU has to start.
+        let mut bytes = BIND;
+        (bytes[4], bytes[5]) = (0x17, 9);
+        assert_eq!(recognise(&bytes), Prefix::Foreign);
+        assert!(matches!(recognise_next(&bytes), Prefix::Header(header) if header.order == ByteOrder::Little));
     }
 }

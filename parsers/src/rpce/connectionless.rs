@@ -357,14 +357,15 @@ fn fack(body: &mut Input<'_>) -> Result<Option<DgFack>> {
 
 /// Is this datagram connectionless DCE/RPC? Told by content alone, whatever the port: version 4, a known PTYPE, a data
 /// representation that exists, an activity, and a body that ends where the datagram does. One random datagram in about
-/// 2^50 passes.
+/// 2^42 passes.
 pub fn recognise_datagram(datagram: &[u8]) -> Option<DgHeader> {
     recognise_cut_datagram(datagram, 0)
 }
 
 /// The same for a datagram whose last `cut` bytes are not at hand.
 pub fn recognise_cut_datagram(datagram: &[u8], cut: usize) -> Option<DgHeader> {
-    let [4, ptype, flags, flags2, integers, floats, 0, ..] = datagram else {
+    // The last byte of the data representation is reserved: receivers pass over it.
+    let [4, ptype, flags, flags2, integers, floats, _, ..] = datagram else {
         return None;
     };
     let plausible = DgPtype(*ptype).name().is_some()

@@ -18,7 +18,7 @@ pub use bind::{
 };
 pub use call::{Fault, FaultFlags, Request, Response};
 pub use character_set::CharacterSet;
-pub use common_header::{CommonHeader, PfcFlags, Prefix, Ptype, recognise};
+pub use common_header::{CommonHeader, PfcFlags, Prefix, Ptype, has_usual_representation, recognise, recognise_next};
 pub use connectionless::{
     DgBody, DgFack, DgFlags, DgFlags2, DgHeader, DgPdu, DgPtype, recognise_cut_datagram, recognise_datagram,
 };

@@ -117,6 +117,9 @@ pub enum Cause {
     /// More interfaces in one section than we keep.
     #[error("a section describes more than {0} interfaces")]
     TooManyInterfaces(usize),
+    /// Frames of all link types in it begin in ways that are not known.
+    #[error("its frames are of link type {0}, which is not read")]
+    LinkType(u16),
     /// The pattern is none.
     #[error("bad pattern: {0}")]
     Pattern(&'static str),
@@ -177,6 +180,7 @@ impl CaptureError {
             | Cause::UnknownInterface { .. }
             | Cause::TooManyInterfaces(_)
             | Cause::Read(_) => Some("what came before the damage was read"),
+            Cause::LinkType(_) => Some("capture on Ethernet, or on -i any; docs/OPERATING.md lists the link types"),
             Cause::NoCaptureInFolder => Some("a folder is searched for pcap and pcapng, plain, .gz or .zst"),
             Cause::Open(_) | Cause::Version { .. } | Cause::Pattern(_) | Cause::NoMatch | Cause::List(_) => None,
         }

@@ -21,6 +21,8 @@ pub struct CaptureFile {
     window: Window,
     format: Format,
     frames: u64,
+    /// Those of the frames so far, each once.
+    link_types: Vec<LinkType>,
     finished: bool,
     /// A frame that was read and belongs to the next batch.
     next: Option<Slot>,
@@ -65,6 +67,7 @@ impl CaptureFile {
                 window,
                 format,
                 frames: 0,
+                link_types: Vec::new(),
                 finished: false,
                 next: None,
                 failed: None,
@@ -136,6 +139,9 @@ impl CaptureFile {
                 original_length,
             })) => {
                 self.frames += 1;
+                if self.link_types.last() != Some(&link_type) && !self.link_types.contains(&link_type) {
+                    self.link_types.push(link_type);
+                }
                 let at = At {
                     frame: self.frames,
                     input: 0,
@@ -157,6 +163,13 @@ impl CaptureFile {
                 Err(fault.of(&self.name))
             }
         }
+    }
+
+    /// An error, if frames came and `is_read` holds for the link type of none of them.
+    pub(crate) fn unread(&self, is_read: impl Fn(LinkType) -> bool) -> Option<CaptureError> {
+        let &link_type = self.link_types.first()?;
+        let unread = !self.link_types.iter().any(|&link_type| is_read(link_type));
+        unread.then(|| Fault::whole(Cause::LinkType(link_type.0)).of(&self.name))
     }
 
     /// Bytes read so far of the file as it is stored, compressed ones included: what a progress bar counts.
@@ -226,6 +239,35 @@ mod tests {
                 .bytes,
         );
         bytes
+    }
+
+    #[test]
+    fn a_capture_of_which_no_link_type_is_read_is_told_when_it_has_frames() {
+        let told = |bytes: &[u8], read: u16| {
+            let stored = Stored::new(Box::new(Cursor::new(bytes.to_vec())), None).unwrap();
+            let mut file = CaptureFile::read("test".to_owned(), stored).unwrap();
+            while file.next_frame().unwrap().is_some() {}
+            file.unread(|link_type| link_type.0 == read)
+                .map(|error| error.to_string())
+        };
+        for read in [1, 101, 113] {
+            assert_eq!(told(&small_pcapng(), read), None);
+        }
+        let message = "test: its frames are of link type 1, which is not read";
+        assert_eq!(told(&small_pcapng(), 7).as_deref(), Some(message));
+        assert_eq!(told(&small_pcap()[..24], 7), None);
+    }
+
+    #[test]
+    fn zeros_behind_a_gzip_stream_are_padding() {
+        let whole = small_pcap();
+        for (tail, fails) in [(vec![0], false), (vec![0; 70_000], false), (b"\0\0junk".to_vec(), true)] {
+            let (seen, error) = read(&[gzip(&whole), tail].concat());
+            assert_eq!((seen.len(), error.is_some()), (3, fails));
+        }
+        let (first, second) = whole.split_at(30);
+        let (seen, error) = read(&[gzip(first), vec![0; 512], gzip(second), vec![0; 512]].concat());
+        assert_eq!((seen.len(), error.is_some()), (3, false));
     }
 
     /// Compressible, but not to nothing, and longer than any buffer on the way.

@@ -1,10 +1,10 @@
 //! A file as it is stored: opened, counted and, when its first bytes say so, decompressed.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::error::Cause;
 
@@ -22,8 +22,56 @@ pub(crate) struct Stored {
 
 enum Encoding {
     Plain(Counted),
-    Gzip(Box<MultiGzDecoder<BufReader<Counted>>>),
+    Gzip(Gzip),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Counted>>>),
+}
+
+/// RFC 1952 2.2 File format: members one after the other. Zeros between and behind them are padding, as gzip takes them.
+enum Gzip {
+    Member(Box<GzDecoder<BufReader<Counted>>>),
+    /// After so many bytes.
+    Ended(u64),
+}
+
+impl Gzip {
+    fn count(&self) -> u64 {
+        match self {
+            Self::Member(decoder) => decoder.get_ref().get_ref().count,
+            Self::Ended(count) => *count,
+        }
+    }
+
+    /// What comes behind a member.
+    fn behind(mut reader: BufReader<Counted>) -> io::Result<Self> {
+        loop {
+            let bytes = reader.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(Self::Ended(reader.get_ref().count));
+            }
+            let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+            let more = zeros < bytes.len();
+            reader.consume(zeros);
+            if more {
+                return Ok(Self::Member(Box::new(GzDecoder::new(reader))));
+            }
+        }
+    }
+}
+
+impl Read for Gzip {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Self::Member(decoder) = self {
+            let read = decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let ended = Self::Ended(self.count());
+            if let Self::Member(decoder) = std::mem::replace(self, ended) {
+                *self = Self::behind(decoder.into_inner())?;
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// The bytes that were looked at to tell the encoding, then the rest; counted as they go.
@@ -62,7 +110,7 @@ impl Stored {
             count: 0,
         };
         let encoding = match magic {
-            Some([0x1f, 0x8b, ..]) => Encoding::Gzip(Box::new(MultiGzDecoder::new(buffered(counted)))),
+            Some([0x1f, 0x8b, ..]) => Encoding::Gzip(Gzip::Member(Box::new(GzDecoder::new(buffered(counted))))),
             // A frame, or a skippable frame as parallel compressors put first.
             Some([0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]) => {
                 Encoding::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(buffered(counted))?))
@@ -76,7 +124,7 @@ impl Stored {
     pub(super) fn bytes_read(&self) -> u64 {
         match &self.encoding {
             Encoding::Plain(counted) => counted.count,
-            Encoding::Gzip(decoder) => decoder.get_ref().get_ref().count,
+            Encoding::Gzip(gzip) => gzip.count(),
             Encoding::Zstd(decoder) => decoder.get_ref().get_ref().count,
         }
     }

@@ -107,6 +107,8 @@ pub(super) struct Taken {
     tunnel: Option<Tunnel>,
     levels: usize,
     limit: usize,
+    /// Does the tunnel just taken off say that it cut what it carries?
+    pub(super) shortened: bool,
 }
 
 impl Taken {
@@ -117,6 +119,7 @@ impl Taken {
             tunnel: None,
             levels: 0,
             limit: limits.encapsulations,
+            shortened: false,
         }
     }
 

@@ -32,8 +32,8 @@ pub struct FragmentCounters {
     pub over_limit: u64,
 }
 
-/// Which packet a fragment is of: RFC 791 3.2 Fragmentation and Reassembly, RFC 8200 4.5 Fragment Header. VLAN and
-/// tunnel are no part of it, so that one packet seen in two places is one.
+/// Which packet a fragment is of: RFC 791 3.2 Fragmentation and Reassembly, RFC 8200 4.5 Fragment Header (there what the
+/// packet carries is no part of it, and zero). VLAN and tunnel are none, so that one packet seen in two places is one.
 type Key = (IpAddr, IpAddr, u8, u32);
 
 /// All packets of which something is missing.
@@ -59,6 +59,8 @@ struct Parts {
     pieces: BTreeMap<usize, Vec<u8>>,
     bytes: usize,
     total: Option<usize>,
+    /// What its first fragment says that it carries. RFC 8200 4.5: the others may say something else.
+    number: Option<IpNumber>,
     overlap: Overlap,
 }
 
@@ -136,12 +138,11 @@ impl Fragments {
             return Err(Unread::Malformed);
         }
         self.expire(now, limits);
-        let key = (
-            fragment.source,
-            fragment.destination,
-            fragment.number.0,
-            fragment.identification,
-        );
+        let number = match fragment.source {
+            IpAddr::V4(_) => fragment.number.0,
+            IpAddr::V6(_) => 0,
+        };
+        let key = (fragment.source, fragment.destination, number, fragment.identification);
         if !self.packets.contains_key(&key) {
             while self.packets.len() >= limits.fragmented_packets.max(1) && self.evict() {}
             self.open(key, now);
@@ -151,7 +152,7 @@ impl Fragments {
             self.latest[usize::try_from(self.put % slots).unwrap_or_default()] = parts.age;
             self.put += 1;
         }
-        self.store(key, fragment.offset, payload, fragment.more);
+        self.store(key, fragment, payload);
         if self.packets.get(&key).is_some_and(Parts::is_whole)
             && let Some(parts) = self.remove(key)
         {
@@ -176,17 +177,21 @@ impl Fragments {
                 pieces: BTreeMap::new(),
                 bytes: 0,
                 total: None,
+                number: None,
                 overlap: Overlap::None,
             },
         );
     }
 
-    fn store(&mut self, key: Key, offset: usize, payload: &[u8], more: bool) {
+    fn store(&mut self, key: Key, fragment: &Fragment<'_>, payload: &[u8]) {
         let Some(parts) = self.packets.get_mut(&key) else {
             return;
         };
         let before = parts.cost();
-        let met = parts.store(offset, payload, more);
+        let mut met = parts.store(fragment.offset, payload, fragment.more);
+        if fragment.offset == 0 {
+            met.differing |= *parts.number.get_or_insert(fragment.number) != fragment.number;
+        }
         self.held = self.held - before + parts.cost();
         self.counters.overlapping += u64::from(met.overlapping);
         if met.differing {
@@ -293,10 +298,10 @@ impl Parts {
 fn write(fragment: &Fragment<'_>, parts: &Parts, whole: &mut Vec<u8>) -> Option<()> {
     whole.clear();
     let length = u16::try_from(parts.bytes).ok()?;
+    let number = parts.number?;
     match (fragment.source, fragment.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let mut header =
-                Ipv4Header::new(length, 64, fragment.number, source.octets(), destination.octets()).ok()?;
+            let mut header = Ipv4Header::new(length, 64, number, source.octets(), destination.octets()).ok()?;
             header.identification = u16::try_from(fragment.identification).ok()?;
             header.header_checksum = header.calc_header_checksum();
             whole.extend(header.to_bytes());
@@ -306,7 +311,7 @@ fn write(fragment: &Fragment<'_>, parts: &Parts, whole: &mut Vec<u8>) -> Option<
                 traffic_class: 0,
                 flow_label: Ipv6FlowLabel::ZERO,
                 payload_length: length,
-                next_header: IpNumber(fragment.number.0),
+                next_header: number,
                 hop_limit: 64,
                 source: source.octets(),
                 destination: destination.octets(),

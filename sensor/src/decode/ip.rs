@@ -89,8 +89,11 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
             if fold(sum(header.slice())) != 0xffff {
                 counters.bad_ipv4_checksum += 1;
             }
-            let total = usize::from(header.total_len());
-            let claimed = (total >= header.slice().len()).then_some(total);
+            let claimed = match usize::from(header.total_len()) {
+                0 => None,
+                total if total < header.slice().len() => return Err(Unread::Malformed),
+                total => Some(total),
+            };
             let addresses = bytes[12..].first_chunk().map(Addresses::V4);
             (addresses, claimed, header.identification())
         }
@@ -108,6 +111,10 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
         counters.zero_total_length += 1;
     }
     let cut = claimed.map_or(missing, |claimed| claimed.saturating_sub(bytes.len()));
+    if cut > missing {
+        // Nobody has the rest: RFC 1812 5.2.2 IP Header Validation, hosts and routers drop it.
+        return Err(Unread::Malformed);
+    }
     if cut > 0 {
         counters.cut_by_snap_length += 1;
     }
@@ -131,11 +138,9 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
 pub(super) fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
     match LaxIpSlice::from_slice(bytes).ok()?.0 {
         LaxIpSlice::Ipv4(ipv4) => {
-            let total = usize::from(ipv4.header().total_len());
-            let claimed = if total >= ipv4.header().slice().len() {
-                total
-            } else {
-                bytes.len()
+            let claimed = match usize::from(ipv4.header().total_len()) {
+                0 => bytes.len(),
+                total => total,
             };
             fragment_of_ipv4(&ipv4, bytes, claimed)
         }
@@ -171,10 +176,18 @@ fn fragment_of_ipv6<'a>(ipv6: &LaxIpv6Slice<'_>, bytes: &'a [u8], claimed: usize
     let held = &bytes[..claimed.min(bytes.len())];
     let header = ipv6.header();
     let (mut number, mut rest) = (header.next_header(), held.get(header.slice().len()..)?);
-    while Ipv6RawExtHeaderSlice::header_type_supported(number) {
-        let extension = Ipv6RawExtHeaderSlice::from_slice(rest).ok()?;
-        number = extension.next_header();
-        rest = rest.get(extension.slice().len()..)?;
+    loop {
+        let length;
+        (number, length) = match number {
+            // RFC 4302 2.2 Payload Length: in words, without the first two.
+            IpNumber::AUTHENTICATION_HEADER => (IpNumber(*rest.first()?), (usize::from(*rest.get(1)?) + 2) * 4),
+            number if Ipv6RawExtHeaderSlice::header_type_supported(number) => {
+                let extension = Ipv6RawExtHeaderSlice::from_slice(rest).ok()?;
+                (extension.next_header(), extension.slice().len())
+            }
+            _ => break,
+        };
+        rest = rest.get(length..)?;
     }
     if number != IpNumber::IPV6_FRAGMENTATION_HEADER {
         return None;

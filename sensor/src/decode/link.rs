@@ -17,15 +17,25 @@ mod number {
     pub(super) const RAW_OPENBSD: u16 = 14;
     pub(super) const IPV4: u16 = 228;
     pub(super) const IPV6: u16 = 229;
+    pub(super) const ATM_RFC1483: u16 = 100;
     pub(super) const C_HDLC: u16 = 104;
     pub(super) const IEEE802_11: u16 = 105;
+    pub(super) const FRELAY: u16 = 107;
     pub(super) const LOOP: u16 = 108;
+    pub(super) const ENC: u16 = 109;
     pub(super) const LINUX_SLL: u16 = 113;
+    pub(super) const PFLOG: u16 = 117;
+    pub(super) const IEEE802_11_PRISM: u16 = 119;
+    pub(super) const IP_OVER_FC: u16 = 122;
     pub(super) const IEEE802_11_RADIOTAP: u16 = 127;
+    pub(super) const APPLE_IP_OVER_IEEE1394: u16 = 138;
+    pub(super) const IEEE802_11_AVS: u16 = 163;
     pub(super) const PPI: u16 = 192;
     pub(super) const PPP_WITH_DIR: u16 = 204;
     pub(super) const NFLOG: u16 = 239;
     pub(super) const NETANALYZER: u16 = 240;
+    pub(super) const IPOIB: u16 = 242;
+    pub(super) const PKTAP: u16 = 258;
     pub(super) const LINUX_SLL2: u16 = 276;
 }
 
@@ -44,6 +54,18 @@ mod ether_type {
     pub(super) const PPP: u16 = 0x880b;
     pub(super) const NSH: u16 = 0x894f;
     pub(super) const MACSEC: u16 = 0x88e5;
+    /// Raw frame relay, in GRE.
+    pub(super) const FRAME_RELAY: u16 = 0x6559;
+    /// LLC in a frame that is too long for a length in the place of the type.
+    pub(super) const JUMBO_LLC: u16 = 0x8870;
+    /// 802.1ah: the frame of a customer.
+    pub(super) const BACKBONE: u16 = 0x88e7;
+    /// Cisco's metadata (`TrustSec`): version, a length in words, and so many.
+    pub(super) const METADATA: u16 = 0x8909;
+    /// VN-Tag, as between fabric extenders and their switch; 802.1CB R-TAG; 802.1BR E-TAG.
+    pub(super) const VN_TAG: u16 = 0x8926;
+    pub(super) const R_TAG: u16 = 0xf1c1;
+    pub(super) const E_TAG: u16 = 0x893f;
 }
 
 /// What bytes begin with.
@@ -57,7 +79,16 @@ pub(super) enum Content {
     Pppoe,
     Mpls,
     Nsh,
-    Wireless,
+    FrameRelay,
+    /// 802.11. Is the header filled up to words?
+    Wireless {
+        padded: bool,
+    },
+}
+
+/// Are frames of this link type read at all?
+pub(crate) fn is_read(link_type: LinkType) -> bool {
+    !matches!(link(link_type, &[]), Err(Unread::LinkType))
 }
 
 /// Takes the headers of a frame off, down to an IP header.
@@ -115,24 +146,69 @@ fn link(link_type: LinkType, bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
         number::PPP_WITH_DIR => hdlc(after(bytes, 1)?),
         number::C_HDLC => announced(bytes, 2),
         number::PPP_ETHER => Ok((Content::Pppoe, bytes)),
-        number::IEEE802_11 => Ok((Content::Wireless, bytes)),
+        number::IEEE802_11 => Ok((Content::Wireless { padded: false }, bytes)),
         number::IEEE802_11_RADIOTAP => {
             let length = u16::from_le_bytes(array(bytes, 2)?);
-            Ok((Content::Wireless, after(bytes, length.into())?))
+            let padded = is_padded(bytes)?;
+            Ok((Content::Wireless { padded }, after(bytes, length.into())?))
+        }
+        number::IEEE802_11_PRISM | number::IEEE802_11_AVS => {
+            // What announces Prism's header may have AVS's all the same: that begins with its magic and its length.
+            let length = match bytes {
+                [0x80, 0x21, 0x10, ..] => u32::from_be_bytes(array(bytes, 4)?) as usize,
+                _ => 144,
+            };
+            Ok((Content::Wireless { padded: false }, after(bytes, length)?))
         }
         number::PPI => {
             let length = u16::from_le_bytes(array(bytes, 2)?);
-            let inner = u16::try_from(u32::from_le_bytes(array(bytes, 4)?)).map_err(|_| Unread::LinkType)?;
-            // One in another would be a way to go round in circles.
-            match inner {
-                number::PPI => Err(Unread::Malformed),
-                inner => link(LinkType(inner), after(bytes, length.into())?),
-            }
+            within(u32::from_le_bytes(array(bytes, 4)?), after(bytes, length.into())?)
         }
+        number::PKTAP => {
+            let length = u32::from_le_bytes(array(bytes, 0)?) as usize;
+            within(u32::from_le_bytes(array(bytes, 8)?), after(bytes, length)?)
+        }
+        number::ATM_RFC1483 => llc(bytes),
+        number::FRELAY => Ok((Content::FrameRelay, bytes)),
+        number::ENC => Ok((Content::Ip, after(bytes, 12)?)),
+        // The length of the header, which is filled up to words.
+        number::PFLOG => {
+            let length = bytes.first().ok_or(Unread::Malformed)?;
+            Ok((Content::Ip, after(bytes, usize::from(*length).next_multiple_of(4))?))
+        }
+        number::IP_OVER_FC => llc(after(bytes, 16)?),
+        number::APPLE_IP_OVER_IEEE1394 => announced(bytes, 16),
+        // RFC 4391 6 Encapsulation, behind a global routing header: the type, and two bytes that are reserved.
+        number::IPOIB => Ok((Content::Announced(u16_at(bytes, 40)?), after(bytes, 44)?)),
         number::NFLOG => netfilter(bytes),
         number::NETANALYZER => Ok((Content::Ethernet, after(bytes, 4)?)),
         _ => Err(Unread::LinkType),
     }
+}
+
+/// The frame of another link type within one. One that holds frames itself would be a way to go round in circles.
+fn within(inner: u32, bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    match u16::try_from(inner).map_err(|_| Unread::LinkType)? {
+        number::PPI | number::PKTAP => Err(Unread::Malformed),
+        inner => link(LinkType(inner), bytes),
+    }
+}
+
+/// Radiotap's field Flags, bit 0x20: is there padding between header and payload? Words that say which fields there are
+/// stand before it, and a time stamp, if it is there.
+fn is_padded(bytes: &[u8]) -> Result<bool, Unread> {
+    let present = |at: usize| array(bytes, at).map(u32::from_le_bytes);
+    let mut at = 4;
+    while present(at)? & 1 << 31 != 0 {
+        at += 4;
+    }
+    at += 4;
+    let first = present(4)?;
+    if first & 1 != 0 {
+        at = at.next_multiple_of(8) + 8;
+    }
+    let flags = bytes.get(at).ok_or(Unread::Malformed);
+    Ok(first & 2 != 0 && flags? & 0x20 != 0)
 }
 
 /// PPP in HDLC-like framing (RFC 1662), or Cisco's framing, which is told by its address.
@@ -191,7 +267,8 @@ pub(super) fn down<'a>(
                 taken.off(Carrier::Nsh, counters)?;
                 nsh(bytes)?
             }
-            Content::Wireless => wireless(bytes)?,
+            Content::FrameRelay => frame_relay(bytes)?,
+            Content::Wireless { padded } => wireless(bytes, padded)?,
         }
     }
 }
@@ -209,9 +286,17 @@ fn what_is_announced<'a>(
         ether_type::PPPOE_SESSION => Ok((Content::Pppoe, bytes)),
         ether_type::PPP => Ok((Content::Ppp, bytes)),
         ether_type::NSH => Ok((Content::Nsh, bytes)),
-        ether_type::MACSEC => Err(Unread::Encrypted),
+        ether_type::MACSEC => macsec(bytes),
+        ether_type::FRAME_RELAY => Ok((Content::FrameRelay, bytes)),
+        ether_type::BACKBONE => Ok((Content::Ethernet, after(bytes, 4)?)),
+        ether_type::METADATA => {
+            let words = bytes.get(1).ok_or(Unread::Malformed)?;
+            announced(bytes, 2 + usize::from(*words) * 4)
+        }
+        ether_type::VN_TAG | ether_type::R_TAG => announced(bytes, 4),
+        ether_type::E_TAG => announced(bytes, 6),
         // A length in place of a type: 802.3 with LLC.
-        0..0x0600 => llc(bytes),
+        0..0x0600 | ether_type::JUMBO_LLC => llc(bytes),
         _ => Err(Unread::NotIp),
     }
 }
@@ -241,10 +326,44 @@ fn tags<'a>(
     }
 }
 
-/// 802.2 LLC with a SNAP header (RFC 1042 Header Format); anything else is not IP.
+/// 802.1AE 9.3 MAC Security TAG: what is protected against changes alone stands behind it in clear.
+fn macsec(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    const VERSION: u8 = 0x80;
+    const CHANNEL: u8 = 0x20;
+    const ENCRYPTED: u8 = 0x08;
+    const CHANGED: u8 = 0x04;
+    let control = *bytes.first().ok_or(Unread::Malformed)?;
+    if control & (VERSION | ENCRYPTED | CHANGED) != 0 {
+        return Err(Unread::Encrypted);
+    }
+    announced(bytes, if control & CHANNEL == 0 { 6 } else { 14 })
+}
+
+/// Q.922 3.2 Address field, of two to four bytes, and RFC 2427 3 Frame Format.
+fn frame_relay(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    let address = bytes.iter().take(4).position(|byte| byte & 1 == 1);
+    let rest = after(bytes, address.ok_or(Unread::Malformed)? + 1)?;
+    match rest {
+        [0x03, 0xcc | 0x8e, rest @ ..] => Ok((Content::Ip, rest)),
+        [0x03, 0x80, rest @ ..] | [0x03, 0x00, 0x80, rest @ ..] => snap(rest),
+        _ => Err(Unread::NotIp),
+    }
+}
+
+/// 802.2 LLC with a SNAP header (RFC 1042 Header Format), or with the number that IP has there; anything else is not IP.
 fn llc(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
-    match bytes.get(..6) {
-        Some([0xaa, 0xaa, 0x03, 0, 0, 0]) => announced(bytes, 6),
+    match bytes {
+        [0xaa, 0xaa, 0x03, rest @ ..] => snap(rest),
+        [0x06, 0x06, 0x03, rest @ ..] => Ok((Content::Ip, rest)),
+        [_, _, _, ..] => Err(Unread::NotIp),
+        _ => Err(Unread::Malformed),
+    }
+}
+
+/// Who gave the number, and the number. That of bridged Ethernet (00-00-F8) has the same ones.
+fn snap(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    match bytes.get(..3) {
+        Some([0, 0, 0 | 0xf8]) => announced(bytes, 3),
         Some(_) => Err(Unread::NotIp),
         None => Err(Unread::Malformed),
     }
@@ -288,8 +407,13 @@ fn mpls(mut bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
     }
 }
 
+/// Does a stack of labels stand here, and something below it that is read?
+pub(super) fn begins_with_labels(bytes: &[u8]) -> bool {
+    mpls(bytes).is_ok()
+}
+
 /// Is this `EtherType` one that leads on, or one that is common?
-fn is_known(ether_type: u16) -> bool {
+pub(super) fn is_known(ether_type: u16) -> bool {
     matches!(
         ether_type,
         ether_type::IPV4 | ether_type::IPV6 | ether_type::PPPOE_SESSION | 0x0806
@@ -335,7 +459,7 @@ fn nsh(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
 }
 
 /// IEEE 802.11 9.2 MAC frame formats: data frames that are not protected. Of an aggregate the first is read.
-fn wireless(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+fn wireless(bytes: &[u8], padded: bool) -> Result<(Content, &[u8]), Unread> {
     let &[control, flags, ..] = bytes else {
         return Err(Unread::Malformed);
     };
@@ -350,19 +474,31 @@ fn wireless(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
     if flags & 0x03 == 0x03 {
         length += 6;
     }
-    let mut aggregate = false;
+    let (mut aggregate, mut mesh) = (false, false);
     if has_qos {
         aggregate = bytes.get(length).is_some_and(|qos| qos & 0x80 != 0);
+        mesh = bytes.get(length + 1).is_some_and(|qos| qos & 0x01 != 0);
         length += 2;
         if flags & 0x80 != 0 {
             length += 4;
         }
     }
+    if padded {
+        length = length.next_multiple_of(4);
+    }
     if aggregate {
         // Destination, source and length of the first subframe.
         length += 14;
     }
-    llc(after(bytes, length)?)
+    let payload = after(bytes, length)?;
+    match payload {
+        // 9.2.4.8.3 Mesh Control field: flags, time to live, number, and up to two addresses. The bit that announces it means
+        // something else where there is no mesh.
+        [flags, ..] if mesh && !payload.starts_with(&[0xaa, 0xaa, 0x03]) => {
+            llc(after(payload, 6 + 6 * usize::from(flags & 0x03))?)
+        }
+        _ => llc(payload),
+    }
 }
 
 /// What the `EtherType` at an offset announces stands behind it.

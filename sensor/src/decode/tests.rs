@@ -310,10 +310,30 @@ fn what_the_snap_length_cut_is_measured_by_the_ip_length() {
         };
         assert_eq!(one(&cut), (Some((PAYLOAD[..PAYLOAD.len() - 4].to_vec(), 4)), expected));
 
-        let headers = frame(1, &whole[..whole.len() - PAYLOAD.len() - 1]);
+        let mut headers = frame(1, &whole[..whole.len() - PAYLOAD.len() - 1]);
+        headers.original_length += 12;
         let (segment, counters) = one(&headers);
         assert_eq!((segment, counters.malformed, counters.cut_by_snap_length), (None, 1, 1));
     }
+}
+
+#[test]
+fn a_packet_that_ends_behind_its_frame_is_none() {
+    for (at, packet) in [(2, ipv4()), (4, ipv6())] {
+        for (more, missing, read) in [(1_u16, 0, false), (100, 99, false), (100, 100, true), (0, 0, true)] {
+            let mut packet = packet.clone();
+            let length = u16::from_be_bytes([packet[at], packet[at + 1]]) + more;
+            packet[at..at + 2].copy_from_slice(&length.to_be_bytes());
+            let mut frame = frame(101, &packet);
+            frame.original_length += missing;
+            let (segment, counters) = one(&frame);
+            assert_eq!((segment.is_some(), counters.malformed), (read, u64::from(!read)));
+        }
+    }
+    // Shorter than its own header; of length zero it may be offloaded.
+    let mut packet = ipv4();
+    packet[3] = 19;
+    assert_eq!(one(&frame(101, &packet)).1.malformed, 1);
 }
 
 #[test]

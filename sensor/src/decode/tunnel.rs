@@ -4,7 +4,7 @@ use etherparse::IpNumber;
 
 use super::carrier::{Carrier, Taken};
 use super::ip::Packet;
-use super::link::{Content, after, u16_at};
+use super::link::{Content, after, begins_with_labels, is_known, u16_at};
 use super::{Datagram, DecodeCounters, Unread};
 
 type Inner<'a> = (Content, &'a [u8]);
@@ -72,7 +72,7 @@ fn gre<'a>(bytes: &'a [u8], taken: &mut Taken, counters: &mut DecodeCounters) ->
     match protocol {
         0x88be | 0x22eb => {
             taken.off(Carrier::Erspan, counters)?;
-            erspan(protocol, is(SEQUENCE), payload)
+            erspan(protocol, is(SEQUENCE), payload, taken)
         }
         // WCCP: version 2 puts four bytes before the packet.
         0x883e => match payload.first().map(|first| first >> 4) {
@@ -85,10 +85,12 @@ fn gre<'a>(bytes: &'a [u8], taken: &mut Taken, counters: &mut DecodeCounters) ->
 
 /// draft-foschiano-erspan 4 ERSPAN Types: I has no header and no sequence number, II has eight bytes, III twelve and a
 /// subheader of eight more where its last bit says so.
-fn erspan(protocol: u16, has_sequence: bool, bytes: &[u8]) -> Result<Inner<'_>, Unread> {
+fn erspan<'a>(protocol: u16, has_sequence: bool, bytes: &'a [u8], taken: &mut Taken) -> Result<Inner<'a>, Unread> {
+    const TRUNCATED: u16 = 0x0400;
     if protocol == 0x88be && !has_sequence {
         return Ok((Content::Ethernet, bytes));
     }
+    taken.shortened = u16_at(bytes, 2)? & TRUNCATED != 0;
     match u16_at(bytes, 0)? >> 12 {
         1 => Ok((Content::Ethernet, after(bytes, 8)?)),
         2 => {
@@ -118,9 +120,17 @@ pub(super) fn over_udp<'a>(
         6_081 => geneve(bytes),
         2_152 => gtp(bytes),
         1_701 => l2tp(bytes),
-        3_544 => teredo(bytes),
-        _ if datagram.source.port == 3_544 => teredo(bytes),
-        _ => return Ok(None),
+        3_544 => teredo(bytes, datagram.cut),
+        // RFC 7510 3 Encapsulation: labels are counted where they are read.
+        6_635 if begins_with_labels(bytes) => return Ok(Some((Content::Mpls, bytes))),
+        4_500 => return udp_esp(bytes),
+        // Answers go to the port that was asked from, which a NAT may have chosen.
+        _ => match datagram.source.port {
+            3_544 => teredo(bytes, datagram.cut),
+            1_701 => l2tp(bytes),
+            4_500 => return udp_esp(bytes),
+            _ => return Ok(None),
+        },
     };
     let Some((carrier, content, inner)) = found else {
         return Ok(None);
@@ -129,12 +139,22 @@ pub(super) fn over_udp<'a>(
     Ok(Some((content, inner)))
 }
 
+/// RFC 3948 2.1 UDP-Encapsulated ESP Header Format: what begins with zeros is IKE, and one byte keeps a NAT awake.
+fn udp_esp(bytes: &[u8]) -> Result<Option<Inner<'_>>, Unread> {
+    match bytes.first_chunk::<8>() {
+        Some(header) if header[..4] != [0; 4] => Err(Unread::Encrypted),
+        _ => Ok(None),
+    }
+}
+
 type Found<'a> = Option<(Carrier, Content, &'a [u8])>;
 
-/// RFC 7348 5 VXLAN Frame Format. The flag says that there is a network identifier; other flags are extensions.
+/// RFC 7348 5 VXLAN Frame Format. The flag says that there is a network identifier; other flags are extensions. What is
+/// reserved is ignored on receipt; where it is not zero, Ethernet has to follow by its look.
 fn vxlan(bytes: &[u8]) -> Found<'_> {
     let (header, inner) = bytes.split_first_chunk::<8>()?;
-    (header[0] & 0x08 != 0 && header[7] == 0).then_some((Carrier::Vxlan, Content::Ethernet, inner))
+    let looks_right = header[7] == 0 || u16_at(inner, 12).is_ok_and(is_known);
+    (header[0] & 0x08 != 0 && looks_right).then_some((Carrier::Vxlan, Content::Ethernet, inner))
 }
 
 /// draft-ietf-nvo3-vxlan-gpe 3 Generic Protocol Extension for VXLAN.
@@ -208,7 +228,7 @@ fn l2tp(bytes: &[u8]) -> Found<'_> {
 }
 
 /// RFC 4380 5.1.1 Teredo IPv6 Packet Encapsulation: authentication and origin may stand before the packet.
-fn teredo(mut bytes: &[u8]) -> Found<'_> {
+fn teredo(mut bytes: &[u8], cut: u32) -> Found<'_> {
     if let [0, 1, client, authentication, ..] = bytes {
         // The lengths of two values, then nonce and confirmation.
         bytes = bytes.get(4 + usize::from(*client) + usize::from(*authentication) + 9..)?;
@@ -217,5 +237,9 @@ fn teredo(mut bytes: &[u8]) -> Found<'_> {
         bytes = bytes.get(8..)?;
     }
     let payload = usize::from(u16_at(bytes, 4).ok()?);
-    (bytes.first()? >> 4 == 6 && payload + 40 <= bytes.len()).then_some((Carrier::Teredo, Content::Ip, bytes))
+    (bytes.first()? >> 4 == 6 && payload + 40 <= bytes.len() + cut as usize).then_some((
+        Carrier::Teredo,
+        Content::Ip,
+        bytes,
+    ))
 }

@@ -59,8 +59,8 @@ signatures! {
         "Execution through a DCOM object";
     EXECUTION_ATTEMPT = 1_021_304, rev 1, "DCOM::Execution_Attempt", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
         "Execution attempt through a DCOM object";
-    ACTIVATION_REFUSED = 1_021_305, rev 1, "DCOM::Activation_Refused", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
-        "DCOM remote activation refused, class not seen";
+    ACTIVATION_REFUSED = 1_021_305, rev 2, "DCOM::Activation_Refused", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+        "DCOM remote activation refused or unanswered, class not seen";
     UNANSWERED_CONNECTION = 1_021_306, rev 1, "DCOM::Unanswered_Connection", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
         "Connection to the DCOM activator's port unanswered";
     SEALED_ACTIVATION = 1_021_307, rev 1, "DCOM::Sealed_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",

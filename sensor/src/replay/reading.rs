@@ -12,6 +12,7 @@ use crate::analysis::Mark;
 use crate::capture::{CaptureError, CaptureFile, Frame, Input, Spare};
 use crate::clock::{Clock, Due};
 use crate::dcom;
+use crate::decode::is_read;
 use crate::keys::Used;
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
@@ -190,7 +191,10 @@ impl Alone {
                         at.input = number;
                         self.push(&Frame { at, ..frame });
                     }
-                    Ok(None) => break,
+                    Ok(None) => {
+                        failed = capture.unread(is_read);
+                        break;
+                    }
                     Err(error) => {
                         failed = Some(error);
                         break;
@@ -276,7 +280,10 @@ fn deal(mut dealer: Dealer, spare: &Spare, source: &Source) -> Result<(), Gone> 
                     position.bytes = capture.bytes_read();
                     tell(dealer.deal(batch), position)?;
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    let unread = capture.unread(is_read);
+                    return unread.map_or(Ok(()), |error| source.say(Said::Brought(Brought::Unreadable(error))));
+                }
                 Err(error) => return source.say(Said::Brought(Brought::Unreadable(error))),
             }
         }

@@ -487,6 +487,11 @@ impl Association {
                 && let Some(call) = self.take_call(oldest, handling.bounds)
             {
                 handling.bounds.counters.over_limit += 1;
+                if !call.request.ended {
+                    // Nobody has so many calls on their way that he is still asking.
+                    let detail = format!("call {oldest}");
+                    self.odd(fragment.at, "unfinished_call_pushed_out", detail, handling);
+                }
                 self.give_up(oldest, call, handling);
             }
             let mut call = self.open_call(fragment, request, verifier, handling.bounds.is_read);

@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: which PDUs come out depends on the bytes of the stream alone, never on how they were cut into pieces.
 
-use dcom_parsers::rpce::{CommonHeader, Prefix, recognise};
+use dcom_parsers::rpce::{CommonHeader, Prefix, has_usual_representation, recognise_next};
 
 use crate::capture::At;
 
@@ -34,6 +34,8 @@ pub(super) struct Framer {
     buffer: Vec<u8>,
     /// The frame that brought the last byte in the buffer.
     latest: At,
+    /// The data representation of the last header.
+    representation: [u8; 4],
 }
 
 impl Default for Framer {
@@ -42,6 +44,7 @@ impl Default for Framer {
             state: State::Aligned,
             buffer: Vec::new(),
             latest: At::default(),
+            representation: [0; 4],
         }
     }
 }
@@ -82,7 +85,7 @@ impl Framer {
             State::Aligned => {
                 let buffer = std::mem::take(&mut self.buffer);
                 self.state = State::Lost;
-                if let Prefix::Header(header) = recognise(&buffer) {
+                if let Prefix::Header(header) = recognise_next(&buffer) {
                     out(Framed::Damaged(self.latest, header, &buffer));
                     let left = u64::from(header.frag_length) - buffer.len() as u64;
                     if bytes <= left {
@@ -110,7 +113,7 @@ impl Framer {
     /// Gives the unfinished PDU up, to save memory; the stream goes on behind it.
     pub(super) fn give_up(&mut self, out: &mut dyn FnMut(Framed<'_>)) {
         let buffer = std::mem::take(&mut self.buffer);
-        if let (State::Aligned, Prefix::Header(header)) = (self.state, recognise(&buffer)) {
+        if let (State::Aligned, Prefix::Header(header)) = (self.state, recognise_next(&buffer)) {
             out(Framed::Damaged(self.latest, header, &buffer));
             self.skip(u64::from(header.frag_length), buffer.len() as u64);
         } else {
@@ -128,8 +131,9 @@ impl Framer {
 
     /// A PDU starts here. When all of it is here, it is handed on without being copied.
     fn whole<'a>(&mut self, at: At, bytes: &'a [u8], out: &mut dyn FnMut(Framed<'_>)) -> &'a [u8] {
-        match recognise(bytes) {
+        match recognise_next(bytes) {
             Prefix::Header(header) => {
+                self.representation.copy_from_slice(&bytes[4..8]);
                 if let Some((pdu, rest)) = bytes.split_at_checked(header.frag_length.into()) {
                     out(Framed::Pdu(at, header, pdu));
                     return rest;
@@ -151,13 +155,17 @@ impl Framer {
 
     /// Goes on with the PDU in the buffer.
     fn continued<'a>(&mut self, at: At, bytes: &'a [u8], out: &mut dyn FnMut(Framed<'_>)) -> &'a [u8] {
-        let wanted = match recognise(&self.buffer) {
+        let wanted = match recognise_next(&self.buffer) {
             Prefix::Header(header) => header.frag_length.into(),
             _ => CommonHeader::LENGTH,
         };
         let (taken, rest) = bytes.split_at(bytes.len().min(wanted - self.buffer.len()));
         self.buffer.extend_from_slice(taken);
-        match recognise(&self.buffer) {
+        let next = recognise_next(&self.buffer);
+        if let Prefix::Header(_) = next {
+            self.representation.copy_from_slice(&self.buffer[4..8]);
+        }
+        match next {
             Prefix::Header(header) if self.buffer.len() == usize::from(header.frag_length) => {
                 out(Framed::Pdu(at, header, &self.buffer));
                 self.buffer.clear();
@@ -174,13 +182,17 @@ impl Framer {
     /// Looks for the next header; keeps what may be the start of one.
     fn search<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         for (index, _) in bytes.iter().enumerate().filter(|&(_, &byte)| byte == 5) {
-            match recognise(&bytes[index..]) {
+            let header = &bytes[index..];
+            match recognise_next(header) {
+                // It has to look like one that anybody sends, or like those that came before.
+                Prefix::Header(_)
+                    if !has_usual_representation(header) && !header[4..].starts_with(&self.representation) => {}
                 Prefix::Header(_) => {
                     self.state = State::Aligned;
-                    return &bytes[index..];
+                    return header;
                 }
                 Prefix::TooShort => {
-                    self.buffer.extend_from_slice(&bytes[index..]);
+                    self.buffer.extend_from_slice(header);
                     return &[];
                 }
                 Prefix::Foreign => {}
@@ -259,6 +271,36 @@ mod tests {
             play(&[Ok(&stream[..20]), Err(60), Ok(&stream[80..])]),
             ["damaged 1", "2 3 40"]
         );
+    }
+
+    #[test]
+    fn what_the_receiver_passes_over_ends_no_stream() {
+        let with = |reserved: u8, call_id: u8| {
+            let mut bytes = pdu(call_id, 60);
+            bytes[6] = reserved;
+            bytes
+        };
+        let stream = [with(0, 1), with(7, 2), with(9, 3), with(9, 4), with(9, 5), with(0, 6)].concat();
+        let all = ["0 1 60", "0 2 60", "0 3 60", "0 4 60", "0 5 60", "0 6 60"];
+        assert_eq!(play(&[Ok(&stream)]), all);
+        // After damage it takes one that is usual, or is like the last.
+        assert_eq!(
+            play(&[Ok(&stream[..20]), Err(60), Ok(&stream[80..])]),
+            ["damaged 1", "2 6 60"]
+        );
+        for first in [140, 121] {
+            let pieces = [
+                Ok(&stream[..first]),
+                Ok(&stream[first..140]),
+                Err(60),
+                Ok(&stream[200..]),
+            ];
+            let told = play(&pieces);
+            assert_eq!(told[2..], ["damaged 3", "3 5 60", "3 6 60"], "{first}");
+        }
+        let junk = [&stream[..180], b"junk\x05\0\0\x03", &stream[180..]].concat();
+        let all = ["0 1 60", "0 2 60", "0 3 60", "junk", "0 4 60", "0 5 60", "0 6 60"];
+        assert_eq!(play(&[Ok(&junk)]), all);
     }
 
     #[test]

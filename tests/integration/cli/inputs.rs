@@ -126,6 +126,26 @@ fn damage_in_the_middle_is_told_with_its_place_and_the_rest_is_kept() {
 }
 
 #[test]
+fn a_capture_of_a_link_type_that_is_not_read_is_told_as_unreadable() {
+    let scratch = Scratch::new();
+    let mut bytes = fs::read(pcap(ABUSED)).expect("a sample");
+    bytes[20..24].copy_from_slice(&147_u32.to_le_bytes());
+    let strange = scratch.write("strange.pcap", &bytes);
+    for workers in ["1", "3"] {
+        let run = replay(["--workers".as_ref(), workers.as_ref(), strange.as_os_str()]);
+        assert_eq!(run.code, Some(2));
+        let message = "its frames are of link type 147, which is not read\nhint: ";
+        assert!(
+            run.stderr
+                .starts_with(&format!("dcom-sensor: {}: {message}", strange.display())),
+            "{}",
+            run.stderr
+        );
+        assert!(run.stdout.contains("1 input unreadable"), "{}", run.stdout);
+    }
+}
+
+#[test]
 fn what_is_missing_ends_with_2_and_names_it() {
     for missing in ["nowhere.pcap", "nowhere/*.pcap"] {
         let run = replay([missing]);

@@ -12,6 +12,8 @@ pub(super) struct Packet {
     pub(super) id: u16,
     pub(super) hops: u8,
     pub(super) wrong_checksum: bool,
+    /// By so many bytes its IP length is more than there are.
+    pub(super) longer: u16,
     /// Milliseconds of silence before it.
     pub(super) pause_ms: i64,
     /// How its IP payload is cut: from, to, and whether it is a forgery's. None is not at all.
@@ -39,6 +41,7 @@ impl Packet {
             id,
             hops: 64,
             wrong_checksum: false,
+            longer: 0,
             pause_ms: 0,
             fragments: Vec::new(),
         }
@@ -58,6 +61,7 @@ impl Packet {
         ip.identification = self.id;
         ip.more_fragments = more;
         ip.fragment_offset = IpFragOffset::try_new(u16::try_from(offset / 8).expect("short")).expect("short");
+        ip.total_len += self.longer;
         ip.header_checksum = ip.calc_header_checksum();
         [&ip.to_bytes()[..], payload].concat()
     }

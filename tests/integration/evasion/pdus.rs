@@ -100,6 +100,28 @@ pub(super) fn interleaved() -> Vec<Packet> {
     })
 }
 
+/// Other calls that begin and do not end between the first fragment of the activation and the rest: so many, each of so many
+/// fragments of so many bytes.
+pub(super) fn left_open(calls: u32, each: usize, length: usize) -> Vec<Packet> {
+    with_request(|request| {
+        let mut pdus = fragments(&request, 40, request[12]);
+        let rest = pdus.split_off(1);
+        let whole = u16::try_from(STUB + length).expect("short").to_le_bytes();
+        for call_id in 1_000..1_000 + calls {
+            for index in 0..each {
+                let mut pdu = request[..STUB].to_vec();
+                pdu[3] = u8::from(index == 0);
+                pdu[8..10].copy_from_slice(&whole);
+                pdu[12..16].copy_from_slice(&call_id.to_le_bytes());
+                pdu.resize(STUB + length, 0);
+                pdus.push(pdu);
+            }
+        }
+        pdus.extend(rest);
+        pdus
+    })
+}
+
 /// Says something else before the activation, and what the server says to it.
 fn before_the_request(client: Vec<u8>, server: Vec<u8>) -> Vec<Packet> {
     let mut conversation = packets::sample();
@@ -194,6 +216,26 @@ pub(super) fn big_endian() -> Vec<Packet> {
         if (turn.connection, turn.side) == (connection, Side::Client) {
             turn.bytes = pdus(&turn.bytes).into_iter().flat_map(turned).collect();
         }
+    }
+    packets::of(&conversation)
+}
+
+/// Something in the reserved bytes of the data representation, which receivers pass over: in all that the client says, and
+/// what the server says, too, if it is one that repeats them.
+pub(super) fn reserved(repeated: bool) -> Vec<Packet> {
+    let mut conversation = packets::sample();
+    let spoken = conversation
+        .turns
+        .iter_mut()
+        .filter(|turn| repeated || turn.side == Side::Client);
+    for turn in spoken {
+        turn.bytes = pdus(&turn.bytes)
+            .into_iter()
+            .flat_map(|mut pdu| {
+                pdu[6..8].fill(0x5a);
+                pdu
+            })
+            .collect();
     }
     packets::of(&conversation)
 }

@@ -172,6 +172,26 @@ pub(super) const ROWS: &[Row] = &[
         told: Only(&["ip_fragment_overlap_different_data", "tcp_checksum_wrong"]),
     },
     Row {
+        does: "a forgery of the activation comes first, in a packet that ends behind its frame",
+        packets: || {
+            around(|real| {
+                vec![
+                    Packet {
+                        longer: 1_000,
+                        ..real.forged()
+                    },
+                    real,
+                ]
+            })
+        },
+        told: Alert,
+    },
+    Row {
+        does: "the last IP fragment 59 seconds after the first",
+        packets: || around(|real| slow(&real)),
+        told: Alert,
+    },
+    Row {
         does: "the activation in RPC fragments of 40 bytes",
         packets: pdus::fragmented,
         told: Alert,
@@ -180,6 +200,21 @@ pub(super) const ROWS: &[Row] = &[
         does: "RPC fragments of two calls, in turn",
         packets: pdus::interleaved,
         told: Alert,
+    },
+    Row {
+        does: "the same, and 200 calls that begin in between and do not end",
+        packets: || pdus::left_open(200, 1, 32),
+        told: Alert,
+    },
+    Row {
+        does: "the same, 300 calls",
+        packets: || pdus::left_open(300, 1, 32),
+        told: Only(&["unfinished_call_pushed_out"]),
+    },
+    Row {
+        does: "the same, five calls of a mebibyte",
+        packets: || pdus::left_open(5, 18, 60_000),
+        told: Only(&["oversized_stub"]),
     },
     Row {
         does: "200,000 bytes before the activation's arguments, as an extension that the target passes over",
@@ -214,6 +249,16 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         does: "a client that speaks big-endian",
         packets: pdus::big_endian,
+        told: Alert,
+    },
+    Row {
+        does: "a client that fills the reserved bytes of each header, which the target passes over",
+        packets: || pdus::reserved(false),
+        told: Alert,
+    },
+    Row {
+        does: "the same, and a server that repeats them",
+        packets: || pdus::reserved(true),
         told: Alert,
     },
     Row {
@@ -357,6 +402,15 @@ fn fragmented(mut packet: Packet, last_first: bool) -> Packet {
         packet.fragments.reverse();
     }
     packet
+}
+
+/// Its last fragment comes nearly a minute after the others.
+fn slow(packet: &Packet) -> Vec<Packet> {
+    let mut first = fragmented(packet.clone(), false);
+    let mut last = first.clone();
+    last.fragments = first.fragments.split_off(first.fragments.len() - 1);
+    last.pause_ms = 59_000;
+    vec![first, last]
 }
 
 fn overlapping(mut packet: Packet, forged_first: bool) -> Packet {

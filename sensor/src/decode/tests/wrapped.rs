@@ -312,9 +312,75 @@ fn further_link_types_lead_to_the_packet() {
         (204, with(&[0, 0xff, 3, 0, 0x21], &four)),
         (239, with(&[2, 0, 0, 0, 5, 0, 10, 0, b'x', 0, 0, 0, 55, 0, 9, 0], &four)),
         (240, with(&[0; 4], &ethernet(0x0800, &four))),
-        // 802.3 with a length and SNAP.
+        // 802.3 with a length and SNAP, with SNAP of bridges, with IP's own number; too long for a length.
         (1, ethernet(60, &with(&snap, &four))),
+        (1, ethernet(60, &with(&[0xaa, 0xaa, 3, 0, 0, 0xf8, 8, 0], &four))),
+        (1, ethernet(60, &with(&[6, 6, 3], &four))),
+        (1, ethernet(0x8870, &with(&snap, &four))),
+        // Metadata, VN-Tag, E-TAG, R-TAG, a customer's frame.
+        (1, ethernet(0x8909, &with(&[1, 1, 0, 1, 0, 5, 8, 0], &four))),
+        (1, ethernet(0x8909, &with(&[1, 2, 0, 1, 0, 5, 0, 0, 0, 0, 8, 0], &four))),
+        (1, ethernet(0x8926, &with(&[0, 1, 0, 2, 8, 0], &four))),
+        (1, ethernet(0x893f, &with(&[0, 1, 0, 2, 0, 0, 8, 0], &four))),
+        (1, ethernet(0xf1c1, &with(&[0, 0, 0, 1, 8, 0], &four))),
+        (1, ethernet(0x88e7, &with(&[0, 0, 0, 5], &ethernet(0x0800, &four)))),
+        // MACsec that does not encrypt, without and with the channel's name.
+        (1, ethernet(0x88e5, &with(&[0, 0, 0, 0, 0, 1, 8, 0], &four))),
+        (
+            1,
+            ethernet(
+                0x88e5,
+                &with(&[0x20, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8, 0], &four),
+            ),
+        ),
+        (100, with(&snap, &four)),
+        (107, with(&[0x18, 0x41, 3, 0xcc], &four)),
+        (107, with(&[0x18, 0x40, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0], &four)),
+        (109, with(&[0; 12], &four)),
+        (117, with(&[61], &with(&[0; 63], &four))),
+        (119, with(&[0x44; 144], &wireless(0x08, 1, 24))),
+        (
+            119,
+            with(&[0x80, 0x21, 0x10, 1, 0, 0, 0, 12, 0, 0, 0, 0], &wireless(0x08, 1, 24)),
+        ),
+        (
+            163,
+            with(&[0x80, 0x21, 0x10, 1, 0, 0, 0, 12, 0, 0, 0, 0], &wireless(0x08, 1, 24)),
+        ),
+        (122, with(&[0; 16], &with(&snap, &four))),
+        (138, with(&[0; 16], &with(&[8, 0], &four))),
+        (242, with(&[0; 40], &with(&[8, 0, 0, 0], &four))),
+        (
+            258,
+            with(
+                &[16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 9, 9, 9],
+                &ethernet(0x0800, &four),
+            ),
+        ),
+        (258, with(&[12, 0, 0, 0, 1, 0, 0, 0, 12, 0, 0, 0], &four)),
+        // The header filled up to words, as radiotap's flags say, behind a time stamp too.
+        (127, with(&[0, 0, 9, 0, 2, 0, 0, 0, 0x20], &wireless(0x88, 1, 28))),
+        (
+            127,
+            with(
+                &with(&[0, 0, 25, 0, 3, 0, 0, 0x80, 0, 0, 0, 0, 9, 9, 9, 9], &[0; 8]),
+                &with(&[0x20], &wireless(0x88, 1, 28)),
+            ),
+        ),
+        // Through a mesh: one address more, in the control field behind the quality of service.
+        (105, {
+            let mut mesh = wireless(0x88, 3, 32 + 12);
+            (mesh[31], mesh[32]) = (1, 1);
+            mesh
+        }),
+        // The same bit without a mesh.
+        (105, {
+            let mut quality = wireless(0x88, 1, 26);
+            quality[25] = 1;
+            quality
+        }),
     ] {
+        assert!(is_read(LinkType(link_type)));
         assert_eq!(
             unwrapped(link_type, &bytes).0,
             PAYLOAD,
@@ -339,7 +405,22 @@ fn what_cannot_be_read_is_counted_by_its_kind() {
     assert_eq!(one(&frame(101, &arp)).1.not_ip, 1);
     assert_eq!(one(&frame(101, &outer(47, &[0, 0, 8, 0]))).1.not_ip, 1);
     assert_eq!(one(&frame(101, &outer(47, &[0, 2, 8, 0, 0]))).1.malformed, 1);
+    // ESP in UDP, on either side of a NAT; IKE beside it is a datagram.
+    let mut behind = over_udp(4_500, &[9; 40]);
+    assert_eq!(one(&frame(101, &behind)).1.encrypted, 1);
+    behind.copy_within(22..24, 20);
+    behind[23] ^= 1;
+    assert_eq!(one(&frame(101, &behind)).1.encrypted, 1);
+    for payload in [&[0; 40][..], &[0xff]] {
+        assert_eq!(one(&frame(101, &over_udp(4_500, payload))).1.datagrams, 1);
+    }
+    assert!(!is_read(LinkType(147)));
+    // Whatever a link type is, nothing is made of nothing.
+    for link_type in 0..300 {
+        assert!(one(&frame(link_type, &[])).0.is_none() && one(&frame(link_type, &[0xff; 64])).0.is_none());
+    }
     // What only uses the port of a tunnel is a datagram.
+    assert_eq!(one(&frame(101, &over_udp(6_635, b"no label"))).1.datagrams, 1);
     assert_eq!(one(&frame(101, &over_udp(4_789, b"no tunnel at all"))).1.datagrams, 1);
     assert_eq!(
         one(&frame(101, &over_udp(2_152, &[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 1, 0, 0])))
@@ -373,6 +454,51 @@ fn tags_within_a_tunnel_follow_those_around_it() {
     let (_, taken, _, vlan) = unwrapped(1, &ethernet(0x8100, &with(&tag(10), &packet)));
     assert_eq!((vlan.ids, vlan.count), ([10, 20], 2));
     assert_eq!(taken, [Carrier::Vlan, Carrier::Vxlan]);
+}
+
+#[test]
+fn tunnels_that_answer_another_port_and_what_is_reserved_are_read() {
+    let four = ipv4();
+    let from = |port: u16, payload: &[u8]| {
+        let mut bytes = over_udp(50_001, payload);
+        bytes[20..22].copy_from_slice(&port.to_be_bytes());
+        bytes[26..28].fill(0);
+        bytes
+    };
+    let l2tp = with(&[0, 2, 0, 1, 0, 2, 0xff, 3, 0, 0x21], &four);
+    let labels = with(&[0, 6, 0x41, 64], &four);
+    for (packet, carrier) in [
+        (from(1_701, &l2tp), Carrier::L2tp),
+        (from(3_544, &ipv6()), Carrier::Teredo),
+        (over_udp(6_635, &labels), Carrier::Mpls),
+        (
+            over_udp(4_789, &with(&[8, 0, 0, 0, 0, 0, 1, 9], &ethernet(0x0800, &four))),
+            Carrier::Vxlan,
+        ),
+    ] {
+        let (payload, carriers, tunnel, _) = unwrapped(101, &packet);
+        assert_eq!(
+            (&payload[..], &carriers[..], tunnel.unwrap().depth),
+            (PAYLOAD, &[carrier][..], 1)
+        );
+    }
+    // Teredo that was cut is Teredo.
+    let whole = from(3_544, &ipv6());
+    let mut cut = frame(101, &whole[..whole.len() - 4]);
+    cut.original_length += 4;
+    assert_eq!(one(&cut).0, Some((PAYLOAD[..PAYLOAD.len() - 4].to_vec(), 4)));
+}
+
+#[test]
+fn what_a_mirror_cut_is_missing_if_it_says_so() {
+    let framed = ethernet(0x0800, &ipv4());
+    for (flags, read) in [(0x04, true), (0, false)] {
+        let header = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 7, 0x10, 5, flags, 0, 0, 0, 0, 0];
+        let bytes = outer(47, &with(&header, &framed[..framed.len() - 4]));
+        let (segment, counters) = one(&frame(101, &bytes));
+        let expected = read.then(|| (PAYLOAD[..PAYLOAD.len() - 4].to_vec(), 4));
+        assert_eq!((segment, counters.malformed), (expected, u64::from(!read)));
+    }
 }
 
 /// Packet, from, to, more to come.
@@ -510,9 +636,51 @@ fn what_does_not_come_in_time_is_let_go() {
         ipv4_fragment(&packet, 0, 16, true),
         ipv4_fragment(&packet, 16, 20 + PAYLOAD.len(), false),
     ];
-    let (told, decoder) = play(&packets, 31);
+    let (told, decoder) = play(&packets, 61);
     assert_eq!((told.len(), decoder.fragment_counters().incomplete), (0, 2));
-    assert_eq!(play(&packets, 29).0.len(), 1);
+    assert_eq!(play(&packets, 59).0.len(), 1);
+}
+
+#[test]
+fn what_an_ipv6_packet_carries_is_what_its_first_fragment_says() {
+    let packet = ipv6();
+    let length = 20 + PAYLOAD.len();
+    let named = |from: usize, to: usize, number: u8| {
+        let mut fragment = ipv6_fragment(&packet, from, to, to < length);
+        fragment[48] = number;
+        fragment
+    };
+    let [first, second, last] = [named(0, 16, 6), named(16, 24, 17), named(24, length, 59)];
+    for packets in [
+        [&first, &second, &last],
+        [&last, &first, &second],
+        [&second, &last, &first],
+    ] {
+        let (told, decoder) = play(&packets.map(Clone::clone), 0);
+        assert_eq!(told, [(PAYLOAD.to_vec(), Overlap::None)]);
+        assert_eq!(decoder.fragment_counters().differing, 0);
+    }
+    // Two that both are the first.
+    let (told, _) = play(&[first, named(0, 16, 17), second, last], 0);
+    assert_eq!(told, [(PAYLOAD.to_vec(), Overlap::Differing)]);
+}
+
+#[test]
+fn an_authentication_header_may_stand_before_the_fragment() {
+    let packet = ipv6();
+    let length = 20 + PAYLOAD.len();
+    let fragment = |from: usize, to: usize| {
+        let mut bytes = ipv6_fragment(&packet, from, to, to < length);
+        // In the place of the options: four words and a half more.
+        bytes[6] = 51;
+        let payload = u16::from_be_bytes([bytes[4], bytes[5]]) + 16;
+        bytes[4..6].copy_from_slice(&payload.to_be_bytes());
+        bytes[41] = 4;
+        bytes.splice(48..48, [0; 16]);
+        bytes
+    };
+    let (told, _) = play(&[fragment(0, 16), fragment(16, length)], 0);
+    assert_eq!(told, [(PAYLOAD.to_vec(), Overlap::None)]);
 }
 
 #[test]
@@ -535,8 +703,18 @@ fn a_last_fragment_that_the_snap_length_cut_does_not_end_the_packet() {
     let packet = ipv4();
     let mut last = ipv4_fragment(&packet, 16, 20 + PAYLOAD.len(), false);
     last.truncate(28);
-    let (told, decoder) = play(&[last, ipv4_fragment(&packet, 0, 16, true)], 0);
-    assert_eq!((told.len(), decoder.fragment_counters().incomplete), (0, 1));
+    let mut cut = frame(101, &last);
+    cut.original_length += 100;
+    let first = ipv4_fragment(&packet, 0, 16, true);
+    let mut decoder = Decoder::default();
+    assert!(decoder.push(&cut).is_none() && decoder.push(&frame(101, &first)).is_none());
+    assert_eq!(
+        (decoder.counters().malformed, decoder.fragment_counters().incomplete),
+        (0, 1)
+    );
+    // Where nothing was cut it is a packet that nobody takes.
+    let (told, decoder) = play(&[last, first], 0);
+    assert_eq!((told.len(), decoder.counters().malformed), (0, 1));
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl First {
     /// [MS-RPCH] 2.2.4.2 CONN/A1, 2.2.4.5 CONN/B1, and the first of a channel that replaces another: after the version
     /// comes the virtual connection's cookie. Only who receives over a channel tells its window.
     fn read(bytes: &[u8]) -> Self {
-        let header = match rpce::recognise(bytes) {
+        let header = match rpce::recognise_next(bytes) {
             rpce::Prefix::Header(header) => header,
             rpce::Prefix::TooShort => return Self::Incomplete,
             rpce::Prefix::Foreign => return Self::Other,
@@ -226,7 +226,7 @@ impl Text {
         let mut rest = &pending[..];
         loop {
             match self {
-                Self::Start(_) => match rpce::recognise(rest) {
+                Self::Start(_) => match rpce::recognise_next(rest) {
                     rpce::Prefix::Header(_) => *self = Self::Over,
                     _ if rest.starts_with(BANNER) => {
                         rest = &rest[BANNER.len()..];
