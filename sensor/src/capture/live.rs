@@ -2,7 +2,8 @@
 //!
 //! One thread for each ring copies frames into batches and does nothing else, so that the ring is emptied as fast as memory
 //! allows. Where one thread cannot keep up, the kernel deals an interface's frames to several rings by their outer addresses.
-//! Who looks at a frame is decided behind this, by the innermost ones.
+//! What the rings hear is brought into one order ([`super::merge`]), and who looks at a frame is decided behind that, by the
+//! innermost addresses.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -177,7 +178,6 @@ pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<
 /// When nobody listens to what the threads hear, the rings fill and the kernel counts what it drops.
 pub(crate) fn start(interfaces: Vec<Vec<Ring>>, spare: &Spare, stop: &Arc<AtomicBool>) -> (Ears, Vec<JoinHandle<()>>) {
     let (out, heard) = sync_channel(QUEUE);
-    let several = interfaces.len() > 1;
     let rings: Vec<(u32, Ring)> = (0..)
         .zip(interfaces)
         .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
@@ -194,7 +194,7 @@ pub(crate) fn start(interfaces: Vec<Vec<Ring>>, spare: &Spare, stop: &Arc<Atomic
             ring.start(number, out, spare.clone(), Arc::clone(stop))
         })
         .collect();
-    (Ears::new(heard, kernels, several, spare.clone()), threads)
+    (Ears::new(heard, kernels, spare.clone()), threads)
 }
 
 /// Where a ring's thread says what it hears.
