@@ -131,6 +131,31 @@ fn without_an_interface_the_sensor_ends() {
 }
 
 #[test]
+fn an_interface_is_listened_to_by_another_name() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &[]);
+    space.ip("link set far down");
+    assert!(until(|| sensor.said().contains("waiting for it")), "{}", sensor.said());
+    space.ip("link set far name away");
+    space.ip("link set away up");
+    assert!(
+        until(|| sensor.said().contains("still listened to")),
+        "{}",
+        sensor.said()
+    );
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    space.ip("link del away");
+    let (code, said) = sensor.ended();
+    assert_eq!(code, Some(2), "{said}");
+    for once in ["listening again", "still listened to", "the interface is gone"] {
+        assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+    }
+}
+
+#[test]
 fn a_filter_is_one_by_itself_and_a_wrong_one_is_named() {
     let Some(space) = Space::new() else { return };
     for (filter, wanted) in [("port 1) or (tcp", "--bpf"), ("garbage(", "--bpf")] {

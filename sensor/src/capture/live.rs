@@ -80,6 +80,8 @@ pub(crate) struct Ring {
     interface: Option<Interface>,
     /// When that was last looked at.
     looked: Instant,
+    /// Was it said that libpcap finds fault with an interface that is up?
+    doubted: bool,
     /// Frames that came out of the ring.
     taken: u64,
     /// Received and dropped frames, as libpcap counted them the last time.
@@ -151,7 +153,7 @@ pub(crate) enum Unheard {
 pub(crate) enum Heard {
     /// Frames off the ring of this number, among all.
     Frames(usize, Batch),
-    /// It went down, or came up again.
+    /// It went down or something else is odd about it, or it came up again.
     Down(Arc<str>, String),
     Up(Arc<str>),
 }
@@ -258,6 +260,7 @@ impl Ring {
             nanoseconds,
             interface: Interface::open(name),
             looked: Instant::now(),
+            doubted: false,
             taken: 0,
             counted: [0; 2],
         })
@@ -345,7 +348,7 @@ impl Ring {
                 thread::sleep(NOTHING);
             }
             if let Some(why) = failed {
-                self.down(&format!("{why}; waiting for it"), out);
+                self.fault(&why, out);
                 thread::sleep(LOOK / 5);
             }
             if !stop.load(Ordering::Relaxed) {
@@ -396,6 +399,17 @@ impl Ring {
             }
         }
         true
+    }
+
+    /// libpcap asks for an interface that was down by the name that it had: whoever renamed it need not wait for us.
+    fn fault(&mut self, why: &str, out: &Out) {
+        if self.interface.as_mut().and_then(Interface::is_up) != Some(true) {
+            self.down(&format!("{why}; waiting for it"), out);
+        } else if self.number == 0 && !self.doubted {
+            self.doubted = true;
+            let why = format!("{why}; but it is up, perhaps by another name, and still listened to");
+            let _ = out.say(Heard::Down(Arc::clone(&self.name), why));
+        }
     }
 
     /// Says it once.
