@@ -423,26 +423,36 @@ fn logs_are_put_away_compressed_and_nothing_is_lost_between_them() {
     let earlier = "{\"event_type\":\"alert\"}\n";
     fs::create_dir(&logs).expect("a folder for logs");
     fs::write(logs.join("eve.json"), earlier.repeat((1 << 20) / earlier.len() + 1)).expect("a log");
-    let sensor = space.sensor(&logs, &["--rotate-size", "1", "--logs", "eve"]);
-    let compressed = || {
+    fs::write(logs.join("dcom.log"), "#earlier\n".repeat((1 << 20) / 9 + 1)).expect("a log");
+    let sensor = space.sensor(&logs, &["--rotate-size", "1", "--logs", "eve,zeek"]);
+    let compressed = |stem: &str| {
+        let begins = |path: &std::path::PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(stem))
+        };
         let entries = fs::read_dir(&logs).expect("the folder can be listed");
         let paths = entries.map(|entry| entry.expect("the folder can be listed").path());
         paths
-            .filter(|path| path.extension().is_some_and(|ending| ending == "zst"))
+            .filter(|path| begins(path) && path.extension().is_some_and(|ending| ending == "zst"))
             .collect::<Vec<_>>()
     };
-    let whole = || {
+    let whole = |stem: &str| {
         let read = |path: &std::path::PathBuf| zstd::stream::decode_all(fs::File::open(path).ok()?).ok();
-        let texts: Vec<_> = compressed().iter().filter_map(read).collect();
-        texts
-            .concat()
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .count()
+        let texts: Vec<_> = compressed(stem).iter().filter_map(read).collect();
+        String::from_utf8(texts.concat()).expect("text")
     };
-    assert!(until(|| whole() == (1 << 20) / earlier.len() + 1), "{}", sensor.said());
+    let count = || whole("eve-").lines().filter(|&line| line == earlier.trim_end()).count();
+    assert!(until(|| count() == (1 << 20) / earlier.len() + 1), "{}", sensor.said());
     space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
-    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    // With the first row that log is open, and over.
+    assert!(until(|| !whole("dcom-").is_empty()), "{}", sensor.said());
+    let ended = whole("dcom-");
+    assert!(
+        ended.lines().last().is_some_and(|line| line.starts_with("#close\t")),
+        "it is ended before it is compressed"
+    );
+    let alerts = || whole("eve-").matches(ALERT).count() + lines(&logs, ALERT);
+    assert!(until(|| alerts() == 1), "nothing is lost between two logs");
     sensor.end();
 }
 
