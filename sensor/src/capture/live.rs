@@ -219,6 +219,14 @@ impl Out {
     }
 }
 
+/// The sockets that frames come by.
+#[cfg(target_os = "linux")]
+pub(crate) fn sockets(interfaces: &[Vec<Ring>]) -> Vec<std::os::fd::RawFd> {
+    use std::os::fd::AsRawFd;
+    let rings = interfaces.iter().flatten();
+    rings.map(|ring| ring.capture.as_raw_fd()).collect()
+}
+
 impl Ring {
     fn open(name: &str, number: u16, listening: &Listening) -> Result<Self, Unheard> {
         let open = |precision| {
