@@ -49,7 +49,6 @@ pub(crate) struct Analysis {
 /// What decides which alerts there are, and which of them are told.
 struct Judge {
     catalog: Arc<Catalog>,
-    settings: Settings,
     detector: Detector,
     /// What the detections have found in what is at hand.
     found: Vec<Found>,
@@ -63,13 +62,11 @@ struct Judge {
 impl Analysis {
     pub(crate) fn new(catalog: Catalog, limits: &Limits, calls: Calls) -> Self {
         let catalog = Arc::new(catalog);
-        let settings = Settings::default();
         Self {
             analyst: Analyst::new(Arc::clone(&catalog), limits, calls),
             judge: Judge {
-                detector: Detector::new(Arc::clone(&catalog), &settings),
+                detector: Detector::new(Arc::clone(&catalog), &Settings::default()),
                 catalog,
-                settings,
                 found: Vec::new(),
                 flows: OpenFlows::new(limits),
                 policy: Policy::default(),
@@ -84,14 +81,19 @@ impl Analysis {
         }
     }
 
-    /// The detections look as far and as long as these say; what they have seen so far is forgotten.
+    /// The detections look as far and as long as these say from now on; what they have seen so far counts on.
     pub(crate) fn set_detection(&mut self, settings: &Settings) {
-        self.judge.settings = *settings;
-        self.judge.detector = Detector::new(Arc::clone(&self.judge.catalog), settings);
+        self.judge.detector.set(settings);
     }
 
     pub(crate) fn set_policy(&mut self, policy: Policy) {
         self.judge.policy = policy;
+        self.begun = false;
+    }
+
+    /// Which alerts are told is as these say from now on; what was counted so far counts on.
+    pub(crate) fn replace_policy(&mut self, policy: Policy) {
+        self.judge.policy.replace(policy);
         self.begun = false;
     }
 

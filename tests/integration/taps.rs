@@ -6,9 +6,8 @@ use std::time::Duration;
 use crate::live::{ALERT, EXECUTION, Space, lines, until};
 use crate::program::{Outcome, Scratch, pcap};
 
-/// Sends what each side of a connection says to an interface of its own, so many times between other hosts, and waits a
-/// little where the other side begins to speak.
-const TAP: &str = r#"
+/// Reads a capture, which is sent so many times between other hosts, with a little time where the other side begins to speak.
+const READ: &str = r#"
 import socket, struct, sys, time
 capture, times, gap = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 bytes_, at, frames = open(capture, "rb").read(), 24, []
@@ -16,12 +15,16 @@ while at < len(bytes_):
     (length,) = struct.unpack_from("<I", bytes_, at + 8)
     frames.append(bytes_[at + 16 : at + 16 + length])
     at += 16 + length
+client = frames[0][26:30]
+"#;
+
+/// Sends what each side of a connection says to an interface of its own.
+const TAP: &str = r#"
 lines = []
 for name in ("near", "near2"):
     line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     line.bind((name, 0))
     lines.append(line)
-client = frames[0][26:30]
 for number in range(times):
     other, before = socket.inet_aton("10.8.0.%d" % (number + 1)), None
     for frame in frames:
@@ -31,6 +34,26 @@ for number in range(times):
         before = side
         lines[side].send(frame.replace(client, other))
     time.sleep(0.02)
+"#;
+
+/// Sends what each side says in a tunnel of its own (GRE, RFC 2784), as two switches mirror it. Of two rings, each tunnel's
+/// outer addresses choose one.
+const TUNNELS: &str = r#"
+line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+line.bind(("near", 0))
+def tunnelled(frame, number, side):
+    carried = b"\0\0\x08\0" + frame[14:]
+    outer = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(carried), 1, 0, 64, 47, 0)
+    ends = bytes([172, 16, side, number % 50]) + bytes([172, 20, side, number * side])
+    return frame[:14] + outer + ends + carried
+for number in range(times):
+    other, before = socket.inet_aton("10.8.0.%d" % (number + 1)), None
+    for frame in frames:
+        side = frame[26:30] != client
+        if before is not None and side != before:
+            time.sleep(gap)
+        before = side
+        line.send(tunnelled(frame.replace(client, other), number, side))
 "#;
 
 #[test]
@@ -43,11 +66,32 @@ fn the_two_lines_of_a_tap_are_one_conversation() {
     let logs = scratch.path("logs");
     let sensor = space.sensor(&logs, &["-i", "far2", "--workers", "2"]);
     let mut sender = space.command("python3");
-    sender.args(["-c", TAP]).arg(pcap("mmc20-connect.pcap"));
+    sender
+        .arg("-c")
+        .arg([READ, TAP].concat())
+        .arg(pcap("mmc20-connect.pcap"));
     let sent = sender.args(["10", "0.0002"]).output().expect("python3 runs");
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     assert!(until(|| lines(&logs, EXECUTION) == 10), "{}", sensor.said());
     assert_eq!(lines(&logs, ALERT), 10);
+    let (said, _) = sensor.end();
+    assert!(said.contains("dropped 0"), "{said}");
+    assert!(said.contains("; 0 bytes of RPC connections missing"), "{said}");
+}
+
+#[test]
+fn rings_that_hear_one_side_each_hear_one_conversation() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &["--workers", "2", "--rings", "2"]);
+    let mut sender = space.command("python3");
+    sender.arg("-c").arg([READ, TUNNELS].concat());
+    let sent = sender.arg(pcap("mmc20-connect.pcap")).args(["50", "0.0003"]).output();
+    let sent = sent.expect("python3 runs");
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    assert!(until(|| lines(&logs, EXECUTION) == 50), "{}", sensor.said());
+    assert_eq!(lines(&logs, ALERT), 50);
     let (said, _) = sensor.end();
     assert!(said.contains("dropped 0"), "{said}");
     assert!(said.contains("; 0 bytes of RPC connections missing"), "{said}");
@@ -84,6 +128,31 @@ fn without_an_interface_the_sensor_ends() {
     assert!(said.contains("no interface is left to listen on"), "{said}");
     let notice = fs::read_to_string(logs.join("notice.log")).expect("alerts as Zeek has them");
     assert!(notice.lines().any(|line| line.starts_with("#close")), "{notice}");
+}
+
+#[test]
+fn an_interface_is_listened_to_by_another_name() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let sensor = space.sensor(&logs, &[]);
+    space.ip("link set far down");
+    assert!(until(|| sensor.said().contains("waiting for it")), "{}", sensor.said());
+    space.ip("link set far name away");
+    space.ip("link set away up");
+    assert!(
+        until(|| sensor.said().contains("still listened to")),
+        "{}",
+        sensor.said()
+    );
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    space.ip("link del away");
+    let (code, said) = sensor.ended();
+    assert_eq!(code, Some(2), "{said}");
+    for once in ["listening again", "still listened to", "the interface is gone"] {
+        assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! One thread for each ring copies frames into batches and does nothing else, so that the ring is emptied as fast as memory
 //! allows. Where one thread cannot keep up, the kernel deals an interface's frames to several rings by their outer addresses.
-//! Who looks at a frame is decided behind this, by the innermost ones.
+//! What the rings hear is brought into one order ([`super::merge`]), and who looks at a frame is decided behind that, by the
+//! innermost addresses.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -79,6 +80,8 @@ pub(crate) struct Ring {
     interface: Option<Interface>,
     /// When that was last looked at.
     looked: Instant,
+    /// Was it said that libpcap finds fault with an interface that is up?
+    doubted: bool,
     /// Frames that came out of the ring.
     taken: u64,
     /// Received and dropped frames, as libpcap counted them the last time.
@@ -150,7 +153,7 @@ pub(crate) enum Unheard {
 pub(crate) enum Heard {
     /// Frames off the ring of this number, among all.
     Frames(usize, Batch),
-    /// It went down, or came up again.
+    /// It went down or something else is odd about it, or it came up again.
     Down(Arc<str>, String),
     Up(Arc<str>),
 }
@@ -177,7 +180,6 @@ pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<
 /// When nobody listens to what the threads hear, the rings fill and the kernel counts what it drops.
 pub(crate) fn start(interfaces: Vec<Vec<Ring>>, spare: &Spare, stop: &Arc<AtomicBool>) -> (Ears, Vec<JoinHandle<()>>) {
     let (out, heard) = sync_channel(QUEUE);
-    let several = interfaces.len() > 1;
     let rings: Vec<(u32, Ring)> = (0..)
         .zip(interfaces)
         .flat_map(|(number, rings)| rings.into_iter().map(move |ring| (number, ring)))
@@ -194,7 +196,7 @@ pub(crate) fn start(interfaces: Vec<Vec<Ring>>, spare: &Spare, stop: &Arc<Atomic
             ring.start(number, out, spare.clone(), Arc::clone(stop))
         })
         .collect();
-    (Ears::new(heard, kernels, several, spare.clone()), threads)
+    (Ears::new(heard, kernels, spare.clone()), threads)
 }
 
 /// Where a ring's thread says what it hears.
@@ -215,6 +217,14 @@ impl Out {
     fn say(&self, heard: Heard) -> Result<(), Alone> {
         self.out.send(heard).map_err(|_| Alone)
     }
+}
+
+/// The sockets that frames come by.
+#[cfg(target_os = "linux")]
+pub(crate) fn sockets(interfaces: &[Vec<Ring>]) -> Vec<std::os::fd::RawFd> {
+    use std::os::fd::AsRawFd;
+    let rings = interfaces.iter().flatten();
+    rings.map(|ring| ring.capture.as_raw_fd()).collect()
 }
 
 impl Ring {
@@ -258,6 +268,7 @@ impl Ring {
             nanoseconds,
             interface: Interface::open(name),
             looked: Instant::now(),
+            doubted: false,
             taken: 0,
             counted: [0; 2],
         })
@@ -345,7 +356,7 @@ impl Ring {
                 thread::sleep(NOTHING);
             }
             if let Some(why) = failed {
-                self.down(&format!("{why}; waiting for it"), out);
+                self.fault(&why, out);
                 thread::sleep(LOOK / 5);
             }
             if !stop.load(Ordering::Relaxed) {
@@ -396,6 +407,17 @@ impl Ring {
             }
         }
         true
+    }
+
+    /// libpcap asks for an interface that was down by the name that it had: whoever renamed it need not wait for us.
+    fn fault(&mut self, why: &str, out: &Out) {
+        if self.interface.as_mut().and_then(Interface::is_up) != Some(true) {
+            self.down(&format!("{why}; waiting for it"), out);
+        } else if self.number == 0 && !self.doubted {
+            self.doubted = true;
+            let why = format!("{why}; but it is up, perhaps by another name, and still listened to");
+            let _ = out.say(Heard::Down(Arc::clone(&self.name), why));
+        }
     }
 
     /// Says it once.

@@ -1,7 +1,8 @@
-//! What several interfaces hear, in one order: that of the frames' times.
+//! What several rings hear, in one order: that of the frames' times.
 //!
-//! The two lines of a tap are two interfaces, and the kernel hands over the frames of each when it likes. A reply must not
-//! come before its request, so frames wait until every other ring has come as far in time.
+//! The two lines of a tap are two interfaces, and the two directions of a tunnel may have other outer addresses, by which the
+//! kernel deals them to rings. It hands over the frames of each ring when it likes. A reply must not come before its request,
+//! so frames wait until every other ring has come as far in time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,19 +14,19 @@ use super::live::{BATCH, Heard, Kernel};
 use super::{Batch, Slot, Spare};
 use crate::time::Timestamp;
 
-/// Longer no frame waits, whatever the other rings do.
+/// Longer no frame waits for other rings. What this thread does meanwhile does not count: they cannot bring anything then.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// More bytes do not wait.
 const MOST: usize = 32 << 20;
 /// How often it is asked how far the rings have come, while frames wait.
 const ASK: Duration = Duration::from_millis(2);
 
-/// What is heard of all interfaces.
+/// What is heard of all rings.
 pub(crate) struct Ears {
     heard: Receiver<Heard>,
     /// How far each ring has come.
     kernels: Vec<Arc<Kernel>>,
-    /// None where the order in which batches come is good enough.
+    /// None where there is one ring, which has an order.
     merger: Option<Merger>,
     ready: VecDeque<Heard>,
 }
@@ -40,11 +41,10 @@ pub(crate) enum Next {
 }
 
 impl Ears {
-    /// `several` says that there are several interfaces; the rings of one share its pairs of hosts among them.
-    pub(super) fn new(heard: Receiver<Heard>, kernels: Vec<Arc<Kernel>>, several: bool, spare: Spare) -> Self {
+    pub(super) fn new(heard: Receiver<Heard>, kernels: Vec<Arc<Kernel>>, spare: Spare) -> Self {
         Self {
             heard,
-            merger: several.then(|| Merger::new(kernels.len(), spare)),
+            merger: (kernels.len() > 1).then(|| Merger::new(kernels.len(), spare)),
             kernels,
             ready: VecDeque::new(),
         }
@@ -54,6 +54,10 @@ impl Ears {
     pub(crate) fn next(&mut self, patience: Duration) -> Next {
         let until = Instant::now() + patience;
         loop {
+            // First of all: else what is ready would grow as long as rings are faster than whoever asks.
+            if let Some(heard) = self.ready.pop_front() {
+                return Next::Heard(heard);
+            }
             // Looked at before what was handed over is taken: the other way round something could come between.
             let reached = self.reached();
             let ended = loop {
@@ -83,7 +87,12 @@ impl Ears {
             if self.merger.as_ref().is_some_and(|merger| merger.bytes > 0) {
                 left = left.min(ASK);
             }
-            match self.heard.recv_timeout(left) {
+            let begun = Instant::now();
+            let more = self.heard.recv_timeout(left);
+            if let Some(merger) = &mut self.merger {
+                merger.waited += begun.elapsed();
+            }
+            match more {
                 Ok(heard) => self.take(heard),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -126,6 +135,8 @@ struct Merger {
     rings: Vec<VecDeque<Waiting>>,
     /// Bytes in them.
     bytes: usize,
+    /// How long was waited for rings so far, in all.
+    waited: Duration,
     spare: Spare,
 }
 
@@ -133,7 +144,8 @@ struct Merger {
 struct Waiting {
     batch: Batch,
     next: usize,
-    came: Instant,
+    /// How long had been waited when it came.
+    came: Duration,
 }
 
 impl Waiting {
@@ -147,6 +159,7 @@ impl Merger {
         Self {
             rings: (0..rings).map(|_| VecDeque::new()).collect(),
             bytes: 0,
+            waited: Duration::ZERO,
             spare,
         }
     }
@@ -160,7 +173,7 @@ impl Merger {
         waiting.push_back(Waiting {
             batch,
             next: 0,
-            came: Instant::now(),
+            came: self.waited,
         });
     }
 
@@ -224,7 +237,7 @@ impl Merger {
 
     fn is_over(&self) -> bool {
         let mut first = self.rings.iter().filter_map(VecDeque::front);
-        self.bytes > MOST || first.any(|waiting| waiting.came.elapsed() > PATIENCE)
+        self.bytes > MOST || first.any(|waiting| self.waited.saturating_sub(waiting.came) > PATIENCE)
     }
 }
 
@@ -287,11 +300,39 @@ mod tests {
     fn nothing_waits_for_ever_or_without_bound() {
         let mut merger = Merger::new(2, Spare::default());
         merger.push(0, batch(&[1]));
-        merger.rings[0][0].came = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+        merger.waited += 2 * PATIENCE;
         merger.push(1, batch(&[2]));
         assert_eq!(released(&mut merger, 0), [1], "the other has not waited so long");
         merger.bytes = MOST + 9;
         merger.push(0, batch(&[3]));
         assert_eq!(released(&mut merger, 0), [2, 3]);
+    }
+
+    #[test]
+    fn who_takes_little_is_brought_little() {
+        let (out, heard) = std::sync::mpsc::sync_channel(1);
+        let kernels: Vec<Arc<Kernel>> = vec![Arc::default(), Arc::default()];
+        for kernel in &kernels {
+            kernel.reached.store(i64::MAX, Ordering::Release);
+        }
+        let mut ears = Ears::new(heard, kernels, Spare::default());
+        let large = |time| {
+            let mut large = batch(&[time]);
+            large.bytes.resize(BATCH, 0);
+            large.frames[0].range = 0..BATCH;
+            Heard::Frames(0, large)
+        };
+        let merger = ears.merger.as_mut().unwrap();
+        for time in [1, 2] {
+            let Heard::Frames(ring, batch) = large(time) else {
+                continue;
+            };
+            merger.push(ring, batch);
+        }
+        assert!(matches!(ears.next(Duration::ZERO), Next::Heard(_)));
+        assert!(out.try_send(large(3)).is_ok());
+        assert!(matches!(ears.next(Duration::ZERO), Next::Heard(_)));
+        assert!(out.try_send(large(4)).is_err(), "what is ready comes first");
+        assert_eq!(ears.left(), 1);
     }
 }

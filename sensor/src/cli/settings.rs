@@ -104,7 +104,7 @@ pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limit
     let classes = catalog(&config)?;
     analysis.replace_catalog(classes);
     analysis.set_detection(&(&config.detect).into());
-    analysis.set_policy(policy(&config, limits));
+    analysis.replace_policy(policy(&config, limits));
     Ok(config)
 }
 

@@ -219,6 +219,14 @@ impl Detection for BesideActivation {
         }
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.window = settings.pairing_window;
+        let keep = 2 * settings.pairing_window;
+        self.activations.keep_for(keep);
+        self.dcom.keep_for(keep);
+        self.beside.keep_for(keep);
+    }
+
     fn forget(&mut self) {
         self.activations.clear();
         self.dcom.clear();

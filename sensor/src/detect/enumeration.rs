@@ -119,6 +119,12 @@ impl Detection for Enumeration {
         }
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.settings = *settings;
+        self.sweeps.keep_for(settings.sweep_window);
+        self.dumps.keep_for(settings.quiet);
+    }
+
     fn forget(&mut self) {
         self.sweeps.clear();
         self.dumps.clear();

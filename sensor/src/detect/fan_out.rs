@@ -130,6 +130,12 @@ impl Detection for FanOut {
         }
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.settings = *settings;
+        self.targets.keep_for(settings.fanout_window);
+        self.classes.keep_for(settings.scan_window);
+    }
+
     fn forget(&mut self) {
         self.targets.clear();
         self.classes.clear();
@@ -190,6 +196,26 @@ mod tests {
         assert_eq!(found[0].alert.signature_id, MANY_TARGETS.id);
         assert_eq!(found[0].alert.severity, Severity::High);
         assert_eq!(found[0].alert.metadata.targets.len(), 5);
+    }
+
+    #[test]
+    fn other_settings_forget_nothing() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        let mut go_on = |targets: std::ops::RangeInclusive<u8>, settings: Settings| {
+            rig.detection.set(&settings);
+            for target in targets {
+                rig.see(activation("MMC20.Application").from(9).to(target));
+            }
+            rig.found().len()
+        };
+        assert_eq!(go_on(1..=3, Settings::default()), 0);
+        let more = Settings {
+            fanout_targets: 7,
+            ..Settings::default()
+        };
+        assert_eq!(go_on(4..=6, more), 0, "so many are none any more");
+        assert_eq!(go_on(7..=7, more), 1);
+        assert_eq!(go_on(8..=20, Settings::default()), 0, "it was told");
     }
 
     #[test]

@@ -96,6 +96,11 @@ trait Detection: Send {
         let _ = (context, found);
     }
 
+    /// It looks as far and as long as these say from now on. What was seen so far counts on.
+    fn set(&mut self, settings: &Settings) {
+        let _ = settings;
+    }
+
     /// The capture is over: what was concluded from that which came, and waited for better, is told.
     fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
         let _ = (context, found);
@@ -149,6 +154,13 @@ impl Detector {
     /// Knows other classes from now on.
     pub(crate) fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
+    }
+
+    /// Looks as far and as long as these say from now on, with all that was seen so far.
+    pub(crate) fn set(&mut self, settings: &Settings) {
+        for detection in &mut self.detections {
+            detection.set(settings);
+        }
     }
 
     /// Something was seen: everything that fires.

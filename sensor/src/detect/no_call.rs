@@ -80,6 +80,13 @@ impl Detection for NoCall {
         }
     }
 
+    fn set(&mut self, settings: &Settings) {
+        let patience = settings.no_call_patience;
+        self.waiting.keep_for(patience);
+        self.called.keep_for(2 * patience);
+        self.loose.keep_for(2 * patience);
+    }
+
     fn forget(&mut self) {
         self.waiting.clear();
         self.called.clear();
@@ -189,6 +196,22 @@ mod tests {
         );
         rig.advance(99 * SECOND);
         assert!(rig.found().is_empty(), "once");
+    }
+
+    #[test]
+    fn what_waits_does_so_as_long_as_the_settings_say_now() {
+        let mut rig = rig();
+        rig.see(activation("WordPad Document").from(9).to(1));
+        let patient = |seconds: i64| Settings {
+            no_call_patience: seconds * SECOND,
+            ..Settings::default()
+        };
+        rig.detection.set(&patient(60));
+        rig.advance(59 * SECOND);
+        assert!(rig.found().is_empty());
+        rig.detection.set(&patient(10));
+        rig.advance(59 * SECOND);
+        assert_eq!(rig.found().len(), 1);
     }
 
     #[test]

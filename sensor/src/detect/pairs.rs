@@ -92,6 +92,11 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
         None
     }
 
+    /// Each is kept for so many nanoseconds from now on, also those that are known already.
+    pub(super) fn keep_for(&mut self, keep: i64) {
+        self.keep = keep;
+    }
+
     /// How many were forgotten to make room.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten

@@ -87,6 +87,10 @@ impl Detection for Refused {
         });
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.told.keep_for(settings.quiet);
+    }
+
     fn forget(&mut self) {
         self.told.clear();
     }

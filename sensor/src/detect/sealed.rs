@@ -338,6 +338,11 @@ impl Detection for SealedActivation {
         self.overdue(Timestamp(i64::MAX), context, found);
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.waiting.keep_for(settings.sealed_patience);
+        self.conversations.keep_for(settings.sealed_patience);
+    }
+
     fn forget(&mut self) {
         self.waiting.clear();
         self.conversations.clear();

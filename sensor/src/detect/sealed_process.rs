@@ -95,6 +95,10 @@ impl Detection for SealedProcess {
         }
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.got.keep_for(settings.sealed_patience);
+    }
+
     fn forget(&mut self) {
         self.got.clear();
     }

@@ -108,6 +108,13 @@ impl Detection for UnansweredConnection {
         self.overdue(Timestamp(i64::MAX), found);
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.many = settings.sweep_targets;
+        self.waiting.keep_for(settings.sweep_window);
+        self.told.keep_for(settings.quiet);
+        self.scanning.keep_for(settings.quiet);
+    }
+
     fn forget(&mut self) {
         self.waiting.clear();
         self.told.clear();

@@ -64,6 +64,10 @@ impl Detection for WeakLevel {
         found.push(alert);
     }
 
+    fn set(&mut self, settings: &Settings) {
+        self.told.keep_for(settings.quiet);
+    }
+
     fn forget(&mut self) {
         self.told.clear();
     }

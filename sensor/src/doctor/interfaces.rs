@@ -28,7 +28,7 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
     let opened = open(options, &known, checkup);
     // While this user still is who asked.
     let room = Room::of(&options.log_dir(&given.config));
-    if opened.is_empty() || !give_up(options, checkup) {
+    if opened.is_empty() || !give_up(options, &opened, checkup) {
         checkup.checks.push(room.check(None));
         return;
     }
@@ -136,9 +136,10 @@ fn open(options: &Doctor, known: &[Interface], checkup: &mut Checkup) -> Vec<Vec
 
 /// Gives up what `live` gives up. False where that fails: then nothing from outside is looked at.
 #[cfg(target_os = "linux")]
-fn give_up(options: &Doctor, checkup: &mut Checkup) -> bool {
+fn give_up(options: &Doctor, opened: &[Vec<Ring>], checkup: &mut Checkup) -> bool {
     const NAME: &str = "jail";
-    let (check, done) = match crate::live::jail::enter_to_look(&options.user, options.allow_root) {
+    let takers = live::sockets(opened);
+    let (check, done) = match crate::live::jail::enter_to_look(&options.user, options.allow_root, &takers) {
         Ok(jail) if jail.is_whole => (Check::ok(NAME, jail.to_string()), true),
         Ok(jail) => {
             let what_to_do = "the sensor works; a kernel with landlock (5.13 or newer) and seccomp confines it";
@@ -155,6 +156,6 @@ fn give_up(options: &Doctor, checkup: &mut Checkup) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_up(_: &Doctor, _: &mut Checkup) -> bool {
+fn give_up(_: &Doctor, _: &[Vec<Ring>], _: &mut Checkup) -> bool {
     true
 }

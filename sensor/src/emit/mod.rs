@@ -229,11 +229,11 @@ pub(crate) fn naming(path: &Path, error: &io::Error) -> io::Error {
 
 /// A folder for a test, gone when the test is.
 #[cfg(test)]
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 #[cfg(test)]
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("dcom-sensor-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a scratch folder");

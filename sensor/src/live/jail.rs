@@ -3,14 +3,15 @@
 //! Runs before any thread begins, since the kernel holds all of these by thread.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 use std::path::Path;
-use std::{fmt, iter};
+use std::{fmt, iter, process};
 
 use anyhow::{Context, Result, anyhow, bail};
 use caps::{CapSet, Capability};
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
-    path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    Scope, path_beneath_rules,
 };
 use nix::libc;
 use nix::unistd::{Uid, User, geteuid, setgid, setgroups, setuid};
@@ -27,8 +28,8 @@ use crate::outputs::Needs;
 /// The user that there is on most systems.
 const FALLBACK: &str = "nobody";
 
-/// Gives up what is not needed any more, and says what that was.
-pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
+/// Gives up what is not needed any more, and says what that was. Nothing goes out by `takers`, sockets that are open.
+pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result<()> {
     let mut places = Place::all(options, config);
     let user = give_up_root(&options.user, options.allow_root, &mut places)?;
     if !geteuid().is_root() {
@@ -47,13 +48,13 @@ pub(super) fn enter(options: &Live, config: &Config) -> Result<()> {
     let written = places.iter().map(|place| &*place.folder);
     let written = written.chain(needs.files.iter().map(|file| folder(file)));
     let alone = format!("writing to {} alone", options.log_dir(config).display());
-    let jail = Jail::close(user, &alone, written, read, &needs);
+    let jail = Jail::close(user, &alone, written, read, &needs, takers);
     complain(&jail.to_string(), None);
     Ok(())
 }
 
 /// Gives up what is not needed by whoever listens and writes nothing.
-pub(crate) fn enter_to_look(user: &str, allow_root: bool) -> Result<Jail> {
+pub(crate) fn enter_to_look(user: &str, allow_root: bool, takers: &[RawFd]) -> Result<Jail> {
     let user = give_up_root(user, allow_root, &mut [])?;
     let nothing = iter::empty::<&Path>();
     // Where the kernel tells of interfaces.
@@ -64,6 +65,7 @@ pub(crate) fn enter_to_look(user: &str, allow_root: bool) -> Result<Jail> {
         nothing,
         read,
         &Needs::default(),
+        takers,
     ))
 }
 
@@ -84,9 +86,10 @@ impl Jail {
         written: impl Iterator<Item = &'a Path>,
         read: impl Iterator<Item = &'a Path>,
         needs: &Needs,
+        takers: &[RawFd],
     ) -> Self {
-        let files = confine_files(written, read);
-        let calls = confine_calls(needs);
+        let files = confine_files(written, read, needs);
+        let calls = confine_calls(needs, takers);
         Self {
             user,
             is_whole: files.is_ok() && calls.is_ok(),
@@ -162,16 +165,25 @@ fn give_up_root(user: &str, allow_root: bool, written: &mut [Place]) -> Result<S
 }
 
 /// Reading is for these as well: of files that SIGHUP reads again, their folders, as whoever edits a file puts a new one in its
-/// place.
+/// place. Newer kernels also hold to it that nothing connects by TCP, signals others or speaks to sockets without a path.
 fn confine_files<'a>(
     written: impl Iterator<Item = &'a Path>,
     read: impl Iterator<Item = &'a Path>,
+    needs: &Needs,
 ) -> std::result::Result<(), String> {
     let abi = ABI::V3;
     let confine = || {
-        Ruleset::default()
+        let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(abi))?
+            .scope(Scope::Signal)?;
+        if !needs.internet {
+            rules = rules.handle_access(AccessNet::from_all(ABI::V4))?;
+        }
+        if !needs.has_sockets() {
+            rules = rules.scope(Scope::AbstractUnixSocket)?;
+        }
+        rules
             .create()?
             .add_rules(path_beneath_rules(written, AccessFs::from_all(abi)))?
             .add_rules(path_beneath_rules(read, AccessFs::from_read(abi)))?
@@ -184,8 +196,68 @@ fn confine_files<'a>(
     }
 }
 
-fn confine_calls(needs: &Needs) -> Result<()> {
+/// The kernel holds to all of these filters; the last lets no other follow.
+fn confine_calls(needs: &Needs, takers: &[RawFd]) -> Result<()> {
+    apply_filter(&no_clone3()?)?;
+    for takers in takers.chunks(TAKERS) {
+        apply_filter(&nothing_out_by(takers)?)?;
+    }
     Ok(apply_filter(&calls(needs)?)?)
+}
+
+/// Sockets in one filter: the kernel takes 4096 instructions of each.
+const TAKERS: usize = 32;
+
+/// Compares an argument of 32 bits.
+fn argument(number: u8, compared: SeccompCmpOp, value: impl TryInto<u64>) -> Result<SeccompCondition> {
+    let value = value.try_into().map_err(|_| anyhow!("no argument of a system call"))?;
+    Ok(SeccompCondition::new(number, SeccompCmpArgLen::Dword, compared, value)?)
+}
+
+fn is(number: u8, value: impl TryInto<u64>) -> Result<SeccompCondition> {
+    argument(number, SeccompCmpOp::Eq, value)
+}
+
+fn filter(rules: BTreeMap<i64, Vec<SeccompRule>>, others: SeccompAction, these: SeccompAction) -> Result<BpfProgram> {
+    let filter = SeccompFilter::new(rules, others, these, std::env::consts::ARCH.try_into()?)?;
+    Ok(filter.try_into()?)
+}
+
+fn refuse(error: i32) -> Result<SeccompAction> {
+    Ok(SeccompAction::Errno(u32::try_from(error)?))
+}
+
+/// A filter does not see what `clone3` is asked for. The C library takes `clone` where there is none.
+fn no_clone3() -> Result<BpfProgram> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    filter(rules, SeccompAction::Allow, refuse(libc::ENOSYS)?)
+}
+
+/// Sockets that take frames or senders: nothing is sent by them, none is connected anew or gets another number. And none is
+/// closed before the process ends, since a filter knows them by their numbers, which a log would get then.
+fn nothing_out_by(takers: &[RawFd]) -> Result<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for &taker in takers {
+        for call in [
+            libc::SYS_write,
+            libc::SYS_writev,
+            libc::SYS_sendto,
+            libc::SYS_sendmsg,
+            libc::SYS_sendmmsg,
+            libc::SYS_connect,
+            libc::SYS_close,
+        ] {
+            rules
+                .entry(call)
+                .or_default()
+                .push(SeccompRule::new(vec![is(0, taker)?])?);
+        }
+        for command in [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC] {
+            let again = vec![is(0, taker)?, is(1, command)?];
+            rules.entry(libc::SYS_fcntl).or_default().push(SeccompRule::new(again)?);
+        }
+    }
+    filter(rules, SeccompAction::Allow, refuse(libc::EPERM)?)
 }
 
 /// Where the C library looks when it is asked for the address of a name: its settings, what it loads for them, and where
@@ -202,6 +274,8 @@ const FOR_NAMES: &[&str] = &[
 /// What it does beside [`ALLOWED`] to find an address.
 const ALLOWED_FOR_NAMES: &[i64] = &[
     libc::SYS_bind,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
     libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
     libc::SYS_uname,
@@ -215,11 +289,21 @@ const ALLOWED_FOR_NAMES: &[i64] = &[
     libc::SYS_access,
 ];
 
-/// What a sensor does: read, write, wait, rename logs. It makes no connection but to systemd and to its outputs, and runs
-/// nothing.
+/// What devices and sockets are asked: is it a terminal, how wide is it, do not wait, is the interface up (`SIOCGIFFLAGS`; libpcap
+/// asks). A terminal would take commands by others.
+const REQUESTS: &[u64] = &[TCGETS, TCGETS2, TIOCGWINSZ, FIONBIO, 0x8913];
+const TCGETS: u64 = 0x5401;
+const TCGETS2: u64 = 0x802c_542a;
+const TIOCGWINSZ: u64 = 0x5413;
+const FIONBIO: u64 = 0x5421;
+
+/// What a sensor does: read, write, wait, rename logs. It makes no connection but to its outputs, no process, and runs nothing.
 fn calls(needs: &Needs) -> Result<BpfProgram> {
     let mut allowed = ALLOWED.to_vec();
-    let mut families = vec![libc::AF_UNIX];
+    let mut families = Vec::new();
+    if needs.local || needs.names {
+        families.push(libc::AF_UNIX);
+    }
     if needs.internet {
         families.extend([libc::AF_INET, libc::AF_INET6]);
         // UDP has no connection to ask for: it begins with an address of its own.
@@ -230,17 +314,34 @@ fn calls(needs: &Needs) -> Result<BpfProgram> {
         families.push(libc::AF_NETLINK);
     }
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = allowed.into_iter().map(|call| (call, Vec::new())).collect();
-    let mut sockets = Vec::new();
-    for family in families {
-        let family = u64::try_from(family)?;
-        let is_it = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family)?;
-        sockets.push(SeccompRule::new(vec![is_it])?);
+    let mut only = |call: i64, conditions: Vec<SeccompCondition>| -> Result<()> {
+        // One without conditions holds already.
+        if rules.get(&call).is_none_or(|rules| !rules.is_empty()) {
+            rules.entry(call).or_default().push(SeccompRule::new(conditions)?);
+        }
+        Ok(())
+    };
+    for &request in REQUESTS {
+        only(libc::SYS_ioctl, vec![is(1, request)?])?;
     }
-    rules.insert(libc::SYS_socket, sockets);
-    let refuse = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
-    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
-    Ok(filter.try_into()?)
+    only(libc::SYS_tgkill, vec![is(0, process::id())?])?;
+    let threads = u64::try_from(libc::CLONE_THREAD)?;
+    let kind = SeccompCmpOp::MaskedEq(threads | NAMESPACES);
+    only(libc::SYS_clone, vec![argument(0, kind, threads)?])?;
+    // To whom a socket is connected, and to nobody else.
+    let nobody = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+    only(libc::SYS_sendto, vec![nobody])?;
+    for family in families {
+        only(libc::SYS_socket, vec![is(0, family)?])?;
+    }
+    if needs.has_sockets() {
+        rules.insert(libc::SYS_connect, Vec::new());
+    }
+    filter(rules, refuse(libc::EPERM)?, SeccompAction::Allow)
 }
+
+/// `CLONE_NEW*`: a namespace of its own would give rights in it.
+const NAMESPACES: u64 = 0x7e02_0080;
 
 const ALLOWED: &[i64] = &[
     // Files: logs, and what is read again.
@@ -264,12 +365,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
-    libc::SYS_ioctl,
-    libc::SYS_dup,
     libc::SYS_pipe2,
-    libc::SYS_copy_file_range,
-    libc::SYS_sendfile,
-    libc::SYS_splice,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_mkdir,
     #[cfg(target_arch = "x86_64")]
@@ -289,9 +385,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_getpeername,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
-    libc::SYS_connect,
     libc::SYS_shutdown,
     // Memory and threads.
     libc::SYS_brk,
@@ -300,7 +393,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_mremap,
     libc::SYS_mprotect,
     libc::SYS_madvise,
-    libc::SYS_clone,
     libc::SYS_clone3,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -309,7 +401,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_prctl,
     libc::SYS_gettid,
     libc::SYS_getpid,
-    libc::SYS_tgkill,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_getrandom,
@@ -326,32 +417,90 @@ const ALLOWED: &[i64] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
-    use std::net::{ToSocketAddrs, UdpSocket};
-    use std::os::unix::net::UnixDatagram;
+    use std::io::{ErrorKind, IsTerminal, Read, Write};
+    use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
     use std::thread;
 
     use super::*;
 
     /// Confines a thread, which is all that it takes to see what is left of its rights.
-    fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 'static) -> T {
+    fn confined<T: Send + 'static>(needs: Needs, takers: &[RawFd], act: impl FnOnce() -> T + Send + 'static) -> T {
+        let takers = takers.to_vec();
         let confined = move || {
-            apply_filter(&calls(&needs).unwrap()).unwrap();
+            confine_calls(&needs, &takers).unwrap();
             act()
         };
         thread::spawn(confined).join().unwrap()
     }
 
+    fn is_refused<T>(result: std::io::Result<T>) -> bool {
+        result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    }
+
     #[test]
     fn without_outputs_there_is_no_way_out() {
-        let (inet, local) = confined(Needs::default(), || {
-            (
-                UdpSocket::bind("127.0.0.1:0").map(drop),
-                UnixDatagram::unbound().map(drop),
-            )
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        confined(Needs::default(), &[], move || {
+            assert!(is_refused(UdpSocket::bind("127.0.0.1:0")));
+            assert!(is_refused(TcpStream::connect(address)));
+            assert!(is_refused(UnixDatagram::unbound()));
+            assert!(is_refused(process::Command::new("/bin/true").status()));
         });
-        assert_eq!(inet.unwrap_err().kind(), ErrorKind::PermissionDenied);
-        assert!(local.is_ok());
+    }
+
+    #[test]
+    fn a_sensor_has_what_it_needs() {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        confined(Needs::default(), &[listener.as_raw_fd()], move || {
+            listener.set_nonblocking(true).unwrap();
+            let (answer, _) = listener.accept().unwrap();
+            answer.set_nonblocking(false).unwrap();
+            answer.try_clone().unwrap().write_all(b"yes").unwrap();
+            near.write_all(b"ready").unwrap();
+            let _ = std::io::stdout().is_terminal();
+            let named = thread::Builder::new().name("other".to_owned());
+            assert_eq!(named.spawn(|| 7).unwrap().join().unwrap(), 7, "there are threads");
+        });
+        let (mut said, mut answered) = (String::new(), String::new());
+        far.read_to_string(&mut said).unwrap();
+        asking.read_to_string(&mut answered).unwrap();
+        assert_eq!((&*said, &*answered), ("ready", "yes"));
+    }
+
+    #[test]
+    fn a_socket_that_takes_gives_nothing() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let number = near.as_raw_fd();
+        // Also with more of them than any machine has.
+        let takers: Vec<RawFd> = (1_000..1_300).chain([number]).collect();
+        let needs = Needs {
+            local: true,
+            internet: true,
+            ..Needs::default()
+        };
+        confined(needs, &takers, move || {
+            for refused in [
+                is_refused((&near).write(b"out")),
+                is_refused((&near).write_vectored(&[std::io::IoSlice::new(b"out")])),
+                is_refused(near.try_clone()),
+                is_refused(rustix::net::send(&near, b"out", rustix::net::SendFlags::empty()).map_err(Into::into)),
+                is_refused(
+                    rustix::net::connect(&near, &rustix::net::SocketAddrUnix::new("/dev/log").unwrap())
+                        .map_err(Into::into),
+                ),
+            ] {
+                assert!(refused);
+            }
+            assert!((&far).write(b"in").is_ok(), "another one does");
+            let mut came = [0; 2];
+            (&near).read_exact(&mut came).unwrap();
+            assert_eq!(&came, b"in");
+        });
     }
 
     #[test]
@@ -361,11 +510,21 @@ mod tests {
             names: true,
             ..Needs::default()
         };
-        let (sent, found) = confined(needs, || {
+        let (sent, found) = confined(needs, &[], || {
             let sent = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.connect("127.0.0.1:9"));
             (sent, ("localhost", 9).to_socket_addrs().map(Iterator::count))
         });
         assert!(sent.is_ok(), "{sent:?}");
         assert!(found.is_ok_and(|count| count > 0));
+        let needs = Needs {
+            local: true,
+            ..Needs::default()
+        };
+        confined(needs, &[], || {
+            let socket = UnixDatagram::unbound().unwrap();
+            let refused = socket.connect("/nonexistent/socket").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::NotFound);
+            assert!(is_refused(UdpSocket::bind("127.0.0.1:0")));
+        });
     }
 }

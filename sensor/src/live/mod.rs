@@ -21,6 +21,8 @@ mod metrics;
 mod outlet;
 mod rotation;
 mod screen;
+#[cfg(target_os = "linux")]
+mod service;
 mod signals;
 
 use std::collections::BTreeSet;
@@ -72,6 +74,8 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         ..Limits::live()
     };
     let keys = options.keys.load(Keep::Records)?;
+    #[cfg(target_os = "linux")]
+    let service = service::Service::connect();
     let interfaces = open(options)?;
     let metrics = options
         .metrics
@@ -82,7 +86,14 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     std::fs::create_dir_all(&log_dir).with_context(|| log_dir.display().to_string())?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
-    jail::enter(options, &config)?;
+    {
+        use std::os::fd::AsRawFd;
+        let listeners = metrics.iter().chain(&listener);
+        let takers = live::sockets(&interfaces)
+            .into_iter()
+            .chain(listeners.map(AsRawFd::as_raw_fd));
+        jail::enter(options, &config, &takers.collect::<Vec<_>>())?;
+    }
     speak_aside();
     let catalog = Arc::new(classes.clone());
     let outputs = outputs.start(Pace::Live)?;
@@ -121,8 +132,11 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     }
     #[cfg(not(target_os = "linux"))]
     drop(metrics);
-    ready();
+    #[cfg(target_os = "linux")]
+    service.ready();
     let mut sensor = Sensor {
+        #[cfg(target_os = "linux")]
+        service,
         options,
         config,
         log_dir,
@@ -198,6 +212,8 @@ fn hint(name: &str, error: &Unheard) -> String {
 
 /// What runs until it is told to stop.
 struct Sensor<'o> {
+    #[cfg(target_os = "linux")]
+    service: service::Service,
     options: &'o Live,
     config: Config,
     log_dir: PathBuf,
@@ -283,7 +299,8 @@ impl Sensor<'_> {
             self.count(outlet, losses)?;
         }
         outlet.rotate(Timestamp::now());
-        alive();
+        #[cfg(target_os = "linux")]
+        self.service.alive();
         Ok(())
     }
 
@@ -347,25 +364,5 @@ impl Sensor<'_> {
         }
         complain(&losses.summary(), None);
         Ok(is_whole)
-    }
-}
-
-/// Tells systemd, if it started us, that packets are being read.
-fn ready() {
-    #[cfg(target_os = "linux")]
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-}
-
-/// Tells systemd that the loop goes round.
-fn alive() {
-    #[cfg(target_os = "linux")]
-    {
-        use std::sync::Mutex;
-        static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-        let Ok(mut last) = LAST.lock() else { return };
-        if last.is_none_or(|last| last.elapsed() > Duration::from_secs(1)) {
-            *last = Some(Instant::now());
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        }
     }
 }

@@ -73,7 +73,7 @@ impl Outlet {
             formats: formats.to_vec(),
             emitters: Emitters::go_on(folder, formats).map_err(hinted)?,
             outputs,
-            rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress),
+            rotation: Rotation::new(options.rotate_size, options.rotate_minutes, options.compress, folder),
             screen: (options.json || !options.quiet).then(Screen::start).transpose()?,
             json: options.json,
             reasons: options.verbose.then(|| Reasons::new(catalog)),
@@ -239,8 +239,13 @@ impl Outlet {
         if self.stuck {
             return;
         }
-        self.rotation.put_away(&logs, now);
-        self.reopen(now);
+        let moved = self.rotation.move_away(&logs, now);
+        // What ends them is that others are opened; before, they are not whole.
+        if self.reopen(now) {
+            self.rotation.compress(moved);
+        } else {
+            self.rotation.move_back(&moved);
+        }
     }
 
     /// Ends everything. Was all of it written, and shown?

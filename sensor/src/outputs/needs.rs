@@ -8,6 +8,8 @@ use crate::config::{Config, FileType, RedisSettings, SyslogAddress};
 /// What a process that gives up its rights has to keep for outputs, to connect anew.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
+    /// Unix sockets.
+    pub(crate) local: bool,
     /// IP.
     pub(crate) internet: bool,
     /// To ask for addresses of names.
@@ -23,12 +25,12 @@ impl Needs {
             match log.filetype {
                 FileType::Redis => needs.redis(&log.redis.clone().unwrap_or_default()),
                 FileType::Regular => needs.files.push(log.filename.clone()),
-                FileType::UnixStream | FileType::UnixDgram | FileType::Syslog => {}
+                FileType::UnixStream | FileType::UnixDgram | FileType::Syslog => needs.local = true,
             }
         }
         for notify in config.notify.iter().filter(|notify| notify.enabled) {
             match &notify.cef {
-                Some(SyslogAddress::Local(_)) => {}
+                Some(SyslogAddress::Local(_)) => needs.local = true,
                 Some(SyslogAddress::Udp(host) | SyslogAddress::Tcp(host)) => {
                     needs.internet = true;
                     needs.names |= host.parse::<SocketAddr>().is_err();
@@ -40,8 +42,15 @@ impl Needs {
         needs
     }
 
+    /// Is there anything to connect to?
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.local || self.internet || self.names
+    }
+
     fn redis(&mut self, redis: &RedisSettings) {
-        if !redis.server.contains('/') {
+        if redis.server.contains('/') {
+            self.local = true;
+        } else {
             self.internet = true;
             self.names |= redis.server.parse::<IpAddr>().is_err();
         }
@@ -62,19 +71,21 @@ mod tests {
     #[test]
     fn what_is_needed_is_what_is_configured() {
         assert_eq!(needs(""), Needs::default());
-        assert_eq!(
-            needs("[[eve-log]]\nfiletype = \"syslog\"\n[[notify]]\ncef = \"/dev/log\"\n"),
-            Needs::default()
-        );
+        let local = Needs {
+            local: true,
+            ..Needs::default()
+        };
+        for settings in [
+            "[[eve-log]]\nfiletype = \"syslog\"\n",
+            "[[notify]]\ncef = \"/dev/log\"\n",
+            "[[eve-log]]\nfiletype = \"redis\"\nredis = { server = \"/run/redis.sock\" }\n",
+        ] {
+            assert_eq!(needs(settings), local, "{settings}");
+        }
         let file = needs("[[eve-log]]\nfiletype = \"regular\"\nfilename = \"more.json\"\n");
         assert_eq!(file.files, [Path::new("/etc/more.json")]);
         for (settings, internet, names) in [
             ("[[eve-log]]\nfiletype = \"redis\"\n", true, false),
-            (
-                "[[eve-log]]\nfiletype = \"redis\"\nredis = { server = \"/run/redis.sock\" }\n",
-                false,
-                false,
-            ),
             (
                 "[[eve-log]]\nfiletype = \"redis\"\nredis = { server = \"db\" }\n",
                 true,

@@ -116,6 +116,22 @@ impl Policy {
         }
     }
 
+    /// Its entries are those of `next` from now on. What was told and counted before goes on: alerts that were told, all
+    /// counters, and what a threshold has counted that is there as before.
+    pub(crate) fn replace(&mut self, next: Self) {
+        let place = |threshold: &Threshold| {
+            let mut later = next.threshold.iter();
+            later.position(|rule| rule.entry.counts_like(threshold))
+        };
+        let places: Vec<_> = self.threshold.iter().map(|rule| place(&rule.entry)).collect();
+        self.windows.renumber(|index| places.get(index).copied().flatten());
+        self.allow = next.allow;
+        self.suppress = next.suppress;
+        self.threshold = next.threshold;
+        // Of the entries that are there now it is told anew.
+        self.news.clear();
+    }
+
     /// Is the alert told? To be asked once of each, just before it is.
     pub fn judge(&mut self, meta: &Meta, alert: &Alert) -> Verdict {
         self.advance(meta.timestamp);

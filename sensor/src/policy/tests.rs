@@ -188,6 +188,29 @@ fn counts_that_traffic_makes_are_bounded() {
 }
 
 #[test]
+fn other_entries_forget_nothing_of_those_that_stay() {
+    let limit = |track: &str| {
+        format!("[[threshold]]\ntype = \"limit\"\ntrack = \"{track}\"\ncount = 2\nseconds = 60\nsig_id = 9100001\n")
+    };
+    let other = limit("by_src").replace("9100001", "9100002");
+    let alerts = alerts(&[0, 1, 2, 3]);
+    let mut policy = policy(&limit("by_src"));
+    assert_eq!(told(&mut policy, &alerts[..1]), [true]);
+    policy.replace(self::policy(&format!("{other}{}", limit("by_src"))));
+    assert_eq!(
+        told(&mut policy, &alerts[..3]),
+        [false, true, false],
+        "told, one more, too many"
+    );
+    assert_eq!((policy.counters().duplicates, policy.counters().by_threshold), (1, 1));
+    policy.replace(self::policy(&limit("by_dst")));
+    assert_eq!(told(&mut policy, &alerts[3..]), [true], "that counts by itself");
+    assert_eq!(policy.counters().suppressed, 2);
+    policy.replace(self::policy("[[suppress]]\nsig_id = 5\n"));
+    assert!(policy.windows.is_empty(), "nobody counts any more");
+}
+
+#[test]
 fn suppressions_hold_for_the_end_that_they_name() {
     let alert = samples::alert();
     for (text, fits) in [

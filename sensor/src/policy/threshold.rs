@@ -78,6 +78,12 @@ impl Threshold {
         self.line
     }
 
+    /// Does it count as that one does, wherever it stands and whyever it is there?
+    pub(super) fn counts_like(&self, other: &Self) -> bool {
+        let counts = |it: &Self| (it.gen_id, it.sig_id, it.kind, it.track, it.count, it.seconds);
+        counts(self) == counts(other)
+    }
+
     /// How closely it is about that alert: not at all, in general, or by number.
     pub(super) fn closeness(&self, alert: &Alert) -> Option<(bool, bool)> {
         let wanted = |asked: u32, number: u32| asked == 0 || asked == number;
@@ -169,6 +175,25 @@ impl Windows {
                 reached
             }
         }
+    }
+
+    /// Entries have other numbers from now on; what those have counted that are there no more is let go.
+    pub(super) fn renumber(&mut self, place: impl Fn(usize) -> Option<usize>) {
+        let renumbered = |(index, gid, sid, tracked): Key| Some((place(index)?, gid, sid, tracked));
+        let counts = std::mem::take(&mut self.counts);
+        self.counts = counts
+            .into_iter()
+            .filter_map(|(key, window)| Some((renumbered(key)?, window)))
+            .collect();
+        self.order = std::mem::take(&mut self.order)
+            .into_iter()
+            .filter_map(renumbered)
+            .collect();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.order.is_empty()
     }
 
     fn make_room(&mut self) {
