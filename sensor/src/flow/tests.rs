@@ -289,6 +289,42 @@ fn answers_that_all_come_late_stand_before_what_their_receipt_let_go() {
 }
 
 #[test]
+fn an_answer_whose_time_is_later_than_that_of_its_late_request_stands_behind_it() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let (request, answer) = (pdu(0, 2), pdu(2, 2));
+    let request = rig.segment(client(), server(), 129, &request);
+    let answer = rig.segment(server(), client(), 901, &answer);
+    for segment in [&answer, &request] {
+        rig.play(&Segment {
+            acknowledgement: Some(if segment.sequence == 901 { 157 } else { 901 }),
+            ..*segment
+        });
+    }
+    let lines = rig.finish();
+    assert_eq!(lines[2..4], ["Client 4 28 bytes to 135", "Server 5 28 bytes to 135"]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_ends_no_doubt_and_keeps_none_for_long() {
+    let mut rig = Rig::new();
+    rig.frame = 10_000_000;
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 157, &pdu(2, 2));
+    rig.frame = 0;
+    rig.send(server(), client(), 929, 157, &[]);
+    assert_eq!(rig.lines.len(), 2, "the answer waits");
+    rig.frame += 60;
+    rig.send(server(), client(), 929, 157, &[]);
+    assert_eq!(
+        rig.lines.last().map(String::as_str),
+        Some("Server 10000004 28 bytes to 135")
+    );
+}
+
+#[test]
 fn a_fin_is_no_missing_byte() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 900);

@@ -176,11 +176,15 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        while let Some(doubt) = &self.doubt {
+        while let Some(doubt) = &mut self.doubt {
             let limits = &shared.bounds.limits;
-            let lasted = segment.at.time.since(doubt.since);
+            let now = segment.at.time;
+            // The two directions may have clocks of their own: times go back a little wherever they change places.
+            if doubt.since.since(now) > limits.doubt {
+                doubt.since = now;
+            }
             let later = end == doubt.missing && segment.sequence.wrapping_sub(doubt.first()).cast_signed() >= 0;
-            if !later && (0..=limits.doubt).contains(&lasted) && doubt.bytes <= limits.doubted {
+            if !later && now.since(doubt.since) <= limits.doubt && doubt.bytes <= limits.doubted {
                 return;
             }
             self.believe(segment.at.time, shared, out);
