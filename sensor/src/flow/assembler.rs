@@ -4,6 +4,7 @@
 //! overlap, the bytes that came first stand.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::past::{Again, Past};
 use crate::capture::At;
@@ -29,6 +30,8 @@ pub struct AssemblerCounters {
     pub conflicting: u64,
     /// Bytes that came again and were not remembered: whether they differ is not known.
     pub unchecked: u64,
+    /// Segments that brought what had been taken for lost.
+    pub late: u64,
     /// Segments too far from what was expected.
     pub out_of_window: u64,
     /// Gaps declared because a limit on held bytes was reached.
@@ -74,6 +77,8 @@ pub struct Assembler {
     early: BTreeMap<u64, Chunk>,
     /// Bytes in them.
     held: usize,
+    /// Where the last gap lay that was declared because its bytes seemed lost.
+    lost: Range<u64>,
     /// Segments in a row that lay outside the window.
     strays: u8,
     /// Everything before this sequence number was acknowledged.
@@ -92,6 +97,7 @@ impl Assembler {
             position: 0,
             early: BTreeMap::new(),
             held: 0,
+            lost: 0..0,
             strays: 0,
             acknowledged: sequence,
             past: Past::default(),
@@ -114,6 +120,9 @@ impl Assembler {
         let (start, payload) = if distance < 0 {
             bounds.counters.retransmitted += 1;
             let known = usize::try_from(distance.unsigned_abs()).unwrap_or(usize::MAX);
+            let from = self.position.saturating_sub(known as u64);
+            let late = from.max(self.lost.start) < (from + payload.len() as u64).min(self.lost.end);
+            bounds.counters.late += u64::from(late);
             match self.past.compare(known, payload) {
                 // RFC 9293 3.8.4: a keep-alive may carry one byte of garbage.
                 _ if (known, payload.len()) == (1, 1) => {}
@@ -160,6 +169,8 @@ impl Assembler {
     pub fn cut(&mut self, from: u32, until: u32, bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
         if from == self.sequence {
             self.give_up_before(until, bounds, &mut out);
+            // When it is sent again, that is no surprise.
+            self.lost = 0..0;
         }
     }
 
@@ -204,6 +215,7 @@ impl Assembler {
             bounds.counters.gaps += 1;
             bounds.counters.missing += bytes;
             self.past.forget(bounds);
+            self.lost = self.position..self.position + bytes;
             self.advance(bytes);
             out(Piece::Gap(bytes));
         }
@@ -274,6 +286,16 @@ impl Assembler {
         let ahead = self.early.last_key_value();
         let ahead = ahead.map_or(0, |(&start, chunk)| start + chunk.bytes.len() as u64 - self.position);
         self.sequence.wrapping_add(u32::try_from(ahead).unwrap_or(u32::MAX))
+    }
+
+    /// That sequence number, or the one after the last byte that was seen where it lies behind it.
+    pub fn at_most_seen(&self, sequence: u32) -> u32 {
+        let seen_until = self.seen_until();
+        if sequence.wrapping_sub(seen_until).cast_signed() > 0 {
+            seen_until
+        } else {
+            sequence
+        }
     }
 
     /// Bytes held here.

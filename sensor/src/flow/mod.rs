@@ -6,6 +6,7 @@
 mod assembler;
 mod connection;
 mod copies;
+mod doubt;
 mod entry;
 mod past;
 mod recognise;
@@ -235,12 +236,18 @@ impl<C: Consumer> Flows<C> {
             return;
         }
         let sum = flow.heed(segment, end, &mut self.shared);
-        flow.shake_hands(segment, end, &mut self.shared, out);
+        // No host takes anything from a segment that was damaged on its way.
+        let damaged = flow.is_damaged(sum, end);
+        if !damaged {
+            flow.shake_hands(segment, end, &mut self.shared, out);
+        }
         flow.count(segment, end);
         flow.announce(segment, end, &mut self.shared, out);
         flow.await_answer(segment, end, &self.shared, out);
-        flow.resolve(segment, end, &mut self.shared, out);
-        flow.acknowledge(segment, end, &mut self.shared, out);
+        flow.resolve(segment, end, damaged, &mut self.shared, out);
+        if !damaged {
+            flow.acknowledge(segment, end, &mut self.shared, out);
+        }
         if !segment.payload.is_empty() {
             flow.payload(segment, end, sum, &mut self.shared, out);
         }

@@ -324,6 +324,113 @@ fn a_clock_that_is_set_back_ends_no_doubt_and_keeps_none_for_long() {
     );
 }
 
+/// A connection with its bind, and what is acknowledged of it beyond: bytes that nobody sent.
+fn acknowledged_ahead(bend: impl Fn(Segment<'static>) -> Segment<'static>) -> Rig {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    let ahead = rig.segment(server(), client(), 929, &[]);
+    rig.play(&bend(Segment {
+        acknowledgement: Some(10_000_000),
+        ..ahead
+    }));
+    rig.frame += 100;
+    rig
+}
+
+#[test]
+fn an_acknowledgement_of_what_nobody_sent_moves_nothing_and_is_told() {
+    let mut rig = acknowledged_ahead(|segment| segment);
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    rig.send(server(), client(), 929, 157, &pdu(2, 2));
+    let expected = [
+        "Client 106 28 bytes to 135",
+        "tcp_acknowledged_unsent",
+        "Server 107 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.finish()[3..], expected);
+}
+
+#[test]
+fn what_a_segment_far_away_acknowledges_is_passed_over() {
+    let mut rig = acknowledged_ahead(|segment| Segment {
+        sequence: 1 << 30,
+        ..segment
+    });
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    rig.send(client(), server(), 10_000_000, 929, &pdu(0, 3));
+    assert_eq!(
+        rig.lines[3..],
+        ["Client 106 28 bytes to 135"],
+        "the second waits for what is before it"
+    );
+}
+
+#[test]
+fn an_acknowledgement_is_believed_when_the_other_end_goes_on_behind_it() {
+    // Nothing but its own number may tell it.
+    for payload in [vec![], pdu(0, 2)] {
+        let mut rig = acknowledged_ahead(|segment| segment);
+        rig.send(client(), server(), 10_000_000, 929, &payload);
+        assert_eq!(rig.lines[3], "Client gap 9999871");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_and_never_seen_is_lost_at_the_latest_at_the_end() {
+    let rig = acknowledged_ahead(|segment| segment);
+    assert_eq!(rig.finish()[3..], ["Client gap 9999871", "closed"]);
+}
+
+#[test]
+fn an_answer_waits_for_its_request_no_longer_than_it_has_to() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 157, &pdu(2, 2));
+    assert_eq!(rig.lines.len(), 2);
+    rig.frame += 60;
+    rig.send(server(), client(), 929, 157, &pdu(2, 3));
+    assert_eq!(
+        rig.lines[2..],
+        ["Server 4 28 bytes to 135", "Server 65 28 bytes to 135"]
+    );
+    // Its sender is heard again: the request was lost.
+    rig.send(client(), server(), 157, 957, &pdu(0, 4));
+    assert_eq!(rig.lines[4..], ["Client gap 28", "Client 66 28 bytes to 135"]);
+    // And here it is after all.
+    rig.send(client(), server(), 129, 901, &pdu(0, 2));
+    assert_eq!(rig.lines[6..], ["tcp_late_data"]);
+}
+
+#[test]
+fn where_one_direction_is_seen_what_it_acknowledges_is_lost() {
+    let mut rig = Rig::new();
+    rig.send(server(), client(), 901, 129, &pdu(2, 1));
+    rig.send(server(), client(), 929, 157, &pdu(2, 2));
+    rig.frame += 60;
+    rig.send(server(), client(), 957, 185, &pdu(2, 3));
+    let expected = ["Server 1 28 bytes to 135", "Client gap 28", "Server 2 28 bytes to 135"];
+    assert_eq!(rig.lines[1..4], expected);
+}
+
+#[test]
+fn a_fin_that_comes_late_brings_no_missing_byte() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 130, &pdu(12, 1));
+    let fin = rig.segment(client(), server(), 129, &[]);
+    rig.play(&Segment {
+        fin: true,
+        acknowledgement: Some(901),
+        ..fin
+    });
+    assert_eq!(rig.finish()[2..], ["Server 4 28 bytes to 135", "closed"]);
+}
+
 #[test]
 fn a_fin_is_no_missing_byte() {
     let mut rig = Rig::new();
