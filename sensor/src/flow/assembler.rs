@@ -34,8 +34,10 @@ pub struct AssemblerCounters {
     pub late: u64,
     /// Segments too far from what was expected.
     pub out_of_window: u64,
-    /// Gaps declared because a limit on held bytes was reached.
+    /// Times that a limit on held bytes was reached: a gap was declared, or what lies furthest ahead was let go of.
     pub over_limit: u64,
+    /// The second of these.
+    pub let_go: u64,
     /// Gaps declared.
     pub gaps: u64,
     /// Bytes in them.
@@ -83,6 +85,10 @@ pub struct Assembler {
     strays: u8,
     /// Everything before this sequence number was acknowledged.
     acknowledged: u32,
+    /// What the receiver acknowledged last, believed or not, where it is heard.
+    receiver: Option<u32>,
+    /// Bytes let go of since, as they lay further ahead than the hole that it waits for.
+    let_go: u64,
     past: Past,
 }
 
@@ -100,6 +106,8 @@ impl Assembler {
             lost: 0..0,
             strays: 0,
             acknowledged: sequence,
+            receiver: None,
+            let_go: 0,
             past: Past::default(),
         }
     }
@@ -109,8 +117,12 @@ impl Assembler {
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
         if distance > 0 && distance.unsigned_abs() > bounds.limits.window {
             bounds.counters.out_of_window += 1;
-            self.strays += 1;
-            if self.strays < MAX_STRAYS {
+            self.strays = self.strays.saturating_add(1);
+            // Where the receiver is heard, it has to be there too.
+            let elsewhere = self.receiver.is_some_and(|receiver| {
+                sequence.wrapping_sub(receiver).cast_signed().unsigned_abs() > bounds.limits.window
+            });
+            if self.strays < MAX_STRAYS || elsewhere {
                 return;
             }
             self.give_up_to(self.position + u64::from(distance.unsigned_abs()), bounds, &mut out);
@@ -150,7 +162,35 @@ impl Assembler {
             || (bounds.held > bounds.limits.reassembly_total && self.held > 0)
         {
             bounds.counters.over_limit += 1;
-            self.skip_hole(bounds, &mut out);
+            if self.receiver_waits(bounds) {
+                self.let_go_furthest(bounds);
+            } else {
+                self.skip_hole(bounds, &mut out);
+            }
+        }
+    }
+
+    /// The receiver acknowledges everything before this sequence number, or says so.
+    pub fn heard(&mut self, acknowledgement: u32) {
+        self.receiver = Some(acknowledgement);
+        self.let_go = 0;
+    }
+
+    /// Does the receiver, too, wait for what is missing? It may have fallen silent since.
+    fn receiver_waits(&self, bounds: &Bounds) -> bool {
+        self.let_go <= u64::from(bounds.limits.window)
+            && self
+                .receiver
+                .is_some_and(|receiver| self.sequence.wrapping_sub(receiver).cast_signed() >= 0)
+    }
+
+    /// Forgets what lies furthest ahead: more than a receiver has room for.
+    fn let_go_furthest(&mut self, bounds: &mut Bounds) {
+        if let Some((_, chunk)) = self.early.pop_last() {
+            self.held -= chunk.bytes.len();
+            bounds.held -= chunk.bytes.len();
+            self.let_go += chunk.bytes.len() as u64;
+            bounds.counters.let_go += 1;
         }
     }
 
@@ -298,6 +338,11 @@ impl Assembler {
         }
     }
 
+    /// What the receiver acknowledged last, where it is heard.
+    pub fn receiver(&self) -> Option<u32> {
+        self.receiver
+    }
+
     /// Bytes held here.
     pub fn held(&self) -> usize {
         self.held
@@ -436,12 +481,55 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_furthest_ahead_is_let_go_of_while_the_receiver_waits_for_what_is_missing() {
+        let mut rig = Rig::new(0);
+        rig.assembler.heard(0);
+        for index in 0..200_u32 {
+            rig.push(10 + index * 1000, &[7; 1000]);
+            assert!(rig.bounds.held <= rig.bounds.limits.reassembly_per_side);
+        }
+        assert_eq!((rig.out.len(), rig.bounds.counters.let_go), (0, 200 - 65));
+        rig.push(0, &[1; 10]);
+        assert_eq!((rig.out.len(), rig.bounds.counters.missing), (65_010, 0));
+        // It falls silent: there is nobody to say what is lost.
+        let mut rig = Rig::new(0);
+        rig.bounds.limits.window = 100_000;
+        rig.assembler.heard(0);
+        for index in 0..200_u32 {
+            rig.push(10 + index * 400, &[7; 400]);
+        }
+        assert!(rig.out.is_empty());
+        for _ in 0..300 {
+            rig.push(90_000, &[7; 400]);
+        }
+        assert_eq!(rig.bounds.counters.gaps, 1);
+    }
+
+    #[test]
+    fn a_far_jump_is_not_believed_while_the_receiver_is_elsewhere() {
+        let mut rig = Rig::new(0);
+        rig.bounds.limits.window = 1 << 10;
+        rig.assembler.heard(0);
+        for index in 0..300 {
+            rig.push((1 << 16) + index, b"x");
+        }
+        rig.push(0, b"real");
+        assert_eq!(text(&rig.out), "real");
+        for index in 0..20 {
+            rig.assembler.heard((1 << 16) + index);
+            rig.push((1 << 16) + index, b"y");
+        }
+        assert_eq!(rig.out.last(), Some(&Some(b'y')));
+    }
+
+    #[test]
     fn a_far_jump_is_believed_only_when_it_persists() {
         let mut rig = Rig::new(0);
-        rig.push(1 << 30, b"stray");
+        rig.bounds.limits.window = 1 << 10;
+        rig.push(1 << 16, b"stray");
         assert_eq!((rig.out.len(), rig.bounds.counters.out_of_window), (0, 1));
         for index in 0..16 {
-            rig.push((1 << 30) + index, b"x");
+            rig.push((1 << 16) + index, b"x");
         }
         assert!(rig.bounds.counters.gaps == 1 && rig.out.last() == Some(&Some(b'x')));
     }

@@ -385,6 +385,7 @@ impl<C: Consumer> Flow<C> {
             State::Probing(probe) => {
                 let Probe { streams, heads, .. } = probe.as_mut();
                 if let Some(stream) = &mut streams[1 - end] {
+                    stream.heard(acknowledgement);
                     // What lies behind all that was seen may come yet.
                     let believed = stream.at_most_seen(acknowledgement);
                     stream.acknowledged(believed, &mut shared.bounds, |piece| {
@@ -559,6 +560,31 @@ impl<C: Consumer> Flow<C> {
         }));
     }
 
+    /// Does this RST end it? RFC 9293 3.10.7.4: its number has to be the one that is expected.
+    fn is_reset(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) -> bool {
+        let expected = match &mut self.state {
+            State::Tracked(tracked) => {
+                let over = tracked.is_reset(segment, end, shared, out);
+                if over {
+                    tracked.tcp = TcpState::Closed;
+                }
+                return over;
+            }
+            State::Probing(probe) => probe.streams[end].as_ref().map(Assembler::sequence),
+            State::Fresh(_) => self.next[end],
+            State::Foreign(_) => None,
+        };
+        let over = expected.is_none_or(|expected| expected == segment.sequence);
+        shared.counters.stray_resets += u64::from(!over);
+        over
+    }
+
     /// Takes note of FIN and RST. True when the connection has just become one to be let go of.
     pub(super) fn close(
         &mut self,
@@ -567,15 +593,7 @@ impl<C: Consumer> Flow<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) -> bool {
-        let mut over = segment.rst;
-        if segment.rst
-            && let State::Tracked(tracked) = &mut self.state
-        {
-            over = tracked.is_reset(segment, end, shared, out);
-            if over {
-                tracked.tcp = TcpState::Closed;
-            }
-        }
+        let mut over = segment.rst && self.is_reset(segment, end, shared, out);
         if segment.fin {
             let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
             let stop = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);

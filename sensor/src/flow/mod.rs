@@ -252,7 +252,7 @@ impl<C: Consumer> Flows<C> {
             flow.payload(segment, end, sum, &mut self.shared, out);
         }
         flow.schedule(slot, &mut self.shared);
-        if (segment.fin || segment.rst) && flow.close(segment, end, &mut self.shared, out) {
+        if (segment.fin || segment.rst) && !damaged && flow.close(segment, end, &mut self.shared, out) {
             let deadline = Timestamp(now.0.saturating_add(self.shared.bounds.limits.linger));
             self.closing.push_back((deadline, slot, flow.opened));
         }

@@ -506,6 +506,38 @@ fn what_follows_a_reset_within_the_linger_time_is_still_read() {
 }
 
 #[test]
+fn a_reset_that_does_not_fit_ends_nothing() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    // Before anything is said, while it is not told yet what it is, and when it is followed.
+    let bind = pdu(11, 1);
+    for (sequence, payload) in [(101, &bind[..1]), (102, &bind[1..]), (129, &bind[..])] {
+        for stray in [sequence + 1_000, sequence - 1] {
+            let reset = rig.segment(client(), server(), stray, &[]);
+            rig.play(&Segment { rst: true, ..reset });
+        }
+        rig.wait(6);
+        rig.send(client(), server(), sequence, 901, payload);
+    }
+    assert_eq!(rig.flows.counters().stray_resets, 6);
+    assert!(
+        rig.lines
+            .iter()
+            .filter(|line| *line == "tcp_reset_out_of_window")
+            .count()
+            == 2
+    );
+    assert_eq!(rig.flows.counters().connections, 1);
+    // What is lost here is not lost for the two: each may know what is expected.
+    rig.send(server(), client(), 901, 257, &[]);
+    let reset = rig.segment(client(), server(), 257, &[]);
+    rig.play(&Segment { rst: true, ..reset });
+    rig.wait(6);
+    rig.flood(1);
+    assert_eq!(rig.ended.len(), 1);
+}
+
+#[test]
 fn a_refused_syn_to_the_mapper_is_told_and_not_heard() {
     let mut rig = Rig::new();
     rig.syn(client(), server(), 100);

@@ -57,9 +57,6 @@ pub(super) struct Suspect {
 /// So many anomalies are told of one connection.
 const MAX_ANOMALIES: u8 = 32;
 
-/// How far ahead of what is expected a RST may lie: more than any window that is in use, as packets may be lost.
-const RESET_WINDOW: i32 = 1 << 20;
-
 impl<C: Consumer> Tracked<C> {
     /// Takes the place that the next stage wants, not before `least`; one that comes earlier stands until then.
     #[inline]
@@ -308,6 +305,11 @@ impl<C> Tracked<C> {
                 "bytes came that had been taken for lost, as the other side had acknowledged them: passed over";
             self.odd(at, "tcp_late_data", detail, out);
         }
+        if now.let_go > before.let_go {
+            let detail = "more lies ahead of what the other side waits for than it has room for: what lies furthest ahead \
+                          is let go of";
+            self.odd(at, "tcp_far_ahead", detail, out);
+        }
         if now.out_of_window > before.out_of_window {
             let detail = "the sequence number is too far from what was expected: passed over";
             self.odd(at, "tcp_out_of_window", detail, out);
@@ -322,7 +324,8 @@ impl<C> Tracked<C> {
         }
     }
 
-    /// Does this RST end the connection? One that is far from the stream does not: RFC 9293 3.10.7.4.
+    /// Does this RST end the connection? RFC 9293 3.10.7.4: its number has to be the very one that is expected. What that is
+    /// depends on what was lost here, so that there is more than one.
     pub(super) fn is_reset(
         &mut self,
         segment: &Segment<'_>,
@@ -331,12 +334,17 @@ impl<C> Tracked<C> {
         out: &mut impl FnMut(Output<'_, C>),
     ) -> bool {
         let Some(stream) = &self.streams[end] else { return true };
-        let ahead = segment.sequence.wrapping_sub(stream.sequence()).cast_signed();
-        // An end that has sent FIN counts one more; one that sends again what was acknowledged, some less.
-        let fits = (-RESET_WINDOW..=RESET_WINDOW).contains(&ahead);
+        let expected = [
+            Some(stream.sequence()),
+            Some(stream.seen_until()),
+            stream.receiver(),
+            self.fins[end],
+            self.fins[end].map(|stop| stop.wrapping_add(1)),
+        ];
+        let fits = expected.contains(&Some(segment.sequence));
         if !fits {
             shared.counters.stray_resets += 1;
-            let detail = "the RST's sequence number is far from the stream: passed over";
+            let detail = "the RST's sequence number is not the one that is expected: passed over";
             self.odd(segment.at, "tcp_reset_out_of_window", detail, out);
         }
         fits
@@ -383,6 +391,9 @@ impl<C> Tracked<C> {
         out: &mut impl FnMut(Output<'_, C>),
     ) {
         let (now, window) = (segment.at.time, shared.bounds.limits.window);
+        if let Some(stream) = &mut self.streams[end] {
+            stream.heard(acknowledgement);
+        }
         // RFC 9293 3.10.7.4: what a segment says that lies outside the window is passed over.
         let sender = self.streams[1 - end].as_ref().map(Assembler::sequence);
         let aside = sender.map_or(0, |expected| segment.sequence.wrapping_sub(expected).cast_signed());
