@@ -4,6 +4,7 @@
 //! overlap, the bytes that came first stand.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::past::{Again, Past};
 use crate::capture::At;
@@ -29,10 +30,14 @@ pub struct AssemblerCounters {
     pub conflicting: u64,
     /// Bytes that came again and were not remembered: whether they differ is not known.
     pub unchecked: u64,
+    /// Segments that brought what had been taken for lost.
+    pub late: u64,
     /// Segments too far from what was expected.
     pub out_of_window: u64,
-    /// Gaps declared because a limit on held bytes was reached.
+    /// Times that a limit on held bytes was reached: a gap was declared, or what lies furthest ahead was let go of.
     pub over_limit: u64,
+    /// The second of these.
+    pub let_go: u64,
     /// Gaps declared.
     pub gaps: u64,
     /// Bytes in them.
@@ -74,10 +79,16 @@ pub struct Assembler {
     early: BTreeMap<u64, Chunk>,
     /// Bytes in them.
     held: usize,
+    /// Where the last gap lay that was declared because its bytes seemed lost.
+    lost: Range<u64>,
     /// Segments in a row that lay outside the window.
     strays: u8,
     /// Everything before this sequence number was acknowledged.
     acknowledged: u32,
+    /// What the receiver acknowledged last, believed or not, where it is heard.
+    receiver: Option<u32>,
+    /// Bytes let go of since, as they lay further ahead than the hole that it waits for.
+    let_go: u64,
     past: Past,
 }
 
@@ -92,8 +103,11 @@ impl Assembler {
             position: 0,
             early: BTreeMap::new(),
             held: 0,
+            lost: 0..0,
             strays: 0,
             acknowledged: sequence,
+            receiver: None,
+            let_go: 0,
             past: Past::default(),
         }
     }
@@ -103,8 +117,12 @@ impl Assembler {
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
         if distance > 0 && distance.unsigned_abs() > bounds.limits.window {
             bounds.counters.out_of_window += 1;
-            self.strays += 1;
-            if self.strays < MAX_STRAYS {
+            self.strays = self.strays.saturating_add(1);
+            // Where the receiver is heard, it has to be there too.
+            let elsewhere = self.receiver.is_some_and(|receiver| {
+                sequence.wrapping_sub(receiver).cast_signed().unsigned_abs() > bounds.limits.window
+            });
+            if self.strays < MAX_STRAYS || elsewhere {
                 return;
             }
             self.give_up_to(self.position + u64::from(distance.unsigned_abs()), bounds, &mut out);
@@ -114,6 +132,9 @@ impl Assembler {
         let (start, payload) = if distance < 0 {
             bounds.counters.retransmitted += 1;
             let known = usize::try_from(distance.unsigned_abs()).unwrap_or(usize::MAX);
+            let from = self.position.saturating_sub(known as u64);
+            let late = from.max(self.lost.start) < (from + payload.len() as u64).min(self.lost.end);
+            bounds.counters.late += u64::from(late);
             match self.past.compare(known, payload) {
                 // RFC 9293 3.8.4: a keep-alive may carry one byte of garbage.
                 _ if (known, payload.len()) == (1, 1) => {}
@@ -141,7 +162,35 @@ impl Assembler {
             || (bounds.held > bounds.limits.reassembly_total && self.held > 0)
         {
             bounds.counters.over_limit += 1;
-            self.skip_hole(bounds, &mut out);
+            if self.receiver_waits(bounds) {
+                self.let_go_furthest(bounds);
+            } else {
+                self.skip_hole(bounds, &mut out);
+            }
+        }
+    }
+
+    /// The receiver acknowledges everything before this sequence number, or says so.
+    pub fn heard(&mut self, acknowledgement: u32) {
+        self.receiver = Some(acknowledgement);
+        self.let_go = 0;
+    }
+
+    /// Does the receiver, too, wait for what is missing? It may have fallen silent since.
+    fn receiver_waits(&self, bounds: &Bounds) -> bool {
+        self.let_go <= u64::from(bounds.limits.window)
+            && self
+                .receiver
+                .is_some_and(|receiver| self.sequence.wrapping_sub(receiver).cast_signed() >= 0)
+    }
+
+    /// Forgets what lies furthest ahead: more than a receiver has room for.
+    fn let_go_furthest(&mut self, bounds: &mut Bounds) {
+        if let Some((_, chunk)) = self.early.pop_last() {
+            self.held -= chunk.bytes.len();
+            bounds.held -= chunk.bytes.len();
+            self.let_go += chunk.bytes.len() as u64;
+            bounds.counters.let_go += 1;
         }
     }
 
@@ -160,6 +209,8 @@ impl Assembler {
     pub fn cut(&mut self, from: u32, until: u32, bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
         if from == self.sequence {
             self.give_up_before(until, bounds, &mut out);
+            // When it is sent again, that is no surprise.
+            self.lost = 0..0;
         }
     }
 
@@ -204,6 +255,7 @@ impl Assembler {
             bounds.counters.gaps += 1;
             bounds.counters.missing += bytes;
             self.past.forget(bounds);
+            self.lost = self.position..self.position + bytes;
             self.advance(bytes);
             out(Piece::Gap(bytes));
         }
@@ -274,6 +326,21 @@ impl Assembler {
         let ahead = self.early.last_key_value();
         let ahead = ahead.map_or(0, |(&start, chunk)| start + chunk.bytes.len() as u64 - self.position);
         self.sequence.wrapping_add(u32::try_from(ahead).unwrap_or(u32::MAX))
+    }
+
+    /// That sequence number, or the one after the last byte that was seen where it lies behind it.
+    pub fn at_most_seen(&self, sequence: u32) -> u32 {
+        let seen_until = self.seen_until();
+        if sequence.wrapping_sub(seen_until).cast_signed() > 0 {
+            seen_until
+        } else {
+            sequence
+        }
+    }
+
+    /// What the receiver acknowledged last, where it is heard.
+    pub fn receiver(&self) -> Option<u32> {
+        self.receiver
     }
 
     /// Bytes held here.
@@ -414,12 +481,55 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_furthest_ahead_is_let_go_of_while_the_receiver_waits_for_what_is_missing() {
+        let mut rig = Rig::new(0);
+        rig.assembler.heard(0);
+        for index in 0..200_u32 {
+            rig.push(10 + index * 1000, &[7; 1000]);
+            assert!(rig.bounds.held <= rig.bounds.limits.reassembly_per_side);
+        }
+        assert_eq!((rig.out.len(), rig.bounds.counters.let_go), (0, 200 - 65));
+        rig.push(0, &[1; 10]);
+        assert_eq!((rig.out.len(), rig.bounds.counters.missing), (65_010, 0));
+        // It falls silent: there is nobody to say what is lost.
+        let mut rig = Rig::new(0);
+        rig.bounds.limits.window = 100_000;
+        rig.assembler.heard(0);
+        for index in 0..200_u32 {
+            rig.push(10 + index * 400, &[7; 400]);
+        }
+        assert!(rig.out.is_empty());
+        for _ in 0..300 {
+            rig.push(90_000, &[7; 400]);
+        }
+        assert_eq!(rig.bounds.counters.gaps, 1);
+    }
+
+    #[test]
+    fn a_far_jump_is_not_believed_while_the_receiver_is_elsewhere() {
+        let mut rig = Rig::new(0);
+        rig.bounds.limits.window = 1 << 10;
+        rig.assembler.heard(0);
+        for index in 0..300 {
+            rig.push((1 << 16) + index, b"x");
+        }
+        rig.push(0, b"real");
+        assert_eq!(text(&rig.out), "real");
+        for index in 0..20 {
+            rig.assembler.heard((1 << 16) + index);
+            rig.push((1 << 16) + index, b"y");
+        }
+        assert_eq!(rig.out.last(), Some(&Some(b'y')));
+    }
+
+    #[test]
     fn a_far_jump_is_believed_only_when_it_persists() {
         let mut rig = Rig::new(0);
-        rig.push(1 << 30, b"stray");
+        rig.bounds.limits.window = 1 << 10;
+        rig.push(1 << 16, b"stray");
         assert_eq!((rig.out.len(), rig.bounds.counters.out_of_window), (0, 1));
         for index in 0..16 {
-            rig.push((1 << 30) + index, b"x");
+            rig.push((1 << 16) + index, b"x");
         }
         assert!(rig.bounds.counters.gaps == 1 && rig.out.last() == Some(&Some(b'x')));
     }

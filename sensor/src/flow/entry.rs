@@ -194,6 +194,12 @@ impl<C: Consumer> Flow<C> {
         sum
     }
 
+    /// Is its checksum wrong, and right otherwise on this side?
+    #[inline]
+    pub(super) fn is_damaged(&self, sum: Sum, end: End) -> bool {
+        sum == Sum::Wrong && self.sound[end]
+    }
+
     /// What was seen of it, if it is not followed.
     fn seen(&self) -> Seen {
         match &self.state {
@@ -349,11 +355,12 @@ impl<C: Consumer> Flow<C> {
         &mut self,
         segment: &Segment<'_>,
         end: End,
+        damaged: bool,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
         if let State::Tracked(tracked) = &mut self.state {
-            tracked.resolve(segment, end, shared, out);
+            tracked.resolve(segment, end, damaged, shared, out);
         }
     }
 
@@ -373,12 +380,15 @@ impl<C: Consumer> Flow<C> {
         }
         match &mut self.state {
             State::Tracked(tracked) => {
-                tracked.acknowledged(1 - end, acknowledgement, segment.at.time, shared, out);
+                tracked.acknowledged(1 - end, acknowledgement, segment, shared, out);
             }
             State::Probing(probe) => {
                 let Probe { streams, heads, .. } = probe.as_mut();
                 if let Some(stream) = &mut streams[1 - end] {
-                    stream.acknowledged(acknowledgement, &mut shared.bounds, |piece| {
+                    stream.heard(acknowledgement);
+                    // What lies behind all that was seen may come yet.
+                    let believed = stream.at_most_seen(acknowledgement);
+                    stream.acknowledged(believed, &mut shared.bounds, |piece| {
                         keep(&mut heads[1 - end], piece);
                     });
                 }
@@ -399,8 +409,8 @@ impl<C: Consumer> Flow<C> {
     ) {
         match &mut self.state {
             State::Tracked(tracked) => {
-                let doubtful = sum == Sum::Wrong && self.sound[end];
-                tracked.receive(segment, end, doubtful, shared, out);
+                let damaged = sum == Sum::Wrong && self.sound[end];
+                tracked.receive(segment, end, damaged, shared, out);
             }
             State::Foreign(_) => {
                 if let Prefix::Known(protocol, sender) = recognise(segment.payload) {
@@ -540,7 +550,7 @@ impl<C: Consumer> Flow<C> {
             reopening: None,
             streams: starts.map(|start| start.map(Assembler::new)),
             fins: [None; 2],
-            doubt: None,
+            doubts: [None, None],
             due: None,
             wanted: None,
             copies: Copies::default(),
@@ -548,6 +558,31 @@ impl<C: Consumer> Flow<C> {
             anomalies: 0,
             consumer: C::default(),
         }));
+    }
+
+    /// Does this RST end it? RFC 9293 3.10.7.4: its number has to be the one that is expected.
+    fn is_reset(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) -> bool {
+        let expected = match &mut self.state {
+            State::Tracked(tracked) => {
+                let over = tracked.is_reset(segment, end, shared, out);
+                if over {
+                    tracked.tcp = TcpState::Closed;
+                }
+                return over;
+            }
+            State::Probing(probe) => probe.streams[end].as_ref().map(Assembler::sequence),
+            State::Fresh(_) => self.next[end],
+            State::Foreign(_) => None,
+        };
+        let over = expected.is_none_or(|expected| expected == segment.sequence);
+        shared.counters.stray_resets += u64::from(!over);
+        over
     }
 
     /// Takes note of FIN and RST. True when the connection has just become one to be let go of.
@@ -558,21 +593,13 @@ impl<C: Consumer> Flow<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) -> bool {
-        let mut over = segment.rst;
-        if segment.rst
-            && let State::Tracked(tracked) = &mut self.state
-        {
-            over = tracked.is_reset(segment, end, shared, out);
-            if over {
-                tracked.tcp = TcpState::Closed;
-            }
-        }
+        let mut over = segment.rst && self.is_reset(segment, end, shared, out);
         if segment.fin {
             let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
             let stop = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);
             match &mut self.state {
                 State::Tracked(tracked) => {
-                    tracked.fins[end] = Some(stop);
+                    tracked.stop(end, stop, segment.at.time, out);
                     tracked.tcp = tracked.tcp.fin(tracked.side(end));
                     over |= tracked.fins[1 - end].is_some() || !self.spoke[1 - end];
                 }

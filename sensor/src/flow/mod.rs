@@ -6,6 +6,7 @@
 mod assembler;
 mod connection;
 mod copies;
+mod doubt;
 mod entry;
 mod past;
 mod recognise;
@@ -235,17 +236,23 @@ impl<C: Consumer> Flows<C> {
             return;
         }
         let sum = flow.heed(segment, end, &mut self.shared);
-        flow.shake_hands(segment, end, &mut self.shared, out);
+        // No host takes anything from a segment that was damaged on its way.
+        let damaged = flow.is_damaged(sum, end);
+        if !damaged {
+            flow.shake_hands(segment, end, &mut self.shared, out);
+        }
         flow.count(segment, end);
         flow.announce(segment, end, &mut self.shared, out);
         flow.await_answer(segment, end, &self.shared, out);
-        flow.resolve(segment, end, &mut self.shared, out);
-        flow.acknowledge(segment, end, &mut self.shared, out);
+        flow.resolve(segment, end, damaged, &mut self.shared, out);
+        if !damaged {
+            flow.acknowledge(segment, end, &mut self.shared, out);
+        }
         if !segment.payload.is_empty() {
             flow.payload(segment, end, sum, &mut self.shared, out);
         }
         flow.schedule(slot, &mut self.shared);
-        if (segment.fin || segment.rst) && flow.close(segment, end, &mut self.shared, out) {
+        if (segment.fin || segment.rst) && !damaged && flow.close(segment, end, &mut self.shared, out) {
             let deadline = Timestamp(now.0.saturating_add(self.shared.bounds.limits.linger));
             self.closing.push_back((deadline, slot, flow.opened));
         }

@@ -289,6 +289,149 @@ fn answers_that_all_come_late_stand_before_what_their_receipt_let_go() {
 }
 
 #[test]
+fn an_answer_whose_time_is_later_than_that_of_its_late_request_stands_behind_it() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let (request, answer) = (pdu(0, 2), pdu(2, 2));
+    let request = rig.segment(client(), server(), 129, &request);
+    let answer = rig.segment(server(), client(), 901, &answer);
+    for segment in [&answer, &request] {
+        rig.play(&Segment {
+            acknowledgement: Some(if segment.sequence == 901 { 157 } else { 901 }),
+            ..*segment
+        });
+    }
+    let lines = rig.finish();
+    assert_eq!(lines[2..4], ["Client 4 28 bytes to 135", "Server 5 28 bytes to 135"]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_ends_no_doubt_and_keeps_none_for_long() {
+    let mut rig = Rig::new();
+    rig.frame = 10_000_000;
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 157, &pdu(2, 2));
+    rig.frame = 0;
+    rig.send(server(), client(), 929, 157, &[]);
+    assert_eq!(rig.lines.len(), 2, "the answer waits");
+    rig.frame += 60;
+    rig.send(server(), client(), 929, 157, &[]);
+    assert_eq!(
+        rig.lines.last().map(String::as_str),
+        Some("Server 10000004 28 bytes to 135")
+    );
+}
+
+/// A connection with its bind, and what is acknowledged of it beyond: bytes that nobody sent.
+fn acknowledged_ahead(bend: impl Fn(Segment<'static>) -> Segment<'static>) -> Rig {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    let ahead = rig.segment(server(), client(), 929, &[]);
+    rig.play(&bend(Segment {
+        acknowledgement: Some(10_000_000),
+        ..ahead
+    }));
+    rig.frame += 100;
+    rig
+}
+
+#[test]
+fn an_acknowledgement_of_what_nobody_sent_moves_nothing_and_is_told() {
+    let mut rig = acknowledged_ahead(|segment| segment);
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    rig.send(server(), client(), 929, 157, &pdu(2, 2));
+    let expected = [
+        "Client 106 28 bytes to 135",
+        "tcp_acknowledged_unsent",
+        "Server 107 28 bytes to 135",
+        "closed",
+    ];
+    assert_eq!(rig.finish()[3..], expected);
+}
+
+#[test]
+fn what_a_segment_far_away_acknowledges_is_passed_over() {
+    let mut rig = acknowledged_ahead(|segment| Segment {
+        sequence: 1 << 30,
+        ..segment
+    });
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    rig.send(client(), server(), 10_000_000, 929, &pdu(0, 3));
+    assert_eq!(
+        rig.lines[3..],
+        ["Client 106 28 bytes to 135"],
+        "the second waits for what is before it"
+    );
+}
+
+#[test]
+fn an_acknowledgement_is_believed_when_the_other_end_goes_on_behind_it() {
+    // Nothing but its own number may tell it.
+    for payload in [vec![], pdu(0, 2)] {
+        let mut rig = acknowledged_ahead(|segment| segment);
+        rig.send(client(), server(), 10_000_000, 929, &payload);
+        assert_eq!(rig.lines[3], "Client gap 9999871");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_and_never_seen_is_lost_at_the_latest_at_the_end() {
+    let rig = acknowledged_ahead(|segment| segment);
+    assert_eq!(rig.finish()[3..], ["Client gap 9999871", "closed"]);
+}
+
+#[test]
+fn an_answer_waits_for_its_request_no_longer_than_it_has_to() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 157, &pdu(2, 2));
+    assert_eq!(rig.lines.len(), 2);
+    rig.frame += 60;
+    rig.send(server(), client(), 929, 157, &pdu(2, 3));
+    assert_eq!(
+        rig.lines[2..],
+        ["Server 4 28 bytes to 135", "Server 65 28 bytes to 135"]
+    );
+    // Its sender is heard again: the request was lost.
+    rig.send(client(), server(), 157, 957, &pdu(0, 4));
+    assert_eq!(rig.lines[4..], ["Client gap 28", "Client 66 28 bytes to 135"]);
+    // And here it is after all.
+    rig.send(client(), server(), 129, 901, &pdu(0, 2));
+    assert_eq!(rig.lines[6..], ["tcp_late_data"]);
+}
+
+#[test]
+fn where_one_direction_is_seen_what_it_acknowledges_is_lost() {
+    let mut rig = Rig::new();
+    rig.send(server(), client(), 901, 129, &pdu(2, 1));
+    rig.send(server(), client(), 929, 157, &pdu(2, 2));
+    rig.frame += 60;
+    rig.send(server(), client(), 957, 185, &pdu(2, 3));
+    let expected = ["Server 1 28 bytes to 135", "Client gap 28", "Server 2 28 bytes to 135"];
+    assert_eq!(rig.lines[1..4], expected);
+}
+
+#[test]
+fn a_fin_that_comes_late_brings_no_missing_byte() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 130, &pdu(12, 1));
+    let fin = rig.segment(client(), server(), 129, &[]);
+    rig.play(&Segment {
+        fin: true,
+        acknowledgement: Some(901),
+        ..fin
+    });
+    assert_eq!(rig.finish()[2..], ["Server 4 28 bytes to 135", "closed"]);
+}
+
+#[test]
 fn a_fin_is_no_missing_byte() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 900);
@@ -360,6 +503,38 @@ fn what_follows_a_reset_within_the_linger_time_is_still_read() {
         "closed",
     ];
     assert_eq!(rig.lines[..4], expected);
+}
+
+#[test]
+fn a_reset_that_does_not_fit_ends_nothing() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    // Before anything is said, while it is not told yet what it is, and when it is followed.
+    let bind = pdu(11, 1);
+    for (sequence, payload) in [(101, &bind[..1]), (102, &bind[1..]), (129, &bind[..])] {
+        for stray in [sequence + 1_000, sequence - 1] {
+            let reset = rig.segment(client(), server(), stray, &[]);
+            rig.play(&Segment { rst: true, ..reset });
+        }
+        rig.wait(6);
+        rig.send(client(), server(), sequence, 901, payload);
+    }
+    assert_eq!(rig.flows.counters().stray_resets, 6);
+    assert!(
+        rig.lines
+            .iter()
+            .filter(|line| *line == "tcp_reset_out_of_window")
+            .count()
+            == 2
+    );
+    assert_eq!(rig.flows.counters().connections, 1);
+    // What is lost here is not lost for the two: each may know what is expected.
+    rig.send(server(), client(), 901, 257, &[]);
+    let reset = rig.segment(client(), server(), 257, &[]);
+    rig.play(&Segment { rst: true, ..reset });
+    rig.wait(6);
+    rig.flood(1);
+    assert_eq!(rig.ended.len(), 1);
 }
 
 #[test]

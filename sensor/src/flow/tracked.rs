@@ -2,13 +2,15 @@
 //!
 //! An acknowledgement of bytes never seen means that they are lost: a hole before bytes that were seen is declared at once.
 //! At the end of what was seen there may be no hole but two packets that changed places, a request and its answer. Then
-//! the answer is held back until the request comes, or until it is plain that it will not.
+//! the answer is held back until the request comes, or for a while. Whoever likes can send an acknowledgement of what
+//! nobody sent, so this alone never moves the stream on: their sender has to go on behind the bytes, or to end, or not to
+//! be heard at all.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 use super::copies::Copies;
+use super::doubt::{Again, Doubt, Held, Kept};
 use super::table::End;
 use super::traffic::{Ended, Packets, Reason, TcpState};
 use super::{Connection, Consumer, NEVER, Output, Shared, Side, Sides, StreamEvent};
@@ -31,7 +33,8 @@ pub(super) struct Tracked<C> {
     pub(super) streams: [Option<Assembler>; 2],
     /// Where each end's stream stops, once its FIN was seen.
     pub(super) fins: [Option<u32>; 2],
-    pub(super) doubt: Option<Doubt>,
+    /// Of each end, what the other one acknowledged and nobody saw. One of them at most waits.
+    pub(super) doubts: [Option<Doubt>; 2],
     /// Where it stands among all that are followed: when it is over unless something comes, and its slot.
     pub(super) due: Option<(Timestamp, u32)>,
     /// The same where the next stage wants to look at it.
@@ -53,43 +56,6 @@ pub(super) struct Suspect {
 
 /// So many anomalies are told of one connection.
 const MAX_ANOMALIES: u8 = 32;
-
-/// How far ahead of what is expected a RST may lie: more than any window that is in use, as packets may be lost.
-const RESET_WINDOW: i32 = 1 << 20;
-
-/// An end acknowledged bytes behind all that was seen of the other.
-pub(super) struct Doubt {
-    /// The end whose bytes are missing.
-    missing: End,
-    /// The sequence number up to which they are acknowledged.
-    until: u32,
-    /// Since when what is held first waits.
-    since: Timestamp,
-    /// What the acknowledging end sent meanwhile.
-    held: VecDeque<Held>,
-    bytes: usize,
-}
-
-/// A piece that waits for the bytes that its sender had got.
-struct Held {
-    at: At,
-    what: Kept,
-    /// The sequence number up to which that was.
-    until: u32,
-}
-
-enum Kept {
-    Bytes(Vec<u8>),
-    /// So many bytes will never come.
-    Gap(u64),
-}
-
-impl Doubt {
-    /// The sequence number that what is held first waits for.
-    fn first(&self) -> u32 {
-        self.held.front().map_or(self.until, |held| held.until)
-    }
-}
 
 impl<C: Consumer> Tracked<C> {
     /// Takes the place that the next stage wants, not before `least`; one that comes earlier stands until then.
@@ -142,12 +108,12 @@ impl<C> Tracked<C> {
             connection,
             streams,
             consumer,
-            doubt,
+            doubts,
             last,
             ..
         } = self;
         let Some(stream) = &mut streams[end] else { return };
-        let mut doubt = doubt.as_mut().filter(|doubt| doubt.missing != end);
+        let mut doubt = doubts[1 - end].as_mut().filter(|doubt| doubt.waits);
         operation(stream, &mut shared.bounds, &mut |piece| {
             if let Some(doubt) = &mut doubt {
                 let (at, what) = match piece {
@@ -173,69 +139,114 @@ impl<C> Tracked<C> {
         &mut self,
         segment: &Segment<'_>,
         end: End,
+        damaged: bool,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        while let Some(doubt) = &self.doubt {
-            let limits = &shared.bounds.limits;
-            let lasted = segment.at.time.since(doubt.since);
-            let later = end == doubt.missing && segment.sequence.wrapping_sub(doubt.first()).cast_signed() >= 0;
-            if !later && (0..=limits.doubt).contains(&lasted) && doubt.bytes <= limits.doubted {
-                return;
+        let now = segment.at.time;
+        let limits = shared.bounds.limits;
+        let tells = !(damaged || segment.rst || segment.syn);
+        for missing in [end, 1 - end] {
+            while let Some(doubt) = &mut self.doubts[missing] {
+                // The two directions may have clocks of their own: times go back a little wherever they change places.
+                if doubt.since.since(now) > limits.doubt {
+                    doubt.since = now;
+                }
+                let behind = segment.sequence.wrapping_sub(doubt.first());
+                if missing == end && tells && behind <= limits.window {
+                    self.believe(missing, now, shared, out);
+                } else if doubt.waits && (now.since(doubt.since) > limits.doubt || doubt.bytes > limits.doubted) {
+                    self.wait_no_more(missing, now, shared, out);
+                } else {
+                    break;
+                }
             }
-            self.believe(segment.at.time, shared, out);
         }
     }
 
-    /// Bytes in doubt may have come: what waited for no more than these goes on.
-    fn reassure(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
-        let Some(doubt) = &self.doubt else { return };
-        if let Some(stream) = &self.streams[doubt.missing] {
-            self.release(stream.sequence(), now, out);
+    /// Bytes of an end that are in doubt may have come: what waited for no more than these goes on.
+    fn reassure(&mut self, missing: End, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+        if let (Some(_), Some(stream)) = (&self.doubts[missing], &self.streams[missing]) {
+            self.release(missing, stream.sequence(), now, out);
+        }
+    }
+
+    /// What was held back goes on without the bytes that it waited for. They are lost where their sender is never heard;
+    /// else they may come yet, or are told as lost when it goes on behind them.
+    fn wait_no_more(&mut self, missing: End, now: Timestamp, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        if self.packets[self.side(missing)].count == 0 {
+            return self.believe(missing, now, shared, out);
+        }
+        let Some(doubt) = &mut self.doubts[missing] else { return };
+        let until = doubt.until;
+        // A hole before bytes that were seen is one all the same.
+        self.run(missing, shared, out, |stream, bounds, out| {
+            stream.acknowledged(stream.at_most_seen(until), bounds, out);
+        });
+        self.reassure(missing, now, out);
+        self.let_go(missing, out);
+    }
+
+    /// Hands on all that was held back.
+    fn let_go(&mut self, missing: End, out: &mut impl FnMut(Output<'_, C>)) {
+        let Some(doubt) = &mut self.doubts[missing] else { return };
+        doubt.waits = false;
+        doubt.bytes = 0;
+        for Held { at, what, .. } in std::mem::take(&mut doubt.held) {
+            self.hand_on(1 - missing, at, what, out);
         }
     }
 
     /// The bytes that what is held first waits for are lost.
-    fn believe(&mut self, now: Timestamp, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
-        let Some(doubt) = &self.doubt else { return };
-        let (missing, until) = (doubt.missing, doubt.first());
+    fn believe(&mut self, missing: End, now: Timestamp, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        let Some(doubt) = &self.doubts[missing] else { return };
+        let until = doubt.first();
         self.run(missing, shared, out, |stream, bounds, out| {
             stream.acknowledged(until, bounds, out);
         });
-        self.release(until, now, out);
+        self.release(missing, until, now, out);
     }
 
     /// Hands on what waited for bytes before this sequence number, and ends the doubt when that is all.
-    fn release(&mut self, sequence: u32, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+    fn release(&mut self, missing: End, sequence: u32, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         let is_there = |until: u32| sequence.wrapping_sub(until).cast_signed() >= 0;
-        while let Some(doubt) = &mut self.doubt {
-            let end = 1 - doubt.missing;
-            match doubt.held.front() {
-                Some(held) if !is_there(held.until) => {
-                    doubt.since = held.at.time;
-                    return;
+        let mut went_on = false;
+        while let Some(doubt) = &mut self.doubts[missing] {
+            if !is_there(doubt.first()) {
+                if went_on {
+                    doubt.since = doubt.held.front().map_or(now, |held| held.at.time);
                 }
-                None if !is_there(doubt.until) => {
-                    doubt.since = now;
-                    return;
-                }
-                _ => {}
+                return;
             }
+            went_on = true;
             let Some(Held { at, what, .. }) = doubt.held.pop_front() else {
-                self.doubt = None;
+                self.doubts[missing] = None;
                 return;
             };
-            match what {
-                Kept::Bytes(bytes) => {
-                    doubt.bytes -= bytes.len();
-                    self.deliver(end, &[(at, bytes)], out);
-                }
-                Kept::Gap(bytes) => {
-                    let side = self.side(end);
-                    let event = StreamEvent::Gap { side, bytes };
-                    out(Output::Stream(&self.connection, &mut self.consumer, event));
-                }
+            if let Kept::Bytes(bytes) = &what {
+                doubt.bytes -= bytes.len();
             }
+            self.hand_on(1 - missing, at, what, out);
+        }
+    }
+
+    fn hand_on(&mut self, end: End, at: At, what: Kept, out: &mut impl FnMut(Output<'_, C>)) {
+        match what {
+            Kept::Bytes(bytes) => self.deliver(end, &[(at, bytes)], out),
+            Kept::Gap(bytes) => {
+                let side = self.side(end);
+                let event = StreamEvent::Gap { side, bytes };
+                out(Output::Stream(&self.connection, &mut self.consumer, event));
+            }
+        }
+    }
+
+    /// An end's stream stops here, as its FIN says.
+    pub(super) fn stop(&mut self, end: End, stop: u32, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
+        self.fins[end] = Some(stop);
+        if let Some(doubt) = &mut self.doubts[end] {
+            doubt.stop(stop);
+            self.reassure(end, now, out);
         }
     }
 
@@ -248,12 +259,12 @@ impl<C> Tracked<C> {
         }
     }
 
-    /// Takes a segment with payload in. `doubtful` says that its checksum is wrong, and right otherwise on this side.
+    /// Takes a segment with payload in. `damaged` says that its checksum is wrong, and right otherwise on this side.
     pub(super) fn receive(
         &mut self,
         segment: &Segment<'_>,
         end: End,
-        doubtful: bool,
+        damaged: bool,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
@@ -264,7 +275,7 @@ impl<C> Tracked<C> {
             let detail = "IP fragments of this packet overlap and differ: the bytes that came first stand";
             self.odd(segment.at, "ip_fragment_overlap_different_data", detail, out);
         }
-        if doubtful && self.suspects[end].len() < shared.bounds.limits.suspects {
+        if damaged && self.suspects[end].len() < shared.bounds.limits.suspects {
             shared.counters.suspects += 1;
             let detail = "the checksum is wrong, and right otherwise on this side: read only if the other side \
                           acknowledges these bytes and no others came";
@@ -289,6 +300,16 @@ impl<C> Tracked<C> {
             let detail = "bytes were sent again and differ: those that came first stand";
             self.odd(at, "tcp_overlap_different_data", detail, out);
         }
+        if now.late > before.late {
+            let detail =
+                "bytes came that had been taken for lost, as the other side had acknowledged them: passed over";
+            self.odd(at, "tcp_late_data", detail, out);
+        }
+        if now.let_go > before.let_go {
+            let detail = "more lies ahead of what the other side waits for than it has room for: what lies furthest ahead \
+                          is let go of";
+            self.odd(at, "tcp_far_ahead", detail, out);
+        }
         if now.out_of_window > before.out_of_window {
             let detail = "the sequence number is too far from what was expected: passed over";
             self.odd(at, "tcp_out_of_window", detail, out);
@@ -303,7 +324,8 @@ impl<C> Tracked<C> {
         }
     }
 
-    /// Does this RST end the connection? One that is far from the stream does not: RFC 9293 3.10.7.4.
+    /// Does this RST end the connection? RFC 9293 3.10.7.4: its number has to be the very one that is expected. What that is
+    /// depends on what was lost here, so that there is more than one.
     pub(super) fn is_reset(
         &mut self,
         segment: &Segment<'_>,
@@ -312,12 +334,17 @@ impl<C> Tracked<C> {
         out: &mut impl FnMut(Output<'_, C>),
     ) -> bool {
         let Some(stream) = &self.streams[end] else { return true };
-        let ahead = segment.sequence.wrapping_sub(stream.sequence()).cast_signed();
-        // An end that has sent FIN counts one more; one that sends again what was acknowledged, some less.
-        let fits = (-RESET_WINDOW..=RESET_WINDOW).contains(&ahead);
+        let expected = [
+            Some(stream.sequence()),
+            Some(stream.seen_until()),
+            stream.receiver(),
+            self.fins[end],
+            self.fins[end].map(|stop| stop.wrapping_add(1)),
+        ];
+        let fits = expected.contains(&Some(segment.sequence));
         if !fits {
             shared.counters.stray_resets += 1;
-            let detail = "the RST's sequence number is far from the stream: passed over";
+            let detail = "the RST's sequence number is not the one that is expected: passed over";
             self.odd(segment.at, "tcp_reset_out_of_window", detail, out);
         }
         fits
@@ -351,18 +378,28 @@ impl<C> Tracked<C> {
                 stream.cut(segment.sequence.wrapping_add(length), end, bounds, out);
             }
         });
-        self.reassure(segment.at.time, out);
+        self.reassure(end, segment.at.time, out);
     }
 
-    /// The other end acknowledges what `end` sent before this sequence number.
+    /// The other end acknowledges, by this segment, what `end` sent before this sequence number.
     pub(super) fn acknowledged(
         &mut self,
         end: End,
         acknowledgement: u32,
-        now: Timestamp,
+        segment: &Segment<'_>,
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
+        let (now, window) = (segment.at.time, shared.bounds.limits.window);
+        if let Some(stream) = &mut self.streams[end] {
+            stream.heard(acknowledgement);
+        }
+        // RFC 9293 3.10.7.4: what a segment says that lies outside the window is passed over.
+        let sender = self.streams[1 - end].as_ref().map(Assembler::sequence);
+        let aside = sender.map_or(0, |expected| segment.sequence.wrapping_sub(expected).cast_signed());
+        if aside.unsigned_abs() > window {
+            return;
+        }
         if !self.suspects[end].is_empty() {
             self.readmit(end, Some(acknowledgement), shared, out);
         }
@@ -375,30 +412,35 @@ impl<C> Tracked<C> {
             }
             _ => acknowledgement,
         };
-        let seen_until = stream.seen_until();
-        let unseen = until.wrapping_sub(seen_until).cast_signed();
-        let believed = if unseen > 0 { seen_until } else { until };
+        let believed = stream.at_most_seen(until);
         self.run(end, shared, out, |stream, bounds, out| {
             stream.acknowledged(believed, bounds, out);
         });
-        if unseen <= 0 || unseen.unsigned_abs() > shared.bounds.limits.window {
+        self.reassure(end, now, out);
+        let unseen = until.wrapping_sub(believed);
+        let again = self.doubts[end].as_mut().map(|doubt| doubt.again(until, segment));
+        if again == Some(Again::Less) {
+            if self.doubts[end].as_ref().is_some_and(|doubt| !doubt.waits) {
+                let detail = "bytes were acknowledged that nobody had sent, as later acknowledgements show";
+                self.odd(segment.at, "tcp_acknowledged_unsent", detail, out);
+            }
+            if unseen == 0 {
+                self.let_go(end, out);
+                self.doubts[end] = None;
+            }
+        }
+        if unseen == 0 || unseen > window {
             return;
         }
-        match &mut self.doubt {
-            Some(doubt) if doubt.missing == end => doubt.until = until,
-            Some(_) => {
-                while self.doubt.is_some() {
-                    self.believe(now, shared, out);
-                }
+        if again.is_none() || again == Some(Again::More) {
+            // Nothing is gained when each end waits for the other.
+            if self.doubts[1 - end].as_ref().is_some_and(|doubt| doubt.waits) {
+                self.wait_no_more(1 - end, now, shared, out);
             }
-            None => {
-                self.doubt = Some(Doubt {
-                    missing: end,
-                    until,
-                    since: now,
-                    held: VecDeque::new(),
-                    bytes: 0,
-                });
+            match &mut self.doubts[end] {
+                Some(doubt) if !doubt.waits => (doubt.waits, doubt.since) = (true, now),
+                Some(_) => {}
+                none => *none = Some(Doubt::new(until, segment)),
             }
         }
     }
@@ -414,8 +456,10 @@ impl<C> Tracked<C> {
         for end in [self.client, 1 - self.client] {
             self.readmit(end, None, shared, out);
         }
-        while self.doubt.is_some() {
-            self.believe(self.last.time, shared, out);
+        for end in [self.client, 1 - self.client] {
+            while self.doubts[end].is_some() {
+                self.believe(end, self.last.time, shared, out);
+            }
         }
         for end in [self.client, 1 - self.client] {
             self.run(end, shared, out, |stream, bounds, out| stream.finish(bounds, out));

@@ -79,6 +79,54 @@ pub(super) const ROWS: &[Row] = &[
         told: AlertAnd(&["tcp_out_of_window"]),
     },
     Row {
+        does: "16 segments and more far outside the window, one behind the other",
+        packets: || around(|real| junk(&real, 1 << 30, 20, 10).into_iter().chain([real]).collect()),
+        told: AlertAnd(&["tcp_out_of_window"]),
+    },
+    Row {
+        does: "more than 1 MiB of junk ahead of the activation, beyond what the target has room for",
+        packets: || around(|real| junk(&real, 3_000_000, 40, 40_000).into_iter().chain([real]).collect()),
+        told: AlertAnd(&["tcp_far_ahead"]),
+    },
+    Row {
+        does: "an acknowledgement in the target's name of 10,000,000 bytes that nobody sent, then 100 ms",
+        packets: || around(|real| late(&real, [ahead(answer(&real), 10_000_000)])),
+        told: AlertAnd(&["tcp_acknowledged_unsent"]),
+    },
+    Row {
+        does: "the same, with a wrong checksum",
+        packets: || {
+            around(|real| {
+                let forged = Packet {
+                    wrong_checksum: true,
+                    ..ahead(answer(&real), 10_000_000)
+                };
+                late(&real, [forged])
+            })
+        },
+        told: Alert,
+    },
+    Row {
+        does: "the same, with a right one, far outside the window",
+        packets: || around(|real| late(&real, [moved(ahead(answer(&real), 10_000_000), 1 << 30)])),
+        told: Alert,
+    },
+    Row {
+        does: "the client acknowledges 10,000,000 bytes that the target did not send, then 100 ms",
+        packets: || around(|real| late(&real, [ahead(without_payload(real.clone()), 10_000_000)])),
+        told: AlertAnd(&["tcp_acknowledged_unsent"]),
+    },
+    Row {
+        does: "an acknowledgement in the target's name of 10,000,000 bytes that nobody sent, and a segment behind these",
+        packets: || {
+            around(|real| {
+                let behind = moved(without_payload(real.clone()), 10_000_000);
+                late(&real, [ahead(answer(&real), 10_000_000), behind])
+            })
+        },
+        told: Only(&["tcp_late_data"]),
+    },
+    Row {
         does: "a RST far outside the window before the activation, then 10 seconds of silence",
         packets: || {
             around(|real| {
@@ -92,6 +140,31 @@ pub(super) const ROWS: &[Row] = &[
             })
         },
         told: AlertAnd(&["tcp_reset_out_of_window"]),
+    },
+    Row {
+        does: "the same, 1,000 bytes ahead, and no segment behind it begins with a PDU",
+        packets: || shifted(|real| reset(moved(real.clone(), 1_000))),
+        told: AlertAnd(&["tcp_reset_out_of_window"]),
+    },
+    Row {
+        does: "the same with the number that is expected, and a wrong checksum",
+        packets: || {
+            shifted(|real| Packet {
+                wrong_checksum: true,
+                ..reset(real.clone())
+            })
+        },
+        told: Alert,
+    },
+    Row {
+        does: "the same with a right one: the RST does not reach the target",
+        packets: || {
+            shifted(|real| Packet {
+                hops: 1,
+                ..reset(real.clone())
+            })
+        },
+        told: Nothing,
     },
     Row {
         does: "a RST that fits and does not reach the target",
@@ -338,6 +411,53 @@ fn open(packet: Packet) -> Packet {
     let mut packet = without_payload(packet);
     (packet.tcp.syn, packet.tcp.ack) = (true, false);
     packet
+}
+
+/// So many segments of junk in a row, from so far ahead of a packet on.
+fn junk(packet: &Packet, ahead: u32, count: u32, length: u32) -> Vec<Packet> {
+    let of = |index: u32| Packet {
+        payload: vec![0x58; usize::try_from(length).expect("short")],
+        ..moved(without_payload(packet.clone()), ahead + index * length)
+    };
+    (0..count).map(of).collect()
+}
+
+/// It acknowledges so much more.
+fn ahead(mut packet: Packet, by: u32) -> Packet {
+    packet.tcp.acknowledgment_number = packet.tcp.acknowledgment_number.wrapping_add(by);
+    packet
+}
+
+/// What comes first, and a packet 100 milliseconds later.
+fn late<const N: usize>(packet: &Packet, first: [Packet; N]) -> Vec<Packet> {
+    let packet = Packet {
+        pause_ms: 100,
+        ..packet.clone()
+    };
+    first.into_iter().chain([packet]).collect()
+}
+
+/// Before the activation something comes, and ten seconds of silence. From there on each segment of its stream begins one
+/// byte behind the start of a PDU, as the one before it ends with that byte.
+fn shifted(first: impl Fn(&Packet) -> Packet) -> Vec<Packet> {
+    let mut packets = plain();
+    let target = activation(&packets);
+    let real = packets[target].clone();
+    let own: Vec<_> = (0..packets.len())
+        .filter(|&at| packets[at].tcp.source_port == real.tcp.source_port && !packets[at].payload.is_empty())
+        .collect();
+    let from = own.iter().position(|&at| at == target).expect("it is one of them");
+    for pair in own[from - 1..].windows(2) {
+        let byte = packets[pair[1]].payload[0];
+        packets[pair[0]].payload.push(byte);
+    }
+    for &at in &own[from..] {
+        packets[at] = packets[at].part(1, packets[at].payload.len());
+    }
+    packets[target].pause_ms = 10_000;
+    let decoy = first(&packets[target]);
+    packets.insert(target, Packet { pause_ms: 0, ..decoy });
+    packets
 }
 
 /// The same connection seen from the other end, which has nothing to say.
