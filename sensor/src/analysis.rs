@@ -7,7 +7,7 @@ use crate::baseline::Baseline;
 use crate::catalog::Catalog;
 use crate::correlate::Correlator;
 use crate::correlate::names::By;
-use crate::dcom::{Analyst, Binding, Calls, OpenFlows, Record, Told, is_read};
+use crate::dcom::{Analyst, Binding, Calls, Listener, OpenFlows, Record, Told, is_read};
 use crate::detect::{self, Detector, Found, Seen, Settings};
 use crate::emit::unsealed::Unsealed;
 use crate::event::anomaly::AnomalyKind;
@@ -37,8 +37,6 @@ pub(crate) enum Mark {
 /// All state that crosses connections and hosts, and the detections.
 pub(crate) struct Analysis {
     analyst: Analyst,
-    /// What the analyst has told of the event at hand.
-    told: Vec<Told>,
     judge: Judge,
     /// What the user's keys opened, if that is wanted, until it is taken.
     unsealed: Option<Vec<Unsealed>>,
@@ -68,7 +66,6 @@ impl Analysis {
         let settings = Settings::default();
         Self {
             analyst: Analyst::new(Arc::clone(&catalog), limits, calls),
-            told: Vec::new(),
             judge: Judge {
                 detector: Detector::new(Arc::clone(&catalog), &settings),
                 catalog,
@@ -287,25 +284,14 @@ impl Analysis {
     }
 
     /// Runs one of the analyst's operations. A panic costs what it was about, and nothing else.
-    fn guarded(&mut self, out: &mut Vec<Event>, operation: impl FnOnce(&mut Analyst, &mut Vec<Told>)) {
-        let Self {
-            analyst, told, judge, ..
-        } = self;
-        let caught = catch_unwind(AssertUnwindSafe(|| {
-            operation(analyst, told);
-            for told in told.drain(..) {
-                judge.judge(told, out);
-            }
-        }));
-        if caught.is_err() {
-            self.failed += 1;
-            self.told.clear();
-            self.judge.found.clear();
-        }
+    fn guarded(&mut self, out: &mut Vec<Event>, operation: impl FnOnce(&mut Analyst, &mut dyn Listener)) {
+        let Self { analyst, judge, .. } = self;
+        let caught = catch_unwind(AssertUnwindSafe(|| operation(analyst, &mut Bench { judge, out })));
+        self.contained(caught.is_ok());
     }
 
     fn fault(&self, failure: &Failure) -> Event {
-        let meta = Meta {
+        let mut meta = Meta {
             timestamp: failure.at.time,
             client: failure.ends.map(|[source, _]| source),
             server: failure.ends.map(|[_, destination]| destination),
@@ -317,10 +303,23 @@ impl Analysis {
             detail: Some(format!("the sensor failed on this frame: {}", failure.message)),
             ..Anomaly::default()
         };
+        self.analyst.place(failure.at, &mut meta);
         Event {
-            meta: self.analyst.place(failure.at, meta),
+            meta,
             body: Body::Anomaly(Box::new(body)),
         }
+    }
+}
+
+/// The judge, with a place for what comes of it.
+struct Bench<'a> {
+    judge: &'a mut Judge,
+    out: &'a mut Vec<Event>,
+}
+
+impl Listener for Bench<'_> {
+    fn hear(&mut self, told: Told) {
+        self.judge.judge(told, self.out);
     }
 }
 
@@ -340,12 +339,18 @@ impl Judge {
                     self.found.push(detect::first_activation(&record, &self.catalog));
                 }
                 let Record {
-                    meta, dcom, recorded, ..
-                } = *record;
-                if recorded {
-                    let body = Body::Dcom(dcom);
-                    out.push(Event { meta, body });
-                }
+                    meta,
+                    dcom,
+                    dcerpc,
+                    recorded,
+                    ..
+                } = record;
+                let body = if recorded {
+                    Body::Dcom(dcom)
+                } else {
+                    Body::Dcerpc(dcerpc)
+                };
+                out.push(Event { meta, body });
             }
             Told::Unanswered(unanswered) => self.detector.see(&Seen::Unanswered(&unanswered), &mut self.found),
             Told::File(file) => self.detector.see(&Seen::File(&file), &mut self.found),
@@ -361,6 +366,9 @@ impl Judge {
 
     /// Tells what was found, as far as the policy says so.
     fn tell(&mut self, out: &mut Vec<Event>) {
+        if self.found.is_empty() {
+            return;
+        }
         let Self {
             found,
             policy,

@@ -21,7 +21,7 @@ pub struct Limits {
     pub reassembly_total: usize,
     /// Bytes already read that are remembered on one side of a connection, to be compared with what is sent again.
     pub remembered_per_side: usize,
-    /// The same on all connections together. Beyond it less is remembered, and what is sent again counts as unchecked.
+    /// Room for it on all connections together. Beyond it less is remembered, and what is sent again counts as unchecked.
     pub remembered_total: usize,
     /// Nanoseconds within which a packet that comes again unchanged is a copy that the mirror made.
     pub copy: i64,

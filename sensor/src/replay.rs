@@ -216,12 +216,12 @@ impl Outlet {
 
     /// Writes the events to wherever they go, and leaves none.
     fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
-        for event in events.drain(..) {
+        for event in &*events {
             if let Some(notes) = &mut self.notes {
-                notes.take(&event);
+                notes.take(event);
             }
             if let Some(reasons) = &mut self.reasons {
-                reasons.note(&event);
+                reasons.note(event);
             }
             let mut shown = true;
             if let Body::Alert(alert) = &event.body {
@@ -236,15 +236,16 @@ impl Outlet {
             }
             if let (Some(lines), true) = (&mut self.lines, shown) {
                 self.buffer.clear();
-                eve::line(&event, &mut self.buffer);
+                eve::line(event, &mut self.buffer);
                 lines.write_all(&self.buffer)?;
             }
-            if let Some(logs) = self.logs.as_mut()
-                && !logs.write(event)
-            {
-                self.end_logs(Timestamp::default(), Timestamp::default())?;
-            }
         }
+        if let Some(logs) = self.logs.as_mut()
+            && !logs.write(events)
+        {
+            self.end_logs(Timestamp::default(), Timestamp::default())?;
+        }
+        events.clear();
         Ok(())
     }
 

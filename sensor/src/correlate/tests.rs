@@ -84,7 +84,8 @@ fn activation(class: &str) -> Record {
         client: ClientIdentity {
             user: Some("alice".to_owned()),
             ..ClientIdentity::default()
-        },
+        }
+        .into(),
         ..Dcom::default()
     };
     Record {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use dcom_parsers::dcom::{
-    ActivationReply, ActivationRequest, InterfaceResult, OrpcThis, RemoteActivationReply, RemoteActivationRequest,
-    ScmReplyInfo,
+    ActivationReply, ActivationRequest, InterfaceResult, RemoteActivationReply, RemoteActivationRequest, ScmReplyInfo,
 };
-use dcom_parsers::guid::{Clsid, Guid, Iid};
+use dcom_parsers::guid::{Causality, Clsid, Guid, Iid};
 use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
+use super::Read;
 use super::endpoints::Learned;
 use super::exchange::{addresses, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result};
 use super::exporters::{Exporters, Lineage, Pair, Told};
@@ -33,13 +33,15 @@ enum Operation {
 struct Asked {
     clsid: Clsid,
     iids: Vec<Iid>,
-    orpc_this: OrpcThis,
+    causality: Causality,
     session_id: Option<u32>,
     console_session: bool,
     server_name: Option<String>,
     class_context: Option<u32>,
     file_name: Option<String>,
     storage: bool,
+    /// The whole of it, of the two operations that ask by properties.
+    request: Option<Box<ActivationRequest>>,
 }
 
 /// What came back.
@@ -72,20 +74,20 @@ impl Operation {
     }
 
     fn parse_request(self, reader: &mut Reader<'_>) -> dcom_parsers::error::Result<Asked> {
-        let properties = |request: ActivationRequest| Asked {
-            clsid: request.instantiation.clsid,
-            class_context: Some(request.instantiation.class_context),
-            storage: request
-                .properties
-                .instance
-                .as_ref()
-                .is_some_and(|instance| instance.storage.is_some()),
-            file_name: request.properties.instance.and_then(|instance| instance.file_name),
-            iids: request.instantiation.iids,
-            orpc_this: request.orpc_this,
-            session_id: request.session_id,
-            console_session: request.console_session,
-            server_name: request.server_name,
+        let properties = |request: ActivationRequest| {
+            let instance = request.properties.instance.as_ref();
+            Asked {
+                clsid: request.instantiation.clsid,
+                iids: request.instantiation.iids.clone(),
+                causality: request.orpc_this.causality,
+                session_id: request.session_id,
+                console_session: request.console_session,
+                server_name: request.server_name.clone(),
+                class_context: Some(request.instantiation.class_context),
+                file_name: instance.and_then(|instance| instance.file_name.clone()),
+                storage: instance.is_some_and(|instance| instance.storage.is_some()),
+                request: Some(Box::new(request)),
+            }
         };
         match self {
             Self::RemoteGetClassObject => ActivationRequest::parse_get_class_object(reader).map(properties),
@@ -96,10 +98,11 @@ impl Operation {
                 storage: request.storage.is_some(),
                 file_name: request.object_name,
                 iids: request.iids,
-                orpc_this: request.orpc_this,
+                causality: request.orpc_this.causality,
                 session_id: None,
                 console_session: false,
                 server_name: None,
+                request: None,
             }),
         }
     }
@@ -153,7 +156,7 @@ pub(super) fn read(
     catalog: &Catalog,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Box<Dcom>, Option<Learned>)> {
+) -> Option<Read> {
     let Some(opnum) = exchange.opnum else {
         return answer_alone(connection, exchange, exporters);
     };
@@ -182,27 +185,26 @@ pub(super) fn read(
         Named::Refused => return None,
     };
     let encoding = asked.as_ref().map(|(_, encoding)| *encoding).or(exchange.encoding);
-    let mut dcom = record(connection, exchange, operation.interface(), operation.opnum());
+    let mut shared = record(connection, exchange, operation.interface(), operation.opnum());
+    let dcom = &mut *shared;
     dcom.kind = Kind::Activation;
-    if let Some((asked, _)) = asked {
-        set_request(&mut dcom, asked, catalog);
-    }
-    let learned = set_reply(&mut dcom, connection, exchange, operation, encoding, exporters, odd);
-    Some((dcom, learned))
+    let asked = asked.and_then(|(asked, _)| set_request(dcom, asked, catalog));
+    let learned = set_reply(dcom, connection, exchange, operation, encoding, exporters, odd);
+    Some(Read {
+        asked,
+        ..Read::recorded(shared, learned)
+    })
 }
 
 /// An answer whose request was not seen, as where only one direction is. No bind names its interface then; it is an
 /// activation's if it holds the properties of one, with an OXID and where to find it.
-fn answer_alone(
-    connection: &Connection,
-    exchange: &Exchange,
-    exporters: &mut Exporters,
-) -> Option<(Box<Dcom>, Option<Learned>)> {
+fn answer_alone(connection: &Connection, exchange: &Exchange, exporters: &mut Exporters) -> Option<Read> {
     let (reply, encoding) = parse(response(exchange)?, None, ActivationReply::parse)?.ok()?;
     reply.scm.as_ref()?;
     // Which of the two operations it answers does not show.
     let operation = Operation::RemoteCreateInstance;
-    let mut dcom = record(connection, exchange, operation.interface(), operation.opnum());
+    let mut shared = record(connection, exchange, operation.interface(), operation.opnum());
+    let dcom = &mut *shared;
     dcom.kind = Kind::Activation;
     (dcom.operation, dcom.opnum) = ("unknown".into(), None);
     dcom.evidence = Evidence::Inferred;
@@ -210,7 +212,7 @@ fn answer_alone(
         .push("the answer holds an activation's properties; its request was not seen".into());
     let mut odd = Vec::new();
     let learned = set_reply(
-        &mut dcom,
+        dcom,
         connection,
         exchange,
         operation,
@@ -218,10 +220,10 @@ fn answer_alone(
         exporters,
         &mut odd,
     );
-    Some((dcom, learned))
+    Some(Read::recorded(shared, learned))
 }
 
-fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
+fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) -> Option<Box<ActivationRequest>> {
     dcom.evidence = Evidence::Class;
     dcom.clsid = Some(asked.clsid);
     dcom.class = catalog.class(asked.clsid).map(|class| class.name.clone());
@@ -232,7 +234,8 @@ fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) {
     dcom.class_context = asked.class_context.map(Flags);
     dcom.file_name = asked.file_name;
     dcom.storage = asked.storage.then_some(true);
-    dcom.causality = Some(asked.orpc_this.causality);
+    dcom.causality = Some(asked.causality);
+    asked.request
 }
 
 fn set_reply(
@@ -314,7 +317,7 @@ mod tests {
         let (mut exporters, mut odd) = (Exporters::new(&Limits::default()), Vec::new());
         let read = read(&connection(), &exchange, &Catalog::built_in(), &mut exporters, &mut odd);
         assert!(odd.is_empty(), "{odd:?}");
-        read.map(|(dcom, _)| {
+        read.map(|Read { dcom, .. }| {
             assert_eq!(
                 (dcom.operation.as_ref(), dcom.kind),
                 ("RemoteActivation", Kind::Activation)

@@ -14,11 +14,11 @@ use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 use super::endpoints::Learned;
 use crate::anomaly::Anomaly;
 use crate::decode::Endpoint;
-use crate::event::Dcom;
 use crate::event::dcom::{
     Auth, ClientIdentity, EndpointRecord, Hresult, Interface, LearnedFrom, Outcome, SecurityBinding, ServerIdentity,
 };
 use crate::event::record::Port;
+use crate::event::{Dcom, Shared};
 use crate::flow::Connection;
 use crate::keys::KeyName;
 use crate::rpc::{AuthState, Exchange, Message, Named, Reply, Stub};
@@ -85,7 +85,7 @@ fn cut(message: &Message) -> Option<String> {
 }
 
 /// A record with all that any exchange tells.
-pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Box<Dcom> {
+pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Guid, opnum: u16) -> Shared<Dcom> {
     let fault = match exchange.reply {
         Reply::Fault { status, .. } => Some(fault_name(status)),
         _ => None,
@@ -97,8 +97,8 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
     };
     let named = |names: Option<&'static str>| names.map(Cow::Borrowed);
     let operation = named(names::operation(interface, opnum)).unwrap_or_else(|| format!("unknown-{opnum}").into());
-    // Moved from hand to hand, it is too large to be copied each time.
-    Box::new(Dcom {
+    // Where it will stay: it is too large to be copied from hand to hand.
+    Shared::new(Dcom {
         operation,
         opnum: Some(opnum),
         interface: Some(Interface {
@@ -108,13 +108,6 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
         fault,
         outcome,
         named_pipe: exchange.named_pipe.clone(),
-        auth: auth(exchange),
-        client: client(&exchange.claims),
-        server: ServerIdentity {
-            netbios: exchange.claims.server_netbios.clone(),
-            dns: exchange.claims.server_dns.clone(),
-            runs_as: None,
-        },
         bind_seen: Some(exchange.interface != Named::Unseen),
         bytes_missing: exchange.bytes_missing,
         sealed_stub_length: sealed(exchange.request.as_ref()),
@@ -140,6 +133,15 @@ pub(super) fn client(claims: &Claims) -> ClientIdentity {
         user: told(&claims.user),
         domain: told(&claims.domain),
         workstation: told(&claims.workstation),
+    }
+}
+
+/// Who answers, as the login tells.
+pub(super) fn server(claims: &Claims) -> ServerIdentity {
+    ServerIdentity {
+        netbios: claims.server_netbios.clone(),
+        dns: claims.server_dns.clone(),
+        runs_as: None,
     }
 }
 
@@ -177,11 +179,10 @@ pub(super) fn fault_name(status: u32) -> String {
 }
 
 /// How a call was authenticated.
-pub(super) fn auth(exchange: &Exchange) -> Auth {
-    let Some(state) = exchange.auth else {
+pub(super) fn auth(state: Option<AuthState>, claims: &Claims) -> Auth {
+    let Some(state) = state else {
         return Auth::default();
     };
-    let claims = &exchange.claims;
     Auth {
         mechanism: claims
             .mechanism
@@ -233,7 +234,8 @@ fn set(dcom: &mut Dcom, result: u32, failed: bool) {
 
 /// Takes over what bindings tell: where, and who.
 pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
-    dcom.bindings = bindings.string_bindings.iter().map(ToString::to_string).collect();
+    let texts = bindings.string_bindings.iter().map(|it| it.network_address.clone());
+    dcom.bindings = texts.collect();
     dcom.security_bindings = bindings
         .security_bindings
         .iter()

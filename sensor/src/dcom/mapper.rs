@@ -8,6 +8,7 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::SyntaxId;
 
+use super::Read;
 use super::endpoints::Learned;
 use super::exchange::{learn_endpoints, parse, parse_or_tell, record, response, set_status};
 use crate::anomaly::Anomaly;
@@ -23,23 +24,23 @@ const EPT_MAP: u16 = 3;
 const NOT_REGISTERED: u32 = 0x16c9_a0d6;
 
 /// Reads an exchange as one with the endpoint mapper, if it is a question for ports.
-pub(super) fn read(
-    connection: &Connection,
-    exchange: &Exchange,
-    odd: &mut Vec<Anomaly>,
-) -> Option<(Box<Dcom>, Option<Learned>)> {
+pub(super) fn read(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> Option<Read> {
     let opnum = exchange.opnum?;
     let seen = match exchange.interface {
         Named::Interface(interface) if interface.uuid == known::EPMAPPER => true,
         Named::Unseen => false,
         _ => return None,
     };
-    let (dcom, entries) = match opnum {
-        EPT_MAP if seen || is_map(exchange) => map(connection, exchange, odd),
-        EPT_LOOKUP if seen => lookup(connection, exchange, odd),
+    let set: fn(&mut Dcom, &Exchange, &mut Vec<Anomaly>) -> Vec<Entry> = match opnum {
+        EPT_MAP if seen || is_map(exchange) => set_map,
+        EPT_LOOKUP if seen => set_lookup,
         _ => return None,
     };
-    Some(finish(connection, dcom, &entries))
+    let mut shared = record(connection, exchange, known::EPMAPPER, opnum);
+    let dcom = &mut *shared;
+    let entries = set(dcom, exchange, odd);
+    let learned = finish(dcom, connection, &entries);
+    Some(Read::recorded(shared, learned))
 }
 
 /// Without a bind: does the request hold a tower that names an interface, and nothing else?
@@ -53,8 +54,7 @@ fn is_map(exchange: &Exchange) -> bool {
     matches!(asked, Some(Ok((true, _))))
 }
 
-fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Box<Dcom>, Vec<Entry>) {
-    let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_MAP);
+fn set_map(dcom: &mut Dcom, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> Vec<Entry> {
     let mut encoding: Option<Encoding> = exchange.encoding;
     let asked = exchange.request.as_ref();
     let asked = asked.and_then(|message| parse_or_tell(message, encoding, odd, EptMapRequest::parse));
@@ -69,38 +69,37 @@ fn map(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> 
     }
     let answered = response(exchange).and_then(|message| parse_or_tell(message, encoding, odd, EptMapReply::parse));
     let Some((reply, _)) = answered else {
-        return (dcom, Vec::new());
+        return Vec::new();
     };
-    set_status(&mut dcom, reply.status);
+    set_status(dcom, reply.status);
     let entry = |tower| Entry {
         tower: Some(tower),
         ..Entry::default()
     };
-    (dcom, reply.towers.into_iter().map(entry).collect())
+    reply.towers.into_iter().map(entry).collect()
 }
 
-fn lookup(connection: &Connection, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> (Box<Dcom>, Vec<Entry>) {
-    let mut dcom = record(connection, exchange, known::EPMAPPER, EPT_LOOKUP);
+fn set_lookup(dcom: &mut Dcom, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> Vec<Entry> {
     let answered = response(exchange);
     let answered = answered.and_then(|message| parse_or_tell(message, exchange.encoding, odd, EptLookupReply::parse));
     let Some((reply, _)) = answered else {
-        return (dcom, Vec::new());
+        return Vec::new();
     };
     dcom.evidence = Evidence::Arguments;
-    set_status(&mut dcom, reply.status);
+    set_status(dcom, reply.status);
     if reply.status == NOT_REGISTERED {
         // How a listing in pieces ends: there is nothing more.
         dcom.outcome = Some(Outcome::Succeeded);
     }
-    (dcom, reply.entries)
+    reply.entries
 }
 
-fn finish(connection: &Connection, mut dcom: Box<Dcom>, entries: &[Entry]) -> (Box<Dcom>, Option<Learned>) {
+fn finish(dcom: &mut Dcom, connection: &Connection, entries: &[Entry]) -> Option<Learned> {
     dcom.kind = Kind::EndpointMapping;
     dcom.towers = entries.iter().map(tower_record).collect();
     // A listing of everything leads nowhere in particular; an answer to a question for one interface does.
     if dcom.opnum != Some(EPT_MAP) {
-        return (dcom, None);
+        return None;
     }
     let towers = || entries.iter().filter_map(|entry| entry.tower.as_ref());
     dcom.bindings = towers().filter_map(binding).collect();
@@ -124,8 +123,7 @@ fn finish(connection: &Connection, mut dcom: Box<Dcom>, entries: &[Entry]) -> (B
             }
         }
     }
-    let learned = learn_endpoints(&mut dcom, endpoints, LearnedFrom::EptMap);
-    (dcom, learned)
+    learn_endpoints(dcom, endpoints, LearnedFrom::EptMap)
 }
 
 /// `ncacn_ip_tcp:172.18.39.6[49726]`: [MS-RPCE] 2.2.1.2's protocol sequence, then as in a string binding.

@@ -8,6 +8,7 @@ mod endpoints;
 mod exchange;
 mod exporters;
 mod interest;
+mod logins;
 mod mapper;
 mod over;
 mod remembered;
@@ -19,6 +20,7 @@ mod tools;
 
 use std::sync::Arc;
 
+use dcom_parsers::dcom::ActivationRequest;
 use dcom_parsers::guid::{Guid, Ipid};
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{ContextElement, ContextResult};
@@ -35,6 +37,7 @@ use crate::catalog::Catalog;
 use crate::decode::{Endpoint, Transport};
 use crate::event::anomaly::AnomalyKind;
 use crate::event::dcom::{ClientIdentity, Kind};
+use crate::event::login::ByLogin;
 use crate::event::meta::{Protocol, TunnelRecord};
 use crate::event::record::Interval;
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta, Shared};
@@ -44,6 +47,7 @@ use crate::rpc::{Exchange, FileOpened, Named, Reply, RpcBody, RpcEvent};
 use crate::time::Timestamp;
 use endpoints::{Endpoints, Learned};
 use exporters::{Exporters, Pair};
+use logins::Logins;
 use tools::Watch;
 
 /// What was counted here.
@@ -69,6 +73,7 @@ pub struct Analyst {
     /// Records that were told, and wait on for the connection; none where all wait until then.
     told: Option<Endpoints<Record>>,
     exporters: Exporters,
+    logins: Logins,
     watch: Watch,
     counters: DcomCounters,
     /// Names of the inputs, when there are several: frame numbers start anew in each.
@@ -86,7 +91,7 @@ pub struct Record {
     pub dcom: Shared<Dcom>,
     /// What was exchanged.
     pub dcerpc: Shared<Dcerpc>,
-    /// Is it written to the logs, or there for detections alone?
+    /// Is it written to the logs, or there for detections, and told in the RPC log alone?
     pub recorded: bool,
     /// How the stubs are encoded, where the bind told.
     pub encoding: Option<Encoding>,
@@ -104,7 +109,7 @@ pub struct Binding {
     /// Why the whole was refused, if it was.
     pub refused: Option<String>,
     /// Who logged in.
-    pub client: ClientIdentity,
+    pub client: ByLogin<ClientIdentity>,
 }
 
 /// A connection to the endpoint mapper's port that nobody answered.
@@ -127,21 +132,38 @@ pub struct File {
 
 /// An exchange as it was understood.
 struct Read {
-    dcom: Box<Dcom>,
+    dcom: Shared<Dcom>,
     /// What it tells of dynamic ports.
     learned: Option<Learned>,
     recorded: bool,
+    /// Will anybody see it? What nobody will is not put into words.
+    shown: bool,
+    /// Of an activation: what was asked for.
+    asked: Option<Box<ActivationRequest>>,
+}
+
+impl Read {
+    /// What is written to the logs.
+    fn recorded(dcom: Shared<Dcom>, learned: Option<Learned>) -> Self {
+        Self {
+            dcom,
+            learned,
+            recorded: true,
+            shown: true,
+            asked: None,
+        }
+    }
 }
 
 /// What this stage says.
 #[allow(
     clippy::large_enum_variant,
-    reason = "nearly all are events, which are moved on at once"
+    reason = "nearly all are events or records, which are moved on at once"
 )]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     /// A finished record: detections are made from these.
-    Record(Box<Record>),
+    Record(Record),
     /// Interfaces were offered: detections look at those that were refused.
     Bound(Box<Binding>),
     /// A connection stayed without an answer.
@@ -150,6 +172,12 @@ pub enum Told {
     File(Box<File>),
     /// Anything else that is logged.
     Event(Event),
+}
+
+/// Who is told.
+pub trait Listener {
+    /// Something is said.
+    fn hear(&mut self, told: Told);
 }
 
 impl Analyst {
@@ -161,6 +189,7 @@ impl Analyst {
             endpoints: Endpoints::new(limits, limits.told_within),
             told: (limits.told_within < limits.follow).then(|| Endpoints::new(limits, limits.follow)),
             exporters: Exporters::new(limits),
+            logins: Logins::new(),
             watch: Watch::new(limits),
             counters: DcomCounters::default(),
             inputs: Vec::new(),
@@ -186,18 +215,13 @@ impl Analyst {
     }
 
     /// Says in an event where its frame stood.
-    pub(crate) fn place(&self, at: At, meta: Meta) -> Meta {
+    pub(crate) fn place(&self, at: At, meta: &mut Meta) {
         let input = self.inputs.get(at.input as usize).cloned();
         if self.live {
-            return Meta {
-                in_iface: input,
-                ..meta
-            };
-        }
-        Meta {
-            frame: Some(at.frame),
-            pcap_filename: input,
-            ..meta
+            meta.in_iface = input;
+        } else {
+            meta.frame = Some(at.frame);
+            meta.pcap_filename = input;
         }
     }
 
@@ -227,7 +251,7 @@ impl Analyst {
     }
 
     /// A TCP connection was answered, or carries data: perhaps one that a record waits for.
-    pub fn heard(&mut self, ends: [Endpoint; 2], opener: Opener, out: &mut Vec<Told>) {
+    pub fn heard(&mut self, ends: [Endpoint; 2], opener: Opener, out: &mut dyn Listener) {
         self.follow(ends[0], ends[1], out);
         if opener == Opener::Unknown {
             self.follow(ends[1], ends[0], out);
@@ -235,13 +259,13 @@ impl Analyst {
     }
 
     /// A connection to the endpoint mapper's port stayed without an answer.
-    pub fn unanswered(&self, connection: &Arc<Connection>, silence: Silence, out: &mut Vec<Told>) {
+    pub fn unanswered(&self, connection: &Arc<Connection>, silence: Silence, out: &mut dyn Listener) {
         let meta = self.meta(connection, connection.opened, None);
-        out.push(Told::Unanswered(Box::new(Unanswered { meta, silence })));
+        out.hear(Told::Unanswered(Box::new(Unanswered { meta, silence })));
     }
 
     /// Takes in what RPC peers did.
-    pub fn push(&mut self, event: &RpcEvent, out: &mut Vec<Told>) {
+    pub fn push(&mut self, event: &RpcEvent, out: &mut dyn Listener) {
         let RpcEvent { connection, body } = event;
         match body {
             // The dynamic ports that are waited for are TCP's.
@@ -261,29 +285,29 @@ impl Analyst {
                         name: "bind_refused",
                         detail,
                     };
-                    out.push(Told::Event(self.odd(connection, &anomaly, AnomalyKind::Applayer)));
+                    out.hear(Told::Event(self.odd(connection, &anomaly, AnomalyKind::Applayer)));
                 }
                 let meta = self.meta(connection, at, bound.offered.and(bound.answered));
                 let interface = |(element, result): &(ContextElement, Option<ContextResult>)| {
                     (element.abstract_syntax.uuid, result.map(|result| result.result))
                 };
-                out.push(Told::Bound(Box::new(Binding {
+                out.hear(Told::Bound(Box::new(Binding {
                     meta,
                     dcerpc: Shared::new(rpc_log::bound(connection, bound)),
                     interfaces: bound.contexts.iter().map(interface).collect(),
                     refused: bound.refused.map(rpc_log::refusal),
-                    client: exchange::client(&bound.claims),
+                    client: self.logins.of(bound.auth, &bound.claims).client.clone(),
                 })));
             }
             RpcBody::Exchange(exchange) => self.exchange(connection, exchange, out),
-            RpcBody::Odd(anomaly) => out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
+            RpcBody::Odd(anomaly) => out.hear(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
             RpcBody::Pdu(..) | RpcBody::Over(_) => {}
             RpcBody::Login(login) => {
                 let meta = self.meta(connection, login.at, None);
                 let body = Body::Login(Box::new(rpc_log::ntlm_row(login)));
-                out.push(Told::Event(Event { meta, body }));
+                out.hear(Told::Event(Event { meta, body }));
             }
-            RpcBody::File(opened) => out.push(Told::File(Box::new(File {
+            RpcBody::File(opened) => out.hear(Told::File(Box::new(File {
                 meta: self.meta(connection, opened.at, None),
                 opened: (**opened).clone(),
             }))),
@@ -291,12 +315,12 @@ impl Analyst {
     }
 
     /// Time has come this far: what waited long enough is let go.
-    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Told>) {
+    pub fn advance(&mut self, now: Timestamp, out: &mut dyn Listener) {
         while let Some((waiting, places)) = self.endpoints.overdue(now) {
             if let Some(told) = &mut self.told {
                 told.wait(waiting.clone(), places, now);
             }
-            out.push(Told::Record(Box::new(waiting)));
+            out.hear(Told::Record(waiting));
         }
         if let Some(told) = &mut self.told {
             // No connection came: that is what was told.
@@ -305,9 +329,9 @@ impl Analyst {
     }
 
     /// The capture is over: nothing more will come.
-    pub fn finish(&mut self, out: &mut Vec<Told>) {
+    pub fn finish(&mut self, out: &mut dyn Listener) {
         while let Some(waiting) = self.endpoints.first() {
-            out.push(Told::Record(Box::new(waiting)));
+            out.hear(Told::Record(waiting));
         }
         if let Some(told) = &mut self.told {
             while told.first().is_some() {}
@@ -317,7 +341,7 @@ impl Analyst {
         self.watch.clear();
     }
 
-    fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) {
+    fn exchange(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut dyn Listener) {
         let reply = match &exchange.reply {
             Reply::Response(message) => Some(message.at),
             Reply::Fault { at, .. } => Some(*at),
@@ -327,25 +351,27 @@ impl Analyst {
         let at = request.or(reply).unwrap_or_default();
         let meta = self.meta(connection, at, request.and(reply));
         let read = self.read(connection, exchange, out);
-        let dcerpc = Shared::new(rpc_log::exchange(
-            connection,
-            exchange,
-            read.as_ref().map(|read| &*read.dcom),
-        ));
+        let who = self.logins.of(exchange.auth, &exchange.claims);
+        let dcom = read.as_ref().map(|read| &*read.dcom);
+        let dcerpc = Shared::new(rpc_log::exchange(connection, exchange, who, dcom));
         if let Some(Read {
             dcom,
             learned,
             recorded,
+            ..
         }) = read
         {
-            // Kept until it can be said whether the port was reached; the RPC log does not wait.
-            out.push(Told::Event(Event {
-                meta: meta.clone(),
-                body: Body::Dcerpc(dcerpc.clone()),
-            }));
+            // Kept until it can be said whether the port was reached; the RPC log does not wait. What is not recorded does
+            // not either, and brings its exchange.
+            if recorded {
+                out.hear(Told::Event(Event {
+                    meta: meta.clone(),
+                    body: Body::Dcerpc(dcerpc.clone()),
+                }));
+            }
             let waiting = Record {
                 meta,
-                dcom: Shared::new(*dcom),
+                dcom,
                 dcerpc,
                 recorded,
                 encoding: exchange.encoding,
@@ -355,13 +381,13 @@ impl Analyst {
             let mut there = learned.iter().flat_map(|learned| &learned.endpoints).copied();
             let older = there.find(|&endpoint| self.endpoints.is_open(client.address, endpoint));
             if let Some(released) = self.endpoints.expect(waiting, learned, client.address, now) {
-                out.push(Told::Record(Box::new(released)));
+                out.hear(Told::Record(released));
             }
             if let Some(endpoint) = older {
                 self.follow(client, endpoint, out);
             }
         } else {
-            out.push(Told::Event(Event {
+            out.hear(Told::Event(Event {
                 meta,
                 body: Body::Dcerpc(dcerpc),
             }));
@@ -369,33 +395,34 @@ impl Analyst {
     }
 
     /// What an exchange means in DCOM's terms, if anything, and what it tells of dynamic ports.
-    fn read(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut Vec<Told>) -> Option<Read> {
+    fn read(&mut self, connection: &Arc<Connection>, exchange: &Exchange, out: &mut dyn Listener) -> Option<Read> {
         let mut odd = Vec::new();
         let exporters = &mut self.exporters;
         exporters.advance(exchange.latest());
         if let Some(request) = &exchange.request {
             exporters.look_back(request.at.time);
         }
-        let asked = activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
-            .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
-            .or_else(|| mapper::read(connection, exchange, &mut odd));
-        let mut read = match asked {
-            Some((dcom, learned)) => Some(Read {
-                dcom,
-                learned,
-                recorded: true,
-            }),
-            None => calls::read(connection, exchange, exporters, &self.catalog, &mut odd).map(|(dcom, sort)| Read {
-                dcom,
-                learned: None,
-                recorded: sort == Calls::Interest || self.calls == Calls::All,
-            }),
+        // An object that was handed out is what is called, whatever the stub looks like.
+        let pair = Pair::from(&**connection);
+        let is_known = |object| exporters.find(pair, Ipid(object)).is_some();
+        let handed_out = exchange.interface == Named::Unseen && exchange.object.is_some_and(is_known);
+        let asked = if handed_out {
+            None
+        } else {
+            activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
+                .or_else(|| resolver::read(connection, exchange, exporters, &mut odd))
+                .or_else(|| mapper::read(connection, exchange, &mut odd))
         };
-        out.extend(
-            odd.iter()
-                .map(|anomaly| Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer))),
-        );
-        self.watch(connection, exchange, read.as_mut().map(|read| &mut *read.dcom));
+        let mut read =
+            asked.or_else(|| calls::read(connection, exchange, exporters, &self.catalog, self.calls, &mut odd));
+        for anomaly in &odd {
+            out.hear(Told::Event(self.odd(connection, anomaly, AnomalyKind::Applayer)));
+        }
+        if let Some(read) = &mut read {
+            let who = self.logins.of(exchange.auth, &exchange.claims);
+            who.introduce(&mut read.dcom);
+        }
+        self.watch(connection, exchange, read.as_mut());
         let Read { dcom, recorded, .. } = read.as_ref()?;
         match dcom.kind {
             Kind::Activation => {
@@ -409,10 +436,10 @@ impl Analyst {
         read
     }
 
-    /// Looks at how the client writes, and says which tool that is.
-    fn watch(&mut self, connection: &Connection, exchange: &Exchange, dcom: Option<&mut Dcom>) {
-        let named = match (&dcom, exchange.interface) {
-            (Some(dcom), _) => dcom.interface.as_ref().map(|interface| interface.uuid),
+    /// Looks at how the client writes, and says which tool that is where it is shown.
+    fn watch(&mut self, connection: &Connection, exchange: &Exchange, read: Option<&mut Read>) {
+        let named = match (&read, exchange.interface) {
+            (Some(read), _) => read.dcom.interface.as_ref().map(|interface| interface.uuid),
             (None, Named::Interface(interface)) => Some(interface.uuid),
             (None, Named::Refused) => return,
             (None, Named::Unseen) => {
@@ -421,16 +448,16 @@ impl Analyst {
                 known.map(|known| known.iid.0)
             }
         };
-        self.watch.push(self.catalog.tools(), connection, exchange, named, dcom);
+        self.watch.push(self.catalog.tools(), connection, exchange, named, read);
     }
 
-    fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut Vec<Told>) {
+    fn follow(&mut self, client: Endpoint, server: Endpoint, out: &mut dyn Listener) {
         while let Some(mut waiting) = self.endpoints.follow(client.address, server) {
             if let Some(endpoint) = &mut waiting.dcom.endpoint {
                 endpoint.followed = true;
                 endpoint.ip = Some(server.address);
             }
-            out.push(Told::Record(Box::new(waiting)));
+            out.hear(Told::Record(waiting));
         }
         let Some(told) = &mut self.told else { return };
         while let Some(Record { meta, mut dcom, .. }) = told.follow(client.address, server) {
@@ -440,13 +467,13 @@ impl Analyst {
             }
             dcom.update = Some(true);
             let body = Body::Dcom(dcom);
-            out.push(Told::Event(Event { meta, body }));
+            out.hear(Told::Event(Event { meta, body }));
         }
     }
 
     /// Something odd below RPC, on a connection that carries it or may.
-    pub fn odd_stream(&self, connection: &Arc<Connection>, anomaly: &Anomaly, out: &mut Vec<Told>) {
-        out.push(Told::Event(self.odd(connection, anomaly, AnomalyKind::Stream)));
+    pub fn odd_stream(&self, connection: &Arc<Connection>, anomaly: &Anomaly, out: &mut dyn Listener) {
+        out.hear(Told::Event(self.odd(connection, anomaly, AnomalyKind::Stream)));
     }
 
     fn odd(&self, connection: &Arc<Connection>, anomaly: &Anomaly, kind: AnomalyKind) -> Event {
@@ -467,11 +494,11 @@ impl Analyst {
 
     fn meta(&self, connection: &Arc<Connection>, at: At, reply: Option<At>) -> Meta {
         let vlan = &connection.vlan;
-        let meta = Meta {
+        let mut meta = Meta {
             timestamp: at.time,
             flow_id: Some(connection.flow_id),
             uid: Some(connection.uid),
-            vlan: vlan.ids.iter().copied().take(vlan.count.into()).collect(),
+            vlan: vlan.ids.get(..vlan.count.into()).unwrap_or_default().to_vec(),
             tunnel: connection.tunnel.map(TunnelRecord::from),
             client: Some(connection.client),
             server: Some(connection.server),
@@ -484,6 +511,7 @@ impl Analyst {
             rtt: reply.map(|reply| Interval(reply.time.since(at.time))),
             ..Meta::default()
         };
-        self.place(at, meta)
+        self.place(at, &mut meta);
+        meta
     }
 }

@@ -6,12 +6,13 @@ use dcom_parsers::guid::Iid;
 use dcom_parsers::names::known;
 use dcom_parsers::ndr::{Encoding, Reader};
 
+use super::Read;
 use super::endpoints::Learned;
 use super::exchange::{addresses, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_status};
 use super::exporters::{Exporters, Pair, Told};
 use crate::anomaly::Anomaly;
-use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, LearnedFrom};
+use crate::event::{Dcom, Shared};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Named};
 
@@ -25,7 +26,7 @@ pub(super) fn read(
     exchange: &Exchange,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Box<Dcom>, Option<Learned>)> {
+) -> Option<Read> {
     let opnum = exchange.opnum?;
     let seen = match exchange.interface {
         Named::Interface(interface) if interface.uuid == known::IOBJECT_EXPORTER => true,
@@ -37,7 +38,7 @@ pub(super) fn read(
             Some(resolution(connection, exchange, opnum, exporters, odd))
         }
         SERVER_ALIVE_2 if seen || is_server_alive(exchange) => {
-            Some((server_alive(connection, exchange, exporters, odd), None))
+            Some(Read::recorded(server_alive(connection, exchange, exporters, odd), None))
         }
         _ => None,
     }
@@ -115,8 +116,20 @@ fn resolution(
     opnum: u16,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> (Box<Dcom>, Option<Learned>) {
-    let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, opnum);
+) -> Read {
+    let mut shared = record(connection, exchange, known::IOBJECT_EXPORTER, opnum);
+    let learned = set_resolution(&mut shared, connection, exchange, opnum, exporters, odd);
+    Read::recorded(shared, learned)
+}
+
+fn set_resolution(
+    dcom: &mut Dcom,
+    connection: &Connection,
+    exchange: &Exchange,
+    opnum: u16,
+    exporters: &mut Exporters,
+    odd: &mut Vec<Anomaly>,
+) -> Option<Learned> {
     dcom.kind = Kind::OxidResolution;
     let mut encoding: Option<Encoding> = exchange.encoding;
     let asked = exchange.request.as_ref();
@@ -126,17 +139,11 @@ fn resolution(
         dcom.oxid = Some(request.oxid);
         encoding = Some(used);
     }
-    let Some(message) = response(exchange) else {
-        return (dcom, None);
-    };
+    let message = response(exchange)?;
     let reply = parse_or_tell(message, encoding, odd, |reader| parse_resolution(reader, opnum));
-    let Some((reply, _)) = reply else {
-        return (dcom, None);
-    };
-    set_status(&mut dcom, reply.status);
-    let Some(bindings) = reply.bindings else {
-        return (dcom, None);
-    };
+    let (reply, _) = reply?;
+    set_status(dcom, reply.status);
+    let bindings = reply.bindings?;
     dcom.ipid_rem_unknown = Some(reply.ipid_rem_unknown);
     let pair = Pair::from(connection);
     let rem_unknown = Iid(known::IREM_UNKNOWN2);
@@ -146,9 +153,8 @@ fn resolution(
     );
     exporters.has_addresses(pair.server, addresses(&bindings));
     dcom.authn_hint = Some(level_name(reply.authn_hint));
-    set_bindings(&mut dcom, &bindings);
-    let learned = learn(&mut dcom, connection, &bindings, LearnedFrom::ResolveOxid);
-    (dcom, learned)
+    set_bindings(dcom, &bindings);
+    learn(dcom, connection, &bindings, LearnedFrom::ResolveOxid)
 }
 
 fn server_alive(
@@ -156,17 +162,19 @@ fn server_alive(
     exchange: &Exchange,
     exporters: &mut Exporters,
     odd: &mut Vec<Anomaly>,
-) -> Box<Dcom> {
-    let mut dcom = record(connection, exchange, known::IOBJECT_EXPORTER, SERVER_ALIVE_2);
-    dcom.kind = Kind::Call;
-    let Some(message) = response(exchange) else { return dcom };
+) -> Shared<Dcom> {
+    let mut shared = record(connection, exchange, known::IOBJECT_EXPORTER, SERVER_ALIVE_2);
+    let Some(message) = response(exchange) else {
+        return shared;
+    };
+    let dcom = &mut *shared;
     if let Some((reply, _)) = parse_or_tell(message, exchange.encoding, odd, ServerAlive2Reply::parse) {
         dcom.evidence = Evidence::Arguments;
-        set_status(&mut dcom, reply.status);
+        set_status(dcom, reply.status);
         if let Some(bindings) = reply.bindings {
             exporters.has_addresses(connection.server.address, addresses(&bindings));
-            set_bindings(&mut dcom, &bindings);
+            set_bindings(dcom, &bindings);
         }
     }
-    dcom
+    shared
 }

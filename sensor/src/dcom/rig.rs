@@ -8,13 +8,14 @@ use dcom_parsers::input::ByteOrder;
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::SyntaxId;
 
+use super::Read;
 use super::calls::{self, Calls};
 use super::exporters::{Exporters, Lineage, Pair, Told};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::catalog::Catalog;
 use crate::decode::{Endpoint, VlanTags};
-use crate::event::Dcom;
+use crate::event::{Dcom, Shared};
 use crate::flow::{Connection, Protocol, Sides};
 use crate::limits::Limits;
 use crate::rpc::{Exchange, Message, Named, Reply, Stub};
@@ -102,20 +103,20 @@ impl Rig {
     }
 
     /// The object is called.
-    pub(super) fn call(&mut self, interface: Guid, opnum: u16, stub: Stub, answer: Option<Vec<u8>>) -> Box<Dcom> {
+    pub(super) fn call(&mut self, interface: Guid, opnum: u16, stub: Stub, answer: Option<Vec<u8>>) -> Shared<Dcom> {
         let mut exchange = exchange(Some(interface), opnum, stub, answer);
         exchange.object = Some(OBJECT.0);
         exchange.forget_unread(super::is_read);
-        self.read(&exchange).expect("it is a call").0
+        self.read(&exchange).expect("it is a call").dcom
     }
 
-    pub(super) fn read(&mut self, exchange: &Exchange) -> Option<(Box<Dcom>, Calls)> {
+    pub(super) fn read(&mut self, exchange: &Exchange) -> Option<Read> {
         let Self {
             catalog,
             exporters,
             odd,
         } = self;
-        calls::read(&connection(), exchange, exporters, catalog, odd)
+        calls::read(&connection(), exchange, exporters, catalog, Calls::All, odd)
     }
 }
 

@@ -6,18 +6,20 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 use dcom_parsers::rpce::{BindTimeFeatures, ContextElement, ContextResult};
 
-use super::exchange::{auth, fault_name, key, login, response, sealed};
+use super::exchange::{fault_name, key, login, response, sealed};
+use super::logins::Who;
 use crate::decode::Transport;
 use crate::event::dcerpc::{
     Circumstances, DcerpcInterface, InterfaceVersion, NtlmRow, RequestSize, ResponseSize, ZeekRow,
 };
 use crate::event::dcom::Flags;
+use crate::event::few::Few;
 use crate::event::{Dcerpc, Dcom};
 use crate::flow::{Connection, Protocol};
 use crate::rpc::{BindKind, Bound, Exchange, Login, Named, Refusal, Reply};
 
-const VERSION: Cow<'static, str> = Cow::Borrowed("5.0");
-const CONNECTIONLESS: Cow<'static, str> = Cow::Borrowed("4.0");
+const VERSION: &str = "5.0";
+const CONNECTIONLESS: &str = "4.0";
 
 /// A bind or `alter_context` and its answer.
 pub(super) fn bound(connection: &Connection, bound: &Bound) -> Dcerpc {
@@ -32,14 +34,14 @@ pub(super) fn bound(connection: &Connection, bound: &Bound) -> Dcerpc {
         (None, None) => "UNREPLIED",
     };
     Dcerpc {
-        request: Some(if bound.offered.is_some() { offer } else { "REQUEST_LOST" }.into()),
+        request: Some(if bound.offered.is_some() { offer } else { "REQUEST_LOST" }),
         interfaces: bound.contexts.iter().map(offered).collect(),
-        response: Some(response.into()),
+        response: Some(response),
         call_id: bound.call_id,
         rpc_version: VERSION,
         circumstances: Circumstances {
             named_pipe: bound.named_pipe.clone(),
-            auth: bound.auth.map(login).unwrap_or_default(),
+            auth: bound.auth.map(login).unwrap_or_default().into(),
             header_signing: bound.header_signing,
             association_group: bound.group.map(Flags),
             features: bound.contexts.iter().flat_map(features).collect(),
@@ -119,13 +121,13 @@ fn interface(uuid: Guid, version: u32) -> DcerpcInterface {
             minor: u16::from_le_bytes([minor_low, minor_high]),
         },
         ack_result: None,
-        service: names::interface(uuid).map(Cow::Borrowed),
+        service: names::interface(uuid),
         procedure: None,
     }
 }
 
 /// A call and its answer. `dcom` is what it was recognised as, which names the interface when no bind did.
-pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Option<&Dcom>) -> Dcerpc {
+pub(super) fn exchange(connection: &Connection, exchange: &Exchange, who: &Who, dcom: Option<&Dcom>) -> Dcerpc {
     let told = dcom
         .and_then(|dcom| dcom.interface.as_ref())
         .map(|interface| (interface.uuid, 0));
@@ -137,12 +139,13 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
     let procedure = named
         .zip(exchange.opnum)
         .and_then(|((uuid, _), opnum)| names::operation(uuid, opnum));
-    let interfaces = named.into_iter().map(|(uuid, version)| DcerpcInterface {
+    let interface = named.map(|(uuid, version)| DcerpcInterface {
         // Without a connection nothing is offered, and nothing accepted.
         ack_result: (matches!(exchange.interface, Named::Interface(_)) && exchange.activity.is_none()).then_some(0),
-        procedure: procedure.map(Cow::Borrowed),
+        procedure,
         ..interface(uuid, version)
     });
+    let zeek_row = zeek_row(exchange, interface.as_ref());
     let answer = response(exchange);
     let response = match &exchange.reply {
         Reply::Response(_) => "RESPONSE",
@@ -150,14 +153,11 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
         Reply::Unanswered | Reply::NotWanted => "UNREPLIED",
     };
     Dcerpc {
-        request: Some(
-            if exchange.request.is_some() {
-                "REQUEST"
-            } else {
-                "REQUEST_LOST"
-            }
-            .into(),
-        ),
+        request: Some(if exchange.request.is_some() {
+            "REQUEST"
+        } else {
+            "REQUEST_LOST"
+        }),
         req: exchange
             .request
             .as_ref()
@@ -167,8 +167,8 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
                 frag_cnt: message.fragments,
                 stub_data_size: message.stub_length,
             }),
-        interfaces: interfaces.collect(),
-        response: Some(response.into()),
+        interfaces: interface.map_or_else(Few::default, Few::One),
+        response: Some(response),
         res: match &exchange.reply {
             Reply::Response(message) => Some(ResponseSize {
                 frag_cnt: message.fragments,
@@ -180,10 +180,10 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
         activityuuid: exchange.activity,
         seqnum: exchange.activity.map(|_| exchange.call_id),
         rpc_version: exchange.activity.map_or(VERSION, |_| CONNECTIONLESS),
-        zeek_row: zeek_row(exchange, named.map(|(uuid, _)| uuid), procedure),
+        zeek_row,
         circumstances: Circumstances {
             named_pipe: exchange.named_pipe.clone(),
-            auth: auth(exchange),
+            auth: who.auth.clone(),
             fault: match exchange.reply {
                 Reply::Fault { status, .. } => Some(fault_name(status)),
                 _ => None,
@@ -198,12 +198,15 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, dcom: Optio
 }
 
 /// Zeek's row: there for a response to a request, not for faults and unanswered calls.
-fn zeek_row(exchange: &Exchange, interface: Option<Guid>, procedure: Option<&'static str>) -> Option<ZeekRow> {
+fn zeek_row(exchange: &Exchange, interface: Option<&DcerpcInterface>) -> Option<ZeekRow> {
     let (Reply::Response(_), Some(opnum)) = (&exchange.reply, exchange.opnum) else {
         return None;
     };
-    let endpoint =
-        interface.map(|uuid| names::interface(uuid).map_or_else(|| format!("unknown-{uuid}").into(), Cow::Borrowed));
+    let endpoint = interface.map(|it| match it.service {
+        Some(name) => Cow::Borrowed(name),
+        None => format!("unknown-{}", it.uuid).into(),
+    });
+    let procedure = interface.and_then(|it| it.procedure);
     let operation = procedure.map_or_else(|| format!("unknown-{opnum}").into(), Cow::Borrowed);
     Some(ZeekRow {
         named_pipe: exchange.secondary_address.clone(),

@@ -9,6 +9,7 @@ use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
 use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest, Variant};
 
+use super::Read;
 use super::exchange::parse;
 use super::remembered::Remembered;
 use crate::catalog::{Field, Seen, Sightings, Tools};
@@ -92,14 +93,14 @@ impl Watch {
         self.activations.clear();
     }
 
-    /// Takes in an exchange on `interface`, and says in its record, if it has one, which tool its client is.
+    /// Takes in an exchange on `interface`, and says in its record, if it has one that is shown, which tool its client is.
     pub(super) fn push(
         &mut self,
         tools: &Tools,
         connection: &Connection,
         exchange: &Exchange,
         interface: Option<Guid>,
-        dcom: Option<&mut Dcom>,
+        read: Option<&mut Read>,
     ) {
         let told_of = matches!(
             interface,
@@ -110,7 +111,7 @@ impl Watch {
         let Some(request) = exchange
             .request
             .as_ref()
-            .filter(|_| direct && (told_of || dcom.is_some()))
+            .filter(|_| direct && (told_of || read.is_some()))
         else {
             return;
         };
@@ -125,11 +126,14 @@ impl Watch {
             news: &mut self.news,
         };
         looking.shape();
-        looking.call(interface, dcom.as_deref());
-        let Some(dcom) = dcom else { return };
+        looking.call(interface, read.as_deref().map(|read| &*read.dcom));
+        let Some(read) = read.filter(|read| read.shown) else {
+            return;
+        };
+        let dcom = &mut *read.dcom;
         let between = (connection.client.address, connection.server.address);
         if dcom.kind == Kind::Activation {
-            looking.activation(dcom);
+            looking.activation(dcom, read.asked.as_deref());
             *self.activations.touch(between, now) = (flow, now);
         }
         dcom.tool = self.tell(tools, connection, dcom);
@@ -258,30 +262,20 @@ impl Looking<'_> {
     }
 
     /// An activation, as far as it can be read.
-    fn activation(&mut self, dcom: &Dcom) {
+    fn activation(&mut self, dcom: &Dcom, asked: Option<&ActivationRequest>) {
         self.see(Field::ActivationOperation, Seen::Text(&dcom.operation));
-        let class_object = dcom.operation == "RemoteGetClassObject";
         let length = match &*dcom.operation {
             "RemoteGetClassObject" => Field::GetClassObjectStub,
             "RemoteCreateInstance" => Field::CreateInstanceStub,
             _ => return,
         };
         self.see(length, Seen::Number(self.request.stub_length));
-        let asked = parse(self.request, self.exchange.encoding, |reader| {
-            if class_object {
-                ActivationRequest::parse_get_class_object(reader)
-            } else {
-                ActivationRequest::parse_create_instance(reader)
-            }
-        });
-        let Some(Ok((asked, _))) = asked else { return };
-        let header = &asked.properties.header;
-        let properties: Vec<_> = header
-            .properties
-            .iter()
-            .map(|(id, _)| format!("{:x}", id.data1))
-            .collect();
-        self.see(Field::ActivationProperties, Seen::List(&properties));
+        let Some(asked) = asked else { return };
+        if self.looks_for(Field::ActivationProperties) {
+            let properties = asked.properties.header.properties.iter();
+            let properties: Vec<_> = properties.map(|(id, _)| format!("{:x}", id.data1)).collect();
+            self.see(Field::ActivationProperties, Seen::List(&properties));
+        }
         let context = asked.properties.context.as_ref();
         if let Some(context) = context {
             self.see(Field::ActivationContext, Seen::Flag(context.client_context.is_some()));
@@ -294,7 +288,9 @@ impl Looking<'_> {
             self.see(Field::ServerName, Seen::Text(name));
         }
         self.see(Field::OrpcFlags, Seen::Number(asked.orpc_this.flags.into()));
-        self.see(Field::Causality, Seen::Text(&asked.orpc_this.causality.to_string()));
+        if self.looks_for(Field::Causality) {
+            self.see(Field::Causality, Seen::Text(&asked.orpc_this.causality.to_string()));
+        }
         if let Some((stub, _)) = self.request.readable() {
             self.see(
                 Field::ActivationBytes,

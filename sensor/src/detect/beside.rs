@@ -268,7 +268,7 @@ mod tests {
             dcerpc: record.dcerpc,
             interfaces: vec![(WINREG, Some(0))],
             refused: None,
-            client: ClientIdentity::default(),
+            client: ClientIdentity::default().into(),
         }
     }
 

@@ -124,7 +124,7 @@ fn is_refused(binding: &Binding) -> bool {
 mod tests {
     use super::super::testing::{Rig, activation};
     use super::*;
-    use crate::event::dcom::ClientIdentity;
+    use crate::event::login::ByLogin;
 
     fn binding(interface: Guid, results: &[Option<u16>], refused: Option<&str>) -> Binding {
         let record = activation("").from(9).to(1);
@@ -133,7 +133,7 @@ mod tests {
             dcerpc: record.dcerpc,
             interfaces: results.iter().map(|result| (interface, *result)).collect(),
             refused: refused.map(str::to_owned),
-            client: ClientIdentity::default(),
+            client: ByLogin::default(),
         }
     }
 

@@ -287,7 +287,7 @@ impl Reasons {
 }
 
 fn is_bind(dcerpc: &Dcerpc) -> bool {
-    matches!(dcerpc.request.as_deref(), Some("BIND" | "ALTER_CONTEXT"))
+    matches!(dcerpc.request, Some("BIND" | "ALTER_CONTEXT"))
 }
 
 /// Time and severity stand where those of the table do.

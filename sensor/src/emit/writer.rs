@@ -11,8 +11,8 @@ use crate::event::Event;
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
 
-/// Events that are handed over at a time, and how often that may be done before the first of them are written: a thousand
-/// events or two, which bounds the memory.
+/// Events that are handed over at a time, or a few more, and how often that may be done before the first of them are written: a
+/// thousand events or two, which bounds the memory.
 const BATCH: usize = 128;
 const QUEUE: usize = 8;
 
@@ -54,9 +54,13 @@ impl Writer {
         }
     }
 
-    /// Takes an event. False when the logs cannot be written any more: [`Self::finish`] says why.
-    pub(crate) fn write(&mut self, event: Event) -> bool {
-        self.batch.push(event);
+    /// Takes the events, and leaves none. False when the logs cannot be written any more: [`Self::finish`] says why.
+    pub(crate) fn write(&mut self, events: &mut Vec<Event>) -> bool {
+        if self.batch.is_empty() {
+            mem::swap(&mut self.batch, events);
+        } else {
+            self.batch.append(events);
+        }
         self.batch.len() < BATCH || self.send()
     }
 
@@ -89,11 +93,17 @@ mod tests {
     fn what_is_handed_over_is_written_in_order() {
         let scratch = Scratch::new("writer");
         let mut writer = Writer::start(Emitters::create(&scratch.0, &[Format::Eve]).unwrap(), Outputs::none());
+        let mut events = Vec::new();
         for number in 0..3 * BATCH {
             let mut event = samples::all().remove(0);
             event.meta.frame = Some(number as u64);
-            assert!(writer.write(event));
+            events.push(event);
+            if number % 7 == 0 {
+                assert!(writer.write(&mut events));
+                assert!(events.is_empty());
+            }
         }
+        assert!(writer.write(&mut events));
         writer.finish(samples::time(), samples::time()).unwrap();
         let text = fs::read_to_string(scratch.0.join("eve.json")).unwrap();
         let numbers = text.lines().map(|line| {
@@ -110,7 +120,7 @@ mod tests {
         let mut writer = Writer::start(emitters, Outputs::none());
         // The log is made at its first row, and by then its folder is gone.
         fs::remove_dir(&scratch.0).unwrap();
-        while writer.write(samples::all().remove(0)) {}
+        while writer.write(&mut samples::all()) {}
         let error = writer.finish(samples::time(), samples::time()).unwrap_err();
         assert!(error.to_string().contains("dcom.log"), "{error}");
     }

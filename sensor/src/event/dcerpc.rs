@@ -7,6 +7,8 @@ use std::sync::Arc;
 use dcom_parsers::guid::Guid;
 
 use super::dcom::{Auth, Flags};
+use super::few::Few;
+use super::login::ByLogin;
 use super::record::{Field, Value, record};
 
 /// An interface's version, printed as `1.0`.
@@ -37,13 +39,13 @@ record! {
     #[derive(Default)]
     pub struct Dcerpc in "dcerpc" {
         /// What was asked, e.g. `REQUEST`, `BIND`; `REQUEST_LOST` when only the answer was seen.
-        request: Option<Cow<'static, str>> => eve;
+        request: Option<&'static str> => eve;
         /// The request's size.
         req: Option<RequestSize> => group;
         /// The interfaces that were offered, or the one that was called.
-        interfaces: Vec<DcerpcInterface> => eve;
+        interfaces: Few<DcerpcInterface> => eve;
         /// What was answered, e.g. `RESPONSE`, `BINDACK`; `UNREPLIED` when nothing was.
-        response: Option<Cow<'static, str>> => eve;
+        response: Option<&'static str> => eve;
         /// The response's size.
         res: Option<ResponseSize> => group;
         /// Ties request and response together; over UDP the same as `seqnum`.
@@ -53,7 +55,7 @@ record! {
         /// Over UDP: which call of the activity.
         seqnum: Option<u32> => eve;
         /// The protocol's version: `5.0`, over UDP `4.0`.
-        rpc_version: Cow<'static, str> => eve;
+        rpc_version: &'static str => eve;
         /// The row of `dce_rpc.log`: there for a reply to a request, as in Zeek.
         zeek_row: Option<ZeekRow> => group;
         /// What stands beside it in its line of eve.json.
@@ -70,7 +72,7 @@ record! {
         /// The named pipe; where no `bind_ack` was seen, as the pipe was opened.
         named_pipe: Option<Arc<str>> => eve;
         /// How the caller authenticated.
-        auth: Auth => group;
+        auth: ByLogin<Auth> => group;
         /// Of a bind with a login: do both sides sign headers too? Of an `alter_context`, if they do.
         header_signing: Option<bool> => eve;
         /// Of a bind: the association group, which several connections may share.
@@ -129,9 +131,9 @@ record! {
         /// The server's answer to the offer: 0 accepted, 2 refused, 3 negotiated.
         ack_result: Option<u16> => eve;
         /// The interface's name, when known.
-        service: Option<Cow<'static, str>> => eve;
+        service: Option<&'static str> => eve;
         /// The operation's name, when known.
-        procedure: Option<Cow<'static, str>> => eve;
+        procedure: Option<&'static str> => eve;
     }
 }
 

@@ -10,6 +10,7 @@ use dcom_parsers::names::{self, known};
 
 use super::Shared;
 use super::host::HostRecord;
+use super::login::ByLogin;
 use super::record::{Field, Port, Value, names, record};
 use crate::catalog::Effect;
 use crate::time::Timestamp;
@@ -186,11 +187,11 @@ record! {
         /// The activation that the object descends from.
         activation: Option<ActivationRecord> => group;
         /// How the caller authenticated.
-        auth: Auth => group;
+        auth: ByLogin<Auth> => group;
         /// Who called.
-        client: ClientIdentity => group;
+        client: ByLogin<ClientIdentity> => group;
         /// Who was called.
-        server: ServerIdentity => group;
+        server: ByLogin<ServerIdentity> => group;
         /// What the record rests on: `arguments`, `class`, `inferred` or `header`.
         evidence: Evidence => eve, zeek;
         /// What an inference was made from.

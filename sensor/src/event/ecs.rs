@@ -363,11 +363,8 @@ fn action(body: &Body) -> Option<Cow<'static, str>> {
             (None, None) => None,
         },
         Body::Dcerpc(dcerpc) => {
-            let called = dcerpc
-                .interfaces
-                .first()
-                .and_then(|interface| interface.procedure.clone());
-            called.or(dcerpc.request.clone())
+            let called = dcerpc.interfaces.first().and_then(|interface| interface.procedure);
+            called.or(dcerpc.request).map(Cow::Borrowed)
         }
         Body::Anomaly(anomaly) => Some(anomaly.event.clone()),
         Body::Flow(_) => Some("flow_ended".into()),

@@ -12,6 +12,7 @@ use super::dcom::{
     Auth, ClientIdentity, EndpointRecord, Evidence, Hresult, Interface, Kind, LearnedFrom, NamedGuid, Outcome,
     SecurityBinding, ServerIdentity,
 };
+use super::few::Few;
 use super::flow::{FlowState, RpcOnFlow, SeenOnFlow, Tcp, Traffic};
 use super::meta::Protocol;
 use super::record::{Interval, Port};
@@ -123,16 +124,19 @@ pub(crate) fn dcom() -> Dcom {
             service: Some("ntlm".into()),
             level: Some("pkt_integrity".into()),
             ..Auth::default()
-        },
+        }
+        .into(),
         client: ClientIdentity {
             user: Some("alice".to_owned()),
             domain: Some("LAB".to_owned()),
             workstation: Some("WS5".to_owned()),
-        },
+        }
+        .into(),
         server: ServerIdentity {
             runs_as: Some("LAB\\runner".to_owned()),
             ..ServerIdentity::default()
-        },
+        }
+        .into(),
         evidence: Evidence::Class,
         bind_seen: Some(false),
         ..Dcom::default()
@@ -141,20 +145,20 @@ pub(crate) fn dcom() -> Dcom {
 
 pub(crate) fn dcerpc() -> Dcerpc {
     Dcerpc {
-        request: Some("REQUEST".into()),
+        request: Some("REQUEST"),
         req: Some(RequestSize {
             opnum: 4,
             frag_cnt: 1,
             stub_data_size: 788,
         }),
-        interfaces: vec![DcerpcInterface {
+        interfaces: Few::One(DcerpcInterface {
             uuid: Guid::com(0x1a0),
             version: InterfaceVersion::default(),
             ack_result: Some(0),
-            service: Some("IRemoteSCMActivator".into()),
-            procedure: Some("RemoteCreateInstance".into()),
-        }],
-        response: Some("RESPONSE".into()),
+            service: Some("IRemoteSCMActivator"),
+            procedure: Some("RemoteCreateInstance"),
+        }),
+        response: Some("RESPONSE"),
         res: Some(ResponseSize {
             frag_cnt: 1,
             stub_data_size: 848,
@@ -162,7 +166,7 @@ pub(crate) fn dcerpc() -> Dcerpc {
         call_id: 3,
         activityuuid: None,
         seqnum: None,
-        rpc_version: "5.0".into(),
+        rpc_version: "5.0",
         zeek_row: Some(ZeekRow {
             named_pipe: Some("135".into()),
             endpoint: Some("IRemoteSCMActivator".into()),

@@ -32,7 +32,7 @@ pub(super) fn of_record(meta: &Meta, dcom: &Dcom) -> Vec<Note> {
 /// The comments on a bind and its answer. Of calls, their records tell.
 pub(super) fn of_exchange(meta: &Meta, dcerpc: &Dcerpc) -> Vec<Note> {
     let circumstances = &dcerpc.circumstances;
-    let (asked, answered) = match (dcerpc.request.as_deref(), dcerpc.response.as_deref()) {
+    let (asked, answered) = match (dcerpc.request, dcerpc.response) {
         (Some("BIND"), answer) | (_, answer @ Some("BINDACK" | "BINDNAK")) => ("bind", answer),
         (Some("ALTER_CONTEXT"), answer) | (_, answer @ Some("ALTER_CONTEXT_RESP")) => ("alter_context", answer),
         _ => return Vec::new(),

@@ -26,13 +26,13 @@ const UNNAMED: &str = "[dispid ";
 /// No method has more parameters, as far as their numbers are taken for places.
 const MAX_PARAMETERS: usize = 64;
 
-/// True when the call says what was done.
+/// True when the call is of interest.
 pub(super) fn read(call: &mut Read<'_>, opnum: u16) -> bool {
     match opnum {
         GET_TYPE_INFO_COUNT => {
             call.request(OrpcThis::parse);
             if let Some(reply) = call.response(GetTypeInfoCountReply::parse) {
-                call.dcom.result = Some(reply.count.to_string());
+                call.dcom.result = call.shown.then(|| reply.count.to_string());
                 call.result(reply.hresult);
             }
         }
@@ -47,6 +47,11 @@ pub(super) fn read(call: &mut Read<'_>, opnum: u16) -> bool {
         INVOKE => invoke(call),
         _ => {}
     }
+    is_of_interest(opnum)
+}
+
+/// Does the call say what was done?
+pub(super) fn is_of_interest(opnum: u16) -> bool {
     matches!(opnum, GET_IDS_OF_NAMES | INVOKE)
 }
 

@@ -169,7 +169,7 @@ mod tests {
     use super::super::super::rig::Rig;
     use super::*;
 
-    fn create(returned: u32) -> Box<crate::event::Dcom> {
+    fn create(returned: u32) -> crate::event::Shared<crate::event::Dcom> {
         let request = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-request.bin");
         let mut reply = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-reply.bin").to_vec();
         let process = 0x1267_u32.to_le_bytes();

@@ -58,7 +58,9 @@ enum Sort {
 
 /// A call as it is read, and the references that its answer hands out.
 struct Read<'a> {
-    dcom: Box<Dcom>,
+    dcom: &'a mut Dcom,
+    /// Will anybody see the record? What nobody will is not put into words.
+    shown: bool,
     exchange: &'a Exchange,
     encoding: Option<Encoding>,
     /// The object that is called, when a reply has handed it out.
@@ -139,9 +141,16 @@ impl<'a> Read<'a> {
     fn refer(&mut self, objref: &Objref<'_>, descent: Descent) {
         if let Some(std) = objref.std() {
             self.references.push((*std, objref.iid, descent));
-            self.dcom.ipids.push(std.ipid);
+            self.shows(std.ipid);
             // Objects handed out live with one exporter, as a rule; it need not be the one of the object that was called.
             self.dcom.oxid.get_or_insert(std.oxid);
+        }
+    }
+
+    /// A reference that the answer hands out.
+    fn shows(&mut self, ipid: Ipid) {
+        if self.shown {
+            self.dcom.ipids.push(ipid);
         }
     }
 
@@ -158,12 +167,12 @@ impl<'a> Read<'a> {
     }
 
     fn result(&mut self, hresult: u32) {
-        set_result(&mut self.dcom, hresult);
+        set_result(self.dcom, hresult);
     }
 
     /// A call that failed may carry, beside its result, what the object says of it.
     fn error_info(&mut self) {
-        if self.dcom.ipid.is_none() || self.dcom.outcome != Some(Outcome::Failed) {
+        if !self.shown || self.dcom.ipid.is_none() || self.dcom.outcome != Some(Outcome::Failed) {
             return;
         }
         let info = self.response(OrpcThat::parse).and_then(|that| that.error_info());
@@ -174,26 +183,24 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Reads an exchange as a call, if it is one, and learns the references that it hands out. Says whether it is a call of
-/// interest.
+/// Reads an exchange as a call, if it is one, and learns the references that it hands out.
 pub(super) fn read(
     connection: &Connection,
     exchange: &Exchange,
     exporters: &mut Exporters,
     catalog: &Catalog,
+    recorded: Calls,
     odd: &mut Vec<Anomaly>,
-) -> Option<(Box<Dcom>, Calls)> {
+) -> Option<super::Read> {
     let opnum = exchange.opnum?;
     let pair = Pair::from(connection);
     let ipid = exchange.object.map(Ipid);
-    let (interface, because) = match exchange.interface {
+    let object = ipid.and_then(|ipid| exporters.find(pair, ipid));
+    let (interface, from) = match exchange.interface {
         Named::Interface(interface) => (interface.uuid, None),
         Named::Refused => return None,
-        Named::Unseen => match ipid.and_then(|ipid| exporters.find(pair, ipid)) {
-            Some(known) => (
-                known.iid.0,
-                Some(format!("interface told by its IPID, from frame {}", known.frame)),
-            ),
+        Named::Unseen => match object {
+            Some(known) => (known.iid.0, Some(known.frame)),
             None if opnum == INVOKE && looks_like_dispatch(exchange) => (known::IDISPATCH, None),
             None => return None,
         },
@@ -208,21 +215,23 @@ pub(super) fn read(
         }
         sort => sort,
     };
-    let mut dcom = record(connection, exchange, interface, opnum);
+    let shown = recorded == Calls::All || is_shown(sort, interface, opnum, catalog);
+    let mut shared = record(connection, exchange, interface, opnum);
+    let dcom = &mut *shared;
     dcom.kind = Kind::Call;
     dcom.ipid = ipid;
-    if let (Some(because), Some(last)) = (because, dcom.because.last_mut()) {
-        *last = because.into();
+    if let (Some(frame), Some(last)) = (from, dcom.because.last_mut()) {
+        *last = format!("interface told by its IPID, from frame {frame}").into();
     }
     if sort == Sort::Dispatch && names::operation(interface, opnum).is_none() {
         dcom.operation = names::operation(known::IDISPATCH, opnum).unwrap_or_default().into();
         dcom.because
             .push("an interface derived from IDispatch, told by the content of the stub".into());
     }
-    let object = ipid.and_then(|ipid| exporters.find(pair, ipid));
-    set_lineage(&mut dcom, object, pair);
+    set_lineage(dcom, object, pair, shown);
     let mut read = Read {
         dcom,
+        shown,
         exchange,
         encoding: exchange.encoding,
         object,
@@ -250,7 +259,7 @@ pub(super) fn read(
     };
     read.error_info();
     let learned = learned(&read, pair, exporters);
-    let Read { dcom, effects, .. } = read;
+    let effects = read.effects;
     if let Some(ipid) = ipid {
         exporters.used(pair, ipid);
     }
@@ -267,7 +276,13 @@ pub(super) fn read(
             Effect::Ping(set, added, deleted) => exporters.ping(pair.server, set, &added, &deleted),
         }
     }
-    Some((dcom, if interesting { Calls::Interest } else { Calls::All }))
+    Some(super::Read {
+        dcom: shared,
+        learned: None,
+        recorded: interesting || recorded == Calls::All,
+        shown,
+        asked: None,
+    })
 }
 
 /// An operation of an interface of its own. True when it is known to run something.
@@ -281,14 +296,16 @@ fn operation(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
 }
 
 /// Where the object comes from.
-fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair) {
+fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool) {
     let Some((object, lineage)) = object.and_then(|object| Some((object, object.lineage.as_ref()?))) else {
         return;
     };
     dcom.clsid = lineage.clsid;
-    dcom.class.clone_from(&lineage.class);
-    dcom.object_path = Some(lineage.path.clone());
     dcom.activation.clone_from(&lineage.activation);
+    if shown {
+        dcom.class.clone_from(&lineage.class);
+        dcom.object_path = Some(lineage.path.clone());
+    }
     let Some(activation) = &mut dcom.activation else { return };
     if !object.is_held_by(pair.client) {
         activation.proof = Proof::Weak;
@@ -331,21 +348,32 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
             (activated, seen) => activated.or(seen),
         }
     };
-    let handed_out = read.references.iter().map(|&(std, iid, descent)| Told {
-        lineage: lineage(descent, std.oxid),
-        describes: read.dcom.ipid.filter(|_| descent == Descent::Aside),
-        reference: Some(std),
-        ..Told::interface(std.ipid, iid, frame)
-    });
+    let mut told = Vec::new();
+    for &(std, iid, descent) in &read.references {
+        told.push(Told {
+            lineage: lineage(descent, std.oxid),
+            describes: read.dcom.ipid.filter(|_| descent == Descent::Aside),
+            reference: Some(std),
+            ..Told::interface(std.ipid, iid, frame)
+        });
+    }
     // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is.
-    let called = match (read.object, read.dcom.ipid, read.exchange.interface) {
-        (None, Some(ipid), Named::Interface(interface)) => {
-            let frame = read.exchange.request.as_ref().map_or(frame, |message| message.at.frame);
-            Some(Told::interface(ipid, Iid(interface.uuid), frame))
-        }
-        _ => None,
-    };
-    handed_out.chain(called).collect()
+    if let (None, Some(ipid), Named::Interface(interface)) = (read.object, read.dcom.ipid, read.exchange.interface) {
+        let frame = read.exchange.request.as_ref().map_or(frame, |message| message.at.frame);
+        told.push(Told::interface(ipid, Iid(interface.uuid), frame));
+    }
+    told
+}
+
+/// Will anybody see such a call? Those that are recorded, and those that an alert rests on. Detections look at all, but at
+/// others in passing: for what was called, when and between whom.
+fn is_shown(sort: Sort, interface: Guid, opnum: u16, catalog: &Catalog) -> bool {
+    match sort {
+        Sort::Dispatch => dispatch::is_of_interest(opnum),
+        Sort::References => references::is_of_interest(interface, opnum),
+        Sort::Early(_) | Sort::Management | Sort::Services => true,
+        Sort::Other => catalog.operation(interface, opnum).is_some(),
+    }
 }
 
 fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
@@ -444,7 +472,7 @@ mod tests {
             ("Invoke", Some("RegisterXLL"))
         );
         assert_eq!(called.command_line.as_deref(), Some("c:\\x.xll"));
-        assert_eq!(called.interface.unwrap().uuid, UNKNOWN, "as the bind says");
+        assert_eq!(called.interface.as_ref().unwrap().uuid, UNKNOWN, "as the bind says");
         assert!(called.because.iter().any(|because| because.contains("IDispatch")));
     }
 

@@ -46,6 +46,11 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         (known::ITYPE_INFO, _) => type_info(call, opnum),
         _ => {}
     }
+    is_of_interest(interface, opnum)
+}
+
+/// Does the call say what was done? Only where it makes an object out of type information.
+pub(super) fn is_of_interest(interface: Guid, opnum: u16) -> bool {
     (interface, opnum) == (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE)
 }
 
@@ -53,8 +58,7 @@ fn query_interface(call: &mut Read<'_>) {
     let Some(request) = call.request(RemQueryInterfaceRequest::parse) else {
         return;
     };
-    call.dcom.arguments = vec![request.ipid.to_string()];
-    call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
+    say_query(call, &request);
     let Some(reply) = call.response(RemQueryInterfaceReply::parse) else {
         return;
     };
@@ -62,19 +66,25 @@ fn query_interface(call: &mut Read<'_>) {
         // [MS-DCOM] 2.2.24 REMQIRESULT: of what failed, the reference means nothing.
         if result.hresult & FAILURE == 0 && !result.std.ipid.0.is_null() {
             call.references.push((result.std, iid, Descent::Of(request.ipid)));
-            call.dcom.ipids.push(result.std.ipid);
+            call.shows(result.std.ipid);
             call.dcom.oxid = Some(result.std.oxid);
         }
     }
     call.result(reply.hresult);
 }
 
+fn say_query(call: &mut Read<'_>, request: &RemQueryInterfaceRequest) {
+    if call.shown {
+        call.dcom.arguments = vec![request.ipid.to_string()];
+        call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
+    }
+}
+
 fn query_interface_2(call: &mut Read<'_>) {
     let Some(request) = call.request(RemQueryInterfaceRequest::parse_2) else {
         return;
     };
-    call.dcom.arguments = vec![request.ipid.to_string()];
-    call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
+    say_query(call, &request);
     let Some(reply) = call.response(RemQueryInterface2Reply::parse) else {
         return;
     };
@@ -82,7 +92,7 @@ fn query_interface_2(call: &mut Read<'_>) {
     for outline in found.filter_map(|result| result.objref) {
         if let Some(std) = outline.std {
             call.references.push((std, outline.iid, Descent::Of(request.ipid)));
-            call.dcom.ipids.push(std.ipid);
+            call.shows(std.ipid);
             call.dcom.oxid = Some(std.oxid);
         }
     }
@@ -91,11 +101,10 @@ fn query_interface_2(call: &mut Read<'_>) {
 
 fn count_references(call: &mut Read<'_>, opnum: u16) {
     if let Some(request) = call.request(RemReferencesRequest::parse) {
-        call.dcom.arguments = request
-            .references
-            .iter()
-            .map(|reference| reference.ipid.to_string())
-            .collect();
+        if call.shown {
+            let ipids = request.references.iter().map(|reference| reference.ipid.to_string());
+            call.dcom.arguments = ipids.collect();
+        }
         let effect = |reference: &RemInterfaceRef| {
             let (ipid, count) = (reference.ipid, reference.public_refs);
             if opnum == REM_ADD_REF {
@@ -117,7 +126,9 @@ fn count_references(call: &mut Read<'_>, opnum: u16) {
 }
 
 fn create_instance(call: &mut Read<'_>) {
-    if let Some(request) = call.request(CreateInstanceRequest::parse) {
+    if let Some(request) = call.request(CreateInstanceRequest::parse)
+        && call.shown
+    {
         call.dcom.iids = vec![NamedGuid::of(request.iid.0)];
     }
     interface_reply(call, Descent::Same);
@@ -142,15 +153,19 @@ fn interface_reply(call: &mut Read<'_>, descent: Descent) {
 }
 
 fn enumerate(call: &mut Read<'_>) {
-    if let Some(request) = call.request(EnumNextRequest::parse) {
+    if let Some(request) = call.request(EnumNextRequest::parse)
+        && call.shown
+    {
         call.dcom.arguments = vec![request.count.to_string()];
     }
     if let Some(reply) = call.response(EnumNextReply::parse) {
         for element in &reply.elements {
             call.hand_out(element.target().interface(), Descent::Same);
         }
-        let elements: Vec<_> = reply.elements.iter().map(ToString::to_string).collect();
-        call.dcom.result = (!elements.is_empty()).then(|| elements.join(", "));
+        if call.shown {
+            let elements: Vec<_> = reply.elements.iter().map(ToString::to_string).collect();
+            call.dcom.result = (!elements.is_empty()).then(|| elements.join(", "));
+        }
         call.result(reply.hresult);
     }
 }
@@ -160,7 +175,8 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
         3 => {
             call.request(OrpcThis::parse);
             if let Some(reply) = call.response(GetTypeAttrReply::parse) {
-                call.dcom.result = reply.attributes.map(|attributes| attributes.guid.to_string());
+                let attributes = reply.attributes.filter(|_| call.shown);
+                call.dcom.result = attributes.map(|attributes| attributes.guid.to_string());
                 call.result(reply.hresult);
             }
         }

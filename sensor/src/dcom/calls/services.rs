@@ -107,7 +107,7 @@ impl Read<'_> {
 
     fn status(&mut self, status: Option<u32>) {
         if let Some(status) = status {
-            super::set_status(&mut self.dcom, status);
+            super::set_status(self.dcom, status);
         }
     }
 }
