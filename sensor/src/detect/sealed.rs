@@ -8,7 +8,7 @@ mod shape;
 use std::net::IpAddr;
 
 use dcom_parsers::guid::{Guid, Ipid};
-use dcom_parsers::names;
+use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::Encoding;
 
 use super::pairs::Remembered;
@@ -130,7 +130,8 @@ impl Conversation {
         if !classes.is_empty() {
             return self.read(&classes, record, found);
         }
-        let (Some(operation), Some(length)) = (operation(dcom), dcom.sealed_stub_length) else {
+        let asked = self.calls.iter().any(|call| call.object == ipid);
+        let (Some(operation), Some(length)) = (operation(record, asked), dcom.sealed_stub_length) else {
             return;
         };
         if self.calls.len() >= CALLS {
@@ -287,17 +288,26 @@ fn weigh(fit: Fit, texts: u32, certain: bool) -> (Severity, &'static str) {
     }
 }
 
-/// A call of `IDispatch`, or of an interface that may derive from it.
-fn operation(dcom: &Dcom) -> Option<Operation> {
+/// A call of `IDispatch`, or of an interface that may derive from it; or of an object that is called in the context of
+/// another one's `IRemUnknown` or `IUnknown`, as clients do that bind once. `asked` says whether the object was asked for a
+/// name so.
+fn operation(record: &Record, asked: bool) -> Option<Operation> {
+    let dcom = &record.dcom;
     let interface = dcom.interface.as_ref()?;
     let opnum = dcom.opnum?;
     let may_be = |name| match names::operation(interface.uuid, opnum) {
         Some(known) => known == name,
         None => interface.name.is_none(),
     };
+    // An answer of RemRelease has no room for a number beside its HRESULT.
+    let of_another = || {
+        let any = [known::IUNKNOWN, known::IREM_UNKNOWN, known::IREM_UNKNOWN2];
+        any.contains(&interface.uuid)
+            && (asked || dcom.sealed_reply_length == Some(shape::looked_up(record.encoding.unwrap_or_default())))
+    };
     match opnum {
-        5 if may_be("GetIDsOfNames") => Some(Operation::Lookup),
-        6 if may_be("Invoke") => Some(Operation::Invoke),
+        5 if may_be("GetIDsOfNames") || of_another() => Some(Operation::Lookup),
+        6 if may_be("Invoke") || (asked && of_another()) => Some(Operation::Invoke),
         _ => None,
     }
 }
@@ -359,8 +369,6 @@ impl SealedActivation {
 
 #[cfg(test)]
 mod tests {
-    use dcom_parsers::names::known;
-
     use super::super::testing::{Rig, activation, call, end};
     use super::*;
     use crate::event::dcom::Interface;
@@ -432,6 +440,31 @@ mod tests {
         (3, INVOKE, 344, NOTHING),
         (1, INVOKE, 88, NOTHING),
     ];
+
+    #[test]
+    fn objects_that_are_called_in_a_context_of_another_are_told_by_their_lengths() {
+        for context in [
+            known::IUNKNOWN,
+            known::IREM_UNKNOWN,
+            known::IREM_UNKNOWN2,
+            known::ITYPE_INFO,
+        ] {
+            let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+            rig.see(sealed_activation());
+            // Two references released, and two interfaces asked for, have lengths of lookups and of calls.
+            let bookkeeping = [(7, 5, 88, 12), (7, 6, 88, 300)];
+            for (object, opnum, length, reply) in bookkeeping.into_iter().chain(MMC20) {
+                let mut record = sealed(object, opnum, length, reply);
+                let name = names::interface(context).map(Into::into);
+                record.dcom.interface = Some(Interface { uuid: context, name });
+                rig.see(record);
+            }
+            let found = rig.found();
+            let told = [(Some("MMC20.Application"), Severity::High, "high")];
+            let told = if context == known::ITYPE_INFO { &[][..] } else { &told };
+            assert_eq!(worth(&found), told, "{context}");
+        }
+    }
 
     #[test]
     fn a_whole_path_is_told_once_with_what_it_rests_on() {

@@ -57,6 +57,11 @@ fn layout(encoding: Encoding) -> Layout {
     }
 }
 
+/// Bytes of the answer that tells the number of one name.
+pub(super) fn looked_up(encoding: Encoding) -> u32 {
+    layout(encoding).looked_up
+}
+
 /// [MS-RPCE] 2.2.2.13 Verification Trailer, with the commands that clients send: the bind's contexts, with or without a
 /// bitmask and a copy of the header.
 const TRAILERS: [u32; 5] = [0, 52, 60, 72, 80];
