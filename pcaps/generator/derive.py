@@ -1,7 +1,7 @@
 """Makes variants of live captures that show what networks and captures do to the same traffic.
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
-Only `with_ipv6` touches what the packets say; `connectionless` and `early_bound` say the same in
+Only `with_ipv6` and `in_one_context` touch what the packets say; `connectionless` and `early_bound` say the same in
 other PDUs, `http_version_1` and `http_version_2` the same PDUs in other connections, and
 `two_sessions` in other messages.
 """
@@ -18,7 +18,7 @@ from over_smb import two_sessions
 from packets import ETHERNET, RAW_IP, SYN, UDP, Packet, checksum, pcap, plain, spread
 
 EPM_PORT, OBJECT_PORT = 135, 49670
-RESPONSE, BIND_ACK = 2, 12
+RESPONSE, BIND, BIND_ACK = 2, 11, 12
 BIND_PDUS = (11, BIND_ACK, 14, 15)
 PIECE = 48
 OVERLAP = 8
@@ -32,6 +32,8 @@ NANOSECONDS = 9
 GRE = 47
 TUNNEL = "198.51.100.1", "198.51.100.2"
 FRAGMENT = 256
+I_DISPATCH = bytes.fromhex("0004020000000000c000000000000046")
+I_REM_UNKNOWN_2 = bytes.fromhex("4301000000000000c000000000000046")
 
 
 @dataclass
@@ -205,6 +207,17 @@ def erspan(packets):
 
     numbers = iter(range(len(packets)))
     return _in_ipv4(packets, GRE, lambda inner: wrapped(inner, next(numbers)))
+
+
+def in_one_context(packets):
+    """The first bind for the object names IRemUnknown2, and its calls go in that context."""
+    out, done = [], False
+    for packet in packets:
+        if not done and packet.target[1] == OBJECT_PORT and _pdu_type(packet) == BIND:
+            packet = replace(packet, payload=packet.payload.replace(I_DISPATCH, I_REM_UNKNOWN_2, 1))
+            done = True
+        out.append(packet)
+    return out
 
 
 def _udp(source, target, payload):
@@ -382,6 +395,12 @@ VARIANTS = [
         "mmc20-connect",
         "ExecuteShellCommand called by its own number in the dual interface View, without Invoke",
         early_bound,
+    ),
+    Variant(
+        "mmc20-one-context",
+        "mmc20-connect",
+        "The object's calls in a context that was bound to IRemUnknown2, as by clients that bind once",
+        in_one_context,
     ),
     Variant(
         "mmc20-datagrams",

@@ -157,6 +157,8 @@ pub(super) struct Known {
     pub(super) iid: Iid,
     /// The frame of the reply that told it.
     pub(super) frame: u64,
+    /// Did a reply or a stub tell the interface, not merely the context of a call?
+    pub(super) certain: bool,
     /// Where the object comes from, when that was seen.
     pub(super) lineage: Option<Arc<Lineage>>,
     /// Of type information: the object that it is about.
@@ -183,6 +185,8 @@ pub(super) struct Told {
     pub(super) ipid: Ipid,
     pub(super) iid: Iid,
     pub(super) frame: u64,
+    /// The interface is told by what says so, not merely by the context of a call.
+    pub(super) certain: bool,
     pub(super) lineage: Option<Arc<Lineage>>,
     pub(super) describes: Option<Ipid>,
     /// The reference itself, where there is one.
@@ -196,6 +200,7 @@ impl Told {
             ipid,
             iid,
             frame,
+            certain: true,
             lineage: None,
             describes: None,
             reference: None,
@@ -317,6 +322,7 @@ impl Exporters {
             ipid,
             iid,
             frame,
+            certain,
             lineage,
             describes,
             reference,
@@ -338,6 +344,7 @@ impl Exporters {
             alike.push(Known {
                 iid,
                 frame,
+                certain,
                 lineage: None,
                 describes,
                 pair,
@@ -356,7 +363,7 @@ impl Exporters {
         if known.is_over(now, self.limits.object_released) {
             known.begin_again();
         }
-        (known.iid, known.frame, known.used) = (iid, frame, now);
+        (known.iid, known.frame, known.certain, known.used) = (iid, frame, certain, now);
         known.describes = describes.or(known.describes);
         if let Some(reference) = reference {
             known.oid = Some(reference.oid);

@@ -405,7 +405,7 @@ impl Analyst {
         // An object that was handed out is what is called, whatever the stub looks like.
         let pair = Pair::from(&**connection);
         let is_known = |object| exporters.find(pair, Ipid(object)).is_some();
-        let handed_out = exchange.interface == Named::Unseen && exchange.object.is_some_and(is_known);
+        let handed_out = exchange.object.is_some_and(is_known);
         let asked = if handed_out {
             None
         } else {

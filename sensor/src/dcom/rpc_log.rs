@@ -132,7 +132,10 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, who: &Who, 
         .and_then(|dcom| dcom.interface.as_ref())
         .map(|interface| (interface.uuid, 0));
     let named = match exchange.interface {
-        Named::Interface(interface) => Some((interface.uuid, interface.version)),
+        // Where the call is one of another interface than its context's, that one is named.
+        Named::Interface(interface) => told
+            .filter(|(uuid, _)| *uuid != interface.uuid)
+            .or(Some((interface.uuid, interface.version))),
         Named::Refused => None,
         Named::Unseen => told,
     };
@@ -141,7 +144,9 @@ pub(super) fn exchange(connection: &Connection, exchange: &Exchange, who: &Who, 
         .and_then(|((uuid, _), opnum)| names::operation(uuid, opnum));
     let interface = named.map(|(uuid, version)| DcerpcInterface {
         // Without a connection nothing is offered, and nothing accepted.
-        ack_result: (matches!(exchange.interface, Named::Interface(_)) && exchange.activity.is_none()).then_some(0),
+        ack_result: (matches!(exchange.interface, Named::Interface(bound) if bound.uuid == uuid)
+            && exchange.activity.is_none())
+        .then_some(0),
         procedure,
         ..interface(uuid, version)
     });

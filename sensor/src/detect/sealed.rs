@@ -8,7 +8,7 @@ mod shape;
 use std::net::IpAddr;
 
 use dcom_parsers::guid::{Guid, Ipid};
-use dcom_parsers::names;
+use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::Encoding;
 
 use super::pairs::Remembered;
@@ -27,20 +27,32 @@ type Pair = (IpAddr, IpAddr);
 
 /// Sealed activations of one pair of hosts that wait for calls.
 const WAITING: usize = 16;
+/// Conversations of one client on one port at a time.
+const CONVERSATIONS: usize = 8;
 /// Calls of one conversation that are kept. What gives a class away comes first.
 const CALLS: usize = 64;
 
 /// Waits for calls after sealed activations.
 pub(super) struct SealedActivation {
     /// Those whose objects were not called yet, the oldest first.
-    waiting: Remembered<Pair, Vec<Record>>,
-    /// By the client's host and the port of the object.
-    conversations: Remembered<(IpAddr, Endpoint), Conversation>,
+    waiting: Remembered<Pair, Vec<Waiting>>,
+    /// By the client's host and the port of the object, the oldest first.
+    conversations: Remembered<(IpAddr, Endpoint), Vec<Conversation>>,
+    /// How many records were seen. Captures that are put one behind another need not have times in that order.
+    seen: u64,
+}
+
+/// An activation, and when it was seen among all records.
+struct Waiting {
+    seen: u64,
+    activation: Record,
 }
 
 /// What was called after a sealed activation, on one port.
 struct Conversation {
     activation: Record,
+    /// The record that was seen last.
+    seen: u64,
     /// Nothing more is to be told of it.
     told: bool,
     /// Was it seen from its start, with nothing missing?
@@ -58,6 +70,7 @@ impl SealedActivation {
         Self {
             waiting: Remembered::new(most, settings.sealed_patience),
             conversations: Remembered::new(most, settings.sealed_patience),
+            seen: 0,
         }
     }
 
@@ -68,23 +81,32 @@ impl SealedActivation {
         };
         let now = meta.timestamp;
         let key = (pair.0, server);
-        let known = self.conversations.get(&key, now);
+        let mut here = self.conversations.remove(&key).unwrap_or_default();
+        let own = here.iter().rposition(|known| known.has(meta.flow_id));
+        // Further connections are of the latest.
+        let at = own.or(here.len().checked_sub(1));
+        let known = at.and_then(|at| here.get(at));
         let is_new = known.is_none_or(|known| known.may_be_new(ipid, meta.flow_id));
-        // An object never called before may be that of the latest activation.
+        // What is new on a connection may be of an activation that came in between. One that waited before that was refused,
+        // or its object is never called. Another connection may be of any.
+        let since = own.and(known).map_or(0, |known| known.seen);
         let waiting = self.waiting.get(&pair, now).filter(|_| is_new);
-        let activation = waiting.and_then(Vec::pop);
-        let conversation = match (activation, self.conversations.remove(&key)) {
-            (Some(activation), earlier) => {
-                if let Some(mut earlier) = earlier {
-                    earlier.conclude(context, found);
-                }
-                Conversation::of(activation, record)
+        let waiting = waiting.and_then(|waiting| waiting.pop_if(|waiting| waiting.seen > since));
+        let started = waiting.is_some();
+        if let Some(Waiting { activation, .. }) = waiting {
+            if let Some(over) = own.or((here.len() >= CONVERSATIONS).then_some(0)) {
+                here.remove(over).conclude(context, found);
             }
-            (None, Some(conversation)) => conversation,
-            (None, None) => return,
+            here.push(Conversation::of(activation, record));
+        }
+        let conversation = match at.filter(|_| !started) {
+            Some(at) => here.get_mut(at),
+            None => here.last_mut(),
         };
-        let conversation = self.conversations.entry(key, now, || conversation);
+        let Some(conversation) = conversation else { return };
         conversation.see(ipid, record, context, found);
+        conversation.seen = self.seen;
+        self.conversations.entry(key, now, || here);
     }
 }
 
@@ -92,6 +114,7 @@ impl Conversation {
     fn of(activation: Record, first: &Record) -> Self {
         Self {
             activation,
+            seen: 0,
             told: false,
             whole: true,
             encoding: first.encoding.unwrap_or_default(),
@@ -101,11 +124,16 @@ impl Conversation {
         }
     }
 
+    /// Was a call on this connection seen?
+    fn has(&self, flow: Option<u64>) -> bool {
+        let flow = flow.unwrap_or_default();
+        self.bound.iter().any(|(known, _)| *known == flow)
+    }
+
     /// May the object have been given to the client after all that was called here? One of a process that runs anyway is
     /// the same for all who ask: a client that has done with it and calls it over another connection was given it again.
     fn may_be_new(&self, ipid: Ipid, flow: Option<u64>) -> bool {
-        let flow = flow.unwrap_or_default();
-        let again = || self.bound.len() < CALLS && !self.bound.iter().any(|(known, _)| *known == flow);
+        let again = || self.bound.len() < CALLS && !self.has(flow);
         !self.objects.contains(&ipid) || (self.told && again())
     }
 
@@ -130,7 +158,8 @@ impl Conversation {
         if !classes.is_empty() {
             return self.read(&classes, record, found);
         }
-        let (Some(operation), Some(length)) = (operation(dcom), dcom.sealed_stub_length) else {
+        let asked = self.calls.iter().any(|call| call.object == ipid);
+        let (Some(operation), Some(length)) = (operation(record, asked), dcom.sealed_stub_length) else {
             return;
         };
         if self.calls.len() >= CALLS {
@@ -147,7 +176,7 @@ impl Conversation {
         if operation == Operation::Invoke
             && let Some(verdict) = judge(&self.calls, self.encoding, context.catalog, false)
         {
-            self.tell(verdict, found);
+            self.tell(verdict, context.catalog, found);
         }
     }
 
@@ -157,20 +186,29 @@ impl Conversation {
             return;
         }
         if let Some(verdict) = judge(&self.calls, self.encoding, context.catalog, true) {
-            self.tell(verdict, found);
+            self.tell(verdict, context.catalog, found);
         }
     }
 
-    fn tell(&mut self, verdict: Verdict<'_>, found: &mut Vec<Found>) {
+    fn tell<'a>(&mut self, verdict: Verdict<'a>, catalog: &'a Catalog, found: &mut Vec<Found>) {
         self.told = true;
         let Verdict {
             fit,
-            classes,
+            mut classes,
             path,
             mut because,
             rare,
             texts,
         } = verdict;
+        if !self.whole {
+            // Calls may have come before these: other classes may lead to them.
+            let others = catalog.with_members(path, false).map(|(class, _)| class);
+            for class in others.filter(|class| class.benign.is_none()) {
+                if !classes.iter().any(|known| known.clsid == class.clsid) {
+                    classes.push(class);
+                }
+            }
+        }
         let only = match classes.as_slice() {
             [class] => Some(class),
             _ => None,
@@ -287,27 +325,38 @@ fn weigh(fit: Fit, texts: u32, certain: bool) -> (Severity, &'static str) {
     }
 }
 
-/// A call of `IDispatch`, or of an interface that may derive from it.
-fn operation(dcom: &Dcom) -> Option<Operation> {
+/// A call of `IDispatch`, or of an interface that may derive from it; or of an object that is called in the context of
+/// another one's `IRemUnknown` or `IUnknown`, as clients do that bind once. `asked` says whether the object was asked for a
+/// name so.
+fn operation(record: &Record, asked: bool) -> Option<Operation> {
+    let dcom = &record.dcom;
     let interface = dcom.interface.as_ref()?;
     let opnum = dcom.opnum?;
     let may_be = |name| match names::operation(interface.uuid, opnum) {
         Some(known) => known == name,
         None => interface.name.is_none(),
     };
+    // An answer of RemRelease has no room for a number beside its HRESULT.
+    let of_another = || {
+        let any = [known::IUNKNOWN, known::IREM_UNKNOWN, known::IREM_UNKNOWN2];
+        any.contains(&interface.uuid)
+            && (asked || dcom.sealed_reply_length == Some(shape::looked_up(record.encoding.unwrap_or_default())))
+    };
     match opnum {
-        5 if may_be("GetIDsOfNames") => Some(Operation::Lookup),
-        6 if may_be("Invoke") => Some(Operation::Invoke),
+        5 if may_be("GetIDsOfNames") || of_another() => Some(Operation::Lookup),
+        6 if may_be("Invoke") || (asked && of_another()) => Some(Operation::Invoke),
         _ => None,
     }
 }
 
-/// An activation of which neither class nor result could be read.
+/// An activation of which neither class nor result could be read, and whose answer has room for an object: one that was
+/// refused has none.
 fn is_sealed(dcom: &Dcom) -> bool {
     dcom.kind == Kind::Activation
         && dcom.clsid.is_none()
         && dcom.sealed_stub_length.is_some()
         && !matches!(dcom.outcome, Some(Outcome::Failed | Outcome::Unanswered))
+        && dcom.sealed_reply_length.is_none_or(|reply| reply >= shape::OBJECT)
 }
 
 impl Detection for SealedActivation {
@@ -318,12 +367,16 @@ impl Detection for SealedActivation {
             return;
         };
         let (pair, now) = ((client.address, server.address), meta.timestamp);
+        self.seen += 1;
         if is_sealed(dcom) {
             let waiting = self.waiting.entry(pair, now, Vec::new);
             if waiting.len() >= WAITING {
                 waiting.remove(0);
             }
-            waiting.push((*record).clone());
+            waiting.push(Waiting {
+                seen: self.seen,
+                activation: (*record).clone(),
+            });
         } else if dcom.kind == Kind::Call {
             self.overdue(now, context, found);
             self.called(pair, record, context, found);
@@ -356,16 +409,16 @@ impl Detection for SealedActivation {
 impl SealedActivation {
     /// Those in which nothing came for a while are over.
     fn overdue(&mut self, now: Timestamp, context: &Context<'_>, found: &mut Vec<Found>) {
-        while let Some((_, mut conversation)) = self.conversations.overdue(now) {
-            conversation.conclude(context, found);
+        while let Some((_, over)) = self.conversations.overdue(now) {
+            for mut conversation in over {
+                conversation.conclude(context, found);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use dcom_parsers::names::known;
-
     use super::super::testing::{Rig, activation, call, end};
     use super::*;
     use crate::event::dcom::Interface;
@@ -382,6 +435,7 @@ mod tests {
         record.dcom.clsid = None;
         record.dcom.outcome = None;
         record.dcom.sealed_stub_length = Some(464);
+        record.dcom.sealed_reply_length = Some(600);
         record.dcom.evidence = Evidence::Header;
         record
     }
@@ -437,6 +491,31 @@ mod tests {
         (3, INVOKE, 344, NOTHING),
         (1, INVOKE, 88, NOTHING),
     ];
+
+    #[test]
+    fn objects_that_are_called_in_a_context_of_another_are_told_by_their_lengths() {
+        for context in [
+            known::IUNKNOWN,
+            known::IREM_UNKNOWN,
+            known::IREM_UNKNOWN2,
+            known::ITYPE_INFO,
+        ] {
+            let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+            rig.see(sealed_activation());
+            // Two references released, and two interfaces asked for, have lengths of lookups and of calls.
+            let bookkeeping = [(7, 5, 88, 12), (7, 6, 88, 300)];
+            for (object, opnum, length, reply) in bookkeeping.into_iter().chain(MMC20) {
+                let mut record = sealed(object, opnum, length, reply);
+                let name = names::interface(context).map(Into::into);
+                record.dcom.interface = Some(Interface { uuid: context, name });
+                rig.see(record);
+            }
+            let found = rig.found();
+            let told = [(Some("MMC20.Application"), Severity::High, "high")];
+            let told = if context == known::ITYPE_INFO { &[][..] } else { &told };
+            assert_eq!(worth(&found), told, "{context}");
+        }
+    }
 
     #[test]
     fn a_whole_path_is_told_once_with_what_it_rests_on() {
@@ -643,6 +722,83 @@ mod tests {
     }
 
     #[test]
+    fn an_activation_whose_object_is_never_called_hides_none_that_comes_after_it() {
+        let told = |first: &[Record], between: Option<Record>| {
+            let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+            first.iter().for_each(|record| rig.see(record.clone()));
+            let mut real = sealed_activation();
+            real.meta.frame = Some(77);
+            rig.see(real);
+            for (number, (object, opnum, length, reply)) in MMC20.into_iter().enumerate() {
+                rig.see(sealed(object, opnum, length, reply));
+                if number == 1 {
+                    between.iter().for_each(|record| rig.see(record.clone()));
+                }
+            }
+            let found = rig.found();
+            let frames: Vec<_> = found.iter().map(|found| found.meta.frame).collect();
+            (worth(&found).len(), frames)
+        };
+        let refused = || {
+            let mut record = sealed_activation();
+            record.dcom.sealed_reply_length = Some(16);
+            record
+        };
+        let mut late = sealed_activation();
+        late.meta.timestamp = Timestamp(9 * SECOND);
+        let right = (1, vec![Some(77)]);
+        assert_eq!(told(&[sealed_activation(), sealed_activation()], None), right);
+        assert_eq!(
+            told(&[late], None),
+            right,
+            "times go backwards where captures are put together"
+        );
+        assert_eq!(told(&[refused()], Some(refused())), right);
+    }
+
+    #[test]
+    fn two_at_once_over_connections_of_their_own_are_told() {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        rig.see(sealed_activation());
+        for (object, opnum, length, reply) in MMC20 {
+            for (flow, object) in [(5, object), (6, object + 10)] {
+                let mut record = sealed(object, opnum, length, reply);
+                record.meta.flow_id = Some(flow);
+                rig.see(record);
+            }
+        }
+        let class = (Some("MMC20.Application"), Severity::High, "high");
+        assert_eq!(worth(&rig.found()), [class, class]);
+    }
+
+    #[test]
+    fn where_sealed_calls_may_be_missing_every_class_that_leads_to_these_is_told() {
+        let calls = [
+            (1, LOOKUP, 96, 20),
+            (1, INVOKE, 88, OBJECT),
+            (2, LOOKUP, 100, 20),
+            (2, INVOKE, 88, OBJECT),
+            (3, LOOKUP, 104, 20),
+            (3, INVOKE, 408, NOTHING),
+        ];
+        for missing in [0, 152] {
+            let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+            rig.see(sealed_activation());
+            for (object, opnum, length, reply) in calls {
+                let mut record = sealed(object, opnum, length, reply);
+                record.dcom.bytes_missing = missing;
+                rig.see(record);
+            }
+            let found = rig.found();
+            let class = (missing == 0).then_some("ShellBrowserWindow");
+            assert_eq!(worth(&found), [(class, Severity::High, "medium")]);
+            let others = &found[0].alert.metadata.classes;
+            assert_eq!(others.len(), if missing == 0 { 0 } else { 2 }, "{others:?}");
+        }
+    }
+
+    #[test]
     fn what_is_kept_of_a_conversation_is_bounded() {
         let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
         rig.see(sealed_activation());
@@ -652,6 +808,8 @@ mod tests {
             rig.see(record);
         }
         let mut kept = rig.detection.conversations.overdue(Timestamp(i64::MAX)).unwrap().1;
+        assert_eq!(kept.len(), 1);
+        let mut kept = kept.remove(0);
         assert!(kept.calls.len() == CALLS && kept.objects.len() == CALLS && kept.bound.len() == CALLS);
         kept.conclude(
             &Context {

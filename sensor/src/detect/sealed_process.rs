@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dcom_parsers::guid::Ipid;
 use dcom_parsers::ndr::Encoding;
-use dcom_parsers::wmi::IWBEM_SERVICES;
+use dcom_parsers::wmi::{IWBEM_LEVEL1_LOGIN, IWBEM_SERVICES};
 
 use super::pairs::Remembered;
 use super::signature::WMI_PROCESS;
@@ -57,7 +57,9 @@ impl Detection for SealedProcess {
         let Record {
             meta, dcom, encoding, ..
         } = *record;
-        let is_wmi = dcom.interface.as_ref().is_some_and(|it| it.uuid == IWBEM_SERVICES);
+        // Some clients call it in the context of the login before it, which has no operation of ExecMethod's number.
+        let any = [IWBEM_SERVICES, IWBEM_LEVEL1_LOGIN];
+        let is_wmi = dcom.interface.as_ref().is_some_and(|it| any.contains(&it.uuid));
         let (Kind::Call, true, Some(length)) = (dcom.kind, is_wmi, dcom.sealed_stub_length) else {
             return;
         };

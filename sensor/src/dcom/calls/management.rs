@@ -12,8 +12,12 @@ use crate::event::dcom::Outcome;
 use crate::rpc::{Message, Stub};
 
 /// [MS-WMI] 3.1.4.3 `IWbemServices` Interface: opnums.
+const CREATE_CLASS_ENUM: u16 = 12;
 const PUT_INSTANCE: u16 = 14;
 const PUT_INSTANCE_ASYNC: u16 = 15;
+const CREATE_INSTANCE_ENUM: u16 = 18;
+const EXEC_QUERY: u16 = 20;
+const EXEC_NOTIFICATION_QUERY: u16 = 22;
 const EXEC_METHOD: u16 = 24;
 const EXEC_METHOD_ASYNC: u16 = 25;
 
@@ -115,6 +119,15 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
                     // What is logged in to is the namespace.
                     let namespace = call.dcom.arguments.iter().find_map(|it| it.strip_prefix("namespace="));
                     call.member = Some(format!("NTLMLogin({:?})", namespace.unwrap_or_default()).replace("\\\\", "\\"));
+                    call.refer(&objref, Descent::Member);
+                }
+                call.result(reply.status);
+            }
+        }
+        (wmi::IWBEM_SERVICES, CREATE_CLASS_ENUM | CREATE_INSTANCE_ENUM | EXEC_QUERY | EXEC_NOTIFICATION_QUERY) => {
+            if let Some(reply) = call.response(wmi::InterfaceReply::parse) {
+                if let Some(objref) = reply.objref.and_then(|bytes| Objref::parse_reference(bytes).ok()) {
+                    call.member = Some(call.dcom.operation.clone().into());
                     call.refer(&objref, Descent::Member);
                 }
                 call.result(reply.status);

@@ -9,7 +9,7 @@ mod services;
 
 use std::sync::Arc;
 
-use dcom_parsers::dcom::{Objref, OrpcThat, SetId, StdObjref};
+use dcom_parsers::dcom::{Objref, OrpcThat, RemQueryInterfaceRequest, RemReferencesRequest, SetId, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid, Oid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
@@ -19,8 +19,8 @@ use super::exchange::{parse, parse_or_tell, record, response, set_result, set_st
 use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
-use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
+use crate::event::{Dcom, Shared};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
 pub(crate) use powershell::decoded as decoded_powershell;
@@ -183,6 +183,42 @@ impl<'a> Read<'a> {
     }
 }
 
+/// How it is known which interface is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Its context is bound to it.
+    Context,
+    /// A reply handed out the object, in this frame.
+    Object(u64),
+    /// The stub proves it.
+    Stub,
+}
+
+/// A call as one interface understands it.
+struct Understood {
+    dcom: Shared<Dcom>,
+    shown: bool,
+    interesting: bool,
+    learned: Vec<Told>,
+    effects: Vec<Effect>,
+    odd: Vec<Anomaly>,
+    /// The interface has such an operation, and nothing in the stubs speaks against it.
+    fits: bool,
+}
+
+/// A call that is yet to be understood.
+struct Question<'a> {
+    connection: &'a Connection,
+    exchange: &'a Exchange,
+    exporters: &'a Exporters,
+    catalog: &'a Catalog,
+    recorded: Calls,
+    pair: Pair,
+    opnum: u16,
+    /// The object that is called, when a reply has handed it out.
+    object: Option<&'a Known>,
+}
+
 /// Reads an exchange as a call, if it is one, and learns the references that it hands out.
 pub(super) fn read(
     connection: &Connection,
@@ -195,78 +231,25 @@ pub(super) fn read(
     let opnum = exchange.opnum?;
     let pair = Pair::from(connection);
     let ipid = exchange.object.map(Ipid);
-    let object = ipid.and_then(|ipid| exporters.find(pair, ipid));
-    let (interface, from) = match exchange.interface {
-        Named::Interface(interface) => (interface.uuid, None),
-        Named::Refused => return None,
-        Named::Unseen => match object {
-            Some(known) => (known.iid.0, Some(known.frame)),
-            None if opnum == INVOKE && looks_like_dispatch(exchange) => (known::IDISPATCH, None),
-            None => return None,
-        },
-    };
-    let sort = match sort(interface, opnum, ipid)? {
-        Sort::Other
-            if may_be_dispatch(interface, opnum, ipid)
-                && catalog.operation(interface, opnum).is_none()
-                && looks_like_dispatch(exchange) =>
-        {
-            Sort::Dispatch
-        }
-        sort => sort,
-    };
-    let shown = recorded == Calls::All || is_shown(sort, interface, opnum, catalog);
-    let mut shared = record(connection, exchange, interface, opnum);
-    let dcom = &mut *shared;
-    dcom.kind = Kind::Call;
-    dcom.ipid = ipid;
-    if let (Some(frame), Some(last)) = (from, dcom.because.last_mut()) {
-        *last = format!("interface told by its IPID, from frame {frame}").into();
-    }
-    if sort == Sort::Dispatch && names::operation(interface, opnum).is_none() {
-        dcom.operation = names::operation(known::IDISPATCH, opnum).unwrap_or_default().into();
-        dcom.because
-            .push("an interface derived from IDispatch, told by the content of the stub".into());
-    }
-    set_lineage(dcom, object, pair, shown);
-    let mut read = Read {
-        dcom,
-        shown,
+    let question = Question {
+        connection,
         exchange,
-        encoding: exchange.encoding,
-        object,
         exporters,
         catalog,
-        references: Vec::new(),
-        effects: Vec::new(),
-        member: None,
-        odd,
+        recorded,
+        pair,
+        opnum,
+        object: ipid.and_then(|ipid| exporters.find(pair, ipid)),
     };
-    let interesting = match sort {
-        Sort::Dispatch => dispatch::read(&mut read, opnum),
-        Sort::Early(parameters) => {
-            early::read(&mut read, parameters);
-            // A user's own entry may say more than those for methods of that name.
-            if read.dcom.effect.is_none() {
-                operation(&mut read, interface, opnum);
-            }
-            true
-        }
-        Sort::References => references::read(&mut read, interface, opnum),
-        Sort::Management => management::read(&mut read, interface, opnum),
-        Sort::Services => services::read(&mut read, interface, opnum),
-        Sort::Other => operation(&mut read, interface, opnum),
-    };
-    read.error_info();
-    let learned = learned(&read, pair, exporters);
-    let effects = read.effects;
+    let understood = question.understand()?;
+    odd.extend(understood.odd);
     if let Some(ipid) = ipid {
         exporters.used(pair, ipid);
     }
-    for told in learned {
+    for told in understood.learned {
         exporters.learn(pair, told);
     }
-    for effect in effects {
+    for effect in understood.effects {
         match effect {
             Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
             Effect::Parameter(ipid, member, dispid, name) => exporters.parameter(pair, ipid, member, dispid, &name),
@@ -277,12 +260,168 @@ pub(super) fn read(
         }
     }
     Some(super::Read {
-        dcom: shared,
+        dcom: understood.dcom,
         learned: None,
-        recorded: interesting || recorded == Calls::All,
-        shown,
+        recorded: understood.interesting || recorded == Calls::All,
+        shown: understood.shown,
         asked: None,
     })
+}
+
+impl Question<'_> {
+    fn understand(&self) -> Option<Understood> {
+        let context = match self.exchange.interface {
+            Named::Interface(context) => context.uuid,
+            Named::Refused => return None,
+            Named::Unseen => {
+                return match self.object {
+                    Some(known) => self.read_as(known.iid.0, By::Object(known.frame)),
+                    None if self.opnum == INVOKE && looks_like_dispatch(self.exchange) => {
+                        self.read_as(known::IDISPATCH, By::Stub)
+                    }
+                    None => None,
+                };
+            }
+        };
+        let Some((interface, by)) = self.other_than(context) else {
+            return self.read_as(context, By::Context);
+        };
+        // An IPID stands for one interface of one object ([MS-DCOM] 2.2.9), and COM servers go by it: what the context was
+        // bound to stands only where the call is none of
+        // that interface.
+        let by_object = self.read_as(interface, by)?;
+        if by_object.fits {
+            return Some(by_object);
+        }
+        match self.read_as(context, By::Context) {
+            Some(by_context) if by_context.fits => Some(by_context),
+            _ => Some(by_object),
+        }
+    }
+
+    /// Some clients bind once, and call all objects in that context: the interface that is called where it is another one
+    /// than the context's.
+    fn other_than(&self, context: Guid) -> Option<(Guid, By)> {
+        let ipid = self.exchange.object.map(Ipid)?;
+        if let Some(known) = self.object.filter(|known| known.certain) {
+            let iid = known.iid.0;
+            // One may derive from the other. Nobody calls the methods of IUnknown.
+            let operation = |interface| names::operation(interface, self.opnum);
+            let same = iid == context
+                || match operation(iid) {
+                    Some(name) => operation(context) == Some(name),
+                    None => sort(context, self.opnum, Some(ipid)) == Some(Sort::Dispatch),
+                };
+            return (!same && iid != known::IUNKNOWN).then_some((iid, By::Object(known.frame)));
+        }
+        let sort = sort(context, self.opnum, Some(ipid));
+        if !matches!(sort, Some(Sort::Dispatch | Sort::References | Sort::Management)) {
+            return None;
+        }
+        let is_rem_unknown = matches!(context, known::IREM_UNKNOWN | known::IREM_UNKNOWN2);
+        if !is_rem_unknown && looks_like_rem_unknown(self.exchange) {
+            return Some((known::IREM_UNKNOWN, By::Stub));
+        }
+        let is_dispatch = sort != Some(Sort::Dispatch) && looks_like_dispatch(self.exchange);
+        is_dispatch.then_some((known::IDISPATCH, By::Stub))
+    }
+
+    fn read_as(&self, interface: Guid, by: By) -> Option<Understood> {
+        let Self {
+            exchange,
+            catalog,
+            opnum,
+            ..
+        } = *self;
+        let ipid = exchange.object.map(Ipid);
+        let sort = match sort(interface, opnum, ipid)? {
+            Sort::Other
+                if may_be_dispatch(interface, opnum, ipid)
+                    && catalog.operation(interface, opnum).is_none()
+                    && looks_like_dispatch(exchange) =>
+            {
+                Sort::Dispatch
+            }
+            sort => sort,
+        };
+        let shown = self.recorded == Calls::All || is_shown(sort, interface, opnum, catalog);
+        let mut shared = record(self.connection, exchange, interface, opnum);
+        let dcom = &mut *shared;
+        dcom.kind = Kind::Call;
+        dcom.ipid = ipid;
+        set_told(dcom, exchange, by);
+        if sort == Sort::Dispatch && names::operation(interface, opnum).is_none() {
+            dcom.operation = names::operation(known::IDISPATCH, opnum).unwrap_or_default().into();
+            dcom.because
+                .push("an interface derived from IDispatch, told by the content of the stub".into());
+        }
+        set_lineage(dcom, self.object, self.pair, shown);
+        let mut odd = Vec::new();
+        let mut read = Read {
+            dcom,
+            shown,
+            exchange,
+            encoding: exchange.encoding,
+            object: self.object,
+            exporters: self.exporters,
+            catalog,
+            references: Vec::new(),
+            effects: Vec::new(),
+            member: None,
+            odd: &mut odd,
+        };
+        let interesting = match sort {
+            Sort::Dispatch => dispatch::read(&mut read, opnum),
+            Sort::Early(parameters) => {
+                early::read(&mut read, parameters);
+                // A user's own entry may say more than those for methods of that name.
+                if read.dcom.effect.is_none() {
+                    operation(&mut read, interface, opnum);
+                }
+                true
+            }
+            Sort::References => references::read(&mut read, interface, opnum),
+            Sort::Management => management::read(&mut read, interface, opnum),
+            Sort::Services => services::read(&mut read, interface, opnum),
+            Sort::Other => operation(&mut read, interface, opnum),
+        };
+        read.error_info();
+        let learned = learned(&read, self.pair, self.exporters, by);
+        let effects = read.effects;
+        let has_operation =
+            names::operation(interface, opnum).is_some() || catalog.operation(interface, opnum).is_some();
+        Some(Understood {
+            fits: odd.is_empty() && (has_operation || (sort == Sort::Dispatch && opnum <= INVOKE)),
+            dcom: shared,
+            shown,
+            interesting,
+            learned,
+            effects,
+            odd,
+        })
+    }
+}
+
+/// What a reader has to know where it was not the context that told the interface.
+fn set_told(dcom: &mut Dcom, exchange: &Exchange, by: By) {
+    let told = match by {
+        By::Context => return,
+        By::Object(frame) => format!("interface told by its IPID, from frame {frame}"),
+        By::Stub => "interface told by the content of the stub".to_owned(),
+    };
+    match exchange.interface {
+        Named::Interface(context) => {
+            let context = context.uuid;
+            let name = names::interface(context).map_or_else(|| context.to_string(), str::to_owned);
+            let because = format!("{told}; the context was bound to {name}");
+            dcom.because.push(because.into());
+        }
+        _ => {
+            if let Some(last) = dcom.because.last_mut() {
+                *last = told.into();
+            }
+        }
+    }
 }
 
 /// An operation of an interface of its own. True when it is known to run something.
@@ -316,7 +455,7 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
 }
 
 /// What the answer hands out, and what the call itself tells.
-fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
+fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<Told> {
     let frame = response(read.exchange).map_or(0, |message| message.at.frame);
     let own = read.object.and_then(|object| object.lineage.as_ref());
     let interface = read.dcom.interface.as_ref().map(|interface| interface.uuid);
@@ -357,10 +496,21 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters) -> Vec<Told> {
             ..Told::interface(std.ipid, iid, frame)
         });
     }
-    // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is.
-    if let (None, Some(ipid), Named::Interface(interface)) = (read.object, read.dcom.ipid, read.exchange.interface) {
+    // Handed out where nobody could read it, as by a sealed activation: the call itself tells what it is, by the context that
+    // it is made in, or for certain by its stub.
+    let is_new = match by {
+        By::Context => read.object.is_none(),
+        By::Stub => read.object.is_none_or(|object| !object.certain),
+        By::Object(_) => false,
+    };
+    if let (true, Some(ipid), Some(interface), Named::Interface(_)) =
+        (is_new, read.dcom.ipid, interface, read.exchange.interface)
+    {
         let frame = read.exchange.request.as_ref().map_or(frame, |message| message.at.frame);
-        told.push(Told::interface(ipid, Iid(interface.uuid), frame));
+        told.push(Told {
+            certain: by == By::Stub,
+            ..Told::interface(ipid, Iid(interface), frame)
+        });
     }
     told
 }
@@ -404,6 +554,11 @@ fn may_be_dispatch(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
     ipid.is_some() && matches!(opnum, GET_IDS_OF_NAMES | INVOKE) && names::operation(interface, opnum).is_none()
 }
 
+/// Of an interface that is known, and has no such operation: an object may be called in a context of another's.
+fn may_be_of_another(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
+    ipid.is_some() && names::interface(interface).is_some() && names::operation(interface, opnum).is_none()
+}
+
 /// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte?
 fn looks_like_dispatch(exchange: &Exchange) -> bool {
     let Some(message) = exchange.request.as_ref() else {
@@ -423,10 +578,30 @@ fn looks_like_dispatch(exchange: &Exchange) -> bool {
     exchange.object.is_some() && matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
 }
 
+/// The same: is this one of the first operations of `IRemUnknown`, to the last byte, about some interface?
+fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
+    let Some(message) = exchange.request.as_ref() else {
+        return false;
+    };
+    let whole = |reader: &mut Reader<'_>| {
+        let is_some = match exchange.opnum {
+            Some(references::REM_QUERY_INTERFACE) => !RemQueryInterfaceRequest::parse(reader)?.iids.is_empty(),
+            Some(references::REM_ADD_REF | references::REM_RELEASE) => {
+                !RemReferencesRequest::parse(reader)?.references.is_empty()
+            }
+            _ => false,
+        };
+        Ok(is_some && reader.rest().is_empty())
+    };
+    matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
+}
+
 /// Is the stub of this operation, or of its answer, read here?
 pub(super) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>) -> bool {
     let ipid = object.map(Ipid);
-    may_be_dispatch(interface, opnum, ipid) || !matches!(sort(interface, opnum, ipid), None | Some(Sort::Other))
+    may_be_dispatch(interface, opnum, ipid)
+        || may_be_of_another(interface, opnum, ipid)
+        || !matches!(sort(interface, opnum, ipid), None | Some(Sort::Other))
 }
 
 /// The request could not be read because it is sealed.
@@ -500,5 +675,99 @@ mod tests {
         let named = Guid::parse("8cec592c-07a1-11d9-b15e-000d56bfe6ee").unwrap();
         let dcom = Rig::new().call(named, 6, invocation(30, "x").into(), None);
         assert_eq!(dcom.operation, "Execute");
+    }
+
+    const OTHER: Guid = Guid::com(0x77);
+    /// `IWbemLevel1Login` is known, and has no operation of many a number.
+    const LOGIN: Guid = dcom_parsers::wmi::IWBEM_LEVEL1_LOGIN;
+
+    /// A reply handed out the object with this interface.
+    fn handed_out(interface: Guid) -> Rig {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application.Document.ActiveView");
+        let told = Told::interface(super::super::rig::OBJECT, Iid(interface), 7);
+        rig.exporters.learn(Rig::pair(), told);
+        rig
+    }
+
+    #[test]
+    fn an_object_is_called_by_its_ipid_whatever_its_context_was_bound_to() {
+        for context in [known::IREM_UNKNOWN2, known::IUNKNOWN, LOGIN, known::ICLASS_FACTORY] {
+            let mut rig = handed_out(known::IDISPATCH);
+            let numbers = Bytes::reply().words(&[1, 54, 0]).0;
+            let asked = rig.call(context, 5, question("ExecuteShellCommand").into(), Some(numbers));
+            assert_eq!(asked.operation, "GetIDsOfNames");
+            let called = rig.call(context, 6, invocation(54, "cmd.exe").into(), None);
+            assert_eq!(called.interface.as_ref().unwrap().uuid, known::IDISPATCH);
+            assert_eq!(called.method.as_deref(), Some("ExecuteShellCommand"));
+            assert_eq!(called.evidence, Evidence::Arguments);
+            let because = &called.because[0];
+            assert!(
+                because.starts_with("interface told by its IPID, from frame 7; the context"),
+                "{because}"
+            );
+            assert!(rig.odd.is_empty(), "{:?}", rig.odd);
+        }
+    }
+
+    #[test]
+    fn a_context_stands_where_the_call_is_none_of_the_objects_interface() {
+        // The object is known by an interface that has no such operation, as one of which another derives.
+        let mut rig = handed_out(known::IREM_UNKNOWN);
+        let dcom = rig.call(known::IREM_UNKNOWN2, 6, Stub::Sealed, None);
+        assert_eq!((dcom.operation.as_ref(), dcom.because.len()), ("RemQueryInterface2", 0));
+        let mut rig = handed_out(known::IDISPATCH);
+        let dual = Guid::parse("6efc2da2-b38c-457e-9abb-ed2d189b8c38").unwrap();
+        let dcom = rig.call(dual, 33, Stub::Sealed, None);
+        assert_eq!(
+            (dcom.operation.as_ref(), dcom.because.len()),
+            ("ExecuteShellCommand", 0)
+        );
+        let mut rig = handed_out(OTHER);
+        let dcom = rig.call(known::IDISPATCH, 6, invocation(54, "cmd.exe").into(), None);
+        assert_eq!((dcom.operation.as_ref(), dcom.because.len()), ("Invoke", 0));
+        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
+    }
+
+    #[test]
+    fn what_a_context_told_alone_does_not_outweigh_another_context() {
+        let mut rig = Rig::new();
+        let first = rig.call(known::IENUM_VARIANT, 4, Bytes::request().words(&[1]).into(), None);
+        assert_eq!(first.interface.as_ref().unwrap().uuid, known::IENUM_VARIANT);
+        let second = rig.call(known::IDISPATCH, 6, invocation(54, "cmd.exe").into(), None);
+        assert_eq!((second.operation.as_ref(), second.because.len()), ("Invoke", 0));
+    }
+
+    #[test]
+    fn of_an_object_that_nobody_saw_handed_out_the_stub_tells_the_interface() {
+        let mut rig = Rig::new();
+        let asked = rig.call(known::IREM_UNKNOWN2, 5, question("Document").into(), None);
+        assert_eq!(asked.operation, "GetIDsOfNames");
+        assert!(asked.because[0].contains("the content of the stub; the context was bound to IRemUnknown2"));
+        let called = rig.call(known::IREM_UNKNOWN2, 6, invocation(54, "cmd.exe").into(), None);
+        assert!(
+            called.because[0].starts_with("interface told by its IPID"),
+            "{:?}",
+            called.because
+        );
+        let ipid = Guid::com(0xb);
+        let query = Bytes::request()
+            .guid(ipid)
+            .words(&[1])
+            .with([1, 0, 0, 0])
+            .words(&[1])
+            .guid(OTHER);
+        let release = Bytes::request()
+            .with([1, 0, 0, 0])
+            .words(&[1])
+            .guid(ipid)
+            .words(&[5, 0]);
+        for (opnum, stub, operation) in [(3, query, "RemQueryInterface"), (5, release, "RemRelease")] {
+            let mut rig = Rig::new();
+            let dcom = rig.call(LOGIN, opnum, stub.clone().into(), None);
+            assert_eq!((dcom.operation.as_ref(), &rig.odd[..]), (operation, &[][..]));
+            let mut rig = Rig::new();
+            rig.call(known::IREM_UNKNOWN, opnum, stub.words(&[0]).into(), None);
+            assert!(rig.odd.is_empty(), "its own context: what follows is none of ours");
+        }
     }
 }

@@ -23,7 +23,10 @@ const CREATE_INSTANCE_OF_TYPE: u16 = 16;
 /// ocidl.idl).
 const CREATE_INSTANCE_LIC: u16 = 7;
 
-const REM_ADD_REF: u16 = 4;
+/// [MS-DCOM] 3.1.1.5.6.1 `IRemUnknown` Methods: opnums.
+pub(super) const REM_QUERY_INTERFACE: u16 = 3;
+pub(super) const REM_ADD_REF: u16 = 4;
+pub(super) const REM_RELEASE: u16 = 5;
 
 /// [MS-ERREF] 2.1 HRESULT: the severity.
 const FAILURE: u32 = 0x8000_0000;

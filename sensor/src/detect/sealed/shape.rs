@@ -57,6 +57,11 @@ fn layout(encoding: Encoding) -> Layout {
     }
 }
 
+/// Bytes of the answer that tells the number of one name.
+pub(super) fn looked_up(encoding: Encoding) -> u32 {
+    layout(encoding).looked_up
+}
+
 /// [MS-RPCE] 2.2.2.13 Verification Trailer, with the commands that clients send: the bind's contexts, with or without a
 /// bitmask and a copy of the header.
 const TRAILERS: [u32; 5] = [0, 52, 60, 72, 80];
@@ -64,7 +69,7 @@ const TRAILERS: [u32; 5] = [0, 52, 60, 72, 80];
 const MOST_EXTENSION: u32 = 256;
 /// The least answer that can hold a reference to an object ([MS-DCOM] 2.2.18.4 `OBJREF_STANDARD`, in a variant). One that
 /// holds nothing has 80 bytes, or 116 from Windows.
-const OBJECT: u32 = 160;
+pub(super) const OBJECT: u32 = 160;
 
 /// Names of this length are rare.
 pub(super) const LONG: usize = 16;
