@@ -562,6 +562,8 @@ fn what_others_keep_in_a_folder_stays_theirs() {
     assert_eq!((owner(&etc.join("shadow")), owner(&logs.join("dcom.log.1"))), (0, 0));
     let (said, _) = sensor.end();
     assert!(said.contains("who was given "), "{said}");
+    let alone = format!("; writing to {} and {} alone", logs.display(), kept.display());
+    assert!(said.contains(&alone), "{said}");
     assert!(baseline.is_file(), "{said}");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Runs before any thread begins, since the kernel holds all of these by thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::{fmt, iter, process};
@@ -46,9 +46,12 @@ pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result
     let names: &[&str] = if needs.names { FOR_NAMES } else { &[] };
     let read = settings.chain(logs).chain(names.iter().map(Path::new));
     let written = places.iter().map(|place| &*place.folder);
-    let written = written.chain(needs.files.iter().map(|file| folder(file)));
-    let alone = format!("writing to {} alone", options.log_dir(config).display());
-    let jail = Jail::close(user, &alone, written, read, &needs, takers);
+    let mut written: Vec<&Path> = written.chain(needs.files.iter().map(|file| folder(file))).collect();
+    let mut named = BTreeSet::new();
+    written.retain(|folder| named.insert(*folder));
+    let shown: Vec<_> = written.iter().map(|folder| folder.display().to_string()).collect();
+    let alone = format!("writing to {} alone", shown.join(" and "));
+    let jail = Jail::close(user, &alone, written.into_iter(), read, &needs, takers);
     complain(&jail.to_string(), None);
     Ok(())
 }
