@@ -12,6 +12,7 @@ pub(super) struct Packet {
     pub(super) id: u16,
     pub(super) hops: u8,
     pub(super) wrong_checksum: bool,
+    pub(super) wrong_header_checksum: bool,
     /// Milliseconds of silence before it.
     pub(super) pause_ms: i64,
     /// How its IP payload is cut: from, to, and whether it is a forgery's. None is not at all.
@@ -39,6 +40,7 @@ impl Packet {
             id,
             hops: 64,
             wrong_checksum: false,
+            wrong_header_checksum: false,
             pause_ms: 0,
             fragments: Vec::new(),
         }
@@ -58,7 +60,7 @@ impl Packet {
         ip.identification = self.id;
         ip.more_fragments = more;
         ip.fragment_offset = IpFragOffset::try_new(u16::try_from(offset / 8).expect("short")).expect("short");
-        ip.header_checksum = ip.calc_header_checksum();
+        ip.header_checksum = ip.calc_header_checksum() ^ if self.wrong_header_checksum { 0x5a5a } else { 0 };
         [&ip.to_bytes()[..], payload].concat()
     }
 
