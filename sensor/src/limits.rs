@@ -25,7 +25,7 @@ pub struct Limits {
     pub remembered_total: usize,
     /// Nanoseconds within which a packet that comes again unchanged is a copy that the mirror made.
     pub copy: i64,
-    /// Segments with a wrong checksum that are put aside, on one side of a connection whose checksums are right otherwise.
+    /// Segments that no host takes and that are put aside, on one side of a connection. Beyond it the furthest ahead is let go.
     pub suspects: usize,
     /// How far ahead of what is expected a segment may lie, in bytes, to belong to the same stream.
     pub window: u32,
@@ -171,7 +171,7 @@ impl Default for Limits {
             remembered_per_side: 16 << 10,
             remembered_total: 32 * MIB,
             copy: SECOND / 10,
-            suspects: 8,
+            suspects: 64,
             window: 16 << 20,
             doubt: SECOND / 20,
             doubted: 64 << 10,

@@ -75,7 +75,7 @@ record! {
     /// no RPC are not among them.
     #[derive(Default)]
     pub struct Traffic in "flow" {
-        /// Packets that the client sent, with those that a mirror delivered twice.
+        /// Packets that the client sent, each of them once where a mirror delivers it twice.
         packets_to_server: u64 => eve "pkts_toserver";
         /// Packets that the server sent.
         packets_to_client: u64 => eve "pkts_toclient";

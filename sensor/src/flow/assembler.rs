@@ -1,7 +1,8 @@
 //! One direction of one connection, put back in order.
 //!
 //! INVARIANT: every byte of the stream is delivered exactly once, as data or as part of a gap, in order. Where segments
-//! overlap, the bytes that came first stand.
+//! overlap, the bytes that came first stand. A byte that is marked as urgent is no part of it: hosts hand it out beside the
+//! stream (RFC 6093 2.2), unless they are told not to, which RPC does not.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,7 +35,8 @@ pub struct AssemblerCounters {
     pub late: u64,
     /// Segments too far from what was expected.
     pub out_of_window: u64,
-    /// Times that a limit on held bytes was reached: a gap was declared, or what lies furthest ahead was let go of.
+    /// Times that a limit on held bytes, or on what was put aside, was reached: a gap was declared, or what lies furthest
+    /// ahead was let go of.
     pub over_limit: u64,
     /// The second of these.
     pub let_go: u64,
@@ -53,6 +55,8 @@ pub struct AssemblerCounters {
 struct Chunk {
     at: At,
     bytes: Vec<u8>,
+    /// It is taken out of the stream.
+    urgent: bool,
 }
 
 /// What all assemblers share: the caps, how much is held, and what was met with.
@@ -89,6 +93,8 @@ pub struct Assembler {
     receiver: Option<u32>,
     /// Bytes let go of since, as they lay further ahead than the hole that it waits for.
     let_go: u64,
+    /// The sequence number of the last byte that was marked as urgent.
+    urgent: Option<u32>,
     past: Past,
 }
 
@@ -108,12 +114,55 @@ impl Assembler {
             acknowledged: sequence,
             receiver: None,
             let_go: 0,
+            urgent: None,
             past: Past::default(),
         }
     }
 
+    /// The sender marks the byte with this sequence number as urgent. What goes over the wire later does not take that back.
+    pub fn urge(&mut self, urgent: Option<u32>) {
+        if let Some(urgent) = urgent
+            && self
+                .urgent
+                .is_none_or(|known| urgent.wrapping_sub(known).cast_signed() > 0)
+        {
+            self.urgent = Some(urgent);
+        }
+    }
+
+    /// Was a byte marked as urgent?
+    pub fn was_urged(&self) -> bool {
+        self.urgent.is_some()
+    }
+
     /// Takes a segment's payload in.
     pub fn push(&mut self, at: At, sequence: u32, payload: &[u8], bounds: &mut Bounds, mut out: impl FnMut(Piece<'_>)) {
+        let urgent = self.urgent.map(|urgent| urgent.wrapping_sub(sequence) as usize);
+        let Some(urgent) = urgent.filter(|&urgent| urgent < payload.len()) else {
+            return self.take(at, sequence, payload, false, bounds, &mut out);
+        };
+        let parts = [
+            (0, urgent, false),
+            (urgent, urgent + 1, true),
+            (urgent + 1, payload.len(), false),
+        ];
+        for (from, to, urgent) in parts {
+            if from < to {
+                let sequence = sequence.wrapping_add(u32::try_from(from).unwrap_or(u32::MAX));
+                self.take(at, sequence, &payload[from..to], urgent, bounds, &mut out);
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        at: At,
+        sequence: u32,
+        payload: &[u8],
+        urgent: bool,
+        bounds: &mut Bounds,
+        out: &mut impl FnMut(Piece<'_>),
+    ) {
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
         if distance > 0 && distance.unsigned_abs() > bounds.limits.window {
             bounds.counters.out_of_window += 1;
@@ -125,7 +174,7 @@ impl Assembler {
             if self.strays < MAX_STRAYS || elsewhere {
                 return;
             }
-            self.give_up_to(self.position + u64::from(distance.unsigned_abs()), bounds, &mut out);
+            self.give_up_to(self.position + u64::from(distance.unsigned_abs()), bounds, out);
         }
         self.strays = 0;
         let distance = sequence.wrapping_sub(self.sequence).cast_signed();
@@ -150,14 +199,14 @@ impl Assembler {
             return;
         }
         if start == self.position && self.early.is_empty() {
-            self.deliver(at, payload, bounds, &mut out);
+            self.deliver(at, payload, urgent, bounds, out);
             return;
         }
         if start > self.position {
             bounds.counters.out_of_order += 1;
         }
-        self.store(at, start, payload, bounds);
-        self.drain(bounds, &mut out);
+        self.store(at, start, payload, urgent, bounds);
+        self.drain(bounds, out);
         while self.held > bounds.limits.reassembly_per_side
             || (bounds.held > bounds.limits.reassembly_total && self.held > 0)
         {
@@ -165,7 +214,7 @@ impl Assembler {
             if self.receiver_waits(bounds) {
                 self.let_go_furthest(bounds);
             } else {
-                self.skip_hole(bounds, &mut out);
+                self.skip_hole(bounds, out);
             }
         }
     }
@@ -261,10 +310,12 @@ impl Assembler {
         }
     }
 
-    fn deliver(&mut self, at: At, bytes: &[u8], bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
+    fn deliver(&mut self, at: At, bytes: &[u8], urgent: bool, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
         self.past.remember(bytes, bounds);
         self.advance(bytes.len() as u64);
-        out(Piece::Data(at, bytes));
+        if !urgent {
+            out(Piece::Data(at, bytes));
+        }
     }
 
     /// Sequence numbers wrap: the low half of the distance is what moves them.
@@ -284,12 +335,12 @@ impl Assembler {
             let chunk = entry.remove();
             self.held -= chunk.bytes.len();
             bounds.held -= chunk.bytes.len();
-            self.deliver(chunk.at, &chunk.bytes, bounds, out);
+            self.deliver(chunk.at, &chunk.bytes, chunk.urgent, bounds, out);
         }
     }
 
     /// Keeps those parts of `payload` that are not held yet.
-    fn store(&mut self, at: At, start: u64, payload: &[u8], bounds: &mut Bounds) {
+    fn store(&mut self, at: At, start: u64, payload: &[u8], urgent: bool, bounds: &mut Bounds) {
         let end = start + payload.len() as u64;
         let mut cursor = start;
         let mut fresh = Vec::new();
@@ -312,7 +363,7 @@ impl Assembler {
             let bytes = slice(payload, start, from, to).to_vec();
             self.held += bytes.len();
             bounds.held += bytes.len();
-            self.early.insert(from, Chunk { at, bytes });
+            self.early.insert(from, Chunk { at, bytes, urgent });
         }
     }
 
@@ -466,6 +517,24 @@ mod tests {
         assert_eq!(text(&rig.out), "__c");
         rig.push(3, b"de");
         assert_eq!(text(&rig.out), "__cdef");
+    }
+
+    #[test]
+    fn a_byte_marked_as_urgent_is_taken_out_wherever_it_lies() {
+        let mut rig = Rig::new(u32::MAX - 2);
+        rig.assembler.urge(Some(2));
+        rig.push(2, b"!fg");
+        rig.push(1, b"e!");
+        assert_eq!(text(&rig.out), "");
+        rig.push(u32::MAX - 2, b"abcd");
+        assert_eq!(text(&rig.out), "abcdefg");
+        rig.assembler.urge(Some(5));
+        rig.push(5, b"!");
+        rig.push(4, b"g!h");
+        assert_eq!(text(&rig.out), "abcdefgh");
+        assert_eq!((rig.bounds.counters.missing, rig.bounds.counters.conflicting), (0, 0));
+        rig.finish();
+        assert_eq!(rig.bounds.held, 0);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::assembler::{Assembler, Piece};
 use super::copies::Copies;
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
+use super::suspect::urgent;
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
 use super::traffic::{Reason, Seen, TcpState};
-use super::{Abandoned, Connection, Consumer, Opener, Output, Shared, Side, Sides, Silence};
+use super::{Abandoned, Connection, Consumer, Opener, Output, Shared, Side, Sides, Silence, start};
 use crate::capture::At;
 use crate::decode::{Segment, Sum, Tunnel, VlanTags};
 use crate::limits::Limits;
@@ -211,11 +212,21 @@ impl<C: Consumer> Flow<C> {
 
     /// Counts a packet.
     #[inline]
-    pub(super) fn count(&mut self, segment: &Segment<'_>, end: End) {
+    pub(super) fn count(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) {
         match &mut self.state {
+            State::Fresh(_)
+                if shared
+                    .copies
+                    .is_copy(segment, self.opened.frame, shared.bounds.limits.copy) => {}
             State::Fresh(seen) | State::Foreign(seen) => seen.count(segment, end),
             State::Probing(probe) => probe.seen.count(segment, end),
-            State::Tracked(tracked) => tracked.count(segment, end),
+            State::Tracked(tracked) => {
+                // The first packets may come again only now.
+                let again = shared
+                    .copies
+                    .knows(segment, self.opened.frame, shared.bounds.limits.copy);
+                tracked.count(segment, end, again, shared);
+            }
         }
     }
 
@@ -407,9 +418,11 @@ impl<C: Consumer> Flow<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
+        let damaged = self.is_damaged(sum, end);
+        // RFC 9293 3.10.7.4, fifth: without an ACK flag it is taken by nobody.
+        let refused = damaged || (segment.acknowledgement.is_none() && !segment.syn);
         match &mut self.state {
             State::Tracked(tracked) => {
-                let damaged = sum == Sum::Wrong && self.sound[end];
                 tracked.receive(segment, end, damaged, shared, out);
             }
             State::Foreign(_) => {
@@ -425,13 +438,18 @@ impl<C: Consumer> Flow<C> {
                 }
             }
             &mut State::Fresh(seen) => {
-                let distance = self.next[end].map_or(0, |next| segment.sequence.wrapping_sub(next));
+                let distance = self.next[end].map_or(0, |next| start(segment).wrapping_sub(next));
                 match recognise(segment.payload) {
                     Prefix::Known(protocol, sender) if distance == 0 => {
                         self.promote(segment, end, protocol, sender, shared);
                         self.payload(segment, end, sum, shared, out);
                     }
-                    Prefix::Foreign if distance == 0 => self.state = State::Foreign(seen),
+                    // What was not taken tells nothing. What comes beside a SYN may be, but seldom is.
+                    _ if refused => {}
+                    Prefix::Foreign if segment.syn => {}
+                    Prefix::Foreign if distance == 0 && urgent(segment).is_none() => {
+                        self.state = State::Foreign(seen);
+                    }
                     // Late first bytes, or too few: hold what comes until they tell.
                     _ if (distance as usize) < PROBE_LIMIT => {
                         self.state = State::Probing(Box::new(Probe {
@@ -448,6 +466,7 @@ impl<C: Consumer> Flow<C> {
                     }
                 }
             }
+            State::Probing(_) if refused => {}
             State::Probing(_) => self.probe(segment, end, shared, out),
         }
     }
@@ -458,12 +477,13 @@ impl<C: Consumer> Flow<C> {
         if let Some(acknowledgement) = segment.acknowledgement {
             streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
         }
-        let stream = streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
+        let stream = streams[end].get_or_insert_with(|| Assembler::new(start(segment)));
+        stream.urge(urgent(segment));
         // A first flight is short: less is held for a connection that may be anything.
         let limit = std::mem::replace(&mut shared.bounds.limits.reassembly_per_side, PROBE_LIMIT);
         stream.push(
             segment.at,
-            segment.sequence,
+            start(segment),
             segment.payload,
             &mut shared.bounds,
             |piece| {
@@ -496,6 +516,7 @@ impl<C: Consumer> Flow<C> {
             };
             tracked.streams = probe.streams;
             tracked.reopening = probe.reopening;
+            tracked.tell_urgent(segment.at, out);
             for (end, head) in probe.heads.into_iter().enumerate() {
                 tracked.deliver(end, &head, out);
             }
@@ -539,8 +560,10 @@ impl<C: Consumer> Flow<C> {
         ));
         // What was recognised stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
         let mut starts = self.next;
-        starts[end] = Some(segment.sequence);
+        starts[end] = Some(start(segment));
         starts[1 - end] = starts[1 - end].or(segment.acknowledgement);
+        let mut copies = Copies::default();
+        copies.is_copy(segment, 0, shared.bounds.limits.copy);
         self.state = State::Tracked(Box::new(Tracked {
             connection,
             client,
@@ -553,8 +576,10 @@ impl<C: Consumer> Flow<C> {
             doubts: [None, None],
             due: None,
             wanted: None,
-            copies: Copies::default(),
+            copies,
             suspects: Default::default(),
+            stamps: Default::default(),
+            full: [false; 2],
             anomalies: 0,
             consumer: C::default(),
         }));
@@ -596,7 +621,7 @@ impl<C: Consumer> Flow<C> {
         let mut over = segment.rst && self.is_reset(segment, end, shared, out);
         if segment.fin {
             let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
-            let stop = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);
+            let stop = start(segment).wrapping_add(length).wrapping_add(segment.cut);
             match &mut self.state {
                 State::Tracked(tracked) => {
                     tracked.stop(end, stop, segment.at.time, out);
@@ -633,12 +658,12 @@ impl<C: Consumer> Flow<C> {
 
     /// Bytes held back because earlier ones are missing.
     pub(super) fn held(&self) -> usize {
-        let streams = match &self.state {
-            State::Tracked(tracked) => &tracked.streams,
-            State::Probing(probe) => &probe.streams,
+        let (streams, aside) = match &self.state {
+            State::Tracked(tracked) => (&tracked.streams, tracked.aside()),
+            State::Probing(probe) => (&probe.streams, 0),
             State::Fresh(_) | State::Foreign(_) => return 0,
         };
-        streams.iter().flatten().map(Assembler::held).sum()
+        streams.iter().flatten().map(Assembler::held).sum::<usize>() + aside
     }
 
     /// The connection is over: what is held is delivered.

@@ -11,6 +11,7 @@ mod entry;
 mod past;
 mod recognise;
 mod side;
+mod suspect;
 mod table;
 mod tracked;
 mod traffic;
@@ -31,6 +32,7 @@ use crate::capture::At;
 use crate::decode::{Endpoint, Segment};
 use crate::limits::Limits;
 use crate::time::Timestamp;
+use copies::Copies;
 use entry::Flow;
 use table::{Key, Table};
 
@@ -141,7 +143,8 @@ pub struct FlowCounters {
     pub idle: u64,
     /// Segments of followed connections that a mirror delivered twice.
     pub copies: u64,
-    /// Segments put aside because their checksum is wrong on a connection where it is right otherwise.
+    /// Segments put aside because no host takes them: their checksum is wrong on a side where it is right otherwise, or what
+    /// their header says cannot be.
     pub suspects: u64,
     /// Segments captured whole whose checksum was looked at: those of connections that are followed or not told yet, and
     /// the first of each end of all others.
@@ -160,6 +163,11 @@ pub struct Flows<C> {
     shared: Shared,
 }
 
+/// The sequence number of its first payload byte: RFC 9293 3.4 Sequence Numbers, a SYN takes one.
+fn start(segment: &Segment<'_>) -> u32 {
+    segment.sequence.wrapping_add(u32::from(segment.syn))
+}
+
 /// No time at all.
 pub(crate) const NEVER: Timestamp = Timestamp(i64::MAX);
 
@@ -175,6 +183,8 @@ struct Shared {
     next_due: Timestamp,
     bounds: Bounds,
     counters: FlowCounters,
+    /// Packets of late of connections on which nothing was said yet.
+    copies: Copies,
 }
 
 impl Shared {
@@ -197,6 +207,7 @@ impl<C: Consumer> Flows<C> {
             next_due: NEVER,
             bounds,
             counters: FlowCounters::default(),
+            copies: Copies::default(),
         };
         Self {
             table: Table::new(limits.flows),
@@ -232,7 +243,7 @@ impl<C: Consumer> Flows<C> {
         }
         flow.last = now;
         if flow.is_passed_by(segment, end) {
-            flow.count(segment, end);
+            flow.count(segment, end, &mut self.shared);
             return;
         }
         let sum = flow.heed(segment, end, &mut self.shared);
@@ -241,14 +252,15 @@ impl<C: Consumer> Flows<C> {
         if !damaged {
             flow.shake_hands(segment, end, &mut self.shared, out);
         }
-        flow.count(segment, end);
+        flow.count(segment, end, &mut self.shared);
         flow.announce(segment, end, &mut self.shared, out);
         flow.await_answer(segment, end, &self.shared, out);
         flow.resolve(segment, end, damaged, &mut self.shared, out);
         if !damaged {
             flow.acknowledge(segment, end, &mut self.shared, out);
         }
-        if !segment.payload.is_empty() {
+        // RFC 9293 3.5.3 Reset Processing: what a RST carries is no part of the stream.
+        if !segment.payload.is_empty() && !segment.rst {
             flow.payload(segment, end, sum, &mut self.shared, out);
         }
         flow.schedule(slot, &mut self.shared);

@@ -354,6 +354,25 @@ fn an_acknowledgement_of_what_nobody_sent_moves_nothing_and_is_told() {
 }
 
 #[test]
+fn a_request_that_acknowledges_what_nobody_sent_stands_before_its_answer() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 1_901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 129, &pdu(12, 1));
+    rig.send(client(), server(), 129, 1_901, &[]);
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    rig.send(server(), client(), 929, 157, &pdu(2, 2));
+    let expected = [
+        "Client 3 28 bytes to 135",
+        "Server 4 28 bytes to 135",
+        "Client 6 28 bytes to 135",
+        "Server 7 28 bytes to 135",
+    ];
+    let lines: Vec<_> = rig.finish().into_iter().filter(|line| line.contains("bytes")).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
 fn what_a_segment_far_away_acknowledges_is_passed_over() {
     let mut rig = acknowledged_ahead(|segment| Segment {
         sequence: 1 << 30,
@@ -728,8 +747,10 @@ fn a_copy_is_told_from_a_packet_sent_again() {
         ..Marks::default()
     };
     let first = rig.segment(client(), server(), 101, &bytes);
+    let acknowledgement = Some(901);
     let first = Segment {
         marks: marked(1),
+        acknowledgement,
         ..first
     };
     rig.play(&first);
@@ -738,6 +759,7 @@ fn a_copy_is_told_from_a_packet_sent_again() {
     let again = rig.segment(client(), server(), 101, &bytes);
     rig.play(&Segment {
         marks: marked(2),
+        acknowledgement,
         ..again
     });
     assert_eq!(rig.flows.counters().copies, 1);
@@ -745,13 +767,109 @@ fn a_copy_is_told_from_a_packet_sent_again() {
     let later = rig.segment(client(), server(), 101, &bytes);
     rig.play(&Segment {
         marks: marked(1),
+        acknowledgement,
         ..later
     });
     assert_eq!(rig.flows.counters().copies, 1);
-    assert_eq!(
-        rig.finish(),
-        ["heard 2 50000->135", "Client 3 28 bytes to 135", "closed"]
+    rig.end();
+    assert_eq!(rig.lines, ["heard 2 50000->135", "Client 3 28 bytes to 135", "closed"]);
+    // It is one packet.
+    assert_eq!(rig.ended()[0].1, [4, 1]);
+}
+
+#[test]
+fn a_handshake_that_a_mirror_delivers_twice_is_counted_once() {
+    let mut rig = Rig::new();
+    let mut identification = 0;
+    let mut twice = |rig: &mut Rig, segment: Segment<'_>| {
+        identification += 1;
+        let marks = Marks {
+            identification,
+            ..Marks::default()
+        };
+        rig.play(&Segment { marks, ..segment });
+        rig.play(&Segment { marks, ..segment });
+    };
+    let syn = rig.segment(client(), server(), 100, &[]);
+    twice(&mut rig, Segment { syn: true, ..syn });
+    let answer = rig.segment(server(), client(), 900, &[]);
+    let acknowledgement = Some(101);
+    twice(
+        &mut rig,
+        Segment {
+            syn: true,
+            acknowledgement,
+            ..answer
+        },
     );
+    let acknowledgement = Some(901);
+    let last = rig.segment(client(), server(), 101, &[]);
+    twice(
+        &mut rig,
+        Segment {
+            acknowledgement,
+            ..last
+        },
+    );
+    let bind = pdu(11, 1);
+    let bind = rig.segment(client(), server(), 101, &bind);
+    twice(
+        &mut rig,
+        Segment {
+            acknowledgement,
+            ..bind
+        },
+    );
+    rig.end();
+    assert_eq!(rig.ended()[0].1, [3, 1]);
+}
+
+#[test]
+fn what_stands_beside_a_syn_begins_behind_it_and_is_read_when_it_was_taken() {
+    let bind = pdu(11, 1);
+    for taken in [true, false] {
+        let mut rig = Rig::new();
+        let syn = rig.segment(client(), server(), 100, &bind);
+        rig.play(&Segment { syn: true, ..syn });
+        let answer = rig.segment(server(), client(), 900, &[]);
+        rig.play(&Segment {
+            syn: true,
+            acknowledgement: Some(if taken { 129 } else { 101 }),
+            ..answer
+        });
+        if !taken {
+            rig.send(client(), server(), 101, 901, &bind);
+        }
+        rig.send(client(), server(), 129, 901, &pdu(0, 2));
+        rig.send(server(), client(), 901, 157, &pdu(12, 1));
+        let data: Vec<_> = rig.finish().into_iter().filter(|line| line.contains("bytes")).collect();
+        assert_eq!(data.len(), 3, "{data:?}");
+        assert!(
+            data[0].starts_with(if taken { "Client 1 " } else { "Client 3 " }),
+            "{data:?}"
+        );
+    }
+}
+
+#[test]
+fn what_no_host_takes_is_put_aside_within_bounds_and_read_when_it_was_taken() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let payload = pdu(0, 2);
+    for number in 0..200 {
+        // Without an acknowledgement.
+        let segment = rig.segment(client(), server(), 129 + 28 * number, &payload);
+        rig.play(&segment);
+    }
+    let over_limit = rig.flows.assembler_counters().over_limit;
+    assert_eq!((rig.flows.counters().suspects, over_limit), (200, 136));
+    assert_eq!(rig.flows.shared.bounds.held, 64 * 28);
+    assert!(!rig.lines.iter().any(|line| line.starts_with("Client 4 ")));
+    rig.send(server(), client(), 901, 129 + 56, &[]);
+    let read = rig.lines.iter().filter(|line| line.contains("28 bytes")).count();
+    assert_eq!(read, 1 + 2);
+    rig.finish();
 }
 
 #[test]

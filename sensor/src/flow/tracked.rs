@@ -11,9 +11,10 @@ use std::sync::Arc;
 use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 use super::copies::Copies;
 use super::doubt::{Again, Doubt, Held, Kept};
+use super::suspect::{Flaw, Stamps, Suspect, has_no_room, urgent};
 use super::table::End;
 use super::traffic::{Ended, Packets, Reason, TcpState};
-use super::{Connection, Consumer, NEVER, Output, Shared, Side, Sides, StreamEvent};
+use super::{Connection, Consumer, NEVER, Output, Shared, Side, Sides, StreamEvent, start};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::decode::{Overlap, Segment};
@@ -40,19 +41,19 @@ pub(super) struct Tracked<C> {
     /// The same where the next stage wants to look at it.
     pub(super) wanted: Option<(Timestamp, u32)>,
     pub(super) copies: Copies,
-    /// Of each end, segments whose checksum is wrong: read when the other end acknowledges them and nothing else came.
+    /// Of each end, segments that were put aside.
     pub(super) suspects: [Vec<Suspect>; 2],
+    pub(super) stamps: [Stamps; 2],
+    /// Which ends said last that they have no room.
+    pub(super) full: [bool; 2],
     /// Anomalies told.
     pub(super) anomalies: u8,
     pub(super) consumer: C,
 }
 
-/// A segment put aside.
-pub(super) struct Suspect {
-    at: At,
-    sequence: u32,
-    bytes: Vec<u8>,
-}
+/// An acknowledgement cannot lie further ahead of all that was seen: more than any window that is in use, as packets may be
+/// lost.
+const PLAUSIBLE: i32 = 1 << 20;
 
 /// So many anomalies are told of one connection.
 const MAX_ANOMALIES: u8 = 32;
@@ -77,10 +78,14 @@ impl<C> Tracked<C> {
         if end == self.client { Side::Client } else { Side::Server }
     }
 
-    /// Counts a packet.
+    /// Counts a packet once, however often the mirror delivers it. `again` says that it was counted before.
     #[inline]
-    pub(super) fn count(&mut self, segment: &Segment<'_>, end: End) {
+    pub(super) fn count(&mut self, segment: &Segment<'_>, end: End, again: bool, shared: &mut Shared) {
         self.last = segment.at;
+        if again || self.copies.is_copy(segment, 0, shared.bounds.limits.copy) {
+            shared.counters.copies += 1;
+            return;
+        }
         let side = self.side(end);
         self.packets[side].count(segment.length, segment.flags);
     }
@@ -268,29 +273,93 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        if self.copies.is_copy(segment, shared.bounds.limits.copy) {
-            shared.counters.copies += 1;
-        }
         if segment.marks.overlap == Overlap::Differing {
             let detail = "IP fragments of this packet overlap and differ: the bytes that came first stand";
             self.odd(segment.at, "ip_fragment_overlap_different_data", detail, out);
         }
-        if damaged && self.suspects[end].len() < shared.bounds.limits.suspects {
+        if let Some(flaw) = self.flaw(segment, end, damaged, shared.bounds.limits.window) {
             shared.counters.suspects += 1;
-            let detail = "the checksum is wrong, and right otherwise on this side: read only if the other side \
-                          acknowledges these bytes and no others came";
-            self.odd(segment.at, "tcp_checksum_wrong", detail, out);
-            self.streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
-            self.suspects[end].push(Suspect {
-                at: segment.at,
-                sequence: segment.sequence,
-                bytes: segment.payload.to_vec(),
-            });
-            return;
+            if let Some((name, detail)) = flaw.told() {
+                self.odd(segment.at, name, detail, out);
+            }
+            return self.put_aside(segment, end, shared);
         }
         let before = shared.bounds.counters;
         self.push(segment, end, shared, out);
+        if urgent(segment).is_some() {
+            self.tell_urgent(segment.at, out);
+        }
         self.tell(segment.at, before, shared, out);
+    }
+
+    /// Why no host takes this segment. What does not depend on its bytes is asked only where there is somebody to say that it
+    /// was taken all the same.
+    fn flaw(&mut self, segment: &Segment<'_>, end: End, damaged: bool, window: u32) -> Option<Flaw> {
+        if damaged {
+            return Some(Flaw::Checksum);
+        }
+        if segment.syn {
+            return Some(Flaw::Syn);
+        }
+        if self.packets[self.side(1 - end)].count == 0 {
+            return None;
+        }
+        let Some(acknowledgement) = segment.acknowledgement else {
+            return Some(Flaw::Unacknowledging);
+        };
+        if let Some(other) = &self.streams[1 - end] {
+            let ahead = acknowledgement.wrapping_sub(other.seen_until()).cast_signed();
+            if ahead > PLAUSIBLE || (ahead < 0 && ahead.unsigned_abs() > window) {
+                return Some(Flaw::Acknowledgement);
+            }
+        }
+        if self.stamps[end].is_old(segment) {
+            return Some(Flaw::Stamp);
+        }
+        let room = self.streams[end].as_ref().and_then(Assembler::receiver);
+        let beyond = room.is_some_and(|room| segment.sequence.wrapping_sub(room).cast_signed() >= 0);
+        (self.full[1 - end] && beyond).then_some(Flaw::NoRoom)
+    }
+
+    /// Bytes of what was put aside.
+    pub(super) fn aside(&self) -> usize {
+        self.suspects.iter().flatten().map(|suspect| suspect.bytes.len()).sum()
+    }
+
+    /// Tells that bytes were marked as urgent.
+    pub(super) fn tell_urgent(&mut self, at: At, out: &mut impl FnMut(Output<'_, C>)) {
+        if self.streams.iter().flatten().any(Assembler::was_urged) {
+            let detail = "a byte is marked as urgent: left out, as hosts take it out of the stream";
+            self.odd(at, "tcp_urgent_byte", detail, out);
+        }
+    }
+
+    /// Where there are too many, that which lies furthest ahead is let go of.
+    fn put_aside(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) {
+        let first = start(segment);
+        let expected = self.streams[end]
+            .get_or_insert_with(|| Assembler::new(first))
+            .sequence();
+        let suspects = &mut self.suspects[end];
+        suspects.push(Suspect {
+            at: segment.at,
+            sequence: first,
+            bytes: segment.payload.to_vec(),
+        });
+        let bounds = &mut shared.bounds;
+        bounds.held += segment.payload.len();
+        let limits = bounds.limits;
+        while suspects.len() > limits.suspects
+            || suspects.iter().map(|suspect| suspect.bytes.len()).sum::<usize>() > limits.reassembly_per_side
+            || bounds.held > limits.reassembly_total
+        {
+            let ahead = |suspect: &Suspect| suspect.sequence.wrapping_sub(expected).cast_signed();
+            let Some((furthest, _)) = suspects.iter().enumerate().max_by_key(|(_, suspect)| ahead(suspect)) else {
+                break;
+            };
+            bounds.held -= suspects.swap_remove(furthest).bytes.len();
+            bounds.counters.over_limit += 1;
+        }
     }
 
     /// Tells what the assemblers met with since.
@@ -351,31 +420,53 @@ impl<C> Tracked<C> {
     }
 
     /// Reads what was put aside of an end and lies before this sequence number, where nothing else came.
-    fn readmit(&mut self, end: End, until: Option<u32>, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
-        let due =
-            |suspect: &mut Suspect| until.is_none_or(|until| until.wrapping_sub(suspect.sequence).cast_signed() > 0);
-        let suspects: Vec<_> = self.suspects[end].extract_if(.., due).collect();
+    fn readmit(&mut self, end: End, until: u32, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        let taken = |suspect: &Suspect| until.wrapping_sub(suspect.sequence).cast_signed();
+        let mut suspects: Vec<_> = self.suspects[end]
+            .extract_if(.., |suspect| taken(suspect) > 0)
+            .collect();
+        suspects.sort_by_key(|suspect| suspect.at.frame);
         for suspect in suspects {
+            shared.bounds.held -= suspect.bytes.len();
             let before = shared.bounds.counters;
+            let length = usize::try_from(taken(&suspect)).unwrap_or_default();
+            let bytes = &suspect.bytes[..suspect.bytes.len().min(length)];
             self.run(end, shared, out, |stream, bounds, out| {
-                stream.push(suspect.at, suspect.sequence, &suspect.bytes, bounds, out);
+                stream.push(suspect.at, suspect.sequence, bytes, bounds, out);
             });
             self.tell(suspect.at, before, shared, out);
         }
     }
 
+    /// The connection is over: what was put aside was not taken, or there was nobody to say so.
+    fn readmit_unheard(&mut self, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
+        if self.packets[self.side(1 - end)].count > 0 {
+            for suspect in std::mem::take(&mut self.suspects[end]) {
+                shared.bounds.held -= suspect.bytes.len();
+            }
+        }
+        let behind = |suspect: &Suspect| {
+            let length = u32::try_from(suspect.bytes.len()).unwrap_or(u32::MAX);
+            suspect.sequence.wrapping_add(length)
+        };
+        while let Some(until) = self.suspects[end].first().map(behind) {
+            self.readmit(end, until, shared, out);
+        }
+    }
+
     fn push(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
-        self.streams[end].get_or_insert_with(|| Assembler::new(segment.sequence));
+        self.streams[end].get_or_insert_with(|| Assembler::new(start(segment)));
         if let Some(acknowledgement) = segment.acknowledgement {
             self.streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
         }
         self.run(end, shared, out, |stream, bounds, out| {
-            stream.push(segment.at, segment.sequence, segment.payload, bounds, &mut *out);
+            stream.urge(urgent(segment));
+            stream.push(segment.at, start(segment), segment.payload, bounds, &mut *out);
             if segment.cut > 0 {
                 // What the snap length cut off will not come: known now, not when the peer acknowledges it.
                 let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
-                let end = segment.sequence.wrapping_add(length).wrapping_add(segment.cut);
-                stream.cut(segment.sequence.wrapping_add(length), end, bounds, out);
+                let end = start(segment).wrapping_add(length);
+                stream.cut(end, end.wrapping_add(segment.cut), bounds, out);
             }
         });
         self.reassure(end, segment.at.time, out);
@@ -400,8 +491,9 @@ impl<C> Tracked<C> {
         if aside.unsigned_abs() > window {
             return;
         }
+        self.full[1 - end] = has_no_room(segment);
         if !self.suspects[end].is_empty() {
-            self.readmit(end, Some(acknowledgement), shared, out);
+            self.readmit(end, acknowledgement, shared, out);
         }
         let Some(stream) = &self.streams[end] else { return };
         // A FIN takes a sequence number and brings no byte.
@@ -413,6 +505,13 @@ impl<C> Tracked<C> {
             _ => acknowledgement,
         };
         let believed = stream.at_most_seen(until);
+        let unread = stream.sequence().wrapping_sub(acknowledgement).cast_signed();
+        // Who has got what is held back sends this after it, whatever it seemed to wait for.
+        let waits =
+            |doubt: &Doubt| doubt.waits && usize::try_from(unread.max(0)).is_ok_and(|unread| unread < doubt.bytes);
+        if self.doubts[1 - end].as_ref().is_some_and(waits) {
+            self.wait_no_more(1 - end, now, shared, out);
+        }
         self.run(end, shared, out, |stream, bounds, out| {
             stream.acknowledged(believed, bounds, out);
         });
@@ -454,7 +553,7 @@ impl<C> Tracked<C> {
             shared.wanted.remove(&wanted);
         }
         for end in [self.client, 1 - self.client] {
-            self.readmit(end, None, shared, out);
+            self.readmit_unheard(end, shared, out);
         }
         for end in [self.client, 1 - self.client] {
             while self.doubts[end].is_some() {

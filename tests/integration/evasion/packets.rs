@@ -14,6 +14,7 @@ pub(super) struct Packet {
     pub(super) wrong_checksum: bool,
     /// By so many bytes its IP length is more than there are.
     pub(super) longer: u16,
+    pub(super) wrong_header_checksum: bool,
     /// Milliseconds of silence before it.
     pub(super) pause_ms: i64,
     /// How its IP payload is cut: from, to, and whether it is a forgery's. None is not at all.
@@ -42,6 +43,7 @@ impl Packet {
             hops: 64,
             wrong_checksum: false,
             longer: 0,
+            wrong_header_checksum: false,
             pause_ms: 0,
             fragments: Vec::new(),
         }
@@ -62,7 +64,7 @@ impl Packet {
         ip.more_fragments = more;
         ip.fragment_offset = IpFragOffset::try_new(u16::try_from(offset / 8).expect("short")).expect("short");
         ip.total_len += self.longer;
-        ip.header_checksum = ip.calc_header_checksum();
+        ip.header_checksum = ip.calc_header_checksum() ^ if self.wrong_header_checksum { 0x5a5a } else { 0 };
         [&ip.to_bytes()[..], payload].concat()
     }
 

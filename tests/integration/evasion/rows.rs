@@ -52,6 +52,169 @@ pub(super) const ROWS: &[Row] = &[
         told: AlertAnd(&["tcp_checksum_wrong", "tcp_overlap_different_data"]),
     },
     Row {
+        does: "the same, behind 20 other segments with a wrong checksum that lie ahead",
+        packets: || {
+            around(|real| {
+                let wrong = |packet| Packet {
+                    wrong_checksum: true,
+                    ..packet
+                };
+                let mut packets: Vec<_> = junk(&real, 100_000, 20, 10).into_iter().map(wrong).collect();
+                packets.extend([wrong(real.forged()), real]);
+                packets
+            })
+        },
+        told: AlertAnd(&["tcp_checksum_wrong", "tcp_overlap_different_data"]),
+    },
+    Row {
+        does: "the same, of more than 1480 bytes (a network card that joins segments leaves such checksums)",
+        packets: || {
+            around(|real| {
+                let mut forged = Packet {
+                    wrong_checksum: true,
+                    ..real.forged()
+                };
+                forged.payload.resize(1_500, 0);
+                vec![forged, real]
+            })
+        },
+        told: Only(&["tcp_overlap_different_data"]),
+    },
+    Row {
+        does: "the first byte alone, then a forgery of the rest of the `bind` with a wrong checksum",
+        packets: || {
+            at_the_bind(|bind| {
+                let (byte, rest) = bind.halves(1);
+                let mut forged = Packet {
+                    wrong_checksum: true,
+                    ..rest.clone()
+                };
+                forged.id ^= 0x4000;
+                forged.payload.fill(0x5a);
+                vec![byte, forged, rest]
+            })
+        },
+        told: Alert,
+    },
+    Row {
+        does: "a forgery of the activation comes first, with a wrong checksum in its IPv4 header",
+        packets: || {
+            around(|real| {
+                let forged = Packet {
+                    wrong_header_checksum: true,
+                    ..real.forged()
+                };
+                vec![forged, real]
+            })
+        },
+        told: Only(&["tcp_overlap_different_data"]),
+    },
+    Row {
+        does: "the same, without an ACK flag",
+        packets: || {
+            around(|real| {
+                let mut forged = real.forged();
+                forged.tcp.ack = false;
+                vec![forged, real]
+            })
+        },
+        told: AlertAnd(&["tcp_overlap_different_data", "tcp_unacceptable_segment"]),
+    },
+    Row {
+        does: "the same, with a SYN flag",
+        packets: || {
+            around(|real| {
+                let mut forged = moved(real.forged(), u32::MAX);
+                forged.tcp.syn = true;
+                vec![forged, real]
+            })
+        },
+        told: AlertAnd(&["tcp_overlap_different_data"]),
+    },
+    Row {
+        does: "the same, with a RST flag and a number that is not the one expected",
+        packets: || {
+            around(|real| {
+                let (_, mut forged) = real.forged().halves(1);
+                forged.tcp.rst = true;
+                vec![forged, real]
+            })
+        },
+        told: AlertAnd(&["tcp_reset_out_of_window"]),
+    },
+    Row {
+        does: "the same, acknowledging 5,000,000 bytes that the target did not send",
+        packets: || around(|real| vec![ahead(real.forged(), 5_000_000), real]),
+        told: AlertAnd(&[
+            "tcp_acknowledged_unsent",
+            "tcp_overlap_different_data",
+            "tcp_unacceptable_segment",
+        ]),
+    },
+    Row {
+        does: "the same, acknowledging what lies 500,000,000 bytes back",
+        packets: || around(|real| vec![ahead(real.forged(), 0_u32.wrapping_sub(500_000_000)), real]),
+        told: AlertAnd(&["tcp_overlap_different_data", "tcp_unacceptable_segment"]),
+    },
+    Row {
+        does: "the same, acknowledging 1,000 bytes that the target did not send",
+        packets: || around(|real| vec![ahead(real.forged(), 1_000), real]),
+        told: Only(&["tcp_acknowledged_unsent", "tcp_overlap_different_data"]),
+    },
+    Row {
+        does: "the same, with a time stamp older than those before it",
+        packets: || {
+            let mut packets = plain();
+            let target = activation(&packets);
+            for (index, packet) in (1_000..).zip(&mut packets) {
+                stamp(packet, index);
+            }
+            let mut forged = packets[target].forged();
+            stamp(&mut forged, 1);
+            packets.insert(target, forged);
+            packets
+        },
+        told: AlertAnd(&["tcp_overlap_different_data", "tcp_unacceptable_segment"]),
+    },
+    Row {
+        does: "the target says that it has no room, and is sent a byte of junk before it has",
+        packets: || {
+            around(|real| {
+                let mut full = answer(&real);
+                full.tcp.window_size = 0;
+                let (mut byte, _) = real.halves(1);
+                byte.id ^= 0x4000;
+                byte.payload.fill(0xee);
+                vec![full, byte, answer(&real), real]
+            })
+        },
+        told: AlertAnd(&["tcp_overlap_different_data"]),
+    },
+    Row {
+        does: "a byte of junk within the activation, marked as urgent: the target takes it out of the stream",
+        packets: || urgent(100),
+        told: AlertAnd(&["tcp_urgent_byte"]),
+    },
+    Row {
+        does: "the same, within the first bytes of the `bind`",
+        packets: || {
+            let packets = plain();
+            let bind = packets.iter().position(|packet| !packet.payload.is_empty());
+            urgent_in(packets, bind.expect("a bind"), 3)
+        },
+        told: AlertAnd(&["tcp_urgent_byte"]),
+    },
+    Row {
+        does: "the `bind` stands beside the SYN, and the target takes it (TCP Fast Open)",
+        packets: || fast_open(true),
+        told: Alert,
+    },
+    Row {
+        does: "junk stands beside the SYN, and the target does not take it",
+        packets: || fast_open(false),
+        told: Alert,
+    },
+    Row {
         does: "the activation itself has a wrong checksum, and the target takes it all the same (offload)",
         packets: || {
             around(|real| {
@@ -115,6 +278,11 @@ pub(super) const ROWS: &[Row] = &[
         does: "the client acknowledges 10,000,000 bytes that the target did not send, then 100 ms",
         packets: || around(|real| late(&real, [ahead(without_payload(real.clone()), 10_000_000)])),
         told: AlertAnd(&["tcp_acknowledged_unsent"]),
+    },
+    Row {
+        does: "the same, 1,000 bytes, and no time between",
+        packets: || around(|real| vec![ahead(without_payload(real.clone()), 1_000), real]),
+        told: Alert,
     },
     Row {
         does: "an acknowledgement in the target's name of 10,000,000 bytes that nobody sent, and a segment behind these",
@@ -347,6 +515,67 @@ fn around(bend: impl Fn(Packet) -> Vec<Packet>) -> Vec<Packet> {
     let at = activation(&packets);
     let real = packets[at].clone();
     packets.splice(at..=at, bend(real));
+    packets
+}
+
+/// The same with the first packet that has a payload.
+fn at_the_bind(bend: impl Fn(Packet) -> Vec<Packet>) -> Vec<Packet> {
+    let mut packets = plain();
+    let at = packets.iter().position(|packet| !packet.payload.is_empty());
+    let at = at.expect("a bind");
+    let bind = packets[at].clone();
+    packets.splice(at..=at, bend(bind));
+    packets
+}
+
+/// RFC 7323 3.2 Timestamps Option.
+fn stamp(packet: &mut Packet, value: u32) {
+    let mut options = vec![1, 1, 8, 10];
+    options.extend(value.to_be_bytes());
+    options.extend([0; 4]);
+    packet.tcp.set_options_raw(&options).expect("they fit");
+}
+
+/// A byte of junk in the activation, so far from its start.
+fn urgent(at: usize) -> Vec<Packet> {
+    let packets = plain();
+    let target = activation(&packets);
+    urgent_in(packets, target, at)
+}
+
+/// The same in one of these packets: it takes a sequence number, so that all that follows moves.
+fn urgent_in(mut packets: Vec<Packet>, target: usize, at: usize) -> Vec<Packet> {
+    let real = packets[target].clone();
+    let (mut first, second) = real.halves(at);
+    first.payload.push(0xee);
+    first.tcp.urg = true;
+    first.tcp.urgent_pointer = u16::try_from(at + 1).expect("short");
+    for packet in &mut packets[target + 1..] {
+        if (packet.ends, packet.tcp.source_port) == (real.ends, real.tcp.source_port) {
+            *packet = moved(packet.clone(), 1);
+        } else if packet.tcp.destination_port == real.tcp.source_port {
+            *packet = ahead(packet.clone(), 1);
+        }
+    }
+    packets.splice(target..=target, [first, moved(second, 1)]);
+    packets
+}
+
+/// The first connection with something beside its SYN.
+fn fast_open(taken: bool) -> Vec<Packet> {
+    let mut packets = plain();
+    let bind = packets.iter().position(|packet| !packet.payload.is_empty());
+    let bind = bind.expect("a bind");
+    if taken {
+        packets[0].payload = packets.remove(bind).payload;
+        let length = u32::try_from(packets[0].payload.len()).expect("short");
+        packets[1] = ahead(packets[1].clone(), length);
+    } else {
+        packets[0].payload = b"GET / HTTP/1.1".to_vec();
+        // In pieces that tell nothing by themselves.
+        let (byte, rest) = packets[bind].halves(1);
+        packets.splice(bind..=bind, [byte, rest]);
+    }
     packets
 }
 
