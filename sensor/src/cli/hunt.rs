@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, eve};
+use crate::emit::{Emitters, eve, foreign};
 use crate::event::Event;
 use crate::host_log::{self, Cause, Report};
 use crate::hunt;
@@ -100,6 +100,9 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
 fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
     let catalog = Arc::new(settings::catalog(config)?);
     let policy = settings::policy(config, &Limits::default());
+    if let Some(folder) = &options.log_dir {
+        foreign::refuse(folder, &config.output.logs, &options.inputs)?;
+    }
     let emitters = options
         .log_dir
         .as_ref()
