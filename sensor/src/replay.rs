@@ -21,7 +21,7 @@ use crate::emit::console::Console;
 use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
-use crate::emit::{Emitters, eve, unsealed};
+use crate::emit::{Emitters, eve, foreign, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
@@ -68,6 +68,18 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     if let Some((correlator, unreadable)) = hosts {
         unreadable_logs = unreadable;
         analysis.set_hosts(correlator);
+    }
+    let read = options.inputs.iter().chain(&options.hosts.host_logs);
+    let read: Vec<PathBuf> = inputs
+        .iter()
+        .map(|input| input.to_string().into())
+        .chain(read.cloned())
+        .collect();
+    if let Some(folder) = &options.log_dir {
+        foreign::refuse(folder, &config.output.logs, &read)?;
+    }
+    if let Some(unsealed) = &options.keys.unsealed {
+        foreign::refuse_input(unsealed, &read)?;
     }
     let mut output = Outlet::new(options, config, outputs)?;
     let progress = Progress::new(options, &inputs, "");

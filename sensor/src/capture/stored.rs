@@ -97,7 +97,7 @@ impl Stored {
         Self::new(Box::new(file), size)
     }
 
-    pub(super) fn stdin() -> io::Result<Self> {
+    pub(crate) fn stdin() -> io::Result<Self> {
         Self::new(Box::new(io::stdin()), None)
     }
 

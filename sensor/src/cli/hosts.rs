@@ -85,6 +85,10 @@ impl HostOptions {
         for path in inputs {
             match host_log::read(&path, &mut |event| correlator.push(event)) {
                 Ok(report) => {
+                    unreadable += u64::from(report.is_damaged());
+                    if let Some(complaint) = report.complaint().filter(|_| report.is_damaged()) {
+                        complain(&format!("{}: {complaint}", path.display()), None);
+                    }
                     if let Some((first, last)) = report.span
                         && !correlator.overlaps(first, last)
                     {

@@ -1,6 +1,6 @@
 //! `dcom-sensor hunt`: host logs in, findings out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, eve};
+use crate::emit::{Emitters, eve, foreign};
 use crate::event::Event;
-use crate::host_log::{self, Cause, Reason, Report};
+use crate::host_log::{self, Cause, Report};
 use crate::hunt;
 use crate::limits::Limits;
 use crate::outputs::Outputs;
@@ -43,7 +43,7 @@ Examples:
 Each pattern is described in docs/HUNT.md.
 Exit status: 0 ran, 1 --fail-on was met, 2 some input or setting could not be used, 130 interrupted.")]
 pub(crate) struct Hunt {
-    /// Host logs: files, or folders with all below them.
+    /// Host logs: files, folders with all below them, or - for standard input.
     #[arg(required_unless_present = "print_config", value_name = "HOST-LOG")]
     inputs: Vec<PathBuf>,
 
@@ -100,6 +100,9 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
 fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
     let catalog = Arc::new(settings::catalog(config)?);
     let policy = settings::policy(config, &Limits::default());
+    if let Some(folder) = &options.log_dir {
+        foreign::refuse(folder, &config.output.logs, &options.inputs)?;
+    }
     let emitters = options
         .log_dir
         .as_ref()
@@ -194,7 +197,7 @@ impl Run<'_> {
         });
         written?;
         match outcome {
-            Ok(report) => self.account(path, &report, progress),
+            Ok(report) => self.account(path, &report, true, progress),
             // Beside logs, a folder has other files.
             Err(error)
                 if matches!(error.cause, Cause::NotALog) && !self.options.inputs.iter().any(|named| named == path) =>
@@ -206,25 +209,23 @@ impl Run<'_> {
             Err(error) => {
                 self.output.summary.unreadable_inputs += 1;
                 progress.aside(|| complain(&error.to_string(), None));
-                self.account(path, &error.report, progress);
+                self.account(path, &error.report, false, progress);
             }
         }
         Ok(())
     }
 
     /// Adds what a reader read to the summary, and says what has to be known of it.
-    fn account(&mut self, path: &Path, report: &Report, progress: &Progress) {
+    fn account(&mut self, path: &Path, report: &Report, whole: bool, progress: &Progress) {
         let summary = &mut self.output.summary;
-        let broken: BTreeMap<_, _> = report
-            .skipped
-            .iter()
-            .filter(|(reason, _)| is_broken(**reason))
-            .collect();
         summary.files += 1;
         summary.records += report.records;
         summary.events += report.events;
         summary.skipped += report.skipped.values().sum::<u64>();
-        summary.broken += broken.values().copied().sum::<u64>();
+        summary.broken += report.broken().map(|(_, count)| count).sum::<u64>();
+        let complaint = report.complaint();
+        // One that could not be read to its end was counted.
+        summary.unreadable_inputs += u64::from(whole && report.is_damaged());
         let names = report.hosts.keys();
         self.hosts
             .extend(names.map(|name| name.split('.').next().unwrap_or(name).to_lowercase()));
@@ -235,13 +236,8 @@ impl Run<'_> {
         }
         if self.options.verbose {
             progress.aside(|| tell(&format!("{}: {report}", path.display())));
-        } else if !broken.is_empty() && !self.options.quiet {
-            let what: Vec<String> = broken
-                .iter()
-                .map(|(reason, count)| format!("{count} {reason}"))
-                .collect();
-            let message = format!("{}: of {} records {}", path.display(), report.records, what.join(", "));
-            progress.aside(|| complain(&message, None));
+        } else if let Some(complaint) = complaint.filter(|_| !self.options.quiet || report.is_damaged()) {
+            progress.aside(|| complain(&format!("{}: {complaint}", path.display()), None));
         }
     }
 
@@ -285,14 +281,6 @@ impl Run<'_> {
         }
         Ok(options.fail_on.is_some_and(|least| output.summary.findings.has(least)))
     }
-}
-
-/// Is it what a log should not have?
-fn is_broken(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::NotOfInterest | Reason::OtherProvider | Reason::NotAnEvent
-    )
 }
 
 /// Where findings go.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::{RAN, UNUSABLE, complain};
+use crate::emit::foreign;
 use crate::report::Report;
 
 /// Options of `report`.
@@ -33,6 +34,9 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<u8> {
+    if options.output != Path::new("-") {
+        foreign::refuse_input(&options.output, &crate::report::files(&options.inputs))?;
+    }
     let report = match Report::read(&options.inputs) {
         Ok(report) => report,
         Err(unusable) => {
@@ -46,6 +50,12 @@ pub(super) fn run(options: &Options) -> Result<u8> {
     };
     tell(&report.unusable);
     tell(&report.bad_lines);
+    if report.nothing_of_ours {
+        complain(
+            "there is no event of dcom-sensor in these logs: what they do not say is not known",
+            Some("`dcom-sensor replay -o DIR CAPTURE` writes an eve.json"),
+        );
+    }
     let to_stdout = options.output == Path::new("-");
     let mut page = Vec::new();
     report.write(&mut page)?;
@@ -67,7 +77,11 @@ pub(super) fn run(options: &Options) -> Result<u8> {
             if alerts == 1 { "alert" } else { "alerts" }
         )?;
     }
-    Ok(if report.unusable.is_empty() { RAN } else { UNUSABLE })
+    Ok(if report.unusable.is_empty() && !report.nothing_of_ours {
+        RAN
+    } else {
+        UNUSABLE
+    })
 }
 
 fn tell(messages: &[String]) {

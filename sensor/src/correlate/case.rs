@@ -1,9 +1,12 @@
 //! What was seen on the wire and is looked for in host logs.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use dcom_parsers::scmr::SVCCTL;
 use dcom_parsers::tsch::ITASK_SCHEDULER_SERVICE;
 use dcom_parsers::wmi::IWBEM_SERVICES;
 
+use super::claims::CallKey;
 use crate::catalog::{Catalog, Class, Effect};
 use crate::decode::Endpoint;
 use crate::event::Meta;
@@ -15,6 +18,9 @@ use crate::time::Timestamp;
 /// Ports behind which there is no process of the object's.
 const SHARED_PORTS: [u16; 5] = [135, 139, 445, 593, 80];
 
+/// [MS-ERREF] 2.1.1
+const E_ACCESSDENIED: u32 = 0x8007_0005;
+
 /// An activation or a call.
 pub(super) struct Case<'a> {
     pub(super) dcom: &'a Dcom,
@@ -24,6 +30,8 @@ pub(super) struct Case<'a> {
     pub(super) since: Timestamp,
     pub(super) client: Endpoint,
     pub(super) server: Endpoint,
+    /// How long the answer took.
+    answer: Option<i64>,
     class: Option<&'a Class>,
     /// Images that may start a child, in lower case.
     parents: Vec<&'a str>,
@@ -64,6 +72,7 @@ impl<'a> Case<'a> {
             since: activation.unwrap_or(meta.timestamp),
             client: meta.client?,
             server: meta.server?,
+            answer: meta.rtt.map(|rtt| rtt.0),
             class,
             parents,
         })
@@ -114,6 +123,47 @@ impl<'a> Case<'a> {
     /// Does the catalogue know in which processes the objects live?
     pub(super) fn knows_parents(&self) -> bool {
         !self.parents.is_empty()
+    }
+
+    /// The images of those, in lower case.
+    pub(super) fn parents(&self) -> impl Iterator<Item = String> {
+        self.parents.iter().map(|name| name.to_lowercase())
+    }
+
+    /// Is it the called process itself that starts what is asked for? WMI and the task service have others do it.
+    pub(super) fn runs_in_the_called_process(&self) -> bool {
+        let interface = self.dcom.interface.as_ref().map(|it| it.uuid);
+        !matches!(interface, Some(IWBEM_SERVICES | ITASK_SCHEDULER_SERVICE))
+    }
+
+    /// When at the latest the process that holds the object was there, counted from when the object was asked for: before
+    /// it was called, before the answer came. None where no answer is known.
+    pub(super) fn ready(&self) -> Option<i64> {
+        if self.is_call() {
+            return Some(self.at.since(self.since));
+        }
+        self.answer
+    }
+
+    /// Did the server refuse to run it? What fails otherwise may have begun.
+    pub(super) fn was_refused(&self) -> bool {
+        let denied = self.dcom.hresult.is_some_and(|it| it.0 == E_ACCESSDENIED);
+        self.dcom.fault.is_some() || (denied && self.dcom.outcome == Some(Outcome::Failed))
+    }
+
+    /// Tells it from others: two at the same time on one connection that ask for the same are as one.
+    pub(super) fn key(&self) -> CallKey {
+        let mut hasher = DefaultHasher::new();
+        let Self { at, client, server, .. } = self;
+        (at.0, client, server, &self.dcom.command_line).hash(&mut hasher);
+        CallKey(hasher.finish())
+    }
+
+    /// Does what was asked for hold all words of this line?
+    pub(super) fn says(&self, line: &str) -> bool {
+        let asked = command_line::normalised(self.asked().unwrap_or_default());
+        let line = command_line::normalised(line);
+        line.split(' ').all(|word| asked.contains(word))
     }
 
     pub(super) fn is_expected_parent(&self, image: &str) -> bool {

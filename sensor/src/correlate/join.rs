@@ -1,25 +1,29 @@
 //! What host logs show of a case: gathered here, judged in `join/verdict.rs`.
 
 mod attempt;
+mod child;
 mod told;
 mod verdict;
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::case::{Case, Expected};
-use super::names::{HostId, Names};
+use super::claims::{Claim, Claims};
+use super::names::{By, HostId, Names};
 use super::skew::{FARTHEST, Signed, Skews};
-use super::store::{Kind, Store, own_end};
+use super::store::{Kind, Lookup, Store, own_end};
 use super::wire::{Seen, Wire};
 use crate::event::dcom::Outcome;
-use crate::event::host::{HostRecord, Matched, Role, SkewRecord};
-use crate::host_log::command_line::{self, Asked, Likeness};
-use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, ProcessCreate, image_name};
+use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
+use crate::host_log::command_line::{self, is_same_file};
+use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
-use told::{account, client_side, precision, process};
+use child::{Started, is_same_process, owner};
+use told::{account, client_side, process};
 
 const SECOND: i64 = 1_000_000_000;
 /// A host may log so much before the wire shows it: whole seconds are cut.
@@ -35,6 +39,7 @@ pub(super) struct Known<'k> {
     pub(super) store: &'k Store,
     pub(super) wire: &'k Wire,
     pub(super) skews: &'k Skews,
+    pub(super) claims: &'k Claims,
     /// How long after a case its traces may come.
     pub(super) window: i64,
 }
@@ -51,28 +56,10 @@ struct Sighting<'k> {
     seen: Seen,
 }
 
-/// A process that was started on the target.
-#[allow(clippy::struct_excessive_bools, reason = "each is one thing in common, on its own")]
-struct Started<'k> {
-    event: &'k HostEvent,
-    create: &'k ProcessCreate,
-    likeness: Option<Likeness>,
-    named: bool,
-    by_owner: bool,
-    by_expected: bool,
-    /// Since the case, by both clocks as they are; was the skew needed to find it?
-    delta: i64,
-    skewed: bool,
-    /// What else wrote of the same process.
-    again: Option<(&'k HostEvent, &'k ProcessCreate)>,
-}
-
-impl Started<'_> {
-    /// Its id: Sysmon's records lose it on their way through some collectors, and Security has it.
-    fn pid(&self) -> Option<u32> {
-        let again = self.again.and_then(|(_, create)| create.process.pid);
-        self.create.process.pid.or(again)
-    }
+/// What hosts say of a case, and the processes that stand for it.
+pub(super) struct Judged {
+    pub(super) record: HostRecord,
+    pub(super) claims: Vec<Claim>,
 }
 
 /// The evidence of one case, as it is gathered.
@@ -81,7 +68,11 @@ struct Gathered<'k> {
     skew: Option<SkewRecord>,
     owner: Option<Sighting<'k>>,
     server: Option<Started<'k>>,
+    /// Whether that is one alone: 0, 1 or 2 for more.
+    servers: usize,
     child: Option<Started<'k>>,
+    /// Was there something like the child, that cannot be taken for it?
+    lead: bool,
     error: Option<&'k HostEvent>,
     load: Option<&'k HostEvent>,
     logon: Option<(&'k HostEvent, &'k Logon)>,
@@ -90,23 +81,48 @@ struct Gathered<'k> {
 
 impl<'k> Known<'k> {
     /// What the logs say of a case.
-    pub(super) fn judge(&self, case: &Case<'_>) -> HostRecord {
+    pub(super) fn judge(&self, case: &Case<'_>) -> Judged {
         let sightings = self.sightings(case);
-        let Some(host) = self.target(case, &sightings) else {
-            return self.unknown_target(case, &sightings);
-        };
+        let hosts = self.targets(case, &sightings);
+        let mut judged: Vec<Judged> = hosts
+            .iter()
+            .map(|&host| self.judge_host(case, host, &sightings))
+            .collect();
+        // Where several may have been called, what one of them does not show proves nothing.
+        if let [_, _, ..] = judged[..] {
+            let names: Vec<_> = hosts.iter().map(|&host| self.names.name(host).to_string()).collect();
+            let told = format!("{} may be any of {}", case.server.address, names.join(", "));
+            for Judged { record, .. } in &mut judged {
+                record.because.push(told.clone());
+                if record.verdict == Verdict::Contradicted {
+                    record.verdict = Verdict::NotSeen;
+                }
+            }
+            judged.sort_by_key(|it| (it.record.verdict != Verdict::Confirmed, Reverse(it.record.score)));
+        }
+        judged.into_iter().next().unwrap_or_else(|| Judged {
+            record: self.unknown_target(case, &sightings),
+            claims: Vec::new(),
+        })
+    }
+
+    fn judge_host(&self, case: &Case<'_>, host: HostId, sightings: &[Sighting<'k>]) -> Judged {
         let nearest = |it: &&Sighting<'_>| {
             let distance = it.event.time.since(it.seen.at).abs();
             (it.connect.process.pid.is_none(), distance)
         };
-        let owners = sightings.iter().filter(|it| it.role == Role::Server && it.dynamic);
+        let owners = sightings
+            .iter()
+            .filter(|it| it.role == Role::Server && it.dynamic && it.host == host);
         let owner = owners.min_by_key(nearest).copied();
         let mut gathered = Gathered {
             host,
             skew: self.skews.of(host),
             owner,
             server: None,
+            servers: 0,
             child: None,
+            lead: false,
             error: None,
             load: None,
             logon: None,
@@ -115,13 +131,22 @@ impl<'k> Known<'k> {
                 ..HostRecord::default()
             },
         };
-        self.connections(&sightings, &mut gathered);
+        self.connections(sightings, &mut gathered);
+        self.logon(case, sightings, &mut gathered);
         self.server(case, &mut gathered);
         self.child(case, &mut gathered);
         self.load(case, &mut gathered);
         self.refusal(case, &mut gathered);
-        self.logon(case, &sightings, &mut gathered);
-        self.conclude(case, gathered)
+        let child = gathered.child.as_ref().filter(|it| it.proves && case.is_call());
+        let events = child.map(|it| [Some(it.event), it.again.map(|(event, _)| event)]);
+        let claims: Vec<Claim> = events
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|event| Claim::of(host, event))
+            .collect();
+        let record = self.conclude(case, gathered);
+        Judged { record, claims }
     }
 
     /// Events of the case's connections, on both hosts.
@@ -168,10 +193,21 @@ impl<'k> Known<'k> {
         found
     }
 
-    /// The host that was called: whoever logged the connection's far end, else whoever has the address and a log.
-    fn target(&self, case: &Case<'_>, sightings: &[Sighting<'_>]) -> Option<HostId> {
-        let logged = sightings.iter().find(|it| it.role == Role::Server);
-        logged.map(|it| it.host).or_else(|| self.logged(case.server.address))
+    /// The hosts that may have been called: whoever logged the connection's far end, else whoever has the address and a
+    /// log, by the word of the most trusted; several where those differ.
+    fn targets(&self, case: &Case<'_>, sightings: &[Sighting<'_>]) -> Vec<HostId> {
+        let logged = sightings.iter().filter(|it| it.role == Role::Server);
+        let mut hosts: Vec<HostId> = logged.map(|it| it.host).collect();
+        if hosts.is_empty() {
+            let known = self.names.of(case.server.address);
+            let known: Vec<_> = known.filter(|&(_, host)| self.store.has(host)).collect();
+            let best = known.first().map(|&(by, _)| by);
+            let as_good = |by: By| Some(by) == best || (best != Some(By::Map) && by <= By::Server);
+            hosts.extend(known.iter().filter(|&&(by, _)| as_good(by)).map(|&(_, host)| host));
+        }
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
     }
 
     /// A host of that address that there is a log of.
@@ -244,207 +280,26 @@ impl<'k> Known<'k> {
         Timestamp(from)..=Timestamp(to)
     }
 
-    /// Process creations of the target from a time on, each with what it has in common with the case.
-    fn started(&self, case: &Case<'_>, from: Timestamp, gathered: &Gathered<'k>) -> Vec<Started<'k>> {
-        let skew = gathered.skew.as_ref();
-        let range = Self::around(from, skew, EARLIER, self.window);
-        let owner = owner_pid(gathered);
-        let asked = case.asked().map(Asked::of);
-        let started = |event: &'k Arc<HostEvent>| {
-            let HostBody::ProcessCreate(create) = &event.body else {
-                return None;
-            };
-            let delta = event.time.since(from);
-            let fits = |delta: i64| (-EARLIER..=self.window).contains(&delta);
-            let corrected = skew.is_some_and(|skew| fits(delta - skew.median.0));
-            if !fits(delta) && !corrected {
-                return None;
-            }
-            let image = create.process.image.as_deref();
-            let logged = create.process.command_line.as_deref();
-            Some(Started {
-                event,
-                create,
-                likeness: asked
-                    .as_ref()
-                    .zip(logged)
-                    .and_then(|(asked, logged)| asked.compare(logged)),
-                named: image.is_some_and(|image| case.names(image)),
-                by_owner: owner.is_some() && create.parent.pid == owner,
-                by_expected: create
-                    .parent
-                    .image
-                    .as_deref()
-                    .is_some_and(|it| case.is_expected_parent(it)),
-                delta,
-                skewed: !fits(delta),
-                again: None,
-            })
-        };
-        self.store
-            .within(gathered.host, Kind::Process, range)
-            .filter_map(started)
-            .collect()
-    }
-
-    /// The start of the process that holds the object.
-    fn server(&self, case: &Case<'_>, gathered: &mut Gathered<'k>) {
-        if !case.knows_parents() || case.is_wmi() {
-            return;
-        }
-        let owner = owner_pid(gathered);
-        let is_server = |it: &Started<'_>| {
-            let process = &it.create.process;
-            let image = process.image.as_deref().unwrap_or_default();
-            let line = process.command_line.as_deref().unwrap_or_default().to_lowercase();
-            // DcomLaunch starts servers so; the same program started by hand is none.
-            let for_com = line.contains("-embedding") || line.contains("/automation") || line.contains("/embedding");
-            let by_com = it.create.parent.image.as_deref().map(image_name).as_deref() == Some("svchost.exe");
-            case.is_expected_parent(image)
-                && match (owner, process.pid) {
-                    (Some(owner), Some(pid)) => owner == pid,
-                    _ => for_com || by_com,
-                }
-        };
-        let found = self.started(case, case.since, gathered).into_iter().filter(is_server);
-        gathered.server = found.min_by_key(|it| (precision(it.event), it.delta.abs()));
-        if let Some(server) = &gathered.server {
-            gathered.record.matched_on.push(Matched::ServerProcess);
-            gathered.record.because.push(format!(
-                "{}: {} was started by {} {} after the activation",
-                server.event.source,
-                process(&server.create.process),
-                process(&server.create.parent),
-                Signed(server.delta),
-            ));
-        }
-    }
-
-    /// What was run.
-    fn child(&self, case: &Case<'_>, gathered: &mut Gathered<'k>) {
-        let expected = case.expected();
-        if expected == Expected::Library {
-            return;
-        }
-        let wmi = case.is_wmi();
-        let fits = |it: &Started<'_>| {
-            let image = it.create.process.image.as_deref().unwrap_or_default();
-            let known_child = case.is_expected_child(image);
-            match (expected, it.likeness) {
-                (_, Some(Likeness::Equal | Likeness::Wrapped | Likeness::Beginning)) => true,
-                (Expected::Child, _) if case.asked().is_none() => wmi && it.by_expected && it.delta.abs() <= CLOSE,
-                (Expected::Child, _) => {
-                    (it.named && (it.by_owner || it.by_expected)) || (it.by_owner && known_child && it.delta <= CHILD)
-                }
-                // Of a process that runs all day children come and go.
-                _ => it.by_owner && known_child && (0..=CHILD).contains(&it.delta.max(0)),
-            }
-        };
-        let from = if case.is_call() { case.at } else { case.since };
-        let all = self.started(case, from, gathered);
-        let mut found: Vec<Started<'k>> = all.into_iter().filter(fits).collect();
-        let best = |it: &Started<'_>| {
-            (
-                it.likeness.is_none_or(|likeness| likeness == Likeness::Program),
-                it.likeness,
-                !it.by_owner,
-                !it.by_expected,
-                !it.named,
-                it.skewed,
-                precision(it.event),
-                it.delta.abs(),
-            )
-        };
-        found.sort_by_key(best);
-        let mut found = found.into_iter();
-        let Some(mut child) = found.next() else { return };
-        child.again = found
-            .find(|it| it.event.source != child.event.source && is_same(it, &child))
-            .map(|it| (it.event, it.create));
-        Self::tell_child(case, &child, gathered);
-        gathered.child = Some(child);
-    }
-
-    fn tell_child(case: &Case<'_>, child: &Started<'k>, gathered: &mut Gathered<'k>) {
-        let record = &mut gathered.record;
-        let (matched, how) = match child.likeness {
-            Some(Likeness::Equal) => (Some(Matched::CommandLine), "the command lines are equal"),
-            Some(Likeness::Wrapped) => (
-                Some(Matched::CommandLine),
-                "the command lines are equal but for a shell around one",
-            ),
-            Some(Likeness::Beginning) => (
-                Some(Matched::CommandLine),
-                "its command line is the beginning of the one asked for",
-            ),
-            _ if child.named && child.create.process.command_line.is_some() => (
-                Some(Matched::Program),
-                "it is the program asked for, with other parameters",
-            ),
-            _ if child.named => (
-                Some(Matched::Program),
-                "it is the program asked for; the log has no command line",
-            ),
-            _ => (
-                None,
-                "what it was to run is not known from the wire, or is another program",
-            ),
-        };
-        record.matched_on.extend(matched);
-        if child.by_owner {
-            record.matched_on.push(Matched::ParentPid);
-        }
-        if child.by_expected {
-            record.matched_on.push(Matched::ParentImage);
-        }
-        let since = if case.is_call() { "call" } else { "activation" };
-        record.because.push(format!(
-            "{}: {} started {} {} after the {since}, {how}",
-            child.event.source,
-            process(&child.create.parent),
-            process(&child.create.process),
-            Signed(child.delta),
-        ));
-        if let Some((again, create)) = child.again {
-            let pid = create.process.pid.filter(|_| child.create.process.pid.is_none());
-            let pid = pid.map_or_else(String::new, |pid| format!(", with its id {pid}"));
-            record
-                .because
-                .push(format!("{} logs the same process{pid}", again.source));
-        }
-        if let (true, Some(skew)) = (child.skewed, &mut gathered.skew) {
-            skew.used = true;
-            record.because.push(format!(
-                "its time fits if the host's clock is {} from the wire's, as {} {} of {} say",
-                Signed(skew.median.0),
-                skew.connections,
-                if skew.connections == 1 {
-                    "connection"
-                } else {
-                    "connections"
-                },
-                skew.source,
-            ));
-        }
-    }
-
     /// The library that was loaded.
     fn load(&self, case: &Case<'_>, gathered: &mut Gathered<'k>) {
         let (Expected::Library, Some(asked)) = (case.expected(), case.asked()) else {
             return;
         };
         let wanted = command_line::program(asked);
-        let range = Self::around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
-        let owner = owner_pid(gathered);
+        let called = owner(gathered);
         let is_it = |event: &&'k Arc<HostEvent>| {
             let HostBody::ImageLoad(load) = &event.body else {
                 return false;
             };
-            let same = load.path.as_deref().map(image_name).as_deref() == Some(wanted.as_str());
+            let by_called = called.and_then(|called| is_same_process(&load.process, called));
             let image = load.process.image.as_deref().unwrap_or_default();
-            same && ((owner.is_some() && load.process.pid == owner) || case.is_expected_parent(image))
+            load.path.as_deref().is_some_and(|path| is_same_file(asked, path))
+                && by_called.unwrap_or_else(|| case.is_expected_parent(image))
         };
-        let Some(event) = self.store.within(gathered.host, Kind::Image, range).find(is_it) else {
+        let lookup = Lookup::Library(Lookup::hash(&wanted));
+        let mut times = Self::times(case.at, gathered, self.window).into_iter();
+        let found = times.find_map(|time| self.store.found(gathered.host, lookup, time).find(is_it));
+        let Some(event) = found else {
             return;
         };
         gathered.load = Some(event);
@@ -463,7 +318,8 @@ impl<'k> Known<'k> {
             return;
         }
         let range = Self::around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
-        let found = self.store.within(gathered.host, Kind::Dcom, range).find(|event| {
+        let refused = Lookup::Refused(case.client.address);
+        let found = self.store.found(gathered.host, refused, range).find(|event| {
             let HostBody::DcomError(error) = &event.body else {
                 return false;
             };
@@ -533,25 +389,5 @@ impl<'k> Known<'k> {
                 .map_or_else(|| ", by address and name".to_owned(), |port| format!(":{port}")),
         ));
         gathered.logon = Some((event, logon));
-    }
-}
-
-/// The process at the server's end of the object's port: by the connection, else as it was started.
-fn owner_pid(gathered: &Gathered<'_>) -> Option<u32> {
-    let owner = gathered.owner.and_then(|it| it.connect.process.pid);
-    owner.or_else(|| gathered.server.as_ref()?.create.process.pid)
-}
-
-/// Do two records tell of one process? By its id, else by image, parent and time.
-fn is_same(one: &Started<'_>, other: &Started<'_>) -> bool {
-    let [a, b] = [one.create, other.create];
-    match (a.process.pid, b.process.pid) {
-        (Some(one), Some(other)) => one == other,
-        _ => {
-            a.process.name() == b.process.name()
-                && a.parent.pid == b.parent.pid
-                && a.parent.pid.is_some()
-                && (one.delta - other.delta).abs() <= EARLIER
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! later: an alert goes out at once, and waits for what hosts say (`waiting.rs`).
 
 mod case;
+mod claims;
 mod join;
 pub mod names;
 pub mod skew;
@@ -26,7 +27,8 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use case::Case;
-use join::Known;
+use claims::Claims;
+use join::{Judged, Known};
 use names::{By, Names};
 use skew::{FARTHEST, Skews};
 use store::{Kind, Store, learn, own_end};
@@ -113,6 +115,7 @@ pub struct Correlator {
     store: Store,
     wire: Wire,
     skews: Skews,
+    claims: Claims,
     window: i64,
     /// Where there is traffic: events of other times are counted, not kept. None: everywhere.
     spans: Option<Vec<RangeInclusive<Timestamp>>>,
@@ -131,6 +134,7 @@ impl Correlator {
             store: Store::new(limits.host_events),
             wire: Wire::new(limits.host_connections),
             skews: Skews::default(),
+            claims: Claims::default(),
             window,
             spans: None,
             pending: VecDeque::new(),
@@ -263,9 +267,13 @@ impl Correlator {
         }
     }
 
-    fn judge(&self, meta: &Meta, dcom: &Dcom, catalog: &Catalog) -> Option<HostRecord> {
+    fn judge(&mut self, meta: &Meta, dcom: &Dcom, catalog: &Catalog) -> Option<HostRecord> {
         let case = Case::of(meta, dcom, catalog)?;
-        Some(self.known().judge(&case))
+        let Judged { record, claims } = self.known().judge(&case);
+        for claim in claims {
+            self.claims.take(claim, case.key());
+        }
+        Some(record)
     }
 
     fn known(&self) -> Known<'_> {
@@ -274,6 +282,7 @@ impl Correlator {
             store: &self.store,
             wire: &self.wire,
             skews: &self.skews,
+            claims: &self.claims,
             window: self.window,
         }
     }
@@ -284,7 +293,8 @@ impl Correlator {
             return;
         };
         let names = &mut self.names;
-        for name in [&dcom.server.dns, &dcom.server.netbios].into_iter().flatten() {
+        // The name with its domain says which of two namesakes it is.
+        if let Some(name) = dcom.server.dns.as_ref().or(dcom.server.netbios.as_ref()) {
             names.learn(name, server.address, By::Server);
         }
         if let Some(name) = &dcom.client.workstation {
@@ -359,9 +369,9 @@ impl Correlator {
             return self.attempt(meta, catalog);
         };
         let mut dcom = dcom.clone();
+        let record = self.judge(meta, &dcom, catalog)?;
         let case = Case::of(meta, &dcom, catalog)?;
         let known = self.known();
-        let record = known.judge(&case);
         let class = (dcom.clsid.is_none() && dcom.outcome == Some(dcom::Outcome::Failed))
             .then(|| known.refused_class(&case))
             .flatten();

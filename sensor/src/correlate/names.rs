@@ -100,7 +100,28 @@ impl Names {
         if is_worthless(name) || is_everybodys(address) {
             return;
         }
-        let Some(host) = self.host(name) else { return };
+        let is_short = !name.trim_end_matches('.').contains('.');
+        // Two domains may have a computer of this name each: a name without its domain is that of whoever is known there.
+        let here = self
+            .of(address)
+            .find(|(_, known)| short(&self.hosts[known.0]) == short(name));
+        let host = match here {
+            Some((_, known)) if is_short => Some(known),
+            // The domain that the more trusted tells is the right one.
+            Some((former, known)) if !same_host(&self.hosts[known.0], name) => {
+                if former < by {
+                    return;
+                }
+                if by < former
+                    && let Some(list) = self.by_address.get_mut(&address)
+                {
+                    list.retain(|&(_, other)| other != known);
+                }
+                self.host(name)
+            }
+            _ => self.host(name),
+        };
+        let Some(host) = host else { return };
         let known = self.by_address.entry(address).or_default();
         if let Some(known) = known.iter_mut().find(|(_, known)| *known == host) {
             known.0 = known.0.min(by);
@@ -113,7 +134,7 @@ impl Names {
         // Clients may call a host whatever they like; of those who know, two must not differ.
         if let [(first_by, first), (second_by, second), ..] = known[..]
             && second_by <= By::Server
-            && first_by != By::Map
+            && (first_by != By::Map || second_by == By::Map)
             && self.conflicts.len() < MOST_CONFLICTS
             && !self.conflicts.contains_key(&address)
         {
@@ -240,6 +261,25 @@ mod tests {
         );
         assert!(names.conflict(ip("10.0.0.6")).is_some());
         assert!(names.take_news().is_empty());
+    }
+
+    #[test]
+    fn a_computer_is_not_taken_for_its_namesake_in_another_domain() {
+        for by in [By::Server, By::Client] {
+            let mut names = Names::default();
+            let other = names.host("ws6.other.example").unwrap();
+            if by == By::Client {
+                // Who was called so by a client alone is known better later.
+                names.learn("WS6", ip("10.0.0.6"), by);
+                assert_eq!(names.of(ip("10.0.0.6")).next(), Some((by, other)));
+            }
+            names.learn("ws6.lab.example", ip("10.0.0.6"), By::Server);
+            names.learn("WS6", ip("10.0.0.6"), By::Server);
+            names.learn("ws6.other.example", ip("10.0.0.6"), By::Dns);
+            let known: Vec<_> = names.of(ip("10.0.0.6")).map(|(_, host)| names.name(host)).collect();
+            assert_eq!(known.len(), 1, "{known:?}");
+            assert_eq!(&*known[0], "ws6.lab.example");
+        }
     }
 
     #[test]

@@ -62,15 +62,25 @@ impl Skews {
         self.samples += 1;
     }
 
-    /// How far ahead the host's clock is. Security's time is the log's own; Sysmon 3 may be off by itself.
-    pub fn of(&self, host: HostId) -> Option<SkewRecord> {
-        let all = self.measured.get(&host)?;
+    /// The best of what is known of a host's clock. Security's time is the log's own; Sysmon 3 may be off by itself.
+    fn best(&self, host: HostId) -> Option<(&Source, &Measured)> {
         let rank = |source: &Source| match source {
             Source::Security(_) => 0,
             Source::DeviceNetworkEvents => 1,
             _ => 2,
         };
-        let (source, measured) = all.iter().min_by_key(|(source, _)| rank(source))?;
+        let all = self.measured.get(&host)?;
+        all.iter().min_by_key(|(source, _)| rank(source))
+    }
+
+    /// Is the host's clock known to a part of a second?
+    pub fn is_fine(&self, host: HostId) -> bool {
+        self.best(host).is_some_and(|(_, measured)| measured.fine)
+    }
+
+    /// How far ahead the host's clock is.
+    pub fn of(&self, host: HostId) -> Option<SkewRecord> {
+        let (source, measured) = self.best(host)?;
         Some(SkewRecord {
             median: Interval(measured.median()),
             connections: measured.count,

@@ -1,13 +1,15 @@
 //! What host logs say, by host and time, as far as it can be joined with traffic; bounded, the first to come forgotten first.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::names::{By, HostId, Names};
 use crate::decode::Endpoint;
-use crate::host_log::event::{Direction, HostEnd, NetworkConnect};
+use crate::host_log::command_line;
+use crate::host_log::event::{Direction, HostEnd, NetworkConnect, Process, Source, image_name};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
 
@@ -67,6 +69,83 @@ fn is_loaded_by_hand(path: Option<&str>) -> bool {
 /// Orders events of a host: by time, then as they came.
 type Key = (Timestamp, u64);
 
+/// By what events are found among all of their time: a host logs thousands of processes a minute, of which one is looked
+/// for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lookup {
+    /// Processes by the hash of a command line that they run, themselves or inside of a shell.
+    Line(u64),
+    /// Those of which no command line is known, by the hash of their image's name.
+    Bare(u64),
+    /// Processes by the hash of their image's name.
+    Image(u64),
+    /// Processes by their id.
+    Pid(u32),
+    /// By the id of the process that started them.
+    ParentPid(u32),
+    /// By the hash of the name of that one's image.
+    ParentImage(u64),
+    /// Loads of a library, by the hash of its file's name.
+    Library(u64),
+    /// Refusals to a computer on the network.
+    Refused(IpAddr),
+    /// Connections from outside by the Windows Filtering Platform, which logs all of them or none.
+    Inbound,
+}
+
+impl Lookup {
+    /// Of a text, whose hash stands for it: whoever finds an event so looks whether it is the one.
+    pub fn hash(text: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Of what kind the events are that are found so.
+    fn kind(self) -> Kind {
+        match self {
+            Self::Library(_) => Kind::Image,
+            Self::Refused(_) => Kind::Dcom,
+            Self::Inbound => Kind::Network,
+            _ => Kind::Process,
+        }
+    }
+
+    /// By what an event is found.
+    fn of(event: &HostEvent) -> Vec<Self> {
+        let name = |process: &Process| process.name().map(|name| Self::hash(&name));
+        match &event.body {
+            HostBody::ProcessCreate(create) => {
+                let (process, parent) = (&create.process, &create.parent);
+                let mut all = Vec::new();
+                match process.command_line.as_deref() {
+                    Some(line) => {
+                        let keys = command_line::keys(line);
+                        all.extend(keys.iter().map(|key| Self::Line(Self::hash(key))));
+                    }
+                    None => all.extend(name(process).map(Self::Bare)),
+                }
+                all.extend(name(process).map(Self::Image));
+                all.extend(process.pid.map(Self::Pid));
+                all.extend(parent.pid.map(Self::ParentPid));
+                all.extend(name(parent).map(Self::ParentImage));
+                all
+            }
+            HostBody::ImageLoad(load) => {
+                let name = load.path.as_deref().map(image_name);
+                name.map(|name| Self::Library(Self::hash(&name))).into_iter().collect()
+            }
+            HostBody::DcomError(error) if !error.local => error.address.map(Self::Refused).into_iter().collect(),
+            HostBody::NetworkConnect(connect)
+                if event.source == Source::Security(5156) && connect.direction == Some(Direction::Inbound) =>
+            {
+                vec![Self::Inbound]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// First and last of a kind, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage {
@@ -82,6 +161,7 @@ pub struct Coverage {
 #[derive(Debug, Default)]
 struct Logged {
     kinds: BTreeMap<Kind, BTreeMap<Key, Arc<HostEvent>>>,
+    index: BTreeSet<(Lookup, Key)>,
     coverage: BTreeMap<Kind, Coverage>,
     /// How often something came.
     changes: u64,
@@ -136,7 +216,8 @@ impl Store {
 
     /// Keeps an event.
     pub fn push(&mut self, host: HostId, kind: Kind, event: HostEvent) {
-        let size = size(&event);
+        let lookups = Lookup::of(&event);
+        let size = size(&event) + lookups.len() * size_of::<(Lookup, Key)>() * 2;
         let key = (event.time, self.next);
         self.next += 1;
         self.kept += 1;
@@ -149,6 +230,7 @@ impl Store {
         }
         let logged = self.hosts.entry(host).or_default();
         logged.changes += 1;
+        logged.index.extend(lookups.into_iter().map(|lookup| (lookup, key)));
         logged.kinds.entry(kind).or_default().insert(key, Arc::new(event));
         self.order.push_back((host, kind, key, size));
         self.bytes += size;
@@ -164,10 +246,15 @@ impl Store {
         };
         self.bytes = self.bytes.saturating_sub(size);
         self.forgotten += 1;
-        let events = self.hosts.get_mut(&host).and_then(|logged| logged.kinds.get_mut(&kind));
-        let Some(event) = events.and_then(|events| events.remove(&key)) else {
+        let Some(logged) = self.hosts.get_mut(&host) else {
             return;
         };
+        let Some(event) = logged.kinds.get_mut(&kind).and_then(|events| events.remove(&key)) else {
+            return;
+        };
+        for lookup in Lookup::of(&event) {
+            logged.index.remove(&(lookup, key));
+        }
         if let HostBody::NetworkConnect(connect) = &event.body {
             let ends = ends(connect);
             if let Some(known) = self.by_ends.get_mut(&ends) {
@@ -212,6 +299,23 @@ impl Store {
             .into_iter()
             .flat_map(move |events| events.range(from..=to))
             .map(|(_, event)| event)
+    }
+
+    /// Events within a time that are found so, in order.
+    pub fn found(
+        &self,
+        host: HostId,
+        lookup: Lookup,
+        time: RangeInclusive<Timestamp>,
+    ) -> impl DoubleEndedIterator<Item = &Arc<HostEvent>> {
+        let kind = lookup.kind();
+        let (from, to) = ((lookup, (*time.start(), 0)), (lookup, (*time.end(), u64::MAX)));
+        let logged = self.hosts.get(&host).filter(|_| from <= to);
+        logged.into_iter().flat_map(move |logged| {
+            let events = logged.kinds.get(&kind);
+            let keys = logged.index.range(from..=to);
+            keys.filter_map(move |(_, key)| events?.get(key))
+        })
     }
 
     /// Events of a connection, on whatever host.
@@ -309,7 +413,7 @@ pub fn own_end(names: &Names, host: HostId, connect: &NetworkConnect) -> Option<
 /// About how many bytes an event takes with all that keeping it takes.
 fn size(event: &HostEvent) -> usize {
     let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 16);
-    let of = |process: &crate::host_log::event::Process| text(&process.image) + text(&process.command_line);
+    let of = |process: &Process| text(&process.image) + text(&process.command_line);
     let body = match &event.body {
         HostBody::ProcessCreate(create) => {
             of(&create.process) + of(&create.parent) + text(&create.account.user) + text(&create.hashes)

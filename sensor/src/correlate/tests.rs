@@ -655,6 +655,15 @@ fn what_is_no_program_is_not_missed() {
     let mut rig = Rig::new(Mode::Replay);
     let mut log = target(0, None);
     let excel = (8200, r"C:\Program Files\EXCEL.EXE");
+    log[2] = owned(
+        "WS6",
+        AT + 80 * MS,
+        "10.0.0.5:50002",
+        "10.0.0.6:49913",
+        excel.0,
+        excel.1,
+        Direction::Inbound,
+    );
     log[4] = create(
         "WS6",
         AT + 300 * MS,
@@ -667,4 +676,275 @@ fn what_is_no_program_is_not_missed() {
         .heard()
         .judge(call("Excel.Application", r#"EXEC("calc.exe")"#));
     assert_eq!((host.verdict, host.process.unwrap().pid), (Verdict::Confirmed, Some(9)));
+}
+
+/// A log of the target with these beside the connection to explorer.exe (8200), and the verdict on a call.
+fn judged(more: impl IntoIterator<Item = HostEvent>) -> HostRecord {
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    log.remove(4);
+    log.extend(more);
+    rig.log(log).heard().judge(call("ShellWindows", LINE))
+}
+
+const SHELL: &str = r"C:\Windows\explorer.exe";
+const CMD: &str = r"C:\Windows\System32\cmd.exe";
+
+#[test]
+fn only_the_process_that_was_called_starts_what_was_asked_for() {
+    let at = AT + 300 * MS;
+    let with_line = |parent, at| create("WS6", at, parent, (6108, CMD), Some(LOGGED));
+    for (event, why) in [
+        // Another program; another process of the same; its id, used again by another; long before.
+        (with_line((3000, r"C:\Windows\System32\mmc.exe"), at), "not shown to be"),
+        (with_line((3000, SHELL), at), "not shown to be"),
+        (with_line((8200, r"C:\Windows\System32\mmc.exe"), at), "not shown to be"),
+        // Another command of the same; and what the command runs itself.
+        (
+            create("WS6", at, (8200, SHELL), (6108, CMD), Some("cmd.exe /c del x")),
+            "not the command line",
+        ),
+        (
+            create("WS6", at, (8200, SHELL), (6108, r"C:\a\calc.exe"), Some("calc")),
+            "the shell that was asked for",
+        ),
+        // A log without command lines.
+        (create("WS6", at, (3000, SHELL), (6108, CMD), None), "proves too little"),
+    ] {
+        let host = judged([event]);
+        assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+        assert!(
+            host.because
+                .iter()
+                .any(|it| it.starts_with("not counted: ") && it.contains(why)),
+            "{why}: {host:#?}"
+        );
+        let counted = [CommandLine, Matched::Program, ParentPid];
+        assert!(!counted.iter().any(|it| host.matched_on.contains(it)), "{host:#?}");
+        assert_eq!(host.process.unwrap().pid, Some(8200));
+    }
+    // One from before the call is not even like it; one at the end of the window still is it.
+    let host = judged([with_line((8200, SHELL), AT + 270 * MS - 3 * SECOND / 2)]);
+    assert_eq!(host.verdict, Verdict::Contradicted, "{host:#?}");
+    let host = judged([with_line((8200, SHELL), AT + 110 * SECOND)]);
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+    // The parent was started a minute after the call: its id was another's before.
+    let started = create(
+        "WS6",
+        AT + 60 * SECOND,
+        (1, "userinit.exe"),
+        (8200, SHELL),
+        Some("explorer"),
+    );
+    let host = judged([started, with_line((8200, SHELL), AT + 110 * SECOND)]);
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+}
+
+#[test]
+fn a_command_line_alone_is_a_lead_and_under_an_expected_parent_it_is_enough() {
+    for (parent, verdict) in [
+        ((8200, SHELL), Verdict::Confirmed),
+        ((3000, r"C:\a\b.exe"), Verdict::NotSeen),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log([create("WS6", AT + 300 * MS, parent, (6108, CMD), Some(LOGGED))]);
+        rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+        let host = rig.judge(call("ShellWindows", LINE));
+        assert_eq!(host.verdict, verdict, "{host:#?}");
+    }
+}
+
+#[test]
+fn a_process_confirms_one_call_and_a_second_judgement_of_it() {
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log(target(0, Some(LOGGED))).heard();
+    let first = call("ShellWindows", LINE);
+    let mut second = first.clone();
+    second.meta.timestamp.0 += 5 * MS;
+    for (record, verdict) in [
+        (first.clone(), Verdict::Confirmed),
+        (first, Verdict::Confirmed),
+        (second, Verdict::NotSeen),
+    ] {
+        let host = rig.judge(record);
+        assert_eq!(host.verdict, verdict, "{host:#?}");
+    }
+}
+
+#[test]
+fn what_was_refused_was_not_run() {
+    let refused = |hresult: Option<u32>, fault: Option<&str>| {
+        let mut record = call("ShellWindows", LINE);
+        record.dcom.outcome = Some(Outcome::Failed);
+        record.dcom.hresult = hresult.map(dcom::Hresult);
+        record.dcom.fault = fault.map(str::to_owned);
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log(target(0, Some(LOGGED))).heard().judge(record)
+    };
+    for host in [
+        refused(Some(0x8007_0005), None),
+        refused(None, Some("nca_s_fault_access_denied")),
+    ] {
+        assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+        assert!(host.because.iter().any(|it| it.contains("refused")), "{host:#?}");
+    }
+    // DDE starts the program, finds that it is no server, and fails.
+    assert_eq!(refused(Some(0x8002_0009), None).verdict, Verdict::Confirmed);
+    // Nor is an activation that failed confirmed by whoever has the port.
+    let mut failed = activation("ShellWindows");
+    failed.dcom.outcome = Some(Outcome::Failed);
+    let mut rig = Rig::new(Mode::Replay);
+    assert_eq!(rig.log(target(0, None)).heard().judge(failed).verdict, Verdict::NotSeen);
+}
+
+#[test]
+fn a_server_is_there_before_it_answers() {
+    let mmc = |at| {
+        let mmc = (4007, r"C:\Windows\System32\mmc.exe");
+        create(
+            "WS6",
+            at,
+            (800, r"C:\Windows\System32\svchost.exe"),
+            mmc,
+            Some("mmc.exe -Embedding"),
+        )
+    };
+    for (after, verdict) in [(SECOND, Verdict::Confirmed), (86 * SECOND, Verdict::NotSeen)] {
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log([mmc(AT + after)]);
+        rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+        let mut record = activation("MMC20.Application");
+        record.meta.rtt = Some(Interval(80 * MS));
+        let host = rig.judge(record);
+        assert_eq!(host.verdict, verdict, "{after}: {host:#?}");
+    }
+}
+
+#[test]
+fn a_library_is_the_one_asked_for_in_the_process_that_was_called() {
+    let load = |pid, path: &str| {
+        let load = crate::host_log::event::ImageLoad {
+            process: Process {
+                pid: Some(pid),
+                image: Some(SHELL.into()),
+                ..Process::default()
+            },
+            path: Some(path.into()),
+            signed: None,
+        };
+        let body = HostBody::ImageLoad(Box::new(load));
+        testing::event("WS6", AT + 300 * MS, Source::Sysmon(7), body)
+    };
+    for (event, verdict) in [
+        (load(8200, r"C:\a\report.xll"), Verdict::Confirmed),
+        (load(8200, r"D:\a\report.xll"), Verdict::NotSeen),
+        (load(7777, r"C:\a\report.xll"), Verdict::NotSeen),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mut log = target(0, None);
+        log.push(event);
+        let host = rig.log(log).heard().judge(call("ShellWindows", r"C:\\a\report.xll"));
+        assert_eq!(host.verdict, verdict, "{host:#?}");
+        assert_eq!(
+            host.matched_on.contains(&Matched::ImageLoad),
+            verdict == Verdict::Confirmed
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_nobody_measured_contradicts_nothing() {
+    let is_process = |it: &HostEvent| matches!(it.body, HostBody::ProcessCreate(_));
+    let judged = |skew, line: Option<&str>| {
+        let mut rig = Rig::new(Mode::Replay);
+        let mut log: Vec<_> = target(skew, line).into_iter().filter(is_process).collect();
+        if line.is_none() {
+            log.remove(1);
+        }
+        rig.log(log);
+        rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+        rig.judge(call("ShellWindows", LINE))
+    };
+    let host = judged(0, None);
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+    assert!(
+        host.because.iter().any(|it| it.contains("would contradict it")),
+        "{host:#?}"
+    );
+    // The one that fits but for the time is told.
+    let host = judged(300 * SECOND, Some(LOGGED));
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+    assert!(
+        host.because
+            .iter()
+            .any(|it| it.contains("cmd.exe (pid 6108) +300.016 s after the call, with the command line asked for")),
+        "{host:#?}"
+    );
+}
+
+#[test]
+fn of_two_hosts_of_one_address_the_one_that_shows_it_counts_and_neither_contradicts() {
+    let other = |host: &str| {
+        target(0, None)
+            .into_iter()
+            .map(|it| HostEvent {
+                host: host.into(),
+                ..it
+            })
+            .collect::<Vec<_>>()
+    };
+    let processes = |log: Vec<HostEvent>| {
+        let is_process = |it: &HostEvent| matches!(it.body, HostBody::ProcessCreate(_));
+        log.into_iter().filter(is_process).collect::<Vec<_>>()
+    };
+    for line in [None, Some(LOGGED)] {
+        let mut rig = Rig::new(Mode::Replay);
+        for host in ["WS5", "WS6"] {
+            rig.correlator.names.learn(host, end("10.0.0.6:1").address, By::Map);
+        }
+        let mut empty = processes(other("WS5"));
+        empty.remove(1);
+        rig.log(empty);
+        let mut log = processes(target(0, line));
+        if line.is_none() {
+            log.remove(1);
+        }
+        let host = rig.log(log).judge(call("ShellWindows", LINE));
+        let told = "10.0.0.6 may be any of WS5, WS6";
+        assert!(host.because.iter().any(|it| it == told), "{host:#?}");
+        match line {
+            Some(_) => assert_eq!((host.verdict, host.name.as_deref()), (Verdict::Confirmed, Some("WS6"))),
+            None => assert_eq!(host.verdict, Verdict::NotSeen),
+        }
+        let news = rig.correlator.take_news();
+        assert_eq!(news, ["10.0.0.6 is WS5 by the host map and WS6 by the host map"]);
+    }
+}
+
+#[test]
+fn a_host_that_logs_much_is_asked_in_no_time() {
+    let mut rig = Rig::new(Mode::Replay);
+    let flood = |number: u32| {
+        let line = format!("cmd.exe /c echo {number}");
+        create(
+            "WS6",
+            AT + i64::from(number) * MS,
+            (8200, SHELL),
+            (10_000 + number, CMD),
+            Some(&line),
+        )
+    };
+    rig.log((0..5_000).map(flood)).log(target(0, Some(LOGGED))).heard();
+    let mut seen = 0;
+    for number in 0..50 {
+        let mut record = call("ShellWindows", LINE);
+        record.meta.timestamp.0 += number;
+        let host = rig.judge(record);
+        seen += usize::from(host.verdict == Verdict::Confirmed);
+    }
+    assert_eq!(seen, 1);
+    let host = rig.correlator.names.find("WS6").unwrap();
+    let all = Timestamp(0)..=Timestamp(i64::MAX);
+    let pid = store::Lookup::ParentPid(8200);
+    assert_eq!(rig.correlator.store.found(host, pid, all).count(), 5_001);
 }

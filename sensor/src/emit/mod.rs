@@ -5,6 +5,7 @@ pub mod console;
 pub mod ecs;
 pub mod eve;
 pub mod findings;
+pub(crate) mod foreign;
 pub mod growing;
 mod json;
 mod lines;
@@ -84,6 +85,21 @@ impl FromStr for Format {
                 format!("no such log format: {text} (one of {names})")
             })
     }
+}
+
+/// What the logs of these forms may be called, each with whether it is one in which every line says whose it is.
+fn names_of(formats: &[Format]) -> impl Iterator<Item = (String, bool)> {
+    let wanted = |format| formats.contains(&format);
+    let lines = LINES.into_iter().filter(move |(format, ..)| wanted(*format));
+    let json = if wanted(Format::Zeek) { "json" } else { "log" };
+    let endings = [(Format::Zeek, "log"), (Format::ZeekJson, json)].into_iter();
+    let endings = endings.filter(move |(format, _)| formats.contains(format));
+    let zeek = endings.flat_map(|(_, ending)| {
+        ZeekLog::ALL
+            .iter()
+            .map(move |log| (format!("{}.{ending}", log.path), false))
+    });
+    lines.map(|(_, name, _)| (name.to_owned(), true)).chain(zeek)
 }
 
 /// What logs may be called, in all forms.

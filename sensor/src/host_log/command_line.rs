@@ -9,16 +9,35 @@
 pub enum Likeness {
     /// They say the same.
     Equal,
-    /// One is the other inside of `cmd /c`, `powershell -Command` or `start`.
+    /// What was logged is what was asked for, inside of `cmd /c`, `powershell -Command` or `start`.
     Wrapped,
     /// The longer begins with all of the shorter, which is long itself: it was cut where it was logged.
     Beginning,
+    /// What was logged is what the shell that was asked for would run: the shell's child, then, not the caller's.
+    Inside,
     /// The same program, with other parameters.
     Program,
 }
 
 /// Less than this is not taken for a line that was cut.
 const CUT: usize = 256;
+
+/// By what a line that was logged is found among many: each line that it runs, itself first, and the beginning of one
+/// that may have been cut. [`Asked::keys`] of an alike line has one of them.
+pub(crate) fn keys(logged: &str) -> Vec<String> {
+    let mut keys = layers(logged);
+    keys.extend(keys.first().and_then(|line| beginning(line)));
+    keys
+}
+
+/// What every line has in common that is the beginning of this one, or begins with it.
+fn beginning(normal: &str) -> Option<String> {
+    let mut end = CUT;
+    while !normal.is_char_boundary(end.min(normal.len())) {
+        end -= 1;
+    }
+    (normal.len() >= CUT).then(|| normal.get(..end).unwrap_or_default().to_owned())
+}
 /// Wrappers in one another that are taken off.
 const LAYERS: usize = 6;
 
@@ -46,6 +65,12 @@ impl Asked {
         Self(layers(line))
     }
 
+    /// By what lines are found that are equal to it, have it inside, are its beginning, or are what it has inside.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = String> {
+        let cut = self.0.first().and_then(|line| beginning(line));
+        self.0.iter().cloned().chain(cut)
+    }
+
     /// How much it has in common with what was logged; nothing when they are of different programs.
     pub fn compare(&self, logged: &str) -> Option<Likeness> {
         let (asked, outer_logged) = (self.0.first()?, &normalised(logged));
@@ -55,8 +80,11 @@ impl Asked {
         if asked == outer_logged {
             return Some(Likeness::Equal);
         }
-        if self.0.contains(outer_logged) || is_inside(asked, outer_logged) {
+        if is_inside(asked, outer_logged) {
             return Some(Likeness::Wrapped);
+        }
+        if self.0.contains(outer_logged) {
+            return Some(Likeness::Inside);
         }
         let (shorter, longer) = if asked.len() < outer_logged.len() {
             (asked, outer_logged)
@@ -96,6 +124,37 @@ pub fn names_a_program(line: &str) -> bool {
     let known = |end: &str| ["com", "bat", "cmd"].contains(&end);
     let address = line.contains("://");
     !address && !name.is_empty() && name.chars().all(plain) && name.rsplit_once('.').is_none_or(|(_, end)| known(end))
+}
+
+/// May the file that was asked for be the one at this path? By the whole path where both have one, else by its name.
+pub(crate) fn is_same_file(asked: &str, logged: &str) -> bool {
+    let (asked, logged) = (path(asked), path(logged));
+    let name = |path: &str| path.rsplit('\\').next().unwrap_or_default().to_owned();
+    let is_whole = asked.starts_with('\\') || asked.as_bytes().get(1) == Some(&b':');
+    if !is_whole {
+        return name(&asked) == name(&logged);
+    }
+    // `\Device\HarddiskVolume3\a.xll`, `\Device\Mup\server\share\a.xll`: which drive that is, is not known.
+    let Some((_, rest)) = logged.strip_prefix(r"\device\").and_then(|rest| rest.split_once('\\')) else {
+        return asked == logged;
+    };
+    let asked = asked.split_once(':').map_or(asked.as_str(), |(_, rest)| rest);
+    asked.trim_start_matches('\\') == rest
+}
+
+/// A path in one spelling.
+fn path(text: &str) -> String {
+    let mut text = text
+        .trim_matches(|c: char| c.is_whitespace() || c == '\0' || c == '"')
+        .to_lowercase()
+        .replace('/', "\\");
+    for (name, value) in VARIABLES {
+        text = text.replace(name, value);
+    }
+    while text.contains(r"\\") {
+        text = text.replace(r"\\", r"\");
+    }
+    text
 }
 
 /// In one spelling: lower case, single blanks and backslashes, no quotes, well-known variables in full, and the program by
@@ -246,7 +305,7 @@ fn rest<'w>(words: impl Iterator<Item = &'w str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Likeness::{Beginning, Equal, Program, Wrapped};
+    use super::Likeness::{Beginning, Equal, Inside, Program, Wrapped};
     use super::*;
 
     #[test]
@@ -274,11 +333,14 @@ mod tests {
     fn what_a_wrapper_runs_is_the_same_line_inside() {
         for (asked, logged) in [
             ("calc.exe", r#"C:\Windows\system32\cmd.exe /Q /c "calc.exe""#),
-            ("cmd /c cmd.exe /C start /b calc", "calc.exe"),
-            ("powershell -nop -w hidden -c whoami /all", "whoami /all"),
-            ("powershell.exe -ep bypass whoami", "whoami"),
+            ("calc.exe", "cmd /c cmd.exe /C start /b calc"),
+            ("whoami /all", "powershell -nop -w hidden -c whoami /all"),
+            ("whoami", "powershell.exe -ep bypass whoami"),
         ] {
             assert_eq!(compare(asked, logged), Some(Wrapped), "{asked} {logged}");
+            assert_eq!(compare(logged, asked), Some(Inside), "{logged} {asked}");
+            let found = Asked::of(asked).keys().any(|key| keys(logged).contains(&key));
+            assert!(found, "{asked} {logged}");
         }
     }
 
@@ -296,6 +358,9 @@ mod tests {
         let long = format!("powershell -enc {}", "QUJD".repeat(300));
         assert_eq!(compare(&long, &long[..900]), Some(Beginning));
         assert_eq!(compare(&long, &long[..100]), Some(Program));
+        for (asked, logged) in [(&long[..], &long[..900]), (&long[..900], &long[..])] {
+            assert!(Asked::of(asked).keys().any(|key| keys(logged).contains(&key)));
+        }
     }
 
     #[test]
@@ -303,6 +368,22 @@ mod tests {
         assert_eq!(program(r#""C:\Windows\System32\MMC.exe" -Embedding"#), "mmc");
         assert!(is_library(r"C:\\programdata\calc.xll"));
         assert!(!is_library("rundll32.exe a.dll,b"));
+    }
+
+    #[test]
+    fn a_file_is_the_same_by_its_path_and_by_its_name_where_it_has_none() {
+        for (asked, logged, same) in [
+            (r"C:\\programdata\calc.xll", r"c:\ProgramData\calc.xll", true),
+            (r"%ProgramData%\calc.xll", r"C:\ProgramData\calc.xll", true),
+            (r"C:\Users\Public\report.xll", r"D:\other\report.xll", false),
+            (r"C:\a\b.xll", r"\Device\HarddiskVolume3\a\b.xll", true),
+            (r"\\server\share\b.xll", r"\Device\Mup\server\share\b.xll", true),
+            (r"\\server\share\b.xll", r"\\server\share\b.xll", true),
+            (r"\\server\share\b.xll", r"C:\share\b.xll", false),
+            ("b.xll", r"C:\share\b.xll", true),
+        ] {
+            assert_eq!(is_same_file(asked, logged), same, "{asked} {logged}");
+        }
     }
 
     #[test]

@@ -79,8 +79,11 @@ fn permission(from: Option<&str>, to: Option<&str>, texts: &mut Texts) -> Option
 }
 
 fn from(error: &mut DcomError, place: Option<&str>) {
-    error.local = place.is_some_and(|place| place.starts_with("LocalHost"));
     error.address = place.and_then(address);
+    let loopback = error
+        .address
+        .is_some_and(|address| address.to_canonical().is_loopback());
+    error.local = loopback || place.is_some_and(|place| place.starts_with("LocalHost"));
 }
 
 fn by_message(id: u16, message: &str, texts: &mut Texts) -> DcomError {
@@ -130,4 +133,24 @@ fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
 /// `CLSID {49b2791a-…}`.
 fn guid(text: &str, name: &str) -> Option<Guid> {
     Guid::parse(between(text, &format!("{name} {{"), "}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_computer_itself_has_a_name_and_loopback_addresses() {
+        for (place, local) in [
+            ("LocalHost (Using LRPC)", true),
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.33", false),
+        ] {
+            let mut error = DcomError::default();
+            from(&mut error, Some(place));
+            assert_eq!(error.local, local, "{place}");
+        }
+    }
 }

@@ -27,6 +27,10 @@ pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) ->
     fill(&mut input, &mut buffer, CHUNK_SIGNATURE.len())?;
     if buffer.starts_with(SIGNATURE) {
         fill(&mut input, &mut buffer, FILE_HEADER)?;
+        if buffer.len() < FILE_HEADER {
+            // Cut within its header: whatever it had, is gone.
+            reader.skip(Reason::BrokenChunk);
+        }
         buffer.clear();
     }
     loop {
@@ -76,6 +80,9 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
             return CHUNK_SIGNATURE.len();
         }
     };
+    // A chunk that was cut says how many records it had.
+    let before = reader.report.records;
+    let had = if bytes.len() < CHUNK { records(bytes) } else { 0 };
     // A panic in the library costs the rest of this chunk. What the reader knows is whole at any time: it is changed only
     // between records.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -93,7 +100,24 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
     if outcome.is_err() {
         reader.skip(Reason::Fault);
     }
+    for _ in (reader.report.records - before)..had {
+        reader.skip(Reason::BrokenRecord);
+    }
     bytes.len()
+}
+
+/// How many records a chunk has by its header: the numbers of the first and the last, from 1.
+fn records(chunk: &[u8]) -> u64 {
+    let number = |at: usize| {
+        let bytes = chunk.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    };
+    let (first, last) = (number(8), number(16));
+    // None is shorter than its head and its size, which stands at its end, too.
+    let most = (CHUNK / 28) as u64;
+    last.checked_sub(first)
+        .map_or(0, |more| more.saturating_add(1))
+        .min(most)
 }
 
 /// Reads one record, which the library has made JSON of.

@@ -77,7 +77,7 @@ pub enum Cause {
     NoLogInFolder,
 }
 
-/// Reads one file of whatever kind; every event goes to `sink` in the order of the file. Memory does not grow with the file.
+/// Reads one file of whatever kind, or the standard input for `-`; every event goes to `sink` in the order of the file. Memory does not grow with the file.
 pub fn read(path: &Path, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, ReadError> {
     let name: Arc<str> = path.display().to_string().into();
     let fail = |cause: Cause, report: Report| ReadError {
@@ -85,7 +85,12 @@ pub fn read(path: &Path, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, Read
         cause,
         report: Box::new(report),
     };
-    let mut stored = Stored::open(path).map_err(|error| fail(StoredCause::Open(error).into(), Report::default()))?;
+    let opened = if path.as_os_str() == "-" {
+        Stored::stdin()
+    } else {
+        Stored::open(path)
+    };
+    let mut stored = opened.map_err(|error| fail(StoredCause::Open(error).into(), Report::default()))?;
     let mut reader = Reader::new(name.clone(), Kind::default());
     let outcome = bytes(&mut stored, &mut reader, sink);
     reader.finish(sink);

@@ -128,6 +128,48 @@ impl Report {
         *self.skipped.entry(reason).or_default() += 1;
     }
 
+    /// Records that could not be read, by reason; those that are merely of no use here are none of them.
+    pub fn broken(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let is_broken = |reason: Reason| {
+            !matches!(
+                reason,
+                Reason::NotOfInterest | Reason::OtherProvider | Reason::NotAnEvent
+            )
+        };
+        let skipped = self.skipped.iter().map(|(reason, count)| (*reason, *count));
+        skipped.filter(move |(reason, _)| is_broken(*reason))
+    }
+
+    /// In a sentence, what could not be read; none where all could.
+    pub fn complaint(&self) -> Option<String> {
+        let mut parts: Vec<String> = self
+            .broken()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        if self.lost_bytes > 0 {
+            parts.push(format!("{} bytes not recognised", self.lost_bytes));
+        }
+        (!parts.is_empty()).then(|| format!("of {} records {}", self.records, parts.join(", ")))
+    }
+
+    /// Was a part of it broken, cut, or more than is held? Lines that are merely something else are none.
+    pub fn is_damaged(&self) -> bool {
+        let is_damage = |reason: &Reason| {
+            matches!(
+                reason,
+                Reason::BrokenJson
+                    | Reason::BrokenXml
+                    | Reason::BrokenCsv
+                    | Reason::TooLong
+                    | Reason::TooDeep
+                    | Reason::BrokenChunk
+                    | Reason::BrokenRecord
+                    | Reason::Fault
+            )
+        };
+        self.lost_bytes > 0 || self.skipped.keys().any(is_damage)
+    }
+
     /// How many were skipped, all together.
     pub fn skipped_total(&self) -> u64 {
         self.skipped.values().sum()

@@ -285,6 +285,8 @@ impl Finding {
             let from = SocketAddr::new(inbound.remote.ip, inbound.remote.port);
             let close = after <= CLOSE;
             let is_told = match self.role {
+                // By that alone nobody reached it.
+                _ if inbound.is_own() && self.patterns.is_empty() => false,
                 Role::Server => {
                     self.add(pattern(&EMBEDDING_START, Severity::Medium, Confidence::Medium));
                     self.because(format!("a connection from {from} came {} later", seconds(after)));

@@ -50,6 +50,10 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.entries.get(key)
     }
 
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key)
+    }
+
     pub(super) fn remove(&mut self, key: &K) {
         // Its place in the order stays, and does no harm: there is nothing left to forget.
         self.entries.remove(key);
@@ -85,6 +89,13 @@ pub(super) struct Inbound {
     pub(super) local: HostEnd,
     pub(super) protocol: Option<u8>,
     pub(super) name: String,
+}
+
+impl Inbound {
+    /// Did the computer call itself?
+    pub(super) fn is_own(&self) -> bool {
+        self.remote.ip.to_canonical().is_loopback() || self.remote.ip == self.local.ip
+    }
 }
 
 /// Something that is told of processes: found by the process's GUID, or else by its id.

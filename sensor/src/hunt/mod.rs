@@ -199,16 +199,8 @@ impl Hunt {
         if logon.kind != LogonKind::Succeeded || !remote {
             return;
         }
-        let key = (short(&event.host), id);
         let logged = Logged::of(event, logon, address);
-        if self
-            .pending
-            .logons
-            .get(&key)
-            .is_none_or(|former| logged.place() < former.place())
-        {
-            self.pending.logons.insert(key, logged);
-        }
+        self.pending.logged_on((short(&event.host), id), logged);
     }
 
     fn is_of_interest(&self, event: &HostEvent) -> bool {

@@ -1,8 +1,11 @@
 //! Findings that wait for what belongs to them: the same event out of another log, a connection, a file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use dcom_parsers::guid::Guid;
 
 use super::MAPPER;
 use super::finding::{FAR, Finding, NEAR, Prior, Role, SAME};
@@ -12,13 +15,14 @@ use crate::catalog::Catalog;
 use crate::detect::Found;
 use crate::detect::host_signature::{COMMAND_LINE_REF, CONFIG_TOOL, SCRIPT};
 use crate::event::host_alert::RelatedEvent;
+use crate::host_log::command_line::normalised;
 use crate::host_log::event::{FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host};
 use crate::time::Timestamp;
 
 /// Nanoseconds that a finding waits.
 const WAIT: i64 = FAR + SAME;
-/// Nanoseconds that a connection may be logged behind what it led to: some logs cut their times to seconds.
-const BEHIND: i64 = 1_000_000_000;
+/// Logs that cut their times to seconds say of what happened in one that it happened at its beginning.
+const CUT: i64 = 1_000_000_000;
 /// Nanoseconds from a script to the connection to the endpoint mapper, which another process makes for it.
 const MAPPED: i64 = 10_000_000_000;
 /// Findings that wait at a time, those included that have no reason to be told yet. Beyond it the first is told.
@@ -26,6 +30,85 @@ const WAITING: usize = 4_096;
 
 /// Processes to which one finding is passed on.
 const PARTS: usize = 16;
+/// Logons of one number that are remembered: numbers begin anew when a computer does.
+const LOGONS: usize = 8;
+/// Findings that are looked at for one event, the last first.
+const LOOKED_AT: usize = 256;
+
+/// A finding that waits: by its time, then as it came.
+type Key = (Timestamp, u64);
+
+/// By what findings are found among those that wait. Names of computers are hashed: whoever finds one compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lookup {
+    /// What a process did, by its GUID.
+    Guid(Guid),
+    /// By its id.
+    Pid(u64, u32),
+    /// Of a process whose id is not known, or of none, by the computer.
+    Nameless(u64),
+    /// By a command line of the computer's; those without one in a place of their own.
+    Line(u64, u64),
+    /// What a process led to, by its GUID.
+    ParentGuid(Guid),
+    /// By its id.
+    ParentPid(u64, u32),
+    /// Scripts that activate something.
+    Activates,
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// By what the doings of that process are found.
+fn done_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
+    let host = hash(&short(host));
+    let by_pid = process.pid.map(|pid| Lookup::Pid(host, pid));
+    process.guid.map(Lookup::Guid).into_iter().chain(by_pid)
+}
+
+/// By what that is found to which the process led.
+fn led_to_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
+    let host = hash(&short(host));
+    let by_pid = process.pid.map(|pid| Lookup::ParentPid(host, pid));
+    process.guid.map(Lookup::ParentGuid).into_iter().chain(by_pid)
+}
+
+impl Finding {
+    fn by_line(&self) -> Lookup {
+        let line = self.process.command_line.as_deref().map(normalised);
+        Lookup::Line(hash(&short(&self.host)), line.map_or(0, |line| hash(&line)))
+    }
+
+    /// By what it is found.
+    fn lookups(&self) -> BTreeSet<Lookup> {
+        let mut all: BTreeSet<Lookup> = done_by(&self.host, &self.process).collect();
+        all.extend(self.parts.iter().flat_map(|part| done_by(&self.host, part)));
+        all.extend(led_to_by(&self.host, &self.parent));
+        all.extend(self.activates.is_some().then_some(Lookup::Activates));
+        if self.process.pid.is_none() {
+            all.insert(Lookup::Nameless(hash(&short(&self.host))));
+        }
+        all.insert(self.by_line());
+        all
+    }
+
+    /// By what another record of the same event is found.
+    fn twins(&self) -> Vec<Lookup> {
+        let host = hash(&short(&self.host));
+        let mut all: Vec<Lookup> = done_by(&self.host, &self.process).collect();
+        all.push(Lookup::Nameless(host));
+        if self.process.pid.is_none() {
+            all.push(self.by_line());
+            all.push(Lookup::Line(host, 0));
+            all.extend(led_to_by(&self.host, &self.parent));
+        }
+        all
+    }
+}
 
 /// Someone logged on from another computer.
 #[derive(Debug)]
@@ -76,9 +159,11 @@ impl Logged {
 /// The findings that wait, in the order of their times.
 #[derive(Debug)]
 pub(super) struct Pending {
-    waiting: VecDeque<Finding>,
-    /// Logons from other computers, by host and session.
-    pub(super) logons: Table<(String, u64), Logged>,
+    waiting: BTreeMap<Key, Finding>,
+    index: BTreeSet<(Lookup, Key)>,
+    next: u64,
+    /// Logons from other computers, by host and session, in the order of their times.
+    pub(super) logons: Table<(String, u64), Vec<Logged>>,
     /// Findings that did not wait as long as they should have.
     pub(super) told_early: u64,
 }
@@ -86,7 +171,9 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn new() -> Self {
         Self {
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            index: BTreeSet::new(),
+            next: 0,
             logons: Table::new(),
             told_early: 0,
         }
@@ -94,7 +181,11 @@ impl Pending {
 
     /// It is that time: what has waited long enough is told.
     pub(super) fn advance(&mut self, now: Timestamp, catalog: &Catalog, found: &mut Vec<Found>) {
-        while self.waiting.front().is_some_and(|first| now.since(first.at) > WAIT) {
+        while self
+            .waiting
+            .first_key_value()
+            .is_some_and(|((at, _), _)| now.since(*at) > WAIT)
+        {
             self.tell(catalog, found);
         }
     }
@@ -107,11 +198,15 @@ impl Pending {
     }
 
     fn tell(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
-        let Some(mut finding) = self.waiting.pop_front() else {
+        let Some(first) = self.waiting.first_key_value().map(|(key, _)| *key) else {
             return;
         };
+        let Some(mut finding) = self.take(first) else { return };
         let session = finding.account.logon_id.map(|id| (short(&finding.host), id));
-        if let Some(logged) = session.and_then(|session| self.logons.get(&session)) {
+        let logons = session.and_then(|session| self.logons.get(&session));
+        // The last one before: numbers of sessions begin anew when a computer does.
+        let before = |logged: &&Logged| logged.at.since(finding.at) <= SAME;
+        if let Some(logged) = logons.and_then(|all| all.iter().rev().find(before)) {
             finding.related.insert(logged.related());
             finding.because(format!("its logon session came from {}", logged.address));
             if finding.inbound.is_none() {
@@ -121,13 +216,67 @@ impl Pending {
         found.extend(finding.into_alert(catalog));
     }
 
+    /// Someone logged on from another computer.
+    pub(super) fn logged_on(&mut self, session: (String, u64), logged: Logged) {
+        let Some(known) = self.logons.get_mut(&session) else {
+            self.logons.insert(session, vec![logged]);
+            return;
+        };
+        // Of two records of one logon the first speaks.
+        let at = known.partition_point(|former| former.place() < logged.place());
+        if known.get(at).is_some_and(|next| next.at == logged.at) {
+            known[at] = logged;
+        } else if at == 0 || known[at - 1].at != logged.at {
+            known.insert(at, logged);
+        }
+        if known.len() > LOGONS {
+            known.remove(0);
+        }
+    }
+
+    fn put(&mut self, key: Key, finding: Finding) {
+        self.index
+            .extend(finding.lookups().into_iter().map(|lookup| (lookup, key)));
+        self.waiting.insert(key, finding);
+    }
+
+    fn take(&mut self, key: Key) -> Option<Finding> {
+        let finding = self.waiting.remove(&key)?;
+        for lookup in finding.lookups() {
+            self.index.remove(&(lookup, key));
+        }
+        Some(finding)
+    }
+
+    /// Findings that are found so, not earlier than that, the last first.
+    fn of(&self, lookups: impl IntoIterator<Item = Lookup>, from: Timestamp) -> impl Iterator<Item = (Key, &Finding)> {
+        let mut keys = BTreeSet::new();
+        for lookup in lookups {
+            let range = (lookup, (from, 0))..=(lookup, (Timestamp(i64::MAX), u64::MAX));
+            keys.extend(self.index.range(range).rev().take(LOOKED_AT).map(|(_, key)| *key));
+        }
+        let finding = |key| Some((key, self.waiting.get(&key)?));
+        keys.into_iter().rev().filter_map(finding)
+    }
+
     /// A finding: told later, or part of one that waits.
     pub(super) fn add(&mut self, mut finding: Finding, catalog: &Catalog, found: &mut Vec<Found>) {
-        if let Some(twin) = self.waiting.iter_mut().rev().find(|waiting| waiting.is_twin(&finding)) {
+        let ever = Timestamp(i64::MIN);
+        let twin = self
+            .of(finding.twins(), ever)
+            .find(|(_, waiting)| waiting.is_twin(&finding));
+        if let Some((key, _)) = twin
+            && let Some(mut twin) = self.take(key)
+        {
             twin.merge(finding);
+            self.put((twin.at, key.1), twin);
             return;
         }
-        if let Some(whole) = self.waiting.iter_mut().rev().find(|waiting| is_part(waiting, &finding)) {
+        let doers = done_by(&finding.host, &finding.process).chain(done_by(&finding.host, &finding.parent));
+        let whole = self.of(doers, ever).find(|(_, waiting)| is_part(waiting, &finding));
+        if let Some((key, _)) = whole
+            && let Some(mut whole) = self.take(key)
+        {
             let what = super::finding::named(&finding.process);
             let line = finding.process.command_line.as_deref().unwrap_or_default();
             let what = match &finding.sentence {
@@ -138,66 +287,79 @@ impl Pending {
             if whole.parts.len() < PARTS && !whole.did(&finding.host, &finding.process) {
                 whole.parts.push(finding.process);
             }
+            self.put(key, whole);
             return;
         }
         if matches!(finding.role, Role::Child | Role::OfDesktop) {
-            finding.prior = self
-                .waiting
-                .iter()
-                .rev()
-                .find_map(|script| prior(script, &finding, catalog));
+            let mut scripts = self.of([Lookup::Activates], Timestamp(finding.at.0.saturating_sub(NEAR)));
+            finding.prior = scripts.find_map(|(_, script)| prior(script, &finding, catalog));
         }
-        // Late ones stand where they belong.
-        let behind = self
-            .waiting
-            .iter()
-            .rev()
-            .take_while(|waiting| waiting.at > finding.at)
-            .count();
-        self.waiting.insert(self.waiting.len() - behind, finding);
+        self.next += 1;
+        self.put((finding.at, self.next), finding);
         if self.waiting.len() > WAITING {
             self.told_early += 1;
             self.tell(catalog, found);
         }
     }
 
+    /// Findings that are found so and that this is told of.
+    fn each(&mut self, keys: Vec<Key>, mut tell: impl FnMut(&mut Finding)) {
+        for key in keys {
+            self.waiting.get_mut(&key).into_iter().for_each(&mut tell);
+        }
+    }
+
     /// Someone connected to a process that holds objects.
     pub(super) fn inbound(&mut self, process: &Process, inbound: &Inbound) {
-        for finding in self.waiting.iter_mut().filter(|finding| finding.inbound.is_none()) {
-            let after = inbound.at.since(finding.at);
-            let belongs = match finding.role {
-                Role::Server => after <= FAR && finding.is_process(&inbound.host, process),
-                Role::Child | Role::OfDesktop => after <= BEHIND && finding.is_parent(&inbound.host, process),
-                Role::Other => false,
-            };
-            if belongs {
-                finding.inbound = Some(inbound.clone());
+        let belongs = |finding: &Finding| match finding.role {
+            Role::Server => inbound.at.since(finding.at) <= FAR && finding.is_process(&inbound.host, process),
+            Role::Child | Role::OfDesktop => {
+                // What is told behind it came before it only where the child's time was cut.
+                let cut = if finding.at.0 % CUT == 0 { CUT } else { 1 };
+                inbound.at.since(finding.at) < cut && finding.is_parent(&inbound.host, process)
             }
-        }
+            Role::Other => false,
+        };
+        let server = self.of(
+            done_by(&inbound.host, process),
+            Timestamp(inbound.at.0.saturating_sub(FAR)),
+        );
+        let child = self.of(
+            led_to_by(&inbound.host, process),
+            Timestamp(inbound.at.0.saturating_sub(CUT)),
+        );
+        let all = server
+            .chain(child)
+            .filter(|(_, it)| it.inbound.is_none() && belongs(it));
+        let keys = all.map(|(key, _)| key).collect();
+        self.each(keys, |finding| finding.inbound = Some(inbound.clone()));
     }
 
     /// A process of this host connected to another, or to a port that an activation needs.
     pub(super) fn outbound(&mut self, event: &HostEvent, connect: &NetworkConnect) {
         let to = SocketAddr::new(connect.destination.ip, connect.destination.port);
         let name = super::finding::named(&connect.process);
-        for finding in self.waiting.iter_mut().filter(|finding| finding.activates.is_some()) {
+        let belongs = |finding: &Finding| {
             let after = event.time.since(finding.at);
             let own = after <= NEAR && finding.did(&event.host, &connect.process);
             let mapper = after <= MAPPED && to.port() == MAPPER && same_host(&event.host, &finding.host);
-            if own || mapper {
-                finding.relate(event, format!("connection of {name} to {to}"));
-            }
-        }
+            own || mapper
+        };
+        let scripts = self.of([Lookup::Activates], Timestamp(event.time.0.saturating_sub(NEAR)));
+        let keys = scripts.filter(|(_, it)| belongs(it)).map(|(key, _)| key).collect();
+        self.each(keys, |finding| {
+            finding.relate(event, format!("connection of {name} to {to}"));
+        });
     }
 
     /// A process made a file.
     pub(super) fn file(&mut self, event: &HostEvent, file: &FileCreate) {
         let Some(path) = &file.path else { return };
-        for finding in &mut self.waiting {
-            if event.time.since(finding.at) <= NEAR && finding.did(&event.host, &file.process) {
-                finding.relate(event, format!("it created {path}"));
-            }
-        }
+        let from = Timestamp(event.time.0.saturating_sub(NEAR));
+        let all = self.of(done_by(&event.host, &file.process), from);
+        let all = all.filter(|(_, it)| it.did(&event.host, &file.process));
+        let keys = all.map(|(key, _)| key).collect();
+        self.each(keys, |finding| finding.relate(event, format!("it created {path}")));
     }
 }
 

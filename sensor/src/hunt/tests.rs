@@ -167,11 +167,12 @@ fn a_connection_before_the_child_says_more() {
         ];
         assert_eq!(told(&events), [told_with], "{child}");
     }
-    // Of a log in whole seconds the connection may stand behind the child.
-    let events = [
+    // Of a log in whole seconds the connection may stand behind the child, in the same second.
+    let mut events = [
         created(10, 1, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe"),
-        inbound(11, 2, ("mmc.exe", 10), "192.0.2.20"),
+        inbound(10, 2, ("mmc.exe", 10), "192.0.2.20"),
     ];
+    events[1].time.0 += 400_000_000;
     let found = hunted(&events);
     assert_eq!(found[0].alert.metadata.confidence, ["high"]);
     let source = found[0].meta.client.unwrap();
@@ -179,6 +180,23 @@ fn a_connection_before_the_child_says_more() {
         (source.address.to_string(), source.port),
         ("192.0.2.20".to_owned(), 50_000)
     );
+    // One that surely came later led to nothing.
+    let mut later = events.clone();
+    later[0].time.0 += 100_000_000;
+    assert_eq!(told(&later), ["MMC20_DCOM high medium"]);
+    later[0].time.0 -= 100_000_000;
+    later[1].time.0 += 600_000_000;
+    assert_eq!(told(&later), ["MMC20_DCOM high medium"]);
+    // One of the computer to itself says no more than that, where nothing else does.
+    for own in ["127.0.0.1", "::ffff:127.0.0.1", "192.0.2.10"] {
+        let desktop = [
+            inbound(9, 1, ("explorer.exe", 8200), own),
+            created(10, 2, ("explorer.exe", 8200), ("cmd.exe", 61), "cmd.exe"),
+        ];
+        assert!(told(&desktop).is_empty(), "{own}");
+        events[1] = inbound(9, 2, ("mmc.exe", 10), own);
+        assert_eq!(told(&events), ["MMC20_DCOM+COM_InboundThenChild high high"], "{own}");
+    }
     let other = [
         inbound(10, 1, ("mmc.exe", 99), "192.0.2.20"),
         created(11, 2, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe"),
@@ -592,6 +610,57 @@ fn files_connections_and_logons_of_a_finding_are_told_with_it() {
     );
     assert_eq!(event.source_ip, Some("192.0.2.20".parse().unwrap()));
     assert_eq!(event.host.as_ref(), HOST);
+}
+
+#[test]
+fn of_two_logons_of_one_number_the_last_before_it_counts() {
+    let logon = |second, record, from: &str| {
+        let logon = Logon {
+            logon_type: Some(3),
+            account: Account {
+                user: Some("alice".into()),
+                logon_id: Some(0x1234),
+                ..Account::default()
+            },
+            address: Some(from.parse().unwrap()),
+            ..Logon::default()
+        };
+        event(second, record, Source::Security(4624), HostBody::Logon(Box::new(logon)))
+    };
+    let mut child = created(100, 9, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe");
+    if let HostBody::ProcessCreate(create) = &mut child.body {
+        create.account.logon_id = Some(0x1234);
+    }
+    let events = [
+        logon(9, 1, "192.0.2.20"),
+        logon(50, 2, "192.0.2.77"),
+        child,
+        logon(200, 3, "192.0.2.88"),
+    ];
+    let found = hunted(&events);
+    assert_eq!(host(&found[0]).source_ip, Some("192.0.2.77".parse().unwrap()));
+}
+
+#[test]
+fn a_host_that_starts_much_is_looked_through_in_no_time() {
+    let child = |number: u32| {
+        let line = format!("cmd.exe /c echo {number}");
+        created(
+            i64::from(number) / 500,
+            number.into(),
+            ("explorer.exe", 3000),
+            ("cmd.exe", 4100 + number),
+            &line,
+        )
+    };
+    let mut hunt = Hunt::new(Arc::new(Catalog::built_in()));
+    let mut found = Vec::new();
+    for number in 0..6_000 {
+        hunt.push(child(number), &mut found);
+    }
+    hunt.finish(&mut found);
+    assert!(found.is_empty());
+    assert_eq!(hunt.counters().told_early, 6_000 - 4_096);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::incidents::{Grade, Span};
 use super::text::{COMMAND, NAME, SCRIPT, SENTENCE, Texts};
-use crate::detect::SIGNATURES;
+use crate::detect::host_signature::SCRIPT as SCRIPT_THAT_ACTIVATES;
+use crate::detect::{HOST_SIGNATURES, SIGNATURES};
 
 /// So many steps of an incident are told; what alerted or ran something goes before the rest.
 const MAX_STEPS: usize = 80;
@@ -21,6 +22,8 @@ const MAX_CONNECTIONS: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Reach {
+    /// A host logged something that points to DCOM; that anybody reached it is not said.
+    Noted,
     /// Hosts were asked what they offer, or did not answer.
     #[default]
     Asked,
@@ -47,12 +50,19 @@ const REACHES: &[(&str, Reach)] = &[
     ("DCOM::Resolver_Sweep", Reach::Asked),
     ("DCOM::Mapper_Dump", Reach::Asked),
     ("DCOM::Unanswered_Connection", Reach::Asked),
+    ("DCOM::COM_EmbeddingStart", Reach::Activated),
+    ("DCOM::DCOM_Denied", Reach::Tried),
+    ("DCOM::DCOM_Unreachable", Reach::Tried),
+    ("DCOM::DCOM_WeakLevel", Reach::Tried),
+    ("DCOM::DCOM_ConfigTool", Reach::Noted),
+    ("DCOM::DCOM_CommandLineRef", Reach::Noted),
 ];
 
 impl Reach {
     /// What an alert of this signature says.
     fn of_signature(id: u64) -> Option<Self> {
-        let signature = SIGNATURES.iter().find(|signature| u64::from(signature.id) == id)?;
+        let mut all = SIGNATURES.iter().chain(HOST_SIGNATURES);
+        let signature = all.find(|signature| u64::from(signature.id) == id)?;
         let known = REACHES.iter().find(|(note, _)| *note == signature.note)?;
         Some(known.1)
     }
@@ -69,6 +79,13 @@ impl Reach {
             (Some("activation"), _) => Self::Activated,
             (Some("call"), Some("succeeded")) => Self::Called,
             (Some("call"), _) => Self::Tried,
+            // A script that names another computer was to reach that one.
+            _ if signature == Some(u64::from(SCRIPT_THAT_ACTIVATES.id))
+                && event.pointer("/host_event/target").is_some() =>
+            {
+                Self::Tried
+            }
+            _ if signature == Some(u64::from(SCRIPT_THAT_ACTIVATES.id)) => Self::Noted,
             _ if event.pointer("/host_event/process").is_some() => Self::Executed,
             _ => Self::Asked,
         }
@@ -133,6 +150,9 @@ pub(super) struct Step {
     pub(super) command_line: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) decoded_command: Option<String>,
+    /// How far it went by the alerts on it.
+    #[serde(skip)]
+    pub(super) reach: Option<Reach>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,6 +236,7 @@ impl Step {
             sealed_bytes: (!opened && sealed.iter().any(Option::is_some)).then(|| sealed.into_iter().flatten().sum()),
             key: opened.then(|| texts.at(event, "/dcom/key", NAME)).flatten(),
             host: host(event, texts),
+            reach: None,
             alerts: Vec::new(),
             flow: number("/flow_id").unwrap_or_default(),
         };
@@ -401,6 +422,7 @@ impl Incident {
     pub(super) fn add_alert(&mut self, event: &Value, at: i64, grade: Grade, signature: usize, texts: &mut Texts) {
         let mut step = Step::read(event, at, texts);
         let reach = Reach::of(event);
+        step.reach = Some(reach);
         if step.evidence.as_deref() == Some("inferred") {
             self.concluded = self.concluded.max(Some(reach));
         } else {
@@ -497,6 +519,7 @@ impl Incident {
             let new: Vec<StepAlert> = new.into_iter().filter(is_new).collect();
             alerts.extend(new);
             step.alerts = alerts;
+            step.reach = step.reach.max(known.reach);
             step.host = step.host.or_else(|| known.host.take());
             *known = step;
             return;
@@ -541,7 +564,8 @@ mod tests {
     #[test]
     fn every_note_that_is_named_here_is_a_signature() {
         for (note, _) in REACHES {
-            assert!(SIGNATURES.iter().any(|signature| signature.note == *note), "{note}");
+            let mut all = SIGNATURES.iter().chain(HOST_SIGNATURES);
+            assert!(all.any(|signature| signature.note == *note), "{note}");
         }
     }
 

@@ -196,7 +196,7 @@ fn groups(links: &BTreeMap<Pair, Link<'_>>, hosts: &BTreeSet<&str>) -> BTreeMap<
         let source = out.entry(from).or_default();
         source.0 += 1;
         source.1 += link.alerts;
-        let target = into.entry(to).or_insert((5, Reach::Asked, BTreeSet::new()));
+        let target = into.entry(to).or_insert((5, Reach::Noted, BTreeSet::new()));
         target.0 = target.0.min(link.severity);
         target.1 = target.1.max(link.reach);
         target.2.insert(from);

@@ -38,6 +38,8 @@ pub struct Report {
     pub unusable: Vec<String>,
     /// Lines that are no events, by file, in sentences.
     pub bad_lines: Vec<String>,
+    /// Is there no event of this program in the logs?
+    pub nothing_of_ours: bool,
 }
 
 impl Report {
@@ -62,6 +64,10 @@ impl Report {
         let incidents = sightings.group();
         let shown = incidents.spans.iter().cloned().map(Incident::new).collect();
         let mut builder = Builder::new(shown);
+        // An empty log says that there was nothing.
+        builder.ours = readable
+            .iter()
+            .all(|(_, lines)| lines.as_ref().is_ok_and(|lines| lines.all == 0));
         let (mut told, mut bad_lines, mut alerts) = (Vec::new(), Vec::new(), 0);
         for (file, first) in readable {
             // What could not be read to its end the first time has been told.
@@ -82,7 +88,8 @@ impl Report {
         Ok(Self {
             incidents: incidents.spans.len(),
             alerts,
-            model: builder.finish(told),
+            nothing_of_ours: !builder.ours,
+            model: builder.finish(told, alerts),
             unusable,
             bad_lines,
         })
@@ -97,6 +104,11 @@ impl Report {
     pub fn headline(&self) -> &str {
         &self.model.headline.text
     }
+}
+
+/// The files that are read for these inputs.
+pub fn files(inputs: &[PathBuf]) -> Vec<PathBuf> {
+    input::files(inputs).0
 }
 
 fn name(file: &Path) -> String {
@@ -115,8 +127,13 @@ fn complaint(file: &Path, lines: &Lines) -> Option<String> {
 /// Source and target of an event; a host's alert names the host itself.
 fn pair(head: &Head<'_>, event: &Value) -> Pair {
     let text = |place| event.pointer(place).and_then(Value::as_str).unwrap_or_default();
-    let source = head.src_ip.as_deref().unwrap_or_default();
-    let target = head.dest_ip.as_deref().unwrap_or_else(|| text("/host_event/host"));
+    let mut source = head.src_ip.as_deref().unwrap_or_default();
+    let mut target = head.dest_ip.as_deref().unwrap_or_else(|| text("/host_event/host"));
+    // The host that logged it was to reach another.
+    if !text("/host_event/target").is_empty() {
+        source = text("/host_event/host");
+        target = head.dest_ip.as_deref().unwrap_or_else(|| text("/host_event/target"));
+    }
     let short = |text: &str| text.chars().take(100).collect::<String>();
     let shown = |text: &str| crate::emit::console::printable(&short(text)).into_owned();
     (shown(source), shown(target))
@@ -154,6 +171,9 @@ fn sight(head: &Head<'_>, line: &[u8], sightings: &mut Sightings) {
 fn take(head: &Head<'_>, line: &[u8], incidents: &incidents::Incidents, builder: &mut Builder) -> bool {
     let Some(at) = head.time() else { return false };
     builder.saw(at);
+    builder.ours = builder.ours
+        || memchr::memmem::find(line, b"\"dcom\":").is_some()
+        || memchr::memmem::find(line, b"\"host_event\":").is_some();
     let is_alert = head.event_type == "alert";
     let is_beside = head.event_type == "dcom" && incidents.has(&pair(head, &Value::Null));
     if !is_alert && !is_beside && head.event_type != "stats" && head.event_type != "anomaly" {

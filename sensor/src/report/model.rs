@@ -156,6 +156,8 @@ pub(super) struct Builder {
     span: Option<(i64, i64)>,
     health: Vec<Health>,
     pub(super) left_out: u64,
+    /// Is there an event of this program?
+    pub(super) ours: bool,
 }
 
 impl Builder {
@@ -174,6 +176,7 @@ impl Builder {
             span: None,
             health: Vec::new(),
             left_out: 0,
+            ours: false,
         }
     }
 
@@ -257,9 +260,9 @@ impl Builder {
         }
     }
 
-    pub(super) fn finish(mut self, inputs: Vec<Input>) -> Model {
+    pub(super) fn finish(mut self, inputs: Vec<Input>, alerts: u64) -> Model {
         self.rows.sort_by_key(|row| (row.0, row.1));
-        let headline = words::headline(&self.incidents);
+        let headline = words::headline(&self.incidents, alerts, self.ours);
         let graph = graph::of(&self.incidents);
         let counters = &self.counters;
         let packets = ["decoder/pkts", "dcom/flow/rpc_connections", "dcom/activations"];

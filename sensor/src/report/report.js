@@ -154,7 +154,7 @@
 
   const REACH = {
     executed: ["had a command run", ""], called: ["called an object", "11 3"], activated: ["activated an object", "7 4"],
-    tried: ["tried", "2 4"], asked: ["probed", "1 6"],
+    tried: ["tried", "2 4"], asked: ["probed", "1 6"], noted: ["logged what points to DCOM", "1 9"],
   };
   const VERDICTS = {
     confirmed: "confirmed by the host", contradicted: "contradicted by the host", not_seen: "not in the host's logs", logged: "logged by the host",

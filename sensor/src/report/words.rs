@@ -38,11 +38,13 @@ pub(super) const EVIDENCE: [(&str, &str); 4] = [
 const NO_HOST_LOGS: &str =
     "Not confirmed by a host: no host logs were joined, so whether it had an effect is not known here.";
 
+const HOST_LOGS_ALONE: &str = "This is what hosts' own logs say; no traffic was joined with them";
+
 /// The first thing that is read.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Headline {
     pub(super) text: String,
-    /// `confirmed`, `contradicted`, `not_seen`, `mixed`, `unknown`, or `none` where there is nothing to confirm.
+    /// `confirmed`, `contradicted`, `not_seen`, `mixed`, `logged`, `unknown`, or `none` where there is nothing to confirm.
     pub(super) verdict: &'static str,
     pub(super) verdict_text: String,
     /// Label and text.
@@ -87,15 +89,37 @@ pub(super) fn title(incident: &Incident) -> String {
         .filter(alerting)
         .find_map(|step| step.class.clone())
         .or_else(|| incident.classes.first().cloned());
+    // That of what went as far as is said: the start of a COM server is not the command that it ran.
     let command = incident
         .steps()
-        .filter(alerting)
+        .filter(|step| alerting(step) && step.reach.is_none_or(|of_step| of_step == reach))
         .find_map(|step| step.command_line.as_deref())
         .map(|command| match command.char_indices().nth(MAX_COMMAND) {
             Some((end, _)) => format!("“{}…”", &command[..end]),
             None => format!("“{command}”"),
         });
     let a_class = class.clone().unwrap_or_else(|| "an object".to_owned());
+    // A host's own log says what ran there, and not always at whose bidding.
+    if incident.span.pair.0.is_empty()
+        && let Some(step) = incident
+            .steps()
+            .find(|step| alerting(step) && step.reach == Some(reach))
+        && step.kind == "host_event"
+    {
+        let parent = step.host.as_ref().and_then(|host| image(&host.parent));
+        let started = command
+            .clone()
+            .or_else(|| step.host.as_ref().and_then(|host| image(&host.process)));
+        match (reach, parent, started) {
+            (Reach::Executed, parent, Some(started)) => {
+                let parent = parent.unwrap_or_else(|| "A process".to_owned());
+                return format!("{parent} started {started} on {at}; at whose bidding was not logged");
+            }
+            (Reach::Noted, _, Some(started)) => return format!("{started} was started on {at}, which points to DCOM"),
+            (Reach::Noted, _, None) => return format!("A script on {at} names {a_class}"),
+            _ => {}
+        }
+    }
     match reach {
         Reach::Executed => {
             let command = command.unwrap_or_else(|| "a command".to_owned());
@@ -106,7 +130,14 @@ pub(super) fn title(incident: &Incident) -> String {
         Reach::Activated => format!("{who}{probably} activated {a_class} on {at}"),
         Reach::Tried => format!("{who} tried to use {a_class} on {at}; no success was seen"),
         Reach::Asked => format!("{who} probed {at}; no activation was seen"),
+        Reach::Noted => format!("{at} logged what points to DCOM, from {who}"),
     }
+}
+
+/// The file name of a process's image.
+fn image(process: &[(String, String)]) -> Option<String> {
+    let (_, path) = process.iter().find(|(key, _)| key == "image")?;
+    path.rsplit(['\\', '/']).next().map(str::to_owned)
 }
 
 /// How far someone got with a target, over all incidents.
@@ -150,16 +181,22 @@ fn sentence(incidents: &[Incident]) -> String {
         });
         return furthest.map(title).unwrap_or_default() + ".";
     }
-    let sources: BTreeSet<&str> = best.keys().map(|pair| pair.0.as_str()).collect();
-    let who = match sources.first() {
-        Some(one) if sources.len() == 1 => source(one),
-        _ => counted(sources.len() as u64, "host", "hosts"),
-    };
     let mut targets: BTreeMap<&str, (Reach, bool)> = BTreeMap::new();
     for (pair, &reach) in &best {
         let known = targets.entry(pair.1.as_str()).or_insert(reach);
         *known = (*known).max_by_reach(reach);
     }
+    // Who went as far as is said of each; a host that is not known is not counted as one.
+    let furthest = best
+        .iter()
+        .filter(|(pair, reach)| targets.get(pair.1.as_str()) == Some(reach));
+    let sources: BTreeSet<&str> = furthest.map(|(pair, _)| pair.0.as_str()).collect();
+    let known = sources.iter().filter(|source| !source.is_empty()).count() as u64;
+    let who = match sources.first() {
+        Some(one) if sources.len() == 1 => source(one),
+        _ if sources.contains("") => format!("{} and someone unknown", counted(known, "host", "hosts")),
+        _ => counted(known, "host", "hosts"),
+    };
     let count = |wanted: Reach| targets.values().filter(|(reach, _)| *reach == wanted).count() as u64;
     let parts: Vec<String> = [
         (Reach::Executed, "had commands run on"),
@@ -167,6 +204,7 @@ fn sentence(incidents: &[Incident]) -> String {
         (Reach::Activated, "activated objects on"),
         (Reach::Tried, "tried without seen success on"),
         (Reach::Asked, "probed"),
+        (Reach::Noted, "left traces that point to DCOM on"),
     ]
     .into_iter()
     .filter(|(reach, _)| count(*reach) > 0)
@@ -194,7 +232,8 @@ fn verdict(incidents: &[Incident]) -> (&'static str, String) {
         let said = |incident: &&Incident| incident.verdicts.contains_key(wanted);
         incidents.iter().filter(said).count() as u64
     };
-    let (confirmed, contradicted, not_seen) = (of("confirmed") + of("logged"), of("contradicted"), of("not_seen"));
+    let (confirmed, contradicted, not_seen) = (of("confirmed"), of("contradicted"), of("not_seen"));
+    let logged = of("logged");
     let all = incidents.len() as u64;
     let incidents_of = |some: u64| {
         if all == 1 {
@@ -204,6 +243,7 @@ fn verdict(incidents: &[Incident]) -> (&'static str, String) {
         }
     };
     match (confirmed, contradicted, not_seen) {
+        (0, 0, 0) if logged > 0 => ("logged", format!("{HOST_LOGS_ALONE}{}.", incidents_of(logged))),
         (0, 0, 0) => ("unknown", NO_HOST_LOGS.to_owned()),
         (some, 0, 0) => (
             "confirmed",
@@ -251,11 +291,19 @@ fn some_of<'a>(all: impl IntoIterator<Item = &'a String>) -> Option<String> {
     Some(listed(&named))
 }
 
-/// The headline of all incidents, the gravest first.
-pub(super) fn headline(incidents: &[Incident]) -> Headline {
+/// The headline of all incidents, the gravest first, of so many alerts. `ours`: is there anything of this program in the logs?
+pub(super) fn headline(incidents: &[Incident], alerts: u64, ours: bool) -> Headline {
     if incidents.is_empty() {
+        let text = match alerts {
+            0 if ours => "No alert: no DCOM lateral movement was seen.".to_owned(),
+            0 => "No alert, and nothing else of dcom-sensor: these logs do not say what was seen.".to_owned(),
+            some => format!(
+                "No incident: {}.",
+                counted(some, "alert names no host", "alerts name no host")
+            ),
+        };
         return Headline {
-            text: "No alert: no DCOM lateral movement was seen.".to_owned(),
+            text,
             verdict: "none",
             verdict_text: "What was not visible is said below.".to_owned(),
             facts: Vec::new(),
@@ -331,7 +379,7 @@ mod tests {
 
     #[test]
     fn one_pair_is_told_by_name() {
-        let told = headline(&[incident("192.0.2.20", "192.0.2.10", &executed())]);
+        let told = headline(&[incident("192.0.2.20", "192.0.2.10", &executed())], 1, true);
         assert_eq!(
             told.text,
             "192.0.2.20 had SRV01 (192.0.2.10) run “cmd.exe /c whoami” through MMC20.Application."
@@ -348,7 +396,7 @@ mod tests {
         let event = json!({"alert": {"signature_id": 1_021_307}, "dcom": {"kind": "activation", "class": "MMC20.Application",
             "evidence": "inferred"}});
         assert_eq!(
-            headline(&[incident("192.0.2.20", "192.0.2.10", &event)]).text,
+            headline(&[incident("192.0.2.20", "192.0.2.10", &event)], 1, true).text,
             "192.0.2.20 probably activated MMC20.Application on 192.0.2.10."
         );
     }
@@ -363,18 +411,22 @@ mod tests {
             incident("192.0.2.20", "192.0.2.12", &tried),
         ];
         assert_eq!(
-            headline(&incidents).text,
+            headline(&incidents, 1, true).text,
             "192.0.2.20 reached 3 hosts: had commands run on 1, activated objects on 1 and tried without seen success on 1."
         );
         incidents.push(incident("192.0.2.21", "192.0.2.12", &tried));
-        assert!(headline(&incidents).text.starts_with("2 hosts reached 3 hosts: "));
+        assert!(
+            headline(&incidents, 1, true)
+                .text
+                .starts_with("2 hosts reached 3 hosts: ")
+        );
         incidents.drain(..3);
         assert_eq!(
-            headline(&incidents).text,
+            headline(&incidents, 1, true).text,
             "2 hosts tried without seen success on 1 host."
         );
         assert_eq!(
-            headline(&incidents[..1]).text,
+            headline(&incidents[..1], 1, true).text,
             "192.0.2.20 tried to use an object on 192.0.2.12; no success was seen."
         );
     }
@@ -388,7 +440,7 @@ mod tests {
         };
         let told = |verdicts: &[&str]| {
             let incidents: Vec<Incident> = verdicts.iter().map(|verdict| said(verdict)).collect();
-            let told = headline(&incidents);
+            let told = headline(&incidents, 1, true);
             (told.verdict, told.verdict_text)
         };
         assert_eq!(
@@ -404,6 +456,78 @@ mod tests {
 
     #[test]
     fn silence_is_no_proof() {
-        assert_eq!(headline(&[]).verdict, "none");
+        let told = |alerts, ours| {
+            let told = headline(&[], alerts, ours);
+            assert_eq!(told.verdict, "none");
+            told.text
+        };
+        assert!(told(0, true).starts_with("No alert: no DCOM lateral movement"));
+        assert!(told(0, false).starts_with("No alert, and nothing else of dcom-sensor"));
+        assert_eq!(told(1, true), "No incident: 1 alert names no host.");
+    }
+
+    /// An alert of `hunt`.
+    fn logged(id: u32, more: &Value) -> Value {
+        let mut event = json!({"alert": {"signature_id": id}, "host_event": {"host": "SRV01", "source": "Sysmon 1",
+            "process": {"image": r"C:\Windows\System32\cmd.exe", "command_line": "cmd.exe /c whoami"},
+            "parent": {"image": r"C:\Windows\System32\mmc.exe"}}});
+        for (key, value) in more.as_object().unwrap() {
+            event["host_event"][key] = value.clone();
+        }
+        event
+    }
+
+    #[test]
+    fn what_hosts_log_is_told_as_that() {
+        let told = |source: &str, id, more: &Value| headline(&[incident(source, "SRV01", &logged(id, more))], 1, true);
+        let child = told("", 1_021_402, &json!({}));
+        assert_eq!(
+            (child.text.as_str(), child.verdict),
+            (
+                "mmc.exe started “cmd.exe /c whoami” on SRV01; at whose bidding was not logged.",
+                "logged"
+            )
+        );
+        assert_eq!(
+            child.verdict_text,
+            "This is what hosts' own logs say; no traffic was joined with them."
+        );
+        for (source, id, expected) in [
+            (
+                "",
+                1_021_403,
+                "“cmd.exe /c whoami” was started on SRV01, which points to DCOM.",
+            ),
+            ("192.0.2.20", 1_021_402, "192.0.2.20 had SRV01 run “cmd.exe /c whoami”."),
+            (
+                "192.0.2.20",
+                1_021_409,
+                "192.0.2.20 tried to use MMC20.Application on SRV01; no success was seen.",
+            ),
+        ] {
+            let class = if id == 1_021_409 { "MMC20.Application" } else { "" };
+            let more = if class.is_empty() {
+                json!({})
+            } else {
+                json!({ "class": class })
+            };
+            assert_eq!(told(source, id, &more).text, expected);
+        }
+        // The start of the server is not what it ran.
+        let mut both = incident("192.0.2.20", "SRV01", &logged(1_021_402, &json!({})));
+        let server = json!({"process": {"command_line": "mmc.exe -Embedding"}});
+        both.add_alert(&logged(1_021_407, &server), 0, 4, 1, &mut Texts::default());
+        assert_eq!(
+            headline(&[both], 2, true).text,
+            "192.0.2.20 had SRV01 run “cmd.exe /c whoami”."
+        );
+        // Who was refused is not among those who ran something.
+        let refused = incident("192.0.2.20", "SRV01", &logged(1_021_409, &json!({})));
+        let all = [
+            incident("", "SRV01", &logged(1_021_402, &json!({}))),
+            incident("", "SRV02", &logged(1_021_405, &json!({}))),
+            refused,
+        ];
+        assert_eq!(headline(&all, 3, true).text, "Someone had commands run on 2 hosts.");
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::case::Case;
 use super::super::skew::{FARTHEST, Signed};
-use super::super::store::Kind;
+use super::super::store::{Kind, Lookup};
 use super::super::wire::Seen;
 use super::told::{account, precision, process, process_record, tell_source};
 use super::verdict::score;
@@ -120,7 +120,7 @@ impl<'k> Known<'k> {
         let skew = self.skews.of(host);
         let range = Self::around(case.at, skew.as_ref(), EARLIER, self.window);
         self.store
-            .within(host, Kind::Dcom, range)
+            .found(host, Lookup::Refused(case.client.address), range)
             .find_map(|event| match &event.body {
                 HostBody::DcomError(error) if !error.local && error.address == Some(case.client.address) => {
                     error.clsid.map(|_| (event.source, &**error))

@@ -4,14 +4,12 @@ use std::ops::RangeInclusive;
 
 use super::super::case::{Case, Expected};
 use super::super::names::HostId;
-use super::super::store::Kind;
+use super::super::store::{Kind, Lookup};
 use super::told::{logon_record, place, processes};
 use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
 use crate::event::dcom::Outcome;
 use crate::event::host::{CoverageRecord, HostRecord, Matched, SkewRecord, Verdict};
 use crate::event::record::Interval;
-use crate::host_log::HostBody;
-use crate::host_log::event::{Direction, Source};
 use crate::time::Timestamp;
 
 /// A log that has nothing for so long on one side has no say.
@@ -24,7 +22,9 @@ impl<'k> Known<'k> {
             skew,
             owner,
             server,
+            servers: _,
             child,
+            lead,
             error,
             load,
             logon,
@@ -60,10 +60,19 @@ impl<'k> Known<'k> {
         }
         processes(child.as_ref(), server.as_ref(), owner, &mut record);
         record.score = score(&record.matched_on);
-        record.verdict = if is_confirmed(case, &record, owner_fits) {
+        let proven = child.as_ref().is_some_and(|child| child.proves);
+        let logs_libraries = self.store.coverage(host).any(|(kind, _)| kind == Kind::Image);
+        record.verdict = if is_confirmed(case, &record, owner_fits, proven, logs_libraries) {
             Verdict::Confirmed
-        } else if self.is_contradicted(case, host, skew.as_ref(), &record, child.is_some()) {
-            Verdict::Contradicted
+        } else if self.is_contradicted(case, host, skew.as_ref(), &record, child.is_some() || lead) {
+            if skew.is_some() {
+                Verdict::Contradicted
+            } else {
+                let told =
+                    "the log would contradict it, if its clock were the wire's: no connection tells how far it is off";
+                record.because.push(told.to_owned());
+                Verdict::NotSeen
+            }
         } else {
             Verdict::NotSeen
         };
@@ -92,14 +101,7 @@ impl<'k> Known<'k> {
             return case.is_sure_to_have_a_child() && self.store.encloses(host, Kind::Process, range, SILENCE);
         }
         // The Windows Filtering Platform logs each connection that comes in, or none.
-        let inbound = |time: RangeInclusive<Timestamp>| {
-            self.store.within(host, Kind::Network, time).any(|event| {
-                let HostBody::NetworkConnect(connect) = &event.body else {
-                    return false;
-                };
-                event.source == Source::Security(5156) && connect.direction == Some(Direction::Inbound)
-            })
-        };
+        let inbound = |time: RangeInclusive<Timestamp>| self.store.found(host, Lookup::Inbound, time).next().is_some();
         let (start, end) = (*range.start(), *range.end());
         record.matched_on.is_empty()
             && case.dcom.outcome == Some(Outcome::Succeeded)
@@ -118,6 +120,9 @@ impl<'k> Known<'k> {
             Expected::Library => record.because.push(
                 "no child process: none is expected, a library stays inside of the process that loads it".to_owned(),
             ),
+            Expected::Child if case.was_refused() => record
+                .because
+                .push("the call was refused: a process like it is not of its making".to_owned()),
             Expected::Child if !child => record
                 .because
                 .push(format!("no process creation that fits was logged within {window} s")),
@@ -154,33 +159,27 @@ impl<'k> Known<'k> {
 }
 
 /// Is what was matched enough? See docs/JOIN.md.
-fn is_confirmed(case: &Case<'_>, record: &HostRecord, owner_fits: Option<bool>) -> bool {
+fn is_confirmed(
+    case: &Case<'_>,
+    record: &HostRecord,
+    owner_fits: Option<bool>,
+    proven: bool,
+    logs_libraries: bool,
+) -> bool {
     let has = |wanted: Matched| record.matched_on.contains(&wanted);
-    if has(Matched::DcomEvent) {
+    if has(Matched::DcomEvent) || proven {
         return true;
     }
-    let of_the_pair = has(Matched::FourTuple) || has(Matched::Logon);
+    if case.dcom.outcome == Some(Outcome::Failed) {
+        return false;
+    }
     let server = owner_fits == Some(true) || has(Matched::ServerProcess);
     match case.expected() {
-        Expected::Child if case.asked().is_none() => {
-            of_the_pair && has(Matched::ParentImage) && record.parent.is_some()
-        }
-        Expected::Child => {
-            has(Matched::CommandLine)
-                || (has(Matched::Program) && has(Matched::ParentPid))
-                || (has(Matched::Program) && has(Matched::ParentImage) && of_the_pair && !knows_better(record))
-        }
-        Expected::Library => has(Matched::ImageLoad) || server,
+        Expected::Child => false,
+        // Where the log has libraries, one that it does not have was not loaded.
+        Expected::Library => has(Matched::ImageLoad) || (server && !logs_libraries),
         Expected::Server => server,
     }
-}
-
-/// The log has the command line, and it is another.
-fn knows_better(record: &HostRecord) -> bool {
-    record
-        .process
-        .as_ref()
-        .is_some_and(|process| process.command_line.is_some())
 }
 
 pub(super) fn score(matched: &[Matched]) -> u8 {

@@ -1,0 +1,138 @@
+//! What stands where output is to go: nothing that is read is overwritten, and no other program's log.
+//!
+//! Logs of an earlier run are overwritten. Those that only this program writes say so; those that Zeek writes under the same
+//! names (`dce_rpc.log`) look the same, and are taken for ours where a log stands beside them that is.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Format, names_of};
+
+/// So much of a log tells whose it is.
+const LOOK: u64 = 64 << 10;
+/// What stands in ours alone: the sensor's name, and what we add to others' forms.
+const OURS: [&str; 5] = ["dcom-sensor", "\"dcom\":", "\"host_event\":", "#path\tdcom", "DCOM::"];
+
+/// Why nothing is written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Occupied {
+    /// It is an input.
+    #[error("{}: would be overwritten while it is read\nhint: name another place for what is written", .0.display())]
+    Input(PathBuf),
+    /// It is another's.
+    #[error(
+        "{}: is not a log of this program, and would be overwritten\nhint: `-o` another folder, or move that file away",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+}
+
+/// What a file is, as far as it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// A log in a form of Zeek's.
+    Zeeks,
+    Anothers,
+}
+
+/// Refuses to begin logs of these forms in that folder, if an input or another's log is in their place.
+pub(crate) fn refuse(folder: &Path, formats: &[Format], inputs: &[PathBuf]) -> Result<(), Occupied> {
+    let mut doubtful = Vec::new();
+    let mut ours = false;
+    for (name, is_told) in names_of(formats) {
+        let path = folder.join(name);
+        let Ok(found) = path.metadata() else { continue };
+        refuse_input(&path, inputs)?;
+        // A pipe or a device holds nothing that could be lost.
+        if !found.is_file() || found.len() == 0 {
+            continue;
+        }
+        match whose(&path).unwrap_or(Whose::Anothers) {
+            Whose::Ours => ours = true,
+            Whose::Zeeks if !is_told => doubtful.push(path),
+            Whose::Zeeks | Whose::Anothers => return Err(Occupied::Foreign(path)),
+        }
+    }
+    match doubtful.into_iter().next() {
+        Some(path) if !ours => Err(Occupied::Foreign(path)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to write over an input.
+pub(crate) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Occupied> {
+    let id = |found: Metadata| (found.dev(), found.ino());
+    let is_file = |found: &Metadata| found.is_file();
+    let Some(place) = path.metadata().ok().filter(is_file).map(id) else {
+        return Ok(());
+    };
+    let is_it = |input: &PathBuf| input.metadata().ok().map(id) == Some(place);
+    if inputs.iter().any(is_it) {
+        return Err(Occupied::Input(path.to_owned()));
+    }
+    Ok(())
+}
+
+fn whose(path: &Path) -> io::Result<Whose> {
+    let mut first = Vec::new();
+    File::open(path)?.take(LOOK).read_to_end(&mut first)?;
+    let is_log = first.starts_with(b"#separator") || first.starts_with(b"{");
+    let has = |mark: &str| memchr::memmem::find(&first, mark.as_bytes()).is_some();
+    Ok(match is_log {
+        true if OURS.iter().any(|mark| has(mark)) => Whose::Ours,
+        true => Whose::Zeeks,
+        false => Whose::Anothers,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::Scratch;
+    use super::*;
+
+    const ZEEK: &str = "#separator \\x09\n#path\tdce_rpc\n#fields\tts\tuid\n1\tC1\n";
+    const SURICATA: &str = "{\"timestamp\":\"2020-09-18T17:08:35.743329+0000\",\"event_type\":\"dcerpc\"}\n";
+
+    #[test]
+    fn logs_of_an_earlier_run_give_way_and_others_do_not() {
+        for (name, text, free) in [
+            ("eve.json", "{\"event_type\":\"flow\",\"dcom\":{}}\n", true),
+            ("eve.json", "", true),
+            ("eve.json", SURICATA, false),
+            ("eve.json", "\u{a}\u{d}\u{d}\u{a}dcom-sensor", false),
+            ("dcom.log", "#separator \\x09\n#path\tdcom\n", true),
+            ("dce_rpc.log", ZEEK, false),
+            ("stats.log", "#separator \\x09\n1\tdcom-sensor\n", true),
+            ("conn.log", ZEEK, true),
+            ("dce_rpc.json", "{\"ts\":1}\n", true),
+        ] {
+            let scratch = Scratch::new(&format!("foreign-{name}-{}", text.len()));
+            fs::write(scratch.0.join(name), text).unwrap();
+            let refused = refuse(&scratch.0, &[Format::Eve, Format::Zeek], &[]);
+            assert_eq!(refused.is_ok(), free, "{name}: {refused:?}");
+        }
+        // Beside a log that is ours, Zeek's form is ours, too.
+        let scratch = Scratch::new("foreign-beside");
+        fs::write(scratch.0.join("dce_rpc.log"), ZEEK).unwrap();
+        fs::write(scratch.0.join("stats.log"), "#separator \\x09\n1\tdcom-sensor\n").unwrap();
+        refuse(&scratch.0, &[Format::Zeek], &[]).unwrap();
+        refuse(&scratch.0.join("missing"), &[Format::Zeek], &[]).unwrap();
+    }
+
+    #[test]
+    fn an_input_is_not_written_over_by_whatever_name() {
+        let scratch = Scratch::new("foreign-input");
+        let (eve, other) = (scratch.0.join("eve.json"), scratch.0.join("other"));
+        fs::write(&eve, "{\"dcom\":{}}\n").unwrap();
+        std::os::unix::fs::symlink(&eve, &other).unwrap();
+        let error = refuse(&scratch.0, &[Format::Eve], std::slice::from_ref(&other)).unwrap_err();
+        assert!(error.to_string().contains("eve.json: would be overwritten"), "{error}");
+        assert!(refuse_input(&other, &[eve]).is_err());
+        refuse_input(Path::new("/dev/null"), &["/dev/null".into()]).unwrap();
+    }
+}
