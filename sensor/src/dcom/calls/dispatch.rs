@@ -261,16 +261,15 @@ pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
     };
     let path = call.dcom.object_path.as_deref();
     let known = call.dcom.arguments.get(..placed).unwrap_or_default();
-    let (method, because) = match call.catalog.method(name, path, known) {
-        Some(method) => (method, None),
-        None => {
-            let unseen =
-                members_of_unseen(call.dcom).and_then(|members| call.catalog.method_of_unseen(name, &members, known));
-            let Some((method, classes)) = unseen else { return };
-            let classes = classes.join(" or ");
-            let because = format!("nothing told the object's class; {name} runs something where it is {classes}");
-            (method, Some(because))
-        }
+    let (method, because) = if let Some(method) = call.catalog.method(name, path, known) {
+        (method, None)
+    } else {
+        let members = members_of_unseen(call.dcom);
+        let unseen = members.and_then(|members| call.catalog.method_of_unseen(name, &members, known));
+        let Some((method, classes)) = unseen else { return };
+        let classes = classes.join(" or ");
+        let because = format!("nothing told the object's class; {name} runs something where it is {classes}");
+        (method, Some(because))
     };
     let command_line = method.command_line(known);
     call.dcom.effect = Some(method.effect);
