@@ -448,7 +448,7 @@ mod tests {
     fn an_alert_is_explained_with_its_bind_and_its_calls() {
         let mut reasons = reasons();
         let mut bind = samples::dcerpc();
-        bind.request = Some("BIND".into());
+        bind.request = Some("BIND");
         bind.interfaces[0].uuid = samples::dcom().interface.unwrap().uuid;
         let meta = samples::meta();
         let mut alert_meta = meta.clone();
@@ -516,7 +516,7 @@ mod tests {
         for flow in 0..2 * REMEMBERED as u64 {
             meta.flow_id = Some(flow);
             let mut bind = samples::dcerpc();
-            bind.request = Some("BIND".into());
+            bind.request = Some("BIND");
             reasons.note(&Event {
                 meta: meta.clone(),
                 body: Body::Dcerpc(Shared::new(bind)),

@@ -95,7 +95,7 @@ fn invoke(call: &mut Read<'_>) {
         let object = call.object;
         let told = |parameter: Dispid| object?.parameter(request.member.0.into(), parameter.0.into());
         let arguments = Arguments::of(&request, parameters, told);
-        arguments.tell(&mut call.dcom);
+        arguments.tell(call.dcom);
         if request.broken.is_some() {
             call.dcom.evidence = Evidence::Inferred;
             call.dcom
@@ -381,7 +381,7 @@ fn conclude(call: &mut Read<'_>, method: &str, because: String) {
 /// parameters if `both`.
 fn resembles(call: &Read<'_>, name: &str, arguments: &Arguments<'_, '_>, both: bool) -> bool {
     let path = call.dcom.object_path.as_deref();
-    let Some(method) = call.catalog.method(name, path, arguments.known(&call.dcom)) else {
+    let Some(method) = call.catalog.method(name, path, arguments.known(call.dcom)) else {
         return false;
     };
     let given = |index: usize| {
