@@ -218,6 +218,20 @@ impl Method {
                 .is_none_or(|only| argument().is_some_and(|text| matches(only, text)))
     }
 
+    /// Is it this method of an object of that class, which these members lead to, called so? Names such as Run mean many
+    /// things: only the members that the entry gives are taken for that, nothing below them.
+    pub(super) fn may_be_of(&self, class: &str, members: &str, arguments: &[String]) -> bool {
+        let leads_there = |pattern: &String| {
+            let (start, rest) = pattern.split_at_checked(class.len())?;
+            let rest = rest.strip_suffix('*').unwrap_or(rest);
+            (start.eq_ignore_ascii_case(class) && rest.eq_ignore_ascii_case(members))
+                .then(|| format!("{class}{members}"))
+        };
+        let given = || self.program.and_then(|index| arguments.get(index));
+        let mut paths = self.path.iter().filter_map(leads_there);
+        given().is_some_and(|text| !text.is_empty()) && paths.any(|path| self.is_called(Some(&path), arguments))
+    }
+
     /// The program and its parameters as the target would run them.
     pub fn command_line(&self, arguments: &[String]) -> Option<String> {
         let given = arguments.get(self.program?).filter(|program| !program.is_empty())?;
@@ -441,6 +455,34 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_method_may_be_of_each_class_whose_entry_leads_to_its_object() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let text = ["C:\\x.exe".to_owned()];
+        let classes = |name, members| {
+            catalog
+                .method_of_unseen(name, members, &text)
+                .map(|(_, classes)| classes)
+        };
+        assert_eq!(classes("Add", ".Addons").as_deref(), Some(&["Visio.Application"][..]));
+        assert_eq!(classes("macro", "").as_deref(), Some(&["MSProject.Application"][..]));
+        let run = classes("Run", "").unwrap();
+        assert!(
+            run.contains(&"Word.Application") && run.contains(&"Excel.Application"),
+            "{run:?}"
+        );
+        assert!(classes("Navigate2", "").unwrap().contains(&"ShellBrowserWindow"));
+        for (name, members) in [
+            ("Run", ".Document.ActivePage"),
+            ("Add", ".OPCGroups"),
+            ("Add", ""),
+            ("Open", ""),
+        ] {
+            assert_eq!(classes(name, members), None, "{name} of {members}");
+        }
+        assert_eq!(catalog.method_of_unseen("Run", "", &[]), None, "nothing is run");
     }
 
     #[test]

@@ -97,6 +97,20 @@ impl Catalog {
         called.iter().find(|method| method.is_called(path, arguments))
     }
 
+    /// The same of an object of which nobody saw what class it descends from, but for the members that led to it (`.Addons`):
+    /// the classes that have such a method there.
+    pub fn method_of_unseen(&self, name: &str, members: &str, arguments: &[String]) -> Option<(&Method, Vec<&str>)> {
+        let called = self.methods.get(&name.to_lowercase())?;
+        called.iter().find_map(|method| {
+            let may_be = |class: &&Class| method.may_be_of(&class.name, members, arguments);
+            let mut classes: Vec<_> = self.iter().filter(may_be).map(|class| class.name.as_str()).collect();
+            // One name may be that of several classes.
+            classes.sort_unstable();
+            classes.dedup();
+            (!classes.is_empty()).then_some((method, classes))
+        })
+    }
+
     /// All that is known of methods of this name.
     pub fn methods(&self, name: &str) -> &[Method] {
         self.methods.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)

@@ -26,7 +26,7 @@ use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{ContextElement, ContextResult};
 
 pub use calls::Calls;
-pub(crate) use calls::decoded_powershell;
+pub(crate) use calls::{decoded_powershell, members_of_unseen};
 pub use endpoints::EndpointCounters;
 pub(crate) use interest::is_read;
 pub use over::OpenFlows;

@@ -2,8 +2,9 @@
 
 use super::signature::{COERCION, EXECUTION_ATTEMPT, EXECUTION_CALL, WMI_PROCESS, WMI_SUBSCRIPTION};
 use super::{Context, Detection, Found, Seen, address, alert, as_whom, result};
-use crate::catalog::Effect;
-use crate::dcom::Record;
+use crate::catalog::{Catalog, Effect};
+use crate::dcom::{Record, members_of_unseen};
+use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, Outcome};
 use crate::severity::Severity;
 
@@ -11,14 +12,17 @@ use crate::severity::Severity;
 pub(super) struct Execution;
 
 impl Detection for Execution {
-    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
         let (Kind::Call, Some(effect)) = (dcom.kind, dcom.effect) else {
             return;
         };
         let failed = dcom.outcome == Some(Outcome::Failed);
+        let unsure = effect == Effect::Execution && may_be_another(dcom, context.catalog);
         let (signature, severity) = match (effect, failed) {
+            (Effect::Execution, false) if unsure => (&EXECUTION_CALL, Severity::Medium),
+            (Effect::Execution, true) if unsure => (&EXECUTION_ATTEMPT, Severity::Low),
             (Effect::Execution, false) if dcom.evidence == Evidence::Arguments => (&EXECUTION_CALL, Severity::Critical),
             (Effect::Execution, false) => (&EXECUTION_CALL, Severity::High),
             (Effect::Execution, true) => (&EXECUTION_ATTEMPT, Severity::Medium),
@@ -32,6 +36,8 @@ impl Detection for Execution {
         };
         let confidence = if dcom.evidence == Evidence::Arguments {
             "high"
+        } else if unsure {
+            "low"
         } else {
             "medium"
         };
@@ -53,5 +59,61 @@ impl Detection for Execution {
             result(dcom),
         );
         found.push(alert(signature, severity, confidence, message, record));
+    }
+}
+
+/// Does the method run something on objects of some classes alone, and nothing told the class of this one?
+fn may_be_another(dcom: &Dcom, catalog: &Catalog) -> bool {
+    let name = dcom.method.as_deref().unwrap_or_default();
+    catalog
+        .method(name, dcom.object_path.as_deref(), &dcom.arguments)
+        .is_none()
+        && members_of_unseen(dcom)
+            .is_some_and(|members| catalog.method_of_unseen(name, &members, &dcom.arguments).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Rig, activation, call};
+    use super::*;
+
+    #[test]
+    fn what_may_be_another_method_is_graded_less() {
+        let told = |method: &str, outcome, known: bool| {
+            let mut record = call(&activation("Word.Application").from(9).to(1), "");
+            if !known {
+                (record.dcom.class, record.dcom.clsid, record.dcom.activation) = (None, None, None);
+            }
+            record.dcom.object_path = known.then(|| "Word.Application".to_owned());
+            record.dcom.method = Some(method.to_owned().into());
+            record.dcom.arguments = vec!["C:\\x.dotm!go".to_owned()];
+            record.dcom.effect = Some(Effect::Execution);
+            record.dcom.evidence = Evidence::Inferred;
+            record.dcom.outcome = Some(outcome);
+            let mut rig = Rig::new(Execution);
+            rig.see(record);
+            let found = rig.found();
+            let alert = &found[0].alert;
+            (
+                alert.signature_id,
+                alert.severity,
+                alert.metadata.confidence[0].to_string(),
+            )
+        };
+        let low = || "low".to_owned();
+        let medium = || "medium".to_owned();
+        assert_eq!(
+            told("Run", Outcome::Succeeded, false),
+            (1_021_303, Severity::Medium, low())
+        );
+        assert_eq!(told("Run", Outcome::Failed, false), (1_021_304, Severity::Low, low()));
+        assert_eq!(
+            told("Run", Outcome::Succeeded, true),
+            (1_021_303, Severity::High, medium())
+        );
+        assert_eq!(
+            told("RegisterXLL", Outcome::Succeeded, false),
+            (1_021_303, Severity::High, medium())
+        );
     }
 }

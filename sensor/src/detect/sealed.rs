@@ -725,14 +725,16 @@ mod tests {
     fn an_activation_whose_object_is_never_called_hides_none_that_comes_after_it() {
         let told = |first: &[Record], between: Option<Record>| {
             let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
-            first.iter().for_each(|record| rig.see(record.clone()));
+            for record in first {
+                rig.see(record.clone());
+            }
             let mut real = sealed_activation();
             real.meta.frame = Some(77);
             rig.see(real);
             for (number, (object, opnum, length, reply)) in MMC20.into_iter().enumerate() {
                 rig.see(sealed(object, opnum, length, reply));
-                if number == 1 {
-                    between.iter().for_each(|record| rig.see(record.clone()));
+                if let (1, Some(record)) = (number, &between) {
+                    rig.see(record.clone());
                 }
             }
             let found = rig.found();

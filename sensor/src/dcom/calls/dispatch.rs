@@ -8,7 +8,7 @@ use dcom_parsers::oaut::{
     InvokeFlags, InvokeReply, InvokeRequest, Variant,
 };
 
-use super::super::exporters::{Lineage, ToldBy, without_arguments};
+use super::super::exporters::{Lineage, ToldBy, UNSEEN, without_arguments};
 use super::{Descent, Effect, Read, powershell};
 use crate::catalog::Class;
 use crate::event::Dcom;
@@ -261,13 +261,34 @@ pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
     };
     let path = call.dcom.object_path.as_deref();
     let known = call.dcom.arguments.get(..placed).unwrap_or_default();
-    let Some(method) = call.catalog.method(name, path, known) else {
-        return;
+    let (method, because) = if let Some(method) = call.catalog.method(name, path, known) {
+        (method, None)
+    } else {
+        let members = members_of_unseen(call.dcom);
+        let unseen = members.and_then(|members| call.catalog.method_of_unseen(name, &members, known));
+        let Some((method, classes)) = unseen else { return };
+        let classes = classes.join(" or ");
+        let because = format!("nothing told the object's class; {name} runs something where it is {classes}");
+        (method, Some(because))
     };
     let command_line = method.command_line(known);
     call.dcom.effect = Some(method.effect);
     call.dcom.command_line = command_line;
+    if let Some(because) = because {
+        call.dcom.evidence = Evidence::Inferred;
+        call.dcom.because.push(because.into());
+    }
     call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
+}
+
+/// The members that lead to an object of which nothing told what it descends from.
+pub(crate) fn members_of_unseen(dcom: &Dcom) -> Option<String> {
+    if dcom.class.is_some() || dcom.clsid.is_some() || dcom.activation.is_some() {
+        return None;
+    }
+    let path = dcom.object_path.as_deref().unwrap_or(UNSEEN);
+    let members = path.strip_prefix(UNSEEN)?;
+    (members.is_empty() || members.starts_with('.')).then(|| without_arguments(members))
 }
 
 fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {

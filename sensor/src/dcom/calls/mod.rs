@@ -23,6 +23,7 @@ use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
 use crate::event::{Dcom, Shared};
 use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
+pub(crate) use dispatch::members_of_unseen;
 pub(crate) use powershell::decoded as decoded_powershell;
 
 /// [MS-OAUT] 3.1.4 `IDispatch`: opnums.
@@ -769,5 +770,30 @@ mod tests {
             rig.call(known::IREM_UNKNOWN, opnum, stub.words(&[0]).into(), None);
             assert!(rig.odd.is_empty(), "its own context: what follows is none of ours");
         }
+    }
+
+    #[test]
+    fn a_method_of_an_object_that_nobody_saw_come_is_graded_by_what_it_may_be() {
+        let called = |mut rig: Rig, name: &str, text: &str| {
+            let numbers = Bytes::reply().words(&[1, 30, 0]).0;
+            rig.call(known::IDISPATCH, 5, question(name).into(), Some(numbers));
+            rig.call(known::IDISPATCH, 6, invocation(30, text).into(), None)
+        };
+        let run = called(Rig::new(), "Run", "http://192.0.2.66/m.dotm!go");
+        assert_eq!(
+            (run.effect, run.evidence),
+            (Some(crate::catalog::Effect::Execution), Evidence::Inferred)
+        );
+        assert_eq!(run.command_line.as_deref(), Some("http://192.0.2.66/m.dotm!go"));
+        assert!(run.because[0].contains("Excel.Application or"), "{:?}", run.because);
+        let sure = called(Rig::new(), "RegisterXLL", "c:\\x.xll");
+        assert_eq!(sure.evidence, Evidence::Arguments);
+        assert_eq!(called(Rig::new(), "Run", "").effect, None);
+        assert_eq!(
+            called(Rig::new().reached("Lab.Inventory", "Lab.Inventory"), "Run", "x").effect,
+            None
+        );
+        let part = Rig::new().reached("Lab.Inventory", "?.Document.ActivePage");
+        assert_eq!(called(part, "Run", "C:\\update.exe").effect, None);
     }
 }
