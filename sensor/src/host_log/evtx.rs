@@ -190,3 +190,34 @@ impl<'j> System<'j> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Kind;
+    use super::*;
+
+    #[test]
+    fn what_was_cut_is_counted() {
+        let read_all = |bytes: &[u8]| {
+            let mut reader = Reader::new("cut.evtx".into(), Kind::Evtx);
+            read(bytes, &mut reader, &mut |_| {}).unwrap();
+            reader.report
+        };
+        // Within the file's header.
+        let mut file = SIGNATURE.to_vec();
+        file.resize(3000, 1);
+        let report = read_all(&file);
+        assert_eq!(report.skipped.get(&Reason::BrokenChunk), Some(&1));
+        assert!(report.is_damaged() && report.complaint().is_some());
+        // A header alone is an empty log.
+        file.resize(FILE_HEADER, 0);
+        assert!(!read_all(&file).is_damaged());
+        // Records 7 to 15, by the chunk's header.
+        let mut chunk = CHUNK_SIGNATURE.to_vec();
+        chunk.extend(7_u64.to_le_bytes().into_iter().chain(15_u64.to_le_bytes()));
+        assert_eq!(records(&chunk), 9);
+        chunk[16..24].fill(0xff);
+        assert_eq!(records(&chunk), (CHUNK / 28) as u64);
+        assert_eq!(records(&chunk[..20]), 0);
+    }
+}
