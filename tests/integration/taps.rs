@@ -1,12 +1,13 @@
 //! Live capture off several interfaces, and what becomes of interfaces and of what the kernel holds.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::live::{ALERT, EXECUTION, Space, lines, until};
+use crate::live::{ALERT, EXECUTION, Sensor, Space, lines, until};
 use crate::program::{Outcome, Scratch, pcap};
 
-/// Reads a capture, which is sent so many times between other hosts, with a little time where the other side begins to speak.
+/// Reads a capture.
 const READ: &str = r#"
 import socket, struct, sys, time
 capture, times, gap = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
@@ -18,43 +19,58 @@ while at < len(bytes_):
 client = frames[0][26:30]
 "#;
 
-/// Sends what each side of a connection says to an interface of its own.
+/// Sends the connection so many times, from another client each time, by `send`, with a pause where the sides change.
+const ROUNDS: &str = r#"
+for number in range(times):
+    other, before = socket.inet_aton("10.8.0.%d" % (number + 1)), None
+    for frame in frames:
+        side = frame[26:30] != client
+        if before is not None and side != before:
+            time.sleep(gap)
+        before = side
+        send(frame.replace(client, other), number, side)
+"#;
+
+/// What each side of a connection says goes to an interface of its own.
 const TAP: &str = r#"
 lines = []
 for name in ("near", "near2"):
     line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     line.bind((name, 0))
     lines.append(line)
-for number in range(times):
-    other, before = socket.inet_aton("10.8.0.%d" % (number + 1)), None
-    for frame in frames:
-        side = frame[26:30] != client
-        if before is not None and side != before:
-            time.sleep(gap)
-        before = side
-        lines[side].send(frame.replace(client, other))
-    time.sleep(0.02)
+def send(frame, number, side):
+    lines[side].send(frame)
 "#;
 
-/// Sends what each side says in a tunnel of its own (GRE, RFC 2784), as two switches mirror it. Of two rings, each tunnel's
+/// What each side says goes in a tunnel of its own (GRE, RFC 2784), as two switches mirror it. Of two rings, each tunnel's
 /// outer addresses choose one.
 const TUNNELS: &str = r#"
 line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 line.bind(("near", 0))
-def tunnelled(frame, number, side):
+def send(frame, number, side):
     carried = b"\0\0\x08\0" + frame[14:]
     outer = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(carried), 1, 0, 64, 47, 0)
     ends = bytes([172, 16, side, number % 50]) + bytes([172, 20, side, number * side])
-    return frame[:14] + outer + ends + carried
-for number in range(times):
-    other, before = socket.inet_aton("10.8.0.%d" % (number + 1)), None
-    for frame in frames:
-        side = frame[26:30] != client
-        if before is not None and side != before:
-            time.sleep(gap)
-        before = side
-        line.send(tunnelled(frame.replace(client, other), number, side))
+    line.send(frame[:14] + outer + ends + carried)
 "#;
+
+/// Sends the sample's connection by such a script.
+fn send(space: &Space, script: &str, times: usize, gap: &str) {
+    let mut sender = space.command("python3");
+    sender.arg("-c").arg([READ, script, ROUNDS].concat());
+    sender.arg(pcap("mmc20-connect.pcap")).args([&times.to_string(), gap]);
+    let sent = sender.output().expect("python3 runs");
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+}
+
+/// All of it is heard, and nothing is missing.
+fn heard(sensor: Sensor, logs: &Path, times: usize) {
+    assert!(until(|| lines(logs, EXECUTION) == times), "{}", sensor.said());
+    assert_eq!(lines(logs, ALERT), times);
+    let (said, _) = sensor.end();
+    assert!(said.contains("dropped 0"), "{said}");
+    assert!(said.contains("; 0 bytes of RPC connections missing"), "{said}");
+}
 
 #[test]
 fn the_two_lines_of_a_tap_are_one_conversation() {
@@ -65,18 +81,8 @@ fn the_two_lines_of_a_tap_are_one_conversation() {
     let scratch = Scratch::new();
     let logs = scratch.path("logs");
     let sensor = space.sensor(&logs, &["-i", "far2", "--workers", "2"]);
-    let mut sender = space.command("python3");
-    sender
-        .arg("-c")
-        .arg([READ, TAP].concat())
-        .arg(pcap("mmc20-connect.pcap"));
-    let sent = sender.args(["10", "0.0002"]).output().expect("python3 runs");
-    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
-    assert!(until(|| lines(&logs, EXECUTION) == 10), "{}", sensor.said());
-    assert_eq!(lines(&logs, ALERT), 10);
-    let (said, _) = sensor.end();
-    assert!(said.contains("dropped 0"), "{said}");
-    assert!(said.contains("; 0 bytes of RPC connections missing"), "{said}");
+    send(&space, TAP, 10, "0.0002");
+    heard(sensor, &logs, 10);
 }
 
 #[test]
@@ -85,16 +91,8 @@ fn rings_that_hear_one_side_each_hear_one_conversation() {
     let scratch = Scratch::new();
     let logs = scratch.path("logs");
     let sensor = space.sensor(&logs, &["--workers", "2", "--rings", "2"]);
-    let mut sender = space.command("python3");
-    sender.arg("-c").arg([READ, TUNNELS].concat());
-    let sent = sender.arg(pcap("mmc20-connect.pcap")).args(["50", "0.0003"]).output();
-    let sent = sent.expect("python3 runs");
-    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
-    assert!(until(|| lines(&logs, EXECUTION) == 50), "{}", sensor.said());
-    assert_eq!(lines(&logs, ALERT), 50);
-    let (said, _) = sensor.end();
-    assert!(said.contains("dropped 0"), "{said}");
-    assert!(said.contains("; 0 bytes of RPC connections missing"), "{said}");
+    send(&space, TUNNELS, 50, "0.0003");
+    heard(sensor, &logs, 50);
 }
 
 #[test]
