@@ -19,7 +19,7 @@ use super::wire::{Seen, Wire};
 use crate::event::dcom::Outcome;
 use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
 use crate::host_log::command_line::{self, is_same_file};
-use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect};
+use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_hash};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
 use child::{Started, is_same_process, owner};
@@ -296,7 +296,7 @@ impl<'k> Known<'k> {
             load.path.as_deref().is_some_and(|path| is_same_file(asked, path))
                 && by_called.unwrap_or_else(|| case.is_expected_parent(image))
         };
-        let lookup = Lookup::Library(Lookup::hash(&wanted));
+        let lookup = Lookup::Library(text_hash(&wanted));
         let mut times = Self::times(case.at, gathered, self.window).into_iter();
         let found = times.find_map(|time| self.store.found(gathered.host, lookup, time).find(is_it));
         let Some(event) = found else {

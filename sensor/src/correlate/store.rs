@@ -1,7 +1,6 @@
 //! What host logs say, by host and time, as far as it can be joined with traffic; bounded, the first to come forgotten first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use super::names::{By, HostId, Names};
 use crate::decode::Endpoint;
 use crate::host_log::command_line;
-use crate::host_log::event::{Direction, HostEnd, NetworkConnect, Process, Source, image_name};
+use crate::host_log::event::{Direction, HostEnd, NetworkConnect, Process, Source, image_name, text_hash};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
 
@@ -94,13 +93,6 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    /// Of a text, whose hash stands for it: whoever finds an event so looks whether it is the one.
-    pub fn hash(text: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        hasher.finish()
-    }
-
     /// Of what kind the events are that are found so.
     fn kind(self) -> Kind {
         match self {
@@ -113,7 +105,7 @@ impl Lookup {
 
     /// By what an event is found.
     fn of(event: &HostEvent) -> Vec<Self> {
-        let name = |process: &Process| process.name().map(|name| Self::hash(&name));
+        let name = |process: &Process| process.name().map(|name| text_hash(&name));
         match &event.body {
             HostBody::ProcessCreate(create) => {
                 let (process, parent) = (&create.process, &create.parent);
@@ -121,7 +113,7 @@ impl Lookup {
                 match process.command_line.as_deref() {
                     Some(line) => {
                         let keys = command_line::keys(line);
-                        all.extend(keys.iter().map(|key| Self::Line(Self::hash(key))));
+                        all.extend(keys.iter().map(|key| Self::Line(text_hash(key))));
                     }
                     None => all.extend(name(process).map(Self::Bare)),
                 }
@@ -133,7 +125,7 @@ impl Lookup {
             }
             HostBody::ImageLoad(load) => {
                 let name = load.path.as_deref().map(image_name);
-                name.map(|name| Self::Library(Self::hash(&name))).into_iter().collect()
+                name.map(|name| Self::Library(text_hash(&name))).into_iter().collect()
             }
             HostBody::DcomError(error) if !error.local => error.address.map(Self::Refused).into_iter().collect(),
             HostBody::NetworkConnect(connect)

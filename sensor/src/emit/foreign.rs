@@ -12,8 +12,8 @@ use super::{Format, names_of};
 
 /// So much of a log tells whose it is.
 const LOOK: u64 = 64 << 10;
-/// What stands in ours alone: the sensor's name, and what we add to others' forms.
-const OURS: [&str; 5] = ["dcom-sensor", "\"dcom\":", "\"host_event\":", "#path\tdcom", "DCOM::"];
+/// What stands in our logs alone, beside what stands in our events: the sensor's name, and what we add to others' forms.
+const OURS: [&str; 3] = ["dcom-sensor", "#path\tdcom", "DCOM::"];
 
 /// Why nothing is written.
 #[derive(Debug, thiserror::Error)]
@@ -76,13 +76,22 @@ pub(crate) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Occupi
     Ok(())
 }
 
+/// Is there an event in this text that only this program writes, as eve.json has them?
+pub(crate) fn has_our_event(text: &[u8]) -> bool {
+    has(text, "\"dcom\":") || has(text, "\"host_event\":")
+}
+
+fn has(text: &[u8], mark: &str) -> bool {
+    memchr::memmem::find(text, mark.as_bytes()).is_some()
+}
+
 fn whose(path: &Path) -> io::Result<Whose> {
     let mut first = Vec::new();
     File::open(path)?.take(LOOK).read_to_end(&mut first)?;
     let is_log = first.starts_with(b"#separator") || first.starts_with(b"{");
-    let has = |mark: &str| memchr::memmem::find(&first, mark.as_bytes()).is_some();
+    let is_ours = || has_our_event(&first) || OURS.iter().any(|mark| has(&first, mark));
     Ok(match is_log {
-        true if OURS.iter().any(|mark| has(mark)) => Whose::Ours,
+        true if is_ours() => Whose::Ours,
         true => Whose::Zeeks,
         false => Whose::Anothers,
     })

@@ -87,26 +87,27 @@ impl FromStr for Format {
     }
 }
 
+/// How Zeek's logs are written where these forms were asked for.
+fn zeek_forms(formats: &[Format]) -> impl Iterator<Item = zeek::Form> {
+    let json = if formats.contains(&Format::Zeek) {
+        zeek::Form::JsonBesideTsv
+    } else {
+        zeek::Form::Json
+    };
+    let forms = [(Format::Zeek, zeek::Form::Tsv), (Format::ZeekJson, json)].into_iter();
+    forms.filter_map(|(format, form)| formats.contains(&format).then_some(form))
+}
+
 /// What the logs of these forms may be called, each with whether it is one in which every line says whose it is.
 fn names_of(formats: &[Format]) -> impl Iterator<Item = (String, bool)> {
-    let wanted = |format| formats.contains(&format);
-    let lines = LINES.into_iter().filter(move |(format, ..)| wanted(*format));
-    let json = if wanted(Format::Zeek) { "json" } else { "log" };
-    let endings = [(Format::Zeek, "log"), (Format::ZeekJson, json)].into_iter();
-    let endings = endings.filter(move |(format, _)| formats.contains(format));
-    let zeek = endings.flat_map(|(_, ending)| {
-        ZeekLog::ALL
-            .iter()
-            .map(move |log| (format!("{}.{ending}", log.path), false))
-    });
+    let lines = LINES.into_iter().filter(|(format, ..)| formats.contains(format));
+    let zeek = zeek_forms(formats).flat_map(|form| ZeekLog::ALL.iter().map(move |log| (form.file_name(log), false)));
     lines.map(|(_, name, _)| (name.to_owned(), true)).chain(zeek)
 }
 
 /// What logs may be called, in all forms.
 pub(crate) fn file_names() -> impl Iterator<Item = String> {
-    let zeek = ZeekLog::ALL.iter().map(|log| log.path);
-    let zeek = zeek.flat_map(|path| [format!("{path}.log"), format!("{path}.json")]);
-    LINES.iter().map(|(_, name, _)| (*name).to_owned()).chain(zeek)
+    names_of(&Format::ALL).map(|(name, _)| name)
 }
 
 /// The logs in one folder, in each form that was asked for.
@@ -131,21 +132,13 @@ impl Emitters {
 
     fn open(folder: &Path, formats: &[Format], start: Start) -> io::Result<Self> {
         fs::create_dir_all(folder).map_err(|error| naming(folder, &error))?;
-        let wanted = |format| formats.contains(&format);
-        let json = if wanted(Format::Zeek) {
-            zeek::Form::JsonBesideTsv
-        } else {
-            zeek::Form::Json
-        };
-        let lines = LINES.into_iter().filter(|(format, ..)| wanted(*format));
-        let zeek = [(Format::Zeek, zeek::Form::Tsv), (Format::ZeekJson, json)].into_iter();
+        let lines = LINES.into_iter().filter(|(format, ..)| formats.contains(format));
         Ok(Self {
             lines: lines
                 .map(|(_, name, line)| lines::Log::create(folder, name, start, line))
                 .collect::<io::Result<_>>()?,
-            zeek: zeek
-                .filter(|(format, _)| wanted(*format))
-                .map(|(_, form)| zeek::Logs::new(folder, form, start))
+            zeek: zeek_forms(formats)
+                .map(|form| zeek::Logs::new(folder, form, start))
                 .collect(),
         })
     }

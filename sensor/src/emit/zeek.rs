@@ -24,6 +24,11 @@ pub enum Form {
 }
 
 impl Form {
+    /// What a log's file is called in this form.
+    pub(super) fn file_name(self, log: &ZeekLog) -> String {
+        format!("{}.{}", log.path, self.ending())
+    }
+
     fn ending(self) -> &'static str {
         match self {
             Self::Tsv | Self::Json => "log",
@@ -121,7 +126,7 @@ impl Log {
     fn new(folder: &Path, kind: &'static ZeekLog, form: Form, start: Start) -> Self {
         Self {
             kind,
-            sink: Sink::new(folder.join(format!("{}.{}", kind.path, form.ending())), start),
+            sink: Sink::new(folder.join(form.file_name(kind)), start),
             opened_at: (form == Form::Tsv).then(|| before_open(kind).len() as u64),
         }
     }

@@ -2,6 +2,7 @@
 //! what they conclude says so.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -128,6 +129,13 @@ impl Process {
     pub fn name(&self) -> Option<String> {
         self.image.as_deref().map(image_name)
     }
+}
+
+/// Stands for a text in an index: whoever finds an event by it looks whether it is the one.
+pub(crate) fn text_hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The file name at the end of a Windows path, in lower case.

@@ -1,7 +1,6 @@
 //! Findings that wait for what belongs to them: the same event out of another log, a connection, a file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,7 +15,9 @@ use crate::detect::Found;
 use crate::detect::host_signature::{COMMAND_LINE_REF, CONFIG_TOOL, SCRIPT};
 use crate::event::host_alert::RelatedEvent;
 use crate::host_log::command_line::normalised;
-use crate::host_log::event::{FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host};
+use crate::host_log::event::{
+    FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host, text_hash,
+};
 use crate::time::Timestamp;
 
 /// Nanoseconds that a finding waits.
@@ -57,22 +58,16 @@ enum Lookup {
     Activates,
 }
 
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// By what the doings of that process are found.
 fn done_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
-    let host = hash(&short(host));
+    let host = text_hash(&short(host));
     let by_pid = process.pid.map(|pid| Lookup::Pid(host, pid));
     process.guid.map(Lookup::Guid).into_iter().chain(by_pid)
 }
 
 /// By what that is found to which the process led.
 fn led_to_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
-    let host = hash(&short(host));
+    let host = text_hash(&short(host));
     let by_pid = process.pid.map(|pid| Lookup::ParentPid(host, pid));
     process.guid.map(Lookup::ParentGuid).into_iter().chain(by_pid)
 }
@@ -80,7 +75,7 @@ fn led_to_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
 impl Finding {
     fn by_line(&self) -> Lookup {
         let line = self.process.command_line.as_deref().map(normalised);
-        Lookup::Line(hash(&short(&self.host)), line.map_or(0, |line| hash(&line)))
+        Lookup::Line(text_hash(&short(&self.host)), line.map_or(0, |line| text_hash(&line)))
     }
 
     /// By what it is found.
@@ -90,7 +85,7 @@ impl Finding {
         all.extend(led_to_by(&self.host, &self.parent));
         all.extend(self.activates.is_some().then_some(Lookup::Activates));
         if self.process.pid.is_none() {
-            all.insert(Lookup::Nameless(hash(&short(&self.host))));
+            all.insert(Lookup::Nameless(text_hash(&short(&self.host))));
         }
         all.insert(self.by_line());
         all
@@ -98,7 +93,7 @@ impl Finding {
 
     /// By what another record of the same event is found.
     fn twins(&self) -> Vec<Lookup> {
-        let host = hash(&short(&self.host));
+        let host = text_hash(&short(&self.host));
         let mut all: Vec<Lookup> = done_by(&self.host, &self.process).collect();
         all.push(Lookup::Nameless(host));
         if self.process.pid.is_none() {

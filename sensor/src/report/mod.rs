@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::emit::foreign::has_our_event;
 use crate::severity::Severity;
 use chain::Incident;
 use incidents::{Grade, Pair, Sightings};
@@ -171,9 +172,7 @@ fn sight(head: &Head<'_>, line: &[u8], sightings: &mut Sightings) {
 fn take(head: &Head<'_>, line: &[u8], incidents: &incidents::Incidents, builder: &mut Builder) -> bool {
     let Some(at) = head.time() else { return false };
     builder.saw(at);
-    builder.ours = builder.ours
-        || memchr::memmem::find(line, b"\"dcom\":").is_some()
-        || memchr::memmem::find(line, b"\"host_event\":").is_some();
+    builder.ours = builder.ours || has_our_event(line);
     let is_alert = head.event_type == "alert";
     let is_beside = head.event_type == "dcom" && incidents.has(&pair(head, &Value::Null));
     if !is_alert && !is_beside && head.event_type != "stats" && head.event_type != "anomaly" {

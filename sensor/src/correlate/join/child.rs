@@ -13,7 +13,7 @@ use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
 use crate::event::dcom::Outcome;
 use crate::event::host::Matched;
 use crate::host_log::command_line::{self, Asked, Likeness};
-use crate::host_log::event::{Process, ProcessCreate, image_name};
+use crate::host_log::event::{Process, ProcessCreate, image_name, text_hash};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
 
@@ -199,7 +199,7 @@ impl<'k> Known<'k> {
             .ready()
             .map_or(CHILD, |ready| ready.saturating_add(CLOSE))
             .min(self.window);
-        let lookups: Vec<Lookup> = case.parents().map(|name| Lookup::Image(Lookup::hash(&name))).collect();
+        let lookups: Vec<Lookup> = case.parents().map(|name| Lookup::Image(text_hash(&name))).collect();
         let found = self.started(case, &lookups, case.since, after, gathered);
         let found: Vec<Started<'k>> = found.into_iter().filter(is_server).collect();
         let first = found.iter().find_map(|it| it.create.process.pid);
@@ -307,11 +307,11 @@ impl<'k> Known<'k> {
 fn child_lookups(case: &Case<'_>, gathered: &Gathered<'_>) -> Vec<Lookup> {
     let mut lookups = Vec::new();
     if let Some(line) = case.asked() {
-        lookups.extend(Asked::of(line).keys().map(|key| Lookup::Line(Lookup::hash(&key))));
+        lookups.extend(Asked::of(line).keys().map(|key| Lookup::Line(text_hash(&key))));
         let program = format!("{}.exe", command_line::program(line));
-        lookups.push(Lookup::Bare(Lookup::hash(&program)));
+        lookups.push(Lookup::Bare(text_hash(&program)));
     } else if case.is_wmi() {
-        lookups.extend(case.parents().map(|name| Lookup::ParentImage(Lookup::hash(&name))));
+        lookups.extend(case.parents().map(|name| Lookup::ParentImage(text_hash(&name))));
     }
     lookups.extend(owner(gathered).and_then(|owner| owner.pid).map(Lookup::ParentPid));
     lookups
