@@ -55,6 +55,8 @@ pub(super) struct Packet<'a> {
     pub(super) number: IpNumber,
     /// Identification of an IPv4 packet; IPv6 has none.
     pub(super) identification: u16,
+    /// Is the checksum of its IPv4 header wrong? IPv6 has none.
+    pub(super) wrong_header: bool,
     pub(super) payload: &'a [u8],
     /// How much of the payload was not captured.
     pub(super) cut: usize,
@@ -83,12 +85,12 @@ pub(super) struct Fragment<'a> {
 pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeCounters) -> Result<Packet<'a>, Unread> {
     let (ip, stopped) = LaxIpSlice::from_slice(bytes).map_err(|_| Unread::Malformed)?;
     let payload = ip.payload();
+    let mut wrong_header = false;
     let (addresses, claimed, identification) = match &ip {
         LaxIpSlice::Ipv4(ipv4) => {
             let header = ipv4.header();
-            if fold(sum(header.slice())) != 0xffff {
-                counters.bad_ipv4_checksum += 1;
-            }
+            wrong_header = fold(sum(header.slice())) != 0xffff;
+            counters.bad_ipv4_checksum += u64::from(wrong_header);
             let claimed = match usize::from(header.total_len()) {
                 0 => None,
                 total if total < header.slice().len() => return Err(Unread::Malformed),
@@ -128,6 +130,7 @@ pub(super) fn packet<'a>(bytes: &'a [u8], missing: usize, counters: &mut DecodeC
         addresses: addresses.ok_or(Unread::Malformed)?,
         number: payload.ip_number,
         identification,
+        wrong_header,
         payload: payload.payload,
         cut,
     })

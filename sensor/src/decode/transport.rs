@@ -16,6 +16,8 @@ pub struct Marks {
     pub identification: u16,
     /// The checksum as it stands in the TCP header. It covers numbers, flags and options too.
     pub checksum: u16,
+    /// Is the checksum of its IPv4 header wrong?
+    pub wrong_header: bool,
     /// Was its packet joined from IP fragments that contradict each other?
     pub overlap: Overlap,
 }
@@ -32,6 +34,8 @@ pub enum Sum {
     Wrong,
     /// It is wrong on what no network sends so: it says nothing.
     Offloaded,
+    /// It is wrong, and right otherwise on this side: it was damaged on its way, or made so.
+    Damaged,
 }
 
 /// What is longer than this was joined from several segments on its way into the capture, and its checksum with it. (A
@@ -77,6 +81,7 @@ pub(super) fn segment<'a>(
         marks: Marks {
             identification: packet.identification,
             checksum: tcp.checksum(),
+            wrong_header: packet.wrong_header,
             overlap,
         },
         whole: packet.payload,
@@ -144,7 +149,23 @@ impl Segment<'_> {
             Sum::Unchecked
         } else if checksum_is_right(addresses, IpNumber::TCP, self.whole) {
             Sum::Right
-        } else if self.whole.len() <= LONGEST_SENT {
+        } else {
+            self.wrong_sum()
+        }
+    }
+
+    /// What the checksum of its IPv4 header says; over IPv6 there is none.
+    #[inline]
+    pub fn header_sum(&self) -> Sum {
+        if self.marks.wrong_header {
+            self.wrong_sum()
+        } else {
+            Sum::Right
+        }
+    }
+
+    fn wrong_sum(&self) -> Sum {
+        if self.whole.len() <= LONGEST_SENT {
             Sum::Wrong
         } else {
             Sum::Offloaded

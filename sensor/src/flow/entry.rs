@@ -26,14 +26,19 @@ pub(super) struct Flow<C> {
     opener: Option<bool>,
     /// Which ends sent anything.
     spoke: [bool; 2],
-    /// Which ends sent something with a right checksum.
-    sound: [bool; 2],
+    /// Which checksums of each end's were right: `SEGMENT` and `HEADER`.
+    sound: [u8; 2],
     heard: bool,
     /// Is an answer awaited that would be missed?
     awaiting: bool,
     pub(super) closing: bool,
     state: State<C>,
 }
+
+/// The checksum of a segment was right.
+const SEGMENT: u8 = 1;
+/// That of an IP header was.
+const HEADER: u8 = 2;
 
 enum State<C> {
     /// No payload yet.
@@ -89,7 +94,7 @@ impl<C: Consumer> Flow<C> {
             next: [None; 2],
             opener: None,
             spoke: [false; 2],
-            sound: [false; 2],
+            sound: [0; 2],
             heard: false,
             awaiting: false,
             closing: false,
@@ -187,18 +192,17 @@ impl<C: Consumer> Flow<C> {
         }
     }
 
+    /// What its checksums say.
     fn weigh(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) -> Sum {
-        let sum = segment.sum();
+        let (sum, header) = (segment.sum(), segment.header_sum());
         shared.counters.checksums += u64::from(sum != Sum::Unchecked);
         shared.counters.wrong_checksums += u64::from(matches!(sum, Sum::Wrong | Sum::Offloaded));
-        self.sound[end] |= sum == Sum::Right;
-        sum
-    }
-
-    /// Is its checksum wrong, and right otherwise on this side?
-    #[inline]
-    pub(super) fn is_damaged(&self, sum: Sum, end: End) -> bool {
-        sum == Sum::Wrong && self.sound[end]
+        let mut damaged = false;
+        for (sum, bit) in [(sum, SEGMENT), (header, HEADER)] {
+            self.sound[end] |= if sum == Sum::Right { bit } else { 0 };
+            damaged |= sum == Sum::Wrong && self.sound[end] & bit != 0;
+        }
+        if damaged { Sum::Damaged } else { sum }
     }
 
     /// What was seen of it, if it is not followed.
@@ -418,7 +422,7 @@ impl<C: Consumer> Flow<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        let damaged = self.is_damaged(sum, end);
+        let damaged = sum == Sum::Damaged;
         // RFC 9293 3.10.7.4, fifth: without an ACK flag it is taken by nobody.
         let refused = damaged || (segment.acknowledgement.is_none() && !segment.syn);
         match &mut self.state {

@@ -29,7 +29,7 @@ pub use traffic::{Ended, Packets, Reason, TcpState};
 
 use crate::anomaly::Anomaly;
 use crate::capture::At;
-use crate::decode::{Endpoint, Segment};
+use crate::decode::{Endpoint, Segment, Sum};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 use copies::Copies;
@@ -248,7 +248,7 @@ impl<C: Consumer> Flows<C> {
         }
         let sum = flow.heed(segment, end, &mut self.shared);
         // No host takes anything from a segment that was damaged on its way.
-        let damaged = flow.is_damaged(sum, end);
+        let damaged = sum == Sum::Damaged;
         if !damaged {
             flow.shake_hands(segment, end, &mut self.shared, out);
         }

@@ -14,7 +14,7 @@ pub(super) struct Suspect {
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// Its checksum is wrong, and right otherwise on this side.
+    /// Its checksum, or that of its IPv4 header, is wrong, and right otherwise on this side.
     Checksum,
     /// RFC 9293 3.10.7.4, fifth: no ACK flag.
     Unacknowledging,
@@ -34,8 +34,8 @@ impl Flaw {
         Some(match self {
             Self::Checksum => (
                 "tcp_checksum_wrong",
-                "the checksum is wrong, and right otherwise on this side: read only if the other side acknowledges \
-                 these bytes and no others came",
+                "a checksum is wrong, its own or that of its IP header, and right otherwise on this side: read only if \
+                 the other side acknowledges these bytes and no others came",
             ),
             Self::Unacknowledging => (
                 "tcp_unacceptable_segment",

@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Row] = &[
                 vec![forged, real]
             })
         },
-        told: Only(&["tcp_overlap_different_data"]),
+        told: AlertAnd(&["tcp_checksum_wrong", "tcp_overlap_different_data"]),
     },
     Row {
         does: "the same, without an ACK flag",
