@@ -902,6 +902,14 @@ fn counters_of_each_worker_and_health_are_told_and_privileges_are_gone() {
             .sum()
     };
     assert!(until(|| packets(&ask("metrics?of=all")) > 10), "{}", ask("metrics"));
+    // Workers have the numbers that they have in the logs.
+    for (number, there) in [("0", false), ("1", true), ("2", true), ("3", false)] {
+        assert_eq!(
+            ask("metrics").contains(&format!("{{worker=\"{number}\"}}")),
+            there,
+            "{number}"
+        );
+    }
     assert!(ask("health").starts_with("200 ok"), "{}", ask("health"));
     space.ip("link set far down");
     assert!(until(|| sensor.said().contains("waiting for it")), "{}", sensor.said());

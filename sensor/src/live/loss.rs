@@ -252,7 +252,7 @@ impl Losses {
         for wanted in OF_A_WORKER {
             let name = metric(wanted).replacen("dcom_sensor_", "dcom_sensor_worker_", 1);
             let _ = writeln!(text, "# TYPE {name} counter");
-            for (number, worker) in workers.iter().enumerate() {
+            for (number, worker) in (1..).zip(workers) {
                 let _ = writeln!(text, "{name}{{worker=\"{number}\"}} {}", worker.get(wanted));
             }
         }
