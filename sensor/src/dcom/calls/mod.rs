@@ -6,16 +6,17 @@ mod management;
 mod powershell;
 mod references;
 mod services;
+mod sort;
 
 use std::sync::Arc;
 
-use dcom_parsers::dcom::{Objref, OrpcThat, RemQueryInterfaceRequest, RemReferencesRequest, SetId, StdObjref};
+use dcom_parsers::dcom::{Objref, OrpcThat, SetId, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid, Oid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
-use dcom_parsers::oaut::{GetIdsOfNamesRequest, InterfacePointer, InvokeRequest};
+use dcom_parsers::oaut::InterfacePointer;
 
-use super::exchange::{parse, parse_or_tell, record, response, set_result, set_status, unreadable};
+use super::exchange::{parse_or_tell, record, response, set_result, set_status, unreadable};
 use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
@@ -25,6 +26,8 @@ use crate::flow::Connection;
 use crate::rpc::{Exchange, Message, Named, Stub};
 pub(crate) use dispatch::members_of_unseen;
 pub(crate) use powershell::decoded as decoded_powershell;
+pub(super) use sort::is_read;
+use sort::{By, Sort, looks_like_dispatch, may_be_dispatch, other_than, sort};
 
 /// [MS-OAUT] 3.1.4 `IDispatch`: opnums.
 const GET_IDS_OF_NAMES: u16 = 5;
@@ -38,23 +41,6 @@ pub enum Calls {
     Interest,
     /// All of them, bookkeeping included.
     All,
-}
-
-/// What sort of call it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    /// `IDispatch`, or the first operations of an interface derived from it.
-    Dispatch,
-    /// A method of a dual interface that runs something, by its own number, with these parameters.
-    Early(&'static [early::Parameter]),
-    /// Counting and passing on of references, type information.
-    References,
-    /// WMI, the task scheduler, the service manager.
-    Management,
-    /// Pings, remote management.
-    Services,
-    /// Another call on an object.
-    Other,
 }
 
 /// A call as it is read, and the references that its answer hands out.
@@ -184,17 +170,6 @@ impl<'a> Read<'a> {
     }
 }
 
-/// How it is known which interface is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    /// Its context is bound to it.
-    Context,
-    /// A reply handed out the object, in this frame.
-    Object(u64),
-    /// The stub proves it.
-    Stub,
-}
-
 /// A call as one interface understands it.
 struct Understood {
     dcom: Shared<Dcom>,
@@ -284,7 +259,7 @@ impl Question<'_> {
                 };
             }
         };
-        let Some((interface, by)) = self.other_than(context) else {
+        let Some((interface, by)) = other_than(context, self.exchange, self.opnum, self.object) else {
             return self.read_as(context, By::Context);
         };
         // An IPID stands for one interface of one object ([MS-DCOM] 2.2.9), and COM servers go by it: what the context was
@@ -298,33 +273,6 @@ impl Question<'_> {
             Some(by_context) if by_context.fits => Some(by_context),
             _ => Some(by_object),
         }
-    }
-
-    /// Some clients bind once, and call all objects in that context: the interface that is called where it is another one
-    /// than the context's.
-    fn other_than(&self, context: Guid) -> Option<(Guid, By)> {
-        let ipid = self.exchange.object.map(Ipid)?;
-        if let Some(known) = self.object.filter(|known| known.certain) {
-            let iid = known.iid.0;
-            // One may derive from the other. Nobody calls the methods of IUnknown.
-            let operation = |interface| names::operation(interface, self.opnum);
-            let same = iid == context
-                || match operation(iid) {
-                    Some(name) => operation(context) == Some(name),
-                    None => sort(context, self.opnum, Some(ipid)) == Some(Sort::Dispatch),
-                };
-            return (!same && iid != known::IUNKNOWN).then_some((iid, By::Object(known.frame)));
-        }
-        let sort = sort(context, self.opnum, Some(ipid));
-        if !matches!(sort, Some(Sort::Dispatch | Sort::References | Sort::Management)) {
-            return None;
-        }
-        let is_rem_unknown = matches!(context, known::IREM_UNKNOWN | known::IREM_UNKNOWN2);
-        if !is_rem_unknown && looks_like_rem_unknown(self.exchange) {
-            return Some((known::IREM_UNKNOWN, By::Stub));
-        }
-        let is_dispatch = sort != Some(Sort::Dispatch) && looks_like_dispatch(self.exchange);
-        is_dispatch.then_some((known::IDISPATCH, By::Stub))
     }
 
     fn read_as(&self, interface: Guid, by: By) -> Option<Understood> {
@@ -527,273 +475,7 @@ fn is_shown(sort: Sort, interface: Guid, opnum: u16, catalog: &Catalog) -> bool 
     }
 }
 
-fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<Sort> {
-    match interface {
-        known::IDISPATCH => Some(Sort::Dispatch),
-        known::IREM_UNKNOWN
-        | known::IREM_UNKNOWN2
-        | known::ICLASS_FACTORY
-        | known::ICLASS_FACTORY2
-        | known::ITYPE_INFO
-        | known::IENUM_VARIANT
-        | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
-        known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
-        _ if management::is_read(interface) => Some(Sort::Management),
-        // A dual interface starts with the four operations of IDispatch.
-        _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
-        _ => ipid.map(|_| early::parameters(interface, opnum).map_or(Sort::Other, Sort::Early)),
-    }
-}
-
-/// Does the interface derive from `IDispatch`, as far as names are known?
-fn is_dual(interface: Guid) -> bool {
-    names::operation(interface, 6) == Some("Invoke")
-}
-
-/// Of an interface whose operation of this number nobody knows: may it be one that derives from `IDispatch`?
-fn may_be_dispatch(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
-    ipid.is_some() && matches!(opnum, GET_IDS_OF_NAMES | INVOKE) && names::operation(interface, opnum).is_none()
-}
-
-/// Of an interface that is known, and has no such operation: an object may be called in a context of another's.
-fn may_be_of_another(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
-    ipid.is_some() && names::interface(interface).is_some() && names::operation(interface, opnum).is_none()
-}
-
-/// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte?
-fn looks_like_dispatch(exchange: &Exchange) -> bool {
-    let Some(message) = exchange.request.as_ref() else {
-        return false;
-    };
-    let whole = |reader: &mut Reader<'_>| match exchange.opnum {
-        Some(INVOKE) => {
-            let request = InvokeRequest::parse(reader)?;
-            Ok(request.iid.0.is_null() && request.broken.is_none())
-        }
-        Some(GET_IDS_OF_NAMES) => {
-            let request = GetIdsOfNamesRequest::parse(reader)?;
-            Ok(request.iid.0.is_null() && !request.names.is_empty() && reader.rest().is_empty())
-        }
-        _ => Ok(false),
-    };
-    exchange.object.is_some() && matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
-}
-
-/// The same: is this one of the first operations of `IRemUnknown`, to the last byte, about some interface?
-fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
-    let Some(message) = exchange.request.as_ref() else {
-        return false;
-    };
-    let whole = |reader: &mut Reader<'_>| {
-        let is_some = match exchange.opnum {
-            Some(references::REM_QUERY_INTERFACE) => !RemQueryInterfaceRequest::parse(reader)?.iids.is_empty(),
-            Some(references::REM_ADD_REF | references::REM_RELEASE) => {
-                !RemReferencesRequest::parse(reader)?.references.is_empty()
-            }
-            _ => false,
-        };
-        Ok(is_some && reader.rest().is_empty())
-    };
-    matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
-}
-
-/// Is the stub of this operation, or of its answer, read here?
-pub(super) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>) -> bool {
-    let ipid = object.map(Ipid);
-    may_be_dispatch(interface, opnum, ipid)
-        || may_be_of_another(interface, opnum, ipid)
-        || !matches!(sort(interface, opnum, ipid), None | Some(Sort::Other))
-}
-
 /// The request could not be read because it is sealed.
 fn is_sealed(exchange: &Exchange) -> bool {
     matches!(exchange.request, Some(Message { stub: Stub::Sealed, .. }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::rig::{Bytes, Rig};
-    use super::*;
-
-    /// An interface that no table knows.
-    const UNKNOWN: Guid = Guid::com(0x0002_08d5);
-
-    /// `GetIDsOfNames` of one name.
-    fn question(name: &str) -> Bytes {
-        let units: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-        let count = u32::try_from(units.len() / 2).unwrap();
-        let name = Bytes::request().guid(Guid::NULL).words(&[1, 0x2_0000, count, 0, count]);
-        name.with(units).align(4).words(&[1, 0x409])
-    }
-
-    /// `Invoke` of a method with one text.
-    fn invocation(dispid: u32, text: &str) -> Bytes {
-        let head = Bytes::request().words(&[dispid]).guid(Guid::NULL).words(&[0x409, 1]);
-        let argument = head.words(&[0x2_0000, 0, 1, 0, 1, 0x7265_7355]).variant_referent(text);
-        argument.align(4).words(&[0, 0, 0])
-    }
-
-    #[test]
-    fn a_dual_interface_that_nobody_knows_is_idispatch_where_the_stub_is() {
-        let mut rig = Rig::new().reached("Excel.Application", "Excel.Application");
-        let numbers = Bytes::reply().words(&[1, 30, 0]).0;
-        let asked = rig.call(UNKNOWN, 5, question("RegisterXLL").into(), Some(numbers));
-        assert_eq!(
-            (asked.operation.as_ref(), &asked.arguments[..]),
-            ("GetIDsOfNames", &["RegisterXLL".to_owned()][..])
-        );
-        let called = rig.call(UNKNOWN, 6, invocation(30, "c:\\x.xll").into(), None);
-        assert_eq!(
-            (called.operation.as_ref(), called.method.as_deref()),
-            ("Invoke", Some("RegisterXLL"))
-        );
-        assert_eq!(called.command_line.as_deref(), Some("c:\\x.xll"));
-        assert_eq!(called.interface.as_ref().unwrap().uuid, UNKNOWN, "as the bind says");
-        assert!(called.because.iter().any(|because| because.contains("IDispatch")));
-    }
-
-    #[test]
-    fn another_operation_of_that_number_stays_what_it_is() {
-        let mut longer = question("RegisterXLL");
-        longer.0.push(0);
-        let mut shorter = invocation(30, "c:\\x.xll");
-        shorter.0.pop();
-        let mut for_an_interface = invocation(30, "c:\\x.xll");
-        for_an_interface.0[36] = 1;
-        for (opnum, stub) in [
-            (5, longer),
-            (5, Bytes::request().bstr("text")),
-            (6, shorter),
-            (6, for_an_interface),
-            (6, Bytes::default()),
-        ] {
-            let mut rig = Rig::new();
-            let dcom = rig.call(UNKNOWN, opnum, stub.into(), None);
-            assert_eq!(dcom.operation, format!("unknown-{opnum}"));
-            assert_eq!((dcom.evidence, &rig.odd[..]), (Evidence::Header, &[][..]));
-        }
-        // IHxHelpPaneServer.Execute: its number has a name.
-        let named = Guid::parse("8cec592c-07a1-11d9-b15e-000d56bfe6ee").unwrap();
-        let dcom = Rig::new().call(named, 6, invocation(30, "x").into(), None);
-        assert_eq!(dcom.operation, "Execute");
-    }
-
-    const OTHER: Guid = Guid::com(0x77);
-    /// `IWbemLevel1Login` is known, and has no operation of many a number.
-    const LOGIN: Guid = dcom_parsers::wmi::IWBEM_LEVEL1_LOGIN;
-
-    /// A reply handed out the object with this interface.
-    fn handed_out(interface: Guid) -> Rig {
-        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application.Document.ActiveView");
-        let told = Told::interface(super::super::rig::OBJECT, Iid(interface), 7);
-        rig.exporters.learn(Rig::pair(), told);
-        rig
-    }
-
-    #[test]
-    fn an_object_is_called_by_its_ipid_whatever_its_context_was_bound_to() {
-        for context in [known::IREM_UNKNOWN2, known::IUNKNOWN, LOGIN, known::ICLASS_FACTORY] {
-            let mut rig = handed_out(known::IDISPATCH);
-            let numbers = Bytes::reply().words(&[1, 54, 0]).0;
-            let asked = rig.call(context, 5, question("ExecuteShellCommand").into(), Some(numbers));
-            assert_eq!(asked.operation, "GetIDsOfNames");
-            let called = rig.call(context, 6, invocation(54, "cmd.exe").into(), None);
-            assert_eq!(called.interface.as_ref().unwrap().uuid, known::IDISPATCH);
-            assert_eq!(called.method.as_deref(), Some("ExecuteShellCommand"));
-            assert_eq!(called.evidence, Evidence::Arguments);
-            let because = &called.because[0];
-            assert!(
-                because.starts_with("interface told by its IPID, from frame 7; the context"),
-                "{because}"
-            );
-            assert!(rig.odd.is_empty(), "{:?}", rig.odd);
-        }
-    }
-
-    #[test]
-    fn a_context_stands_where_the_call_is_none_of_the_objects_interface() {
-        // The object is known by an interface that has no such operation, as one of which another derives.
-        let mut rig = handed_out(known::IREM_UNKNOWN);
-        let dcom = rig.call(known::IREM_UNKNOWN2, 6, Stub::Sealed, None);
-        assert_eq!((dcom.operation.as_ref(), dcom.because.len()), ("RemQueryInterface2", 0));
-        let mut rig = handed_out(known::IDISPATCH);
-        let dual = Guid::parse("6efc2da2-b38c-457e-9abb-ed2d189b8c38").unwrap();
-        let dcom = rig.call(dual, 33, Stub::Sealed, None);
-        assert_eq!(
-            (dcom.operation.as_ref(), dcom.because.len()),
-            ("ExecuteShellCommand", 0)
-        );
-        let mut rig = handed_out(OTHER);
-        let dcom = rig.call(known::IDISPATCH, 6, invocation(54, "cmd.exe").into(), None);
-        assert_eq!((dcom.operation.as_ref(), dcom.because.len()), ("Invoke", 0));
-        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
-    }
-
-    #[test]
-    fn what_a_context_told_alone_does_not_outweigh_another_context() {
-        let mut rig = Rig::new();
-        let first = rig.call(known::IENUM_VARIANT, 4, Bytes::request().words(&[1]).into(), None);
-        assert_eq!(first.interface.as_ref().unwrap().uuid, known::IENUM_VARIANT);
-        let second = rig.call(known::IDISPATCH, 6, invocation(54, "cmd.exe").into(), None);
-        assert_eq!((second.operation.as_ref(), second.because.len()), ("Invoke", 0));
-    }
-
-    #[test]
-    fn of_an_object_that_nobody_saw_handed_out_the_stub_tells_the_interface() {
-        let mut rig = Rig::new();
-        let asked = rig.call(known::IREM_UNKNOWN2, 5, question("Document").into(), None);
-        assert_eq!(asked.operation, "GetIDsOfNames");
-        assert!(asked.because[0].contains("the content of the stub; the context was bound to IRemUnknown2"));
-        let called = rig.call(known::IREM_UNKNOWN2, 6, invocation(54, "cmd.exe").into(), None);
-        assert!(
-            called.because[0].starts_with("interface told by its IPID"),
-            "{:?}",
-            called.because
-        );
-        let ipid = Guid::com(0xb);
-        let query = Bytes::request()
-            .guid(ipid)
-            .words(&[1])
-            .with([1, 0, 0, 0])
-            .words(&[1])
-            .guid(OTHER);
-        let release = Bytes::request()
-            .with([1, 0, 0, 0])
-            .words(&[1])
-            .guid(ipid)
-            .words(&[5, 0]);
-        for (opnum, stub, operation) in [(3, query, "RemQueryInterface"), (5, release, "RemRelease")] {
-            let mut rig = Rig::new();
-            let dcom = rig.call(LOGIN, opnum, stub.clone().into(), None);
-            assert_eq!((dcom.operation.as_ref(), &rig.odd[..]), (operation, &[][..]));
-            let mut rig = Rig::new();
-            rig.call(known::IREM_UNKNOWN, opnum, stub.words(&[0]).into(), None);
-            assert!(rig.odd.is_empty(), "its own context: what follows is none of ours");
-        }
-    }
-
-    #[test]
-    fn a_method_of_an_object_that_nobody_saw_come_is_graded_by_what_it_may_be() {
-        let called = |mut rig: Rig, name: &str, text: &str| {
-            let numbers = Bytes::reply().words(&[1, 30, 0]).0;
-            rig.call(known::IDISPATCH, 5, question(name).into(), Some(numbers));
-            rig.call(known::IDISPATCH, 6, invocation(30, text).into(), None)
-        };
-        let run = called(Rig::new(), "Run", "http://192.0.2.66/m.dotm!go");
-        assert_eq!(
-            (run.effect, run.evidence),
-            (Some(crate::catalog::Effect::Execution), Evidence::Inferred)
-        );
-        assert_eq!(run.command_line.as_deref(), Some("http://192.0.2.66/m.dotm!go"));
-        assert!(run.because[0].contains("Excel.Application or"), "{:?}", run.because);
-        let sure = called(Rig::new(), "RegisterXLL", "c:\\x.xll");
-        assert_eq!(sure.evidence, Evidence::Arguments);
-        assert_eq!(called(Rig::new(), "Run", "").effect, None);
-        assert_eq!(
-            called(Rig::new().reached("Lab.Inventory", "Lab.Inventory"), "Run", "x").effect,
-            None
-        );
-        let part = Rig::new().reached("Lab.Inventory", "?.Document.ActivePage");
-        assert_eq!(called(part, "Run", "C:\\update.exe").effect, None);
-    }
 }
