@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::assembler::{Assembler, Piece};
 use super::copies::Copies;
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
-use super::suspect::urgent;
+use super::suspect::{is_padding, urgent};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
 use super::traffic::{Reason, Seen, TcpState};
@@ -424,7 +424,10 @@ impl<C: Consumer> Flow<C> {
     ) {
         let damaged = sum == Sum::Damaged;
         // RFC 9293 3.10.7.4, fifth: without an ACK flag it is taken by nobody.
-        let refused = damaged || (segment.acknowledgement.is_none() && !segment.syn);
+        // Six zeros begin nothing that is followed; two may be the length of an SMB message.
+        let refused = damaged
+            || (segment.acknowledgement.is_none() && !segment.syn)
+            || (is_padding(segment) && segment.payload.len() > 2);
         match &mut self.state {
             State::Tracked(tracked) => {
                 tracked.receive(segment, end, damaged, shared, out);
@@ -624,7 +627,8 @@ impl<C: Consumer> Flow<C> {
     ) -> bool {
         let mut over = segment.rst && self.is_reset(segment, end, shared, out);
         if segment.fin {
-            let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
+            let length = if is_padding(segment) { 0 } else { segment.payload.len() };
+            let length = u32::try_from(length).unwrap_or(u32::MAX);
             let stop = start(segment).wrapping_add(length).wrapping_add(segment.cut);
             match &mut self.state {
                 State::Tracked(tracked) => {

@@ -9,6 +9,7 @@ pub(super) struct Suspect {
     pub(super) at: At,
     pub(super) sequence: u32,
     pub(super) bytes: Vec<u8>,
+    pub(super) flaw: Flaw,
 }
 
 /// What is wrong with it.
@@ -24,6 +25,8 @@ pub(super) enum Flaw {
     Stamp,
     /// RFC 7413: bytes beside a SYN are taken where both ends agreed on that before.
     Syn,
+    /// What it carries is what fills the shortest frame of Ethernet.
+    Padding,
     /// The other end said that it has no room. RFC 9293 3.8.6.1 Zero-Window Probing: one byte may be sent all the same.
     NoRoom,
 }
@@ -51,9 +54,19 @@ impl Flaw {
                 "its time stamp is older than that of what came before it: read only if the other side acknowledges \
                  these bytes and no others came",
             ),
-            Self::Syn | Self::NoRoom => return None,
+            Self::Syn | Self::Padding | Self::NoRoom => return None,
         })
     }
+}
+
+/// Does it carry what some hosts leave behind an acknowledgement, and count within its IP packet: the zeros that fill the
+/// shortest frame of Ethernet? IEEE 802.3 3.2.8 Pad field: 46 bytes, or 42 behind a VLAN tag; the two headers take 40.
+pub(super) fn is_padding(segment: &Segment<'_>) -> bool {
+    const PSH: u8 = 0x08;
+    matches!(segment.whole.len(), 22 | 26)
+        && segment.source.address.is_ipv4()
+        && segment.flags & PSH == 0
+        && segment.payload.iter().all(|&byte| byte == 0)
 }
 
 /// The time stamps of one end.

@@ -851,6 +851,70 @@ fn what_stands_beside_a_syn_begins_behind_it_and_is_read_when_it_was_taken() {
     }
 }
 
+/// An acknowledgement with what fills an Ethernet frame behind it, as if it were its payload.
+fn pad(rig: &mut Rig, from: Endpoint, to: Endpoint, sequence: u32, acknowledgement: u32) {
+    let whole = [0; 26];
+    let segment = rig.segment(from, to, sequence, &whole[20..]);
+    rig.play(&Segment {
+        acknowledgement: Some(acknowledgement),
+        whole: &whole,
+        ..segment
+    });
+}
+
+#[test]
+fn what_fills_a_frame_behind_an_acknowledgement_is_no_part_of_the_stream() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 200);
+    pad(&mut rig, client(), server(), 101, 201);
+    rig.send(client(), server(), 101, 201, &pdu(11, 1));
+    pad(&mut rig, server(), client(), 201, 129);
+    rig.send(server(), client(), 201, 129, &pdu(12, 1));
+    pad(&mut rig, client(), server(), 129, 229);
+    rig.send(client(), server(), 129, 229, &pdu(0, 2));
+    rig.send(server(), client(), 229, 157, &pdu(2, 2));
+    pad(&mut rig, client(), server(), 157, 257);
+    let fin = rig.segment(client(), server(), 157, &[0; 6]);
+    rig.play(&Segment {
+        fin: true,
+        acknowledgement: Some(257),
+        whole: &[0; 26],
+        ..fin
+    });
+    rig.send(server(), client(), 257, 158, &[]);
+    assert_eq!(
+        rig.finish(),
+        [
+            "heard 2 50000->135",
+            "Client 4 28 bytes to 135",
+            "Server 6 28 bytes to 135",
+            "Client 8 28 bytes to 135",
+            "Server 9 28 bytes to 135",
+            "closed",
+        ]
+    );
+}
+
+#[test]
+fn six_zeros_that_were_acknowledged_are_a_part_of_the_stream() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 200);
+    rig.send(client(), server(), 101, 201, &pdu(11, 1));
+    pad(&mut rig, client(), server(), 129, 201);
+    rig.send(client(), server(), 135, 201, &pdu(11, 1)[6..]);
+    rig.send(server(), client(), 201, 157, &pdu(12, 1));
+    assert_eq!(
+        rig.finish()[1..],
+        [
+            "Client 3 28 bytes to 135",
+            "Client 4 6 bytes to 135",
+            "Client 5 22 bytes to 135",
+            "Server 6 28 bytes to 135",
+            "closed",
+        ]
+    );
+}
+
 #[test]
 fn what_no_host_takes_is_put_aside_within_bounds_and_read_when_it_was_taken() {
     let mut rig = Rig::new();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 use super::copies::Copies;
 use super::doubt::{Again, Doubt, Held, Kept};
-use super::suspect::{Flaw, Stamps, Suspect, has_no_room, urgent};
+use super::suspect::{Flaw, Stamps, Suspect, has_no_room, is_padding, urgent};
 use super::table::End;
 use super::traffic::{Ended, Packets, Reason, TcpState};
 use super::{Connection, Consumer, NEVER, Output, Shared, Side, Sides, StreamEvent, start};
@@ -282,7 +282,7 @@ impl<C> Tracked<C> {
             if let Some((name, detail)) = flaw.told() {
                 self.odd(segment.at, name, detail, out);
             }
-            return self.put_aside(segment, end, shared);
+            return self.put_aside(segment, end, flaw, shared);
         }
         let before = shared.bounds.counters;
         self.push(segment, end, shared, out);
@@ -300,6 +300,9 @@ impl<C> Tracked<C> {
         }
         if segment.syn {
             return Some(Flaw::Syn);
+        }
+        if is_padding(segment) {
+            return Some(Flaw::Padding);
         }
         if self.packets[self.side(1 - end)].count == 0 {
             return None;
@@ -335,7 +338,7 @@ impl<C> Tracked<C> {
     }
 
     /// Where there are too many, that which lies furthest ahead is let go of.
-    fn put_aside(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared) {
+    fn put_aside(&mut self, segment: &Segment<'_>, end: End, flaw: Flaw, shared: &mut Shared) {
         let first = start(segment);
         let expected = self.streams[end]
             .get_or_insert_with(|| Assembler::new(first))
@@ -345,6 +348,7 @@ impl<C> Tracked<C> {
             at: segment.at,
             sequence: first,
             bytes: segment.payload.to_vec(),
+            flaw,
         });
         let bounds = &mut shared.bounds;
         bounds.held += segment.payload.len();
@@ -425,9 +429,13 @@ impl<C> Tracked<C> {
         let mut suspects: Vec<_> = self.suspects[end]
             .extract_if(.., |suspect| taken(suspect) > 0)
             .collect();
-        suspects.sort_by_key(|suspect| suspect.at.frame);
+        suspects.sort_by_key(|suspect| (suspect.flaw == Flaw::Padding, suspect.at.frame));
         for suspect in suspects {
             shared.bounds.held -= suspect.bytes.len();
+            let stands = self.streams[end].as_ref().map(Assembler::sequence);
+            if suspect.flaw == Flaw::Padding && stands != Some(suspect.sequence) {
+                continue; // the bytes that stand there came, or wait behind others
+            }
             let before = shared.bounds.counters;
             let length = usize::try_from(taken(&suspect)).unwrap_or_default();
             let bytes = &suspect.bytes[..suspect.bytes.len().min(length)];
@@ -492,10 +500,6 @@ impl<C> Tracked<C> {
             return;
         }
         self.full[1 - end] = has_no_room(segment);
-        if !self.suspects[end].is_empty() {
-            self.readmit(end, acknowledgement, shared, out);
-        }
-        let Some(stream) = &self.streams[end] else { return };
         // A FIN takes a sequence number and brings no byte.
         let until = match self.fins[end] {
             Some(stop) if acknowledgement.wrapping_sub(stop).cast_signed() > 0 => {
@@ -504,6 +508,10 @@ impl<C> Tracked<C> {
             }
             _ => acknowledgement,
         };
+        if !self.suspects[end].is_empty() {
+            self.readmit(end, until, shared, out);
+        }
+        let Some(stream) = &self.streams[end] else { return };
         let believed = stream.at_most_seen(until);
         let unread = stream.sequence().wrapping_sub(acknowledgement).cast_signed();
         // Who has got what is held back sends this after it, whatever it seemed to wait for.
