@@ -15,9 +15,10 @@ pub struct Limits {
     /// TCP connections known at a time, of whatever protocol. Beyond it the least worth of a few is forgotten: half-open
     /// before foreign before just opened ones, the longest idle first; one that is followed only if there is nothing else.
     pub flows: usize,
-    /// Bytes held back on one side of a connection because earlier ones are missing.
+    /// Room for bytes that are held back on one side of a connection because earlier ones are missing. Each segment takes
+    /// more than its bytes.
     pub reassembly_per_side: usize,
-    /// Bytes held back on all connections together.
+    /// The same on all connections together.
     pub reassembly_total: usize,
     /// Bytes already read that are remembered on one side of a connection, to be compared with what is sent again.
     pub remembered_per_side: usize,
@@ -31,7 +32,7 @@ pub struct Limits {
     pub window: u32,
     /// Nanoseconds that an acknowledgement of bytes never seen is doubted: mirror ports swap packets of the two directions.
     pub doubt: i64,
-    /// Bytes of the acknowledging side that are held back meanwhile.
+    /// Room for what the acknowledging side sends, which is held back meanwhile.
     pub doubted: usize,
     /// Nanoseconds from a SYN to its next repetition, from which on the connection counts as unanswered.
     pub connect: i64,

@@ -59,12 +59,21 @@ struct Chunk {
     urgent: bool,
 }
 
+/// The room that a chunk takes beside its bytes: nodes of the tree may be half empty, and memory is handed out in steps.
+const BESIDE: usize = 2 * size_of::<(u64, Chunk)>();
+
+impl Chunk {
+    fn room(&self) -> usize {
+        BESIDE + self.bytes.len()
+    }
+}
+
 /// What all assemblers share: the caps, how much is held, and what was met with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
     /// The caps.
     pub limits: Limits,
-    /// Bytes held on all connections together.
+    /// The room that what is held takes on all connections together.
     pub held: usize,
     /// Delivered bytes that are remembered on all connections together.
     pub remembered: usize,
@@ -81,7 +90,7 @@ pub struct Assembler {
     position: u64,
     /// What came early, by position; chunks do not overlap.
     early: BTreeMap<u64, Chunk>,
-    /// Bytes in them.
+    /// The room that they take.
     held: usize,
     /// Where the last gap lay that was declared because its bytes seemed lost.
     lost: Range<u64>,
@@ -236,8 +245,8 @@ impl Assembler {
     /// Forgets what lies furthest ahead: more than a receiver has room for.
     fn let_go_furthest(&mut self, bounds: &mut Bounds) {
         if let Some((_, chunk)) = self.early.pop_last() {
-            self.held -= chunk.bytes.len();
-            bounds.held -= chunk.bytes.len();
+            self.held -= chunk.room();
+            bounds.held -= chunk.room();
             self.let_go += chunk.bytes.len() as u64;
             bounds.counters.let_go += 1;
         }
@@ -333,8 +342,8 @@ impl Assembler {
                 break;
             }
             let chunk = entry.remove();
-            self.held -= chunk.bytes.len();
-            bounds.held -= chunk.bytes.len();
+            self.held -= chunk.room();
+            bounds.held -= chunk.room();
             self.deliver(chunk.at, &chunk.bytes, chunk.urgent, bounds, out);
         }
     }
@@ -361,9 +370,10 @@ impl Assembler {
         fresh.push((cursor, end.max(cursor)));
         for (from, to) in fresh.into_iter().filter(|(from, to)| from < to) {
             let bytes = slice(payload, start, from, to).to_vec();
-            self.held += bytes.len();
-            bounds.held += bytes.len();
-            self.early.insert(from, Chunk { at, bytes, urgent });
+            let chunk = Chunk { at, bytes, urgent };
+            self.held += chunk.room();
+            bounds.held += chunk.room();
+            self.early.insert(from, chunk);
         }
     }
 
@@ -394,7 +404,7 @@ impl Assembler {
         self.receiver
     }
 
-    /// Bytes held here.
+    /// The room that what is held here takes.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -550,6 +560,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_in_single_bytes_counts_by_its_room() {
+        let mut rig = Rig::new(0);
+        for index in 0..10_000_u32 {
+            rig.push(1000 + index * 2, b"x");
+            assert!(rig.assembler.early.len() * BESIDE <= rig.bounds.limits.reassembly_per_side);
+        }
+        rig.finish();
+        assert_eq!(rig.bounds.held, 0);
+    }
+
+    #[test]
     fn what_lies_furthest_ahead_is_let_go_of_while_the_receiver_waits_for_what_is_missing() {
         let mut rig = Rig::new(0);
         rig.assembler.heard(0);
@@ -557,9 +578,11 @@ mod tests {
             rig.push(10 + index * 1000, &[7; 1000]);
             assert!(rig.bounds.held <= rig.bounds.limits.reassembly_per_side);
         }
-        assert_eq!((rig.out.len(), rig.bounds.counters.let_go), (0, 200 - 65));
+        let held = rig.bounds.limits.reassembly_per_side / (1000 + BESIDE);
+        let let_go = 200 - u64::try_from(held).unwrap();
+        assert_eq!((rig.out.len(), rig.bounds.counters.let_go), (0, let_go));
         rig.push(0, &[1; 10]);
-        assert_eq!((rig.out.len(), rig.bounds.counters.missing), (65_010, 0));
+        assert_eq!((rig.out.len(), rig.bounds.counters.missing), (10 + held * 1000, 0));
         // It falls silent: there is nobody to say what is lost.
         let mut rig = Rig::new(0);
         rig.bounds.limits.window = 100_000;

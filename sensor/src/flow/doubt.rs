@@ -57,6 +57,11 @@ impl Doubt {
         }
     }
 
+    /// The room that what is held takes.
+    pub(super) fn room(&self) -> usize {
+        self.bytes + self.held.len() * size_of::<Held>()
+    }
+
     /// The sequence number that what is held first waits for.
     pub(super) fn first(&self) -> u32 {
         self.held.front().map_or(self.until, |held| held.until)

@@ -160,7 +160,7 @@ impl<C> Tracked<C> {
                 let behind = segment.sequence.wrapping_sub(doubt.first());
                 if missing == end && tells && behind <= limits.window {
                     self.believe(missing, now, shared, out);
-                } else if doubt.waits && (now.since(doubt.since) > limits.doubt || doubt.bytes > limits.doubted) {
+                } else if doubt.waits && (now.since(doubt.since) > limits.doubt || doubt.room() > limits.doubted) {
                     self.wait_no_more(missing, now, shared, out);
                 } else {
                     break;

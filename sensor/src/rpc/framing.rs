@@ -49,6 +49,9 @@ impl Default for Framer {
     }
 }
 
+/// Room that is made at once for a PDU that is not whole: as much as those that most implementations send.
+const RESERVED: usize = 8 << 10;
+
 impl Framer {
     /// Takes the next bytes of the stream in.
     pub(super) fn data(&mut self, at: At, mut bytes: &[u8], out: &mut dyn FnMut(Framed<'_>)) {
@@ -105,9 +108,9 @@ impl Framer {
         self.state == State::Lost
     }
 
-    /// Bytes of an unfinished PDU.
+    /// The room that an unfinished PDU takes.
     pub(super) fn held(&self) -> usize {
-        self.buffer.len()
+        self.buffer.capacity()
     }
 
     /// Gives the unfinished PDU up, to save memory; the stream goes on behind it.
@@ -138,6 +141,8 @@ impl Framer {
                     out(Framed::Pdu(at, header, pdu));
                     return rest;
                 }
+                self.buffer
+                    .reserve_exact(usize::from(header.frag_length).min(RESERVED).max(bytes.len()));
                 self.buffer.extend_from_slice(bytes);
                 &[]
             }
@@ -167,8 +172,9 @@ impl Framer {
         }
         match next {
             Prefix::Header(header) if self.buffer.len() == usize::from(header.frag_length) => {
-                out(Framed::Pdu(at, header, &self.buffer));
-                self.buffer.clear();
+                // Connections are many, and most of them silent: none keeps room that it has no use for.
+                let pdu = std::mem::take(&mut self.buffer);
+                out(Framed::Pdu(at, header, &pdu));
             }
             Prefix::Header(_) | Prefix::TooShort => {}
             Prefix::Foreign => {
