@@ -7,6 +7,7 @@ use super::signature::UNANSWERED_CONNECTION;
 use super::{Context, Detection, Found, Seen, Settings, build};
 use crate::dcom::Unanswered;
 use crate::flow::Silence;
+use crate::hash::HashSet;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -20,7 +21,7 @@ const NAMED: usize = 20;
 /// Waits a little before it tells of a source's attempts: many at once are one thing, not many.
 pub(super) struct UnansweredConnection {
     /// By source, for a window from the first.
-    waiting: Remembered<IpAddr, Vec<Unanswered>>,
+    waiting: Remembered<IpAddr, Attempts>,
     /// Pairs that were told.
     told: Remembered<(IpAddr, IpAddr), ()>,
     /// Sources that were told to reach for many targets.
@@ -28,11 +29,20 @@ pub(super) struct UnansweredConnection {
     many: usize,
 }
 
+/// Of one source.
+#[derive(Default)]
+struct Attempts {
+    /// The first to each target, as long as they may be told one by one.
+    first: Vec<Unanswered>,
+    last: Option<Unanswered>,
+    targets: HashSet<IpAddr>,
+}
+
 impl UnansweredConnection {
     pub(super) fn new(settings: &Settings) -> Self {
         let most = settings.remembered;
         Self {
-            // Each may hold many.
+            // Each may hold many targets.
             waiting: Remembered::new(most / 16, settings.sweep_window),
             told: Remembered::new(most, settings.quiet),
             scanning: Remembered::new(most, settings.quiet),
@@ -54,29 +64,31 @@ impl UnansweredConnection {
         }
         // From the first on, not from the last: so a source is heard of in time.
         if self.waiting.get(&source, at).is_none() {
-            self.waiting.entry(source, at, Vec::new);
+            self.waiting.entry(source, at, Attempts::default);
         }
         let Some(waiting) = self.waiting.get(&source, at) else {
             return;
         };
-        let is_known = |known: &Unanswered| known.meta.server.map(|server| server.address) == Some(target);
-        if waiting.len() < COUNTED && !waiting.iter().any(is_known) {
-            waiting.push(unanswered.clone());
+        if waiting.targets.len() < COUNTED && waiting.targets.insert(target) {
+            if waiting.first.len() < self.many.max(NAMED) {
+                waiting.first.push(unanswered.clone());
+            }
+            waiting.last = Some(unanswered.clone());
         }
     }
 
-    fn tell(&mut self, source: IpAddr, waiting: &[Unanswered], found: &mut Vec<Found>) {
-        let targets = waiting.iter().filter_map(|it| Some(it.meta.server?.address));
-        if waiting.len() < self.many {
-            for (unanswered, target) in waiting.iter().zip(targets) {
+    fn tell(&mut self, source: IpAddr, waiting: &Attempts, found: &mut Vec<Found>) {
+        let targets = waiting.first.iter().filter_map(|it| Some(it.meta.server?.address));
+        let count = waiting.targets.len();
+        if count < self.many && count == waiting.first.len() {
+            for (unanswered, target) in waiting.first.iter().zip(targets) {
                 self.told.entry((source, target), unanswered.meta.timestamp, || ());
                 found.push(one(unanswered, source, target));
             }
             return;
         }
-        let Some(last) = waiting.last() else { return };
+        let Some(last) = &waiting.last else { return };
         self.scanning.entry(source, last.meta.timestamp, || ());
-        let count = waiting.len();
         let least = if count < COUNTED { "" } else { "at least " };
         let message = format!("{source} tried to reach port 135 of {least}{count} hosts, and none of them answered");
         let mut many = alert(last, message);

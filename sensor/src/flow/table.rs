@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::decode::Endpoint;
@@ -75,7 +75,7 @@ impl Key {
     }
 
     #[inline]
-    fn hash(&self, state: &FixedState) -> u64 {
+    fn hash(&self, state: &RandomState) -> u64 {
         let mut hasher = state.build_hasher();
         for end in &self.ends {
             match end.address {
@@ -118,7 +118,7 @@ pub(super) struct Table<E> {
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    hash: FixedState,
+    hash: RandomState,
     capacity: usize,
     /// Where the search for something to forget goes on.
     hand: usize,
@@ -135,9 +135,9 @@ const SWEPT: usize = 2;
 impl<E: Entry> Table<E> {
     /// An empty table for so many entries.
     pub(super) fn new(capacity: usize) -> Self {
-        // The seed is fixed: a capture gives the same logs on every run, and memory is bounded whatever collides.
         let capacity = capacity.clamp(1, u32::MAX as usize);
-        let hash = FixedState::with_seed(0x000D_C035);
+        // Another one on each run: nobody can know which addresses collide.
+        let hash = RandomState::default();
         Self {
             slots: Vec::new(),
             free: Vec::new(),
