@@ -398,16 +398,18 @@ fn a_tower_that_many_pointers_share_is_not_copied_without_end() {
         named_pipe: Some("x".repeat(1500)),
         ..Tower::default()
     };
-    let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
-    writer
-        .put(&LookupHandle::default())
-        .ndr_u32(4096)
-        .wide(4096)
-        .wide(0)
-        .wide(4096);
-    for _ in 0..4096 {
-        writer.wide(7);
+    let port = Tower {
+        tcp_port: Some(1),
+        ..Tower::default()
+    };
+    for (tower, count, well) in [(&pipe, 4096, false), (&port, 4096, false), (&port, 60, true)] {
+        let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
+        writer.put(&LookupHandle::default()).ndr_u32(count);
+        writer.wide(count as usize).wide(0).wide(count as usize);
+        for _ in 0..count {
+            writer.wide(7);
+        }
+        writer.put(tower).ndr_u32(0);
+        assert_eq!(EptMapReply::parse(&mut writer.reader()).is_ok(), well);
     }
-    writer.put(&pipe).ndr_u32(0);
-    assert!(EptMapReply::parse(&mut writer.reader()).is_err());
 }

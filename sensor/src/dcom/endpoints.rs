@@ -14,6 +14,18 @@ pub(super) struct Learned {
     pub(super) endpoints: Vec<Endpoint>,
 }
 
+/// Places of one reply that are waited for: a machine with more addresses is called at one of the first.
+const MOST_PLACES: usize = 64;
+
+impl Learned {
+    /// One more place, where it is not known yet.
+    pub(super) fn add(&mut self, place: Endpoint) {
+        if self.endpoints.len() < MOST_PLACES && !self.endpoints.contains(&place) {
+            self.endpoints.push(place);
+        }
+    }
+}
+
 /// How many dynamic ports were named, and reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointCounters {
@@ -176,6 +188,15 @@ mod tests {
             address: IpAddr::from([10, 0, 0, last]),
             port,
         }
+    }
+
+    #[test]
+    fn of_one_reply_a_few_places_are_waited_for_each_once() {
+        let mut learned = Learned::default();
+        for port in (1..=100).chain(1..=100) {
+            learned.add(end(2, port));
+        }
+        assert_eq!(learned.endpoints, (1..=64).map(|port| end(2, port)).collect::<Vec<_>>());
     }
 
     fn learned(ports: &[u16]) -> Learned {

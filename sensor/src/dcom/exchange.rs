@@ -232,18 +232,28 @@ fn set(dcom: &mut Dcom, result: u32, failed: bool) {
     dcom.outcome = Some(if failed { Outcome::Failed } else { Outcome::Succeeded });
 }
 
+/// What a record lists of something of which a reply may hold thousands. No server is known to send so many.
+pub(super) fn listed<T>(
+    all: impl ExactSizeIterator<Item = T>,
+    what: &str,
+    because: &mut Vec<Cow<'static, str>>,
+) -> Vec<T> {
+    const MOST: usize = 512;
+    if let Some(more @ 1..) = all.len().checked_sub(MOST) {
+        because.push(format!("{more} more {what} are not listed").into());
+    }
+    all.take(MOST).collect()
+}
+
 /// Takes over what bindings tell: where, and who.
 pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
     let texts = bindings.string_bindings.iter().map(|it| it.network_address.clone());
-    dcom.bindings = texts.collect();
-    dcom.security_bindings = bindings
-        .security_bindings
-        .iter()
-        .map(|binding| SecurityBinding {
-            authn_service: service_name(binding.authn_service),
-            principal: Some(binding.principal_name.clone()).filter(|name| !name.is_empty()),
-        })
-        .collect();
+    dcom.bindings = listed(texts, "bindings", &mut dcom.because);
+    let security = bindings.security_bindings.iter().map(|binding| SecurityBinding {
+        authn_service: service_name(binding.authn_service),
+        principal: Some(binding.principal_name.clone()).filter(|name| !name.is_empty()),
+    });
+    dcom.security_bindings = listed(security, "security bindings", &mut dcom.because);
     // An account is DOMAIN\user; a service principal name (host/…) only says which machine it is.
     let accounts = bindings.security_bindings.iter().map(|binding| &binding.principal_name);
     dcom.server.runs_as = accounts.clone().find(|name| name.contains('\\')).cloned();
@@ -284,19 +294,14 @@ pub(super) fn learn(
     bindings: &DualStringArray,
     learned_from: LearnedFrom,
 ) -> Option<Learned> {
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    let mut add = |endpoint| {
-        if !endpoints.contains(&endpoint) {
-            endpoints.push(endpoint);
-        }
-    };
+    let mut learned = Learned::default();
     let answered = connection.server.address;
     let tcp = || bindings.string_bindings.iter().filter_map(|binding| binding.tcp());
     // A name stands for the machine that answered, and so does its own address among others.
     for (host, port) in tcp() {
         match host.parse::<IpAddr>() {
             Ok(address) if address != answered => {}
-            _ => add(Endpoint {
+            _ => learned.add(Endpoint {
                 address: answered,
                 port,
             }),
@@ -304,20 +309,34 @@ pub(super) fn learn(
     }
     for (host, port) in tcp() {
         if let Ok(address) = host.parse() {
-            add(Endpoint { address, port });
+            learned.add(Endpoint { address, port });
         }
     }
-    learn_endpoints(dcom, endpoints, learned_from)
+    lead_to(dcom, learned, learned_from)
 }
 
 /// The dynamic port, the likeliest address first.
-pub(super) fn learn_endpoints(dcom: &mut Dcom, endpoints: Vec<Endpoint>, learned_from: LearnedFrom) -> Option<Learned> {
-    let first = endpoints.first()?;
+pub(super) fn lead_to(dcom: &mut Dcom, learned: Learned, learned_from: LearnedFrom) -> Option<Learned> {
+    let first = learned.endpoints.first()?;
     dcom.endpoint = Some(EndpointRecord {
         ip: Some(first.address),
         port: Some(Port(first.port)),
         learned_from,
         followed: false,
     });
-    Some(Learned { endpoints })
+    Some(learned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_says_how_much_it_does_not_list() {
+        let mut because = Vec::new();
+        assert_eq!(listed(0..512, "towers", &mut because).len(), 512);
+        assert!(because.is_empty());
+        assert_eq!(listed(0..600, "towers", &mut because).len(), 512);
+        assert_eq!(because, ["88 more towers are not listed"]);
+    }
 }

@@ -10,7 +10,7 @@ use dcom_parsers::rpce::SyntaxId;
 
 use super::Read;
 use super::endpoints::Learned;
-use super::exchange::{learn_endpoints, parse, parse_or_tell, record, response, set_status};
+use super::exchange::{lead_to, listed, parse, parse_or_tell, record, response, set_status};
 use crate::anomaly::Anomaly;
 use crate::decode::Endpoint;
 use crate::event::Dcom;
@@ -96,13 +96,13 @@ fn set_lookup(dcom: &mut Dcom, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> V
 
 fn finish(dcom: &mut Dcom, connection: &Connection, entries: &[Entry]) -> Option<Learned> {
     dcom.kind = Kind::EndpointMapping;
-    dcom.towers = entries.iter().map(tower_record).collect();
+    dcom.towers = listed(entries.iter().map(tower_record), "towers", &mut dcom.because);
     // A listing of everything leads nowhere in particular; an answer to a question for one interface does.
     if dcom.opnum != Some(EPT_MAP) {
         return None;
     }
     let towers = || entries.iter().filter_map(|entry| entry.tower.as_ref());
-    dcom.bindings = towers().filter_map(binding).collect();
+    dcom.bindings = towers().take(dcom.towers.len()).filter_map(binding).collect();
     let tcp = towers().filter_map(|tower| {
         // An address of zeroes stands for the machine that answered.
         let address = tower
@@ -114,16 +114,13 @@ fn finish(dcom: &mut Dcom, connection: &Connection, entries: &[Entry]) -> Option
             port: tower.tcp_port?,
         })
     });
-    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut learned = Learned::default();
     for endpoint in tcp {
         for address in [endpoint.address, connection.server.address] {
-            let endpoint = Endpoint { address, ..endpoint };
-            if !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
-            }
+            learned.add(Endpoint { address, ..endpoint });
         }
     }
-    learn_endpoints(dcom, endpoints, LearnedFrom::EptMap)
+    lead_to(dcom, learned, LearnedFrom::EptMap)
 }
 
 /// `ncacn_ip_tcp:172.18.39.6[49726]`: [MS-RPCE] 2.2.1.2's protocol sequence, then as in a string binding.
