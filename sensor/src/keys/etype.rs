@@ -98,16 +98,43 @@ impl Etype {
     }
 }
 
-/// RFC 4757 section 5.1 Encryption Types.
-fn open_rc4(key: &[u8], usage: u32, cipher: &[u8]) -> Option<Wiped> {
+impl Etype {
+    /// Would that which is opened begin with this byte? Costs the same whatever the length, so that many keys can be tried
+    /// before one of them opens all of it.
+    pub(super) fn begins(self, key: &[u8], usage: u32, cipher: &[u8], first: u8) -> Option<bool> {
+        if self == Self::Rc4 {
+            let (checksum, sealed) = cipher.split_at_checked(16)?;
+            let mut plain = Zeroizing::new(*sealed.first_chunk::<9>()?);
+            rc4(&*hmac_md5(&*rc4_usage(key, usage), &[checksum])).apply_keystream(&mut *plain);
+            return Some(plain[8] == first);
+        }
+        // The first block is the confounder; the last two are no plain CBC.
+        let (blocks, _) = cipher.as_chunks::<BLOCK>();
+        let [confounder, second, _, _, _, ..] = blocks else {
+            return None;
+        };
+        let aes = Aes::new(&derive(self, key, usage, ENCRYPTION)?)?;
+        let mut plain = Zeroizing::new(*second);
+        aes.decrypt_block(&mut plain);
+        Some(plain[0] ^ confounder[0] == first)
+    }
+}
+
+/// RFC 4757 section 5.1 Encryption Types: the key of a usage.
+fn rc4_usage(key: &[u8], usage: u32) -> Zeroizing<[u8; 16]> {
     // Section 3 Basic Operations: these have another number here.
     let usage = if matches!(usage, AS_REP | TGS_REP_SUBKEY) {
         8
     } else {
         usage
     };
+    hmac_md5(key, &[&usage.to_le_bytes()])
+}
+
+/// RFC 4757 section 5.1 Encryption Types.
+fn open_rc4(key: &[u8], usage: u32, cipher: &[u8]) -> Option<Wiped> {
     let (checksum, sealed) = cipher.split_at_checked(16)?;
-    let of_usage = hmac_md5(key, &[&usage.to_le_bytes()]);
+    let of_usage = rc4_usage(key, usage);
     let mut plain = Zeroizing::new(sealed.to_vec());
     rc4(&*hmac_md5(&*of_usage, &[checksum])).apply_keystream(&mut plain);
     let right = *hmac_md5(&*of_usage, &[&plain]) == *checksum;
@@ -153,6 +180,13 @@ impl Aes {
         match self {
             Self::Short(aes) => aes.encrypt_block(block.into()),
             Self::Long(aes) => aes.encrypt_block(block.into()),
+        }
+    }
+
+    fn decrypt_block(&self, block: &mut [u8; BLOCK]) {
+        match self {
+            Self::Short(aes) => aes.decrypt_block(block.into()),
+            Self::Long(aes) => aes.decrypt_block(block.into()),
         }
     }
 
@@ -318,21 +352,24 @@ impl Etype {
 }
 
 /// RFC 3961 section 5.1 `n-fold`, to one block: copies of the input, each turned right by 13 bits more, are added with
-/// end-around carry.
+/// end-around carry. The input is shorter than a block, as all labels are.
 fn n_fold(input: &[u8]) -> [u8; BLOCK] {
     let bits = input.len() * 8;
-    let bit = |number: usize| {
-        // Of the copies laid end to end, copy `number / bits` is turned by 13 times that.
-        let turned = (number % bits + bits * 13 - (13 * (number / bits)) % bits) % bits;
-        input[turned / 8] >> (7 - turned % 8) & 1
-    };
-    let rounds = lcm(input.len(), BLOCK) / BLOCK;
-    let mut sum: u128 = 0;
-    for round in 0..rounds {
-        let piece = (0..128).fold(0_u128, |piece, at| piece << 1 | u128::from(bit(round * 128 + at)));
-        let (added, carried) = sum.overflowing_add(piece);
-        sum = added + u128::from(carried);
-    }
+    let value = input.iter().fold(0_u128, |value, &byte| value << 8 | u128::from(byte));
+    let copies: Vec<u8> = (0..lcm(input.len(), BLOCK) / input.len())
+        .map(|copy| 13 * copy % bits)
+        .flat_map(|turn| {
+            (value >> turn | value << (bits - turn))
+                .to_be_bytes()
+                .into_iter()
+                .skip(BLOCK - input.len())
+        })
+        .collect();
+    let (pieces, _) = copies.as_chunks::<BLOCK>();
+    let sum = pieces.iter().fold(0_u128, |sum, piece| {
+        let (added, carried) = sum.overflowing_add(u128::from_be_bytes(*piece));
+        added + u128::from(carried)
+    });
     sum.to_be_bytes()
 }
 
@@ -392,6 +429,29 @@ pub(super) mod tests {
         };
         sealed.extend(&whole[..keys.integrity.length()]);
         sealed
+    }
+
+    #[test]
+    fn the_first_byte_tells_wrong_keys_from_the_right_one() {
+        for (number, length) in [(17, 16), (18, 32), (19, 16), (20, 32)] {
+            let etype = Etype::of(number).unwrap();
+            let plain = [&[7; BLOCK][..], &[0x63; 70]].concat();
+            let cipher = seal(etype, &vec![1; length], TICKET, &plain, 16..16, &[], &[]);
+            assert_eq!(etype.begins(&vec![1; length], TICKET, &cipher, 0x63), Some(true));
+            assert_eq!(etype.begins(&vec![1; length], TICKET, &cipher, 0x62), Some(false));
+            assert_eq!(etype.begins(&vec![1; length], TICKET, &cipher[..79], 0x63), None);
+        }
+        let key = [3; 16];
+        let plain = [&[7; 8][..], &[0x63; 20]].concat();
+        let of_usage = rc4_usage(&key, TICKET);
+        let checksum = hmac_md5(&*of_usage, &[&plain]);
+        let mut sealed = plain.clone();
+        rc4(&*hmac_md5(&*of_usage, &[&*checksum])).apply_keystream(&mut sealed);
+        let cipher = [&checksum[..], &sealed].concat();
+        assert_eq!(*open_rc4(&key, TICKET, &cipher).unwrap(), plain[8..]);
+        assert_eq!(Etype::Rc4.begins(&key, TICKET, &cipher, 0x63), Some(true));
+        assert_eq!(Etype::Rc4.begins(&key, TICKET, &cipher, 0x62), Some(false));
+        assert_eq!(Etype::Rc4.begins(&key, TICKET, &cipher[..24], 0x63), None);
     }
 
     #[test]

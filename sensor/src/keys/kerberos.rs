@@ -206,7 +206,11 @@ fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName
     };
     let of_type = || keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
     let (named, strangers): (Vec<_>, Vec<_>) = of_type().partition(|key| is_named(key, &ticket.service.name));
-    let opened = named.iter().chain(strangers.iter().take(STRANGERS)).find_map(|key| {
+    // RFC 4120 section 5.3 Tickets: EncTicketPart is [APPLICATION 3].
+    let may_open =
+        |key: &&&TicketKey| etype.begins(key.key.expose_secret(), TICKET, sealed.cipher, 0x63) != Some(false);
+    let strangers = strangers.iter().take(STRANGERS).filter(may_open);
+    let opened = named.iter().chain(strangers).find_map(|key| {
         let opened = etype.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
         Some((opened, key.name.clone()))
     });
