@@ -25,6 +25,8 @@ pub(super) struct Losses {
     /// What the counters of each ring and of each worker are called.
     names: Names,
     before: (u64, u64),
+    /// When the sensor began.
+    began: Timestamp,
     /// What the last record said, and when; before it, when the sensor began.
     told: (Counters, Timestamp),
     /// What each worker had counted by then.
@@ -122,6 +124,7 @@ impl Losses {
             told_of_workers: vec![Counters::default(); workers],
             kernels,
             before: (0, 0),
+            began: now,
             told: (Counters::default(), now),
             last: Counts::default(),
             #[cfg(target_os = "linux")]
@@ -157,6 +160,10 @@ impl Losses {
             .zip([counts.received, counts.dropped, counts.interface_dropped])
             .collect();
         all.extend(tally.iter());
+        // Frames say when the last one came. By the clock that stamps records: who reads them reckons back to the beginning.
+        if let Some((_, uptime)) = all.iter_mut().find(|(name, _)| *name == "uptime") {
+            *uptime = u64::try_from(now.since(self.began) / 1_000_000_000).unwrap_or_default();
+        }
         all.push(("dcom.emit.unwritten", unwritten));
         let workers: Vec<&Tally> = workers.collect();
         self.publish(&all, &workers, outputs);
@@ -320,7 +327,43 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::decode::DecodeCounters;
     use crate::statistics::Counted;
+
+    fn losses() -> Losses {
+        Losses::new(vec![("eth1".into(), Arc::default())], 1, Timestamp(5_000_000_000))
+    }
+
+    /// What is told so many seconds after the beginning, when so many frames were looked at.
+    fn told(losses: &mut Losses, seconds: i64, seen: u64) -> Vec<Event> {
+        let tally = Tally::of(&Counted {
+            decode: DecodeCounters {
+                frames: seen,
+                ..DecodeCounters::default()
+            },
+            ..Counted::default()
+        });
+        let now = Timestamp((5 + seconds) * 1_000_000_000);
+        losses.tell(now, &tally, [&tally].into_iter(), 0, &Outputs::none())
+    }
+
+    #[test]
+    fn the_sensor_is_up_also_while_nothing_comes() {
+        let mut losses = losses();
+        for (seconds, uptime) in [(0, 0), (60, 60), (3_600, 3_600), (-2, 0)] {
+            let events = told(&mut losses, seconds, 0);
+            let Body::Stats(stats) = &events[0].body else {
+                panic!("{events:?}")
+            };
+            assert!(stats.counters.0.contains(&("uptime", uptime)), "{stats:?}");
+        }
+        let page = losses.page.lock().unwrap();
+        assert!(
+            page.metrics.contains("\ndcom_sensor_uptime_total 0\n"),
+            "{}",
+            page.metrics
+        );
+    }
 
     #[test]
     fn metrics_that_the_operating_guide_names_are_there() {
