@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::rotation::Rotation;
+use super::rotation::{Moved, Rotation};
 use super::screen::Screen;
 use crate::catalog::Catalog;
 use crate::cli::{Live, complain, output_width};
 use crate::emit::console::printable;
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, Format, eve, naming};
+use crate::emit::{self, Emitters, Format, eve, naming};
 use crate::event::{Body, Event};
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
@@ -68,7 +68,7 @@ impl Outlet {
         catalog: Arc<Catalog>,
         outputs: Outputs,
     ) -> Result<Self> {
-        Ok(Self {
+        let mut outlet = Self {
             folder: folder.to_owned(),
             formats: formats.to_vec(),
             emitters: Emitters::go_on(folder, formats).map_err(hinted)?,
@@ -85,7 +85,9 @@ impl Outlet {
             looked: Instant::now(),
             opened: identity(folder),
             removed: None,
-        })
+        };
+        outlet.make_room(Timestamp::now());
+        Ok(outlet)
     }
 
     /// Alerts are explained by other classes from now on.
@@ -167,10 +169,12 @@ impl Outlet {
             .openable()
             .and_then(|()| Emitters::go_on(&self.folder, &self.formats));
         match opened {
-            Ok(emitters) => {
+            Ok(mut emitters) => {
                 self.removed = None;
                 self.opened = identity(&self.folder);
+                emitters.take_over(&mut self.emitters);
                 self.end(emitters, now);
+                self.make_room(now);
                 true
             }
             Err(error) => {
@@ -183,6 +187,26 @@ impl Outlet {
                 false
             }
         }
+    }
+
+    /// Puts logs away that were ended, by an earlier run or because they are of another form: rows behind that are in no
+    /// log that a reader knows.
+    fn make_room(&mut self, now: Timestamp) {
+        let ended = emit::ended(&self.folder, &self.formats);
+        if ended.is_empty() {
+            return;
+        }
+        let moved = self.rotation.move_away(&ended, now);
+        let names: Vec<_> = moved.iter().filter_map(Moved::names).collect();
+        if let Some((_, first)) = names.first() {
+            let logs: Vec<_> = names.iter().map(|(from, _)| &**from).collect();
+            let logs = logs.join(", ");
+            complain(
+                &format!("{logs}: nothing can be added to what is there; put away, as {first} and so on"),
+                None,
+            );
+        }
+        self.rotation.compress(moved);
     }
 
     /// Can logs be opened that are opened at their first row?
