@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod hosts;
 mod hunt;
+mod lines;
 mod live;
 mod report;
 pub(crate) mod settings;
@@ -31,6 +32,7 @@ use crate::outputs::{Outputs, Pace, Prepared};
 use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
+pub(crate) use lines::{Lines, Unread};
 pub(crate) use live::{Compression, Live};
 pub(crate) use voice::speak_aside;
 

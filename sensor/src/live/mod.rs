@@ -148,15 +148,18 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         counted: Instant::now(),
     };
     let mut listens = true;
-    while listens && !signals.stop() {
-        listens = sensor.hear(&mut ears, &mut outlet)?;
-        sensor.attend(&signals, &mut outlet, &mut losses)?;
+    while listens && !signals.stop() && !outlet.is_closed() {
+        listens = sensor.hear(&mut ears, &mut outlet);
+        sensor.attend(&signals, &mut outlet, &mut losses);
+    }
+    if outlet.is_closed() {
+        complain("standard output was closed by whoever read it: this is the end", None);
     }
     // What the kernel holds already is still looked at.
     stop.store(true, Ordering::Relaxed);
     let until = Instant::now() + STOPPING;
     while let Next::Heard(more) = ears.next(until.saturating_duration_since(Instant::now())) {
-        sensor.take(more, &mut outlet)?;
+        sensor.take(more, &mut outlet);
         if Instant::now() > until {
             break;
         }
@@ -167,7 +170,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let is_whole = sensor.finish(&mut outlet, &mut losses)?;
+    let is_whole = sensor.finish(&mut outlet, &mut losses);
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
@@ -227,46 +230,45 @@ struct Sensor<'o> {
 
 impl Sensor<'_> {
     /// Takes in what there is, and once there is nothing writes what was told. False when nothing will come any more.
-    fn hear(&mut self, ears: &mut Ears, outlet: &mut Outlet) -> Result<bool> {
+    fn hear(&mut self, ears: &mut Ears, outlet: &mut Outlet) -> bool {
         if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
             feed.take(hosts);
         }
         let mut next = ears.next(Duration::ZERO);
         if matches!(next, Next::Nothing) {
             self.crew.idle(ears.time(Timestamp::now()), &mut self.events);
-            self.write(outlet)?;
+            self.write(outlet);
             next = ears.next(PATIENCE);
         }
         match next {
-            Next::Heard(heard) => self.take(heard, outlet)?,
+            Next::Heard(heard) => self.take(heard, outlet),
             Next::Nothing => {}
-            Next::Ended => return Ok(false),
+            Next::Ended => return false,
         }
         if self.flushed.elapsed() > FLUSH {
             self.crew.drain(&mut self.events);
-            self.write(outlet)?;
+            self.write(outlet);
         }
-        Ok(true)
+        true
     }
 
-    fn take(&mut self, heard: Heard, outlet: &mut Outlet) -> Result<()> {
+    fn take(&mut self, heard: Heard, outlet: &mut Outlet) {
         match heard {
             Heard::Frames(_, batch) => self.crew.push(batch, &mut self.events),
             Heard::Down(name, why) => complain(&format!("{name}: {why}"), None),
             Heard::Up(name) => complain(&format!("{name}: listening again"), None),
         }
-        outlet.take(&mut self.events)
+        outlet.take(&mut self.events);
     }
 
-    fn write(&mut self, outlet: &mut Outlet) -> Result<()> {
-        outlet.take(&mut self.events)?;
-        outlet.flush()?;
+    fn write(&mut self, outlet: &mut Outlet) {
+        outlet.take(&mut self.events);
+        outlet.flush();
         self.flushed = Instant::now();
-        Ok(())
     }
 
     /// Does what signals ask for, and what is due.
-    fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+    fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) {
         if signals.reload() {
             let renewed = settings::renew(self.crew.analysis(), &self.options.settings, &self.limits);
             if let Ok(config) = &renewed {
@@ -296,12 +298,11 @@ impl Sensor<'_> {
         let due = self.counted.elapsed().as_secs() >= self.options.stats_interval.into();
         if signals.count() || due {
             self.counted = Instant::now();
-            self.count(outlet, losses)?;
+            self.count(outlet, losses);
         }
         outlet.rotate(Timestamp::now());
         #[cfg(target_os = "linux")]
         self.service.alive();
-        Ok(())
     }
 
     /// Settings that have changed, but were fixed when the sensor began.
@@ -321,7 +322,7 @@ impl Sensor<'_> {
         }
     }
 
-    fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+    fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) {
         self.crew.count(&mut self.events);
         if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
             feed.count(hosts);
@@ -349,13 +350,13 @@ impl Sensor<'_> {
         if let Err(error) = settings::keep(self.crew.analysis(), &self.config) {
             complain(&format!("{error:#}"), None);
         }
-        self.write(outlet)
+        self.write(outlet);
     }
 
     /// Was everything written?
-    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<bool> {
+    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> bool {
         self.crew.finish(&mut self.events);
-        self.count(outlet, losses)?;
+        self.count(outlet, losses);
         let is_whole = outlet.finish(Timestamp::now());
         if let Some(hosts) = self.crew.analysis().hosts() {
             for clock in hosts.clocks() {
@@ -363,6 +364,6 @@ impl Sensor<'_> {
             }
         }
         complain(&losses.summary(), None);
-        Ok(is_whole)
+        is_whole
     }
 }

@@ -108,7 +108,7 @@ impl Outlet {
     }
 
     /// Writes the events, and leaves none.
-    pub(super) fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
+    pub(super) fn take(&mut self, events: &mut Vec<Event>) {
         for event in events.drain(..) {
             self.first.get_or_insert(event.meta.timestamp);
             let most = match event.body {
@@ -125,14 +125,15 @@ impl Outlet {
             self.outputs.offer(&event);
             self.show(&event);
         }
-        if self.screen.as_ref().is_some_and(Screen::is_closed) {
-            self.flush()?;
-        }
-        Ok(())
     }
 
-    /// Brings what was written to the files. The one error that ends all is that whoever read standard output closed it.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    /// Has whoever read standard output closed it? Then nobody wants more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.screen.as_ref().is_some_and(Screen::is_closed)
+    }
+
+    /// Brings what was written to the files.
+    pub(super) fn flush(&mut self) {
         let flushed = self.emitters.flush();
         self.judge(flushed);
         if self.renewal_is_due && !self.stuck {
@@ -141,12 +142,9 @@ impl Outlet {
                 complain("logs opened anew", None);
             }
         }
-        let Some(screen) = &mut self.screen else { return Ok(()) };
-        screen.flush();
-        if screen.is_closed() {
-            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
+        if let Some(screen) = &mut self.screen {
+            screen.flush();
         }
-        Ok(())
     }
 
     /// What outputs have done so far.
@@ -278,7 +276,10 @@ impl Outlet {
         if self.lost > 0 {
             complain(&format!("{} events could not be written", self.lost), None);
         }
+        let is_closed = self.is_closed();
         let not_shown = self.screen.take().map_or(0, Screen::finish);
+        // Whoever has gone misses nothing.
+        let not_shown = if is_closed { 0 } else { not_shown };
         if not_shown > 0 {
             complain(&format!("standard output: {not_shown} events were not shown"), None);
         }
