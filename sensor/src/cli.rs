@@ -317,6 +317,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn completions(shell: clap_complete::Shell) -> Result<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut text);
+    if shell == clap_complete::Shell::Bash {
+        // clap_complete 4.6 (clap-rs/clap #6421) looks commands up as if a hyphen in the program's name stood between two of them.
+        let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| NAME.replace('-', hyphen));
+        text = String::from_utf8(text)?.replace(&wrong, &right).into_bytes();
+    }
     io::stdout().lock().write_all(&text)?;
     Ok(RAN)
 }
