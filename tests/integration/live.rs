@@ -618,6 +618,24 @@ fn what_others_keep_in_a_folder_stays_theirs() {
             assert_eq!(owner(path), 0, "{}", path.display());
         }
     }
+    // So do logs of other programs, whatever they are called: as one of ours, they are in the way.
+    let theirs = scratch.path("suricata");
+    fs::create_dir(&theirs).expect("a folder");
+    fs::write(theirs.join("eve.json"), "{\"event_type\":\"dns\"}\n").expect("a log");
+    for (forms, why) in [
+        ("eve", "eve.json: is not a log of this program"),
+        ("zeek", "more than the sensor's own files: eve.json"),
+    ] {
+        let run = Outcome::from(
+            space
+                .live(&theirs, &["--logs", forms])
+                .output()
+                .expect("the program runs"),
+        );
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(why), "{}", run.stderr);
+        assert_eq!((owner(&theirs), owner(&theirs.join("eve.json"))), (0, 0));
+    }
     // What an earlier run as root left is the sensor's own; a link to what is not leads nowhere.
     fs::create_dir(&kept).expect("a folder");
     fs::create_dir(logs.join("faults")).expect("a folder");

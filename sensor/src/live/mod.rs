@@ -40,6 +40,7 @@ use crate::capture::{Ears, Next};
 use crate::cli::{Live, RAN, UNUSABLE, complain, settings, speak_aside};
 use crate::config::Config;
 use crate::correlate::Mode;
+use crate::emit::foreign;
 use crate::event::Event;
 use crate::failures;
 use crate::keys::Keep;
@@ -84,6 +85,12 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let listener = hosts::bind(options.listen)?;
     let outputs = Prepared::new(&config)?;
     std::fs::create_dir_all(&log_dir).with_context(|| log_dir.display().to_string())?;
+    #[cfg(target_os = "linux")]
+    let user = jail::goes_on_as(options);
+    #[cfg(not(target_os = "linux"))]
+    let user = None;
+    let (logs, read) = (&config.output.logs, &options.hosts.host_logs);
+    foreign::refuse_but_of(user, &log_dir, logs, read)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
