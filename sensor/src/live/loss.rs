@@ -24,6 +24,7 @@ pub(super) struct Losses {
     kernels: Vec<(Arc<str>, Arc<Kernel>)>,
     /// What the counters of each ring and of each worker are called.
     names: Names,
+    /// Frames that were lost, and that came, by the last record.
     before: (u64, u64),
     /// When the sensor began.
     began: Timestamp,
@@ -210,13 +211,14 @@ impl Losses {
             events.push(stats(counters, before, Some(number)));
         }
         let lost = counts.dropped + counts.interface_dropped;
-        let (lost_now, seen_now) = (
-            lost.saturating_sub(self.before.0),
-            counts.seen.saturating_sub(self.before.1),
-        );
-        self.before = (lost, counts.seen);
-        if lost_now * 1_000 > (seen_now + lost_now) * DOUBTFUL {
-            let alert = detect::doubtful(lost_now, seen_now + lost_now);
+        // What the kernel dropped it has received; what workers have looked at lags behind.
+        let came = counts.received + counts.interface_dropped;
+        let lost_now = lost.saturating_sub(self.before.0);
+        // What was left in the end came earlier.
+        let came_now = came.saturating_sub(self.before.1).max(lost_now);
+        self.before = (lost, came);
+        if lost_now > 0 && lost_now * 1_000 >= came_now * DOUBTFUL {
+            let alert = detect::doubtful(lost_now, came_now);
             events.push(Event {
                 meta,
                 body: Body::Alert(Box::new(alert)),
@@ -363,6 +365,38 @@ mod tests {
             "{}",
             page.metrics
         );
+    }
+
+    #[test]
+    fn what_was_lost_is_a_share_of_what_came() {
+        let mut losses = losses();
+        let kernel = Arc::clone(&losses.kernels[0].1);
+        kernel.received.store(27_000, Ordering::Relaxed);
+        kernel.dropped.store(20_429, Ordering::Relaxed);
+        kernel.interface_dropped.store(1_000, Ordering::Relaxed);
+        let alerts = |events: Vec<Event>| -> Vec<_> {
+            let alert = |event| match event {
+                Body::Alert(alert) => Some(alert.message.clone()),
+                _ => None,
+            };
+            events.into_iter().filter_map(|event| alert(event.body)).collect()
+        };
+        // Workers are behind.
+        let first = alerts(told(&mut losses, 60, 1_497));
+        assert_eq!(first.len(), 1);
+        assert!(
+            first[0].starts_with("21429 of 28000 frames were lost (76.5 %)"),
+            "{first:?}"
+        );
+        kernel.received.fetch_add(1_000, Ordering::Relaxed);
+        kernel.dropped.fetch_add(9, Ordering::Relaxed);
+        assert!(
+            alerts(told(&mut losses, 120, 7_000)).is_empty(),
+            "less than one in a hundred"
+        );
+        losses.leave(5);
+        let last = alerts(told(&mut losses, 121, 7_000));
+        assert!(last[0].starts_with("5 of 5 frames were lost"), "{last:?}");
     }
 
     #[test]

@@ -188,8 +188,9 @@ impl Counters {
             }
         };
         let (drops, packets) = (self.get("capture/kernel_drops"), self.get("capture/kernel_packets"));
-        let of = if packets > 0 {
-            format!(" of {}", grouped(packets.saturating_add(drops)))
+        // It counts what it dropped among what it received.
+        let of = if packets >= drops {
+            format!(" of {}", grouped(packets))
         } else {
             String::new()
         };
