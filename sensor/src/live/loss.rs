@@ -99,8 +99,14 @@ impl Names {
         Self {
             rings: (1..)
                 .zip(kernels)
-                // A dot would begin another object.
-                .map(|(number, (name, _))| under(&format!("RX#{number:02}-{}", name.replace('.', "_")), OF_A_RING))
+                // A dot would begin another object, and what else is replaced would end the name.
+                .map(|(number, (name, _))| {
+                    (
+                        number,
+                        name.replace(|c: char| ".\"\\".contains(c) || c.is_control(), "_"),
+                    )
+                })
+                .map(|(number, name)| under(&format!("RX#{number:02}-{name}"), OF_A_RING))
                 .collect(),
             workers: (1..=workers)
                 .map(|number| under(&format!("W#{number:02}"), OF_A_WORKER))
@@ -292,16 +298,18 @@ impl Losses {
                 let _ = writeln!(
                     text,
                     "dcom_sensor_output_{name}{{output=\"{}\"}} {}",
-                    told.key,
+                    label(told.key),
                     count.unwrap_or_default()
                 );
             }
         }
+        let _ = writeln!(text, "# TYPE dcom_sensor_interface_up gauge");
         for rings in self.kernels.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((interface, first)) = rings.first() else {
                 continue;
             };
             let up = u8::from(!first.down.load(Ordering::Relaxed));
+            let interface = label(interface);
             let _ = writeln!(text, "dcom_sensor_interface_up{{interface=\"{interface}\"}} {up}");
         }
         let down = self
@@ -318,6 +326,12 @@ impl Losses {
     fn publish(&self, _: &[(&'static str, u64)], _: &[&Tally], _: &Outputs) {}
 }
 
+/// A label's value, as Prometheus' text format 0.0.4 has it.
+#[cfg(target_os = "linux")]
+fn label(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 #[cfg(target_os = "linux")]
 fn metric(name: &str) -> String {
     let name = name.strip_prefix("dcom.").unwrap_or(name);
@@ -330,6 +344,7 @@ mod tests {
 
     use super::*;
     use crate::decode::DecodeCounters;
+    use crate::emit::eve;
     use crate::statistics::Counted;
 
     fn losses() -> Losses {
@@ -397,6 +412,22 @@ mod tests {
         losses.leave(5);
         let last = alerts(told(&mut losses, 121, 7_000));
         assert!(last[0].starts_with("5 of 5 frames were lost"), "{last:?}");
+    }
+
+    #[test]
+    fn an_interface_may_have_any_name() {
+        assert_eq!(label("q\"b\\c\nd"), r#"q\"b\\c\nd"#);
+        let kernels: Vec<(Arc<str>, _)> = vec![("q\"b\\.1".into(), Arc::default())];
+        let mut losses = Losses::new(kernels, 1, Timestamp::default());
+        let mut line = Vec::new();
+        eve::line(&told(&mut losses, 60, 0)[0], &mut line);
+        let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert!(told["stats"]["threads"]["RX#01-q_b__1"].is_object(), "{told}");
+        let page = losses.page.lock().unwrap();
+        assert!(
+            page.metrics
+                .contains(r#"dcom_sensor_interface_up{interface="q\"b\\.1"} 1"#)
+        );
     }
 
     #[test]
