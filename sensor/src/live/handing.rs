@@ -15,7 +15,6 @@ use nix::unistd::{Gid, Uid};
 use rustix::fs::{Access, access};
 
 use super::jail::folder;
-use crate::cli::Live;
 use crate::config::Config;
 use crate::emit::{self, foreign};
 use crate::failures;
@@ -46,16 +45,16 @@ enum Name {
 
 impl Place {
     /// The folder for logs, and the baseline's.
-    pub(super) fn all(options: &Live, config: &Config) -> Vec<Self> {
+    pub(super) fn all(config: &Config) -> Vec<Self> {
         let place = |folder: PathBuf, option| Self {
             folder,
             names: Vec::new(),
             option,
             foreign: None,
         };
-        let mut all = vec![place(options.log_dir(config), "--log-dir")];
+        let mut all = vec![place(config.output.log_dir.clone(), "--log-dir")];
         let mut names: Vec<_> = emit::file_names()
-            .map(|name| (options.log_dir(config), Name::Log(name)))
+            .map(|name| (config.output.log_dir.clone(), Name::Log(name)))
             .collect();
         if let Some(file) = config.baseline_file() {
             all.push(place(folder(&file).to_owned(), "--baseline"));

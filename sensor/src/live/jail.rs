@@ -30,7 +30,7 @@ const FALLBACK: &str = "nobody";
 
 /// Gives up what is not needed any more, and says what that was. Nothing goes out by `takers`, sockets that are open.
 pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result<()> {
-    let mut places = Place::all(options, config);
+    let mut places = Place::all(config);
     let user = give_up_root(&options.user, options.allow_root, &mut places)?;
     if !geteuid().is_root() {
         let who = User::from_uid(geteuid()).ok().flatten();

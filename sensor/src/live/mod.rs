@@ -62,14 +62,14 @@ const STOPPING: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_millis(25);
 
 pub(crate) fn run(options: &Live) -> Result<u8> {
-    let config = options.settings.config()?;
+    let config = options.config()?;
     if options.settings.common.print_config {
         settings::print(&config)?;
         return Ok(RAN);
     }
     let signals = Signals::listen()?;
     let classes = settings::catalog(&config)?;
-    let log_dir = options.log_dir(&config);
+    let log_dir = config.output.log_dir.clone();
     let limits = Limits {
         community_id_seed: config.output.community_id_seed,
         ..Limits::live()
