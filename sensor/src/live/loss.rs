@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::mem;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[cfg(target_os = "linux")]
@@ -312,13 +312,18 @@ impl Losses {
             let interface = label(interface);
             let _ = writeln!(text, "dcom_sensor_interface_up{{interface=\"{interface}\"}} {up}");
         }
-        let down = self
-            .kernels
-            .iter()
-            .find(|(_, kernel)| kernel.down.load(Ordering::Relaxed));
+        let ill = |(name, kernel): &(Arc<str>, Arc<Kernel>)| {
+            let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+            let why = match (is(&kernel.down), is(&kernel.stuck)) {
+                (true, _) => "is down",
+                (false, true) => "is not read: its thread hangs",
+                (false, false) => return None,
+            };
+            Some(format!("{name} {why}"))
+        };
         if let Ok(mut page) = self.page.lock() {
             page.metrics = text;
-            page.ill = down.map(|(name, _)| format!("{name} is down"));
+            page.ill = self.kernels.iter().find_map(ill);
         }
     }
 
@@ -423,11 +428,14 @@ mod tests {
         eve::line(&told(&mut losses, 60, 0)[0], &mut line);
         let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert!(told["stats"]["threads"]["RX#01-q_b__1"].is_object(), "{told}");
+        losses.kernels[0].1.stuck.store(true, Ordering::Relaxed);
+        self::told(&mut losses, 120, 0);
         let page = losses.page.lock().unwrap();
         assert!(
             page.metrics
                 .contains(r#"dcom_sensor_interface_up{interface="q\"b\\.1"} 1"#)
         );
+        assert_eq!(page.ill.as_deref(), Some("q\"b\\.1 is not read: its thread hangs"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod service;
 mod signals;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -153,11 +154,13 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         events: Vec::new(),
         flushed: Instant::now(),
         counted: Instant::now(),
+        stuck: false,
     };
     let mut listens = true;
     while listens && !signals.stop() && !outlet.is_closed() {
         listens = sensor.hear(&mut ears, &mut outlet);
         sensor.attend(&signals, &mut outlet, &mut losses);
+        sensor.live_on(&mut ears);
     }
     if outlet.is_closed() {
         complain("standard output was closed by whoever read it: this is the end", None);
@@ -233,6 +236,8 @@ struct Sensor<'o> {
     events: Vec<Event>,
     flushed: Instant,
     counted: Instant,
+    /// Does a thread hang that reads an interface?
+    stuck: bool,
 }
 
 impl Sensor<'_> {
@@ -308,8 +313,18 @@ impl Sensor<'_> {
             self.count(outlet, losses);
         }
         outlet.rotate(Timestamp::now());
+    }
+
+    /// Says that the loop goes round, unless a thread that empties a ring hangs: only a new start helps then.
+    fn live_on(&mut self, ears: &mut Ears) {
+        let before = mem::replace(&mut self.stuck, ears.are_stuck());
+        if self.stuck && !before {
+            complain("the thread that reads an interface hangs: nothing is seen there", None);
+        }
         #[cfg(target_os = "linux")]
-        self.service.alive();
+        if !self.stuck {
+            self.service.alive();
+        }
     }
 
     /// Settings that have changed, but were fixed when the sensor began.
