@@ -26,7 +26,7 @@ use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
 use crate::limits::Limits;
-use crate::outputs::Outputs;
+use crate::outputs::{Needs, Outputs};
 use crate::policy::{self, Policy};
 use crate::statistics::{self, Tally};
 use crate::time::Timestamp;
@@ -78,6 +78,8 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     if let Some(folder) = &options.log_dir {
         foreign::refuse(folder, &config.output.logs, &read)?;
     }
+    let files = Needs::of(config).files;
+    foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &read)?;
     if let Some(unsealed) = &options.keys.unsealed {
         foreign::refuse_input(unsealed, &read)?;
     }

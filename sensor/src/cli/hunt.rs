@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::host_log::{self, Cause, Report};
 use crate::hunt;
 use crate::limits::Limits;
-use crate::outputs::Outputs;
+use crate::outputs::{Needs, Outputs};
 use crate::policy::{self, Policy, Verdict};
 use crate::replay::interruption;
 use crate::severity::Severity;
@@ -105,6 +105,8 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
     if let Some(folder) = &options.log_dir {
         foreign::refuse(folder, &config.output.logs, &options.inputs)?;
     }
+    let files = Needs::of(config).files;
+    foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &options.inputs)?;
     let emitters = options
         .log_dir
         .as_ref()

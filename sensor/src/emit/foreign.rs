@@ -21,6 +21,9 @@ pub(crate) enum Occupied {
     /// It is an input.
     #[error("{}: would be overwritten while it is read\nhint: name another place for what is written", .0.display())]
     Input(PathBuf),
+    /// It is a log already.
+    #[error("{}: is a log already, and would have each line twice\nhint: name another file in [[eve-log]]", .0.display())]
+    Twice(PathBuf),
     /// It is another's.
     #[error(
         "{}: is not a log of this program, and stays as it is\nhint: `-o` another folder, or move that file away",
@@ -71,6 +74,32 @@ pub(crate) fn refuse_but_of(
         Some(path) if !ours => Err(Occupied::Foreign(path)),
         _ => Ok(()),
     }
+}
+
+/// Refuses outputs that are files, if one is an input, or a log of these forms in that folder.
+pub(crate) fn refuse_outputs(
+    files: &[PathBuf],
+    folder: Option<&Path>,
+    formats: &[Format],
+    inputs: &[PathBuf],
+) -> Result<(), Occupied> {
+    for file in files {
+        refuse_input(file, inputs)?;
+        let of_file = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // One that is not there yet holds neither.
+        let is_there = |folder: &Path| {
+            let places = (folder.canonicalize(), of_file.canonicalize());
+            matches!(places, (Ok(one), Ok(other)) if one == other)
+        };
+        let is_log = || names_of(formats).any(|(name, _)| file.file_name() == Some(name.as_ref()));
+        if folder.is_some_and(is_there) && is_log() {
+            return Err(Occupied::Twice(file.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to write over an input.
@@ -185,6 +214,21 @@ mod tests {
             fs::write(&path, text).unwrap();
             assert_eq!(may_be_ours(&path, log), ours, "{name}: {text}");
         }
+    }
+
+    #[test]
+    fn an_output_is_no_input_and_no_log() {
+        let scratch = Scratch::new("foreign-outputs");
+        let file = |name: &str| scratch.0.join(name);
+        fs::write(file("capture.pcap"), "a capture").unwrap();
+        let refused = |output: &str| {
+            let inputs = [file("capture.pcap")];
+            refuse_outputs(&[file(output)], Some(&scratch.0), &[Format::Eve, Format::Zeek], &inputs)
+        };
+        assert!(matches!(refused("capture.pcap"), Err(Occupied::Input(_))));
+        assert!(matches!(refused("eve.json"), Err(Occupied::Twice(_))));
+        assert!(matches!(refused("./dcom.log"), Err(Occupied::Twice(_))));
+        assert!(refused("ecs.json").is_ok() && refused("other/eve.json").is_ok());
     }
 
     #[test]

@@ -47,7 +47,7 @@ use crate::failures;
 use crate::keys::Keep;
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
-use crate::outputs::{Pace, Prepared};
+use crate::outputs::{Needs, Pace, Prepared};
 use crate::time::Timestamp;
 use crate::workers::Crew;
 use hosts::Feed;
@@ -92,6 +92,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let user = None;
     let (logs, read) = (&config.output.logs, &options.hosts.host_logs);
     foreign::refuse_but_of(user, &log_dir, logs, read)?;
+    foreign::refuse_outputs(&Needs::of(&config).files, Some(&log_dir), logs, read)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
