@@ -328,10 +328,17 @@ fn completions(shell: clap_complete::Shell) -> Result<u8> {
 
 /// One page: the program's, then that of each command without the head that all share.
 fn manual() -> Result<u8> {
-    let mut page = Vec::new();
-    let mut command = Arguments::command();
+    // It goes without a command.
+    let mut command = Arguments::command().mut_arg("explain", |explain| explain.required(false));
     command.build();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    let mut head = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut head)?;
+    // Commands have no pages of their own, but sections of this one.
+    let mut head = String::from_utf8(head)?;
+    for part in command.get_subcommands().map(clap::Command::get_name) {
+        head = head.replace(&format!("\\-sensor\\-{part}(1)\n"), &format!("\\-sensor {part}\n"));
+    }
+    let mut page = head.into_bytes();
     commands_manual(&command, &mut page)?;
     io::stdout().lock().write_all(&page)?;
     Ok(RAN)

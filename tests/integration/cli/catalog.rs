@@ -150,6 +150,8 @@ fn completions_and_the_manual_know_every_command_and_option() {
     let manual = run(&["man"]);
     assert_eq!((manual.code, manual.stderr.as_str()), (Some(0), ""));
     assert!(manual.stdout.starts_with(".ie"), "{}", manual.stdout);
+    assert!(!manual.stdout.contains("(1)") && !manual.stdout.contains("<\\fB\\-\\-explain"));
+    assert!(manual.stdout.contains(".TP\ndcom\\-sensor replay\nRead captures"));
     for part in [
         "DCOM\\-SENSOR REPLAY",
         "DCOM\\-SENSOR CATALOG CHECK",
