@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod hosts;
 mod hunt;
+mod lines;
 mod live;
 mod report;
 pub(crate) mod settings;
@@ -31,6 +32,7 @@ use crate::outputs::{Outputs, Pace, Prepared};
 use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
+pub(crate) use lines::{Lines, Unread};
 pub(crate) use live::{Compression, Live};
 pub(crate) use voice::speak_aside;
 
@@ -315,16 +317,28 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn completions(shell: clap_complete::Shell) -> Result<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut text);
+    if shell == clap_complete::Shell::Bash {
+        // clap_complete 4.6 (clap-rs/clap #6421) looks commands up as if a hyphen in the program's name stood between two of them.
+        let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| NAME.replace('-', hyphen));
+        text = String::from_utf8(text)?.replace(&wrong, &right).into_bytes();
+    }
     io::stdout().lock().write_all(&text)?;
     Ok(RAN)
 }
 
 /// One page: the program's, then that of each command without the head that all share.
 fn manual() -> Result<u8> {
-    let mut page = Vec::new();
-    let mut command = Arguments::command();
+    // It goes without a command.
+    let mut command = Arguments::command().mut_arg("explain", |explain| explain.required(false));
     command.build();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    let mut head = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut head)?;
+    // Commands have no pages of their own, but sections of this one.
+    let mut head = String::from_utf8(head)?;
+    for part in command.get_subcommands().map(clap::Command::get_name) {
+        head = head.replace(&format!("\\-sensor\\-{part}(1)\n"), &format!("\\-sensor {part}\n"));
+    }
+    let mut page = head.into_bytes();
     commands_manual(&command, &mut page)?;
     io::stdout().lock().write_all(&page)?;
     Ok(RAN)

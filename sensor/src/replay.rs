@@ -3,7 +3,7 @@
 mod extracting;
 mod reading;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +14,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Input, expand};
-use crate::cli::{FOUND, INTERRUPTED, RAN, Replay, UNUSABLE, complain, output_width};
+use crate::cli::{FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
 use crate::cli::{settings, with_outputs};
 use crate::config::Config;
 use crate::emit::console::Console;
 use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
-use crate::emit::{Emitters, eve, foreign, unsealed};
+use crate::emit::{Emitters, foreign, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
 use crate::limits::Limits;
-use crate::outputs::Outputs;
+use crate::outputs::{Needs, Outputs};
 use crate::policy::{self, Policy};
 use crate::statistics::{self, Tally};
 use crate::time::Timestamp;
@@ -78,6 +78,8 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     if let Some(folder) = &options.log_dir {
         foreign::refuse(folder, &config.output.logs, &read)?;
     }
+    let files = Needs::of(config).files;
+    foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &read)?;
     if let Some(unsealed) = &options.keys.unsealed {
         foreign::refuse_input(unsealed, &read)?;
     }
@@ -181,7 +183,7 @@ pub(crate) fn interruption() -> Result<Arc<AtomicBool>> {
 struct Outlet {
     log_dir: Option<PathBuf>,
     logs: Option<Writer>,
-    lines: Option<BufWriter<io::Stdout>>,
+    lines: Option<Lines>,
     /// Is there to be a table?
     prints: bool,
     console: Console,
@@ -192,7 +194,6 @@ struct Outlet {
     notes: Option<Notes>,
     /// What explains the alerts of the table, if that was asked for.
     reasons: Option<Reasons>,
-    buffer: Vec<u8>,
 }
 
 impl Outlet {
@@ -203,11 +204,17 @@ impl Outlet {
             .as_ref()
             .map(|folder| Emitters::create(folder, logs))
             .transpose()?;
+        let goes_on = options.log_dir.is_some()
+            || options.extract.is_some()
+            || options.keys.unsealed.is_some()
+            || config.baseline_file().is_some()
+            || !outputs.is_empty();
+        let unread = if goes_on { Unread::GoesOn } else { Unread::Ends };
         let emitters = emitters.or_else(|| (!outputs.is_empty()).then(Emitters::default));
         Ok(Self {
             log_dir: options.log_dir.clone(),
             logs: emitters.map(|emitters| Writer::start(emitters, outputs.clone())),
-            lines: options.json.then(|| BufWriter::new(io::stdout())),
+            lines: options.json.then(|| Lines::new(unread)),
             console: Console::new(output_width(), options.colour()),
             prints: !options.json && !options.quiet,
             least: options.min_severity,
@@ -222,7 +229,6 @@ impl Outlet {
                 .then(|| settings::catalog(config).map(|catalog| Reasons::new(Arc::new(catalog))))
                 .transpose()?,
             notes: options.extract.is_some().then(|| Notes::new(options.min_severity)),
-            buffer: Vec::new(),
         })
     }
 
@@ -247,9 +253,7 @@ impl Outlet {
                 }
             }
             if let (Some(lines), true) = (&mut self.lines, shown) {
-                self.buffer.clear();
-                eve::line(event, &mut self.buffer);
-                lines.write_all(&self.buffer)?;
+                lines.show(event)?;
             }
         }
         if let Some(logs) = self.logs.as_mut()
@@ -327,6 +331,9 @@ impl Outlet {
             for (name, count) in tally.iter() {
                 writeln!(stderr, "{name:32} {count}")?;
             }
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.end()?;
         }
         Ok(options.fail_on.is_some_and(|least| self.summary.alerts.has(least)))
     }

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// What one part of the sensor counted; parts add up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counted {
-    /// Seconds between the first frame and the last.
+    /// Seconds between the first frame and the last; live, a record tells those since the sensor began.
     pub(crate) uptime: u64,
     pub(crate) decode: DecodeCounters,
     pub(crate) fragments: FragmentCounters,

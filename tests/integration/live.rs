@@ -419,11 +419,16 @@ fn logs_are_put_away_compressed_and_nothing_is_lost_between_them() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();
     let logs = scratch.path("logs");
-    // A mebibyte of an earlier run: the log goes on, and is over at once.
-    let earlier = "{\"event_type\":\"alert\"}\n";
-    fs::create_dir(&logs).expect("a folder for logs");
+    // A mebibyte of an earlier run that was killed: its logs go on, and are over at once.
+    let earlier = "{\"event_type\":\"alert\",\"dcom\":{}}\n";
+    let killed = space.sensor(&logs, &[]);
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    let log = || fs::read_to_string(logs.join("dcom.log")).unwrap_or_default();
+    assert!(until(|| log().matches('\n').count() > 8), "{}", killed.said());
+    drop(killed);
+    let (text, row) = (log(), format!("{}\n", log().lines().last().expect("a row")));
     fs::write(logs.join("eve.json"), earlier.repeat((1 << 20) / earlier.len() + 1)).expect("a log");
-    fs::write(logs.join("dcom.log"), "#earlier\n".repeat((1 << 20) / 9 + 1)).expect("a log");
+    fs::write(logs.join("dcom.log"), text + &row.repeat((1 << 20) / row.len() + 1)).expect("a log");
     let sensor = space.sensor(&logs, &["--rotate-size", "1", "--logs", "eve,zeek"]);
     let compressed = |stem: &str| {
         let begins = |path: &std::path::PathBuf| {
@@ -454,6 +459,78 @@ fn logs_are_put_away_compressed_and_nothing_is_lost_between_them() {
     let alerts = || whole("eve-").matches(ALERT).count() + lines(&logs, ALERT);
     assert!(until(|| alerts() == 1), "nothing is lost between two logs");
     sensor.end();
+}
+
+#[test]
+fn a_zeek_log_has_one_head_and_one_end_whatever_opens_it_anew() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let (logs, config) = (scratch.path("logs"), scratch.path("settings.toml"));
+    let forms = |forms: &str| fs::write(&config, format!("[output]\nlogs = [{forms}]\n")).expect("a file");
+    let put_away = || {
+        let entries = fs::read_dir(&logs).expect("the folder can be listed");
+        let names = entries.map(|entry| entry.expect("the folder can be listed").file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with("notice-"))
+            .count()
+    };
+    forms("\"eve\", \"zeek\"");
+    run(Command::new("chmod")
+        .args(["-R", "a+rX"])
+        .arg(config.parent().expect("a folder")));
+    let options = ["--config", config.to_str().expect("a path"), "--compress", "none"];
+    let sensor = space.sensor(&logs, &options);
+    let reload = |times: usize| {
+        sensor.signal("HUP");
+        let read = || sensor.said().matches("settings and catalogue read again").count() == times;
+        assert!(until(read), "{}", sensor.said());
+    };
+    space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
+    reload(1);
+    space.send(&pcap("shellwindows-connect.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 2), "{}", sensor.said());
+    assert_eq!(put_away(), 0, "it goes on");
+    // Another form cannot go on with it, and back again.
+    forms("\"eve\", \"zeek-json\"");
+    reload(2);
+    assert_eq!(put_away(), 1, "{}", sensor.said());
+    space.send(&pcap("excel-macro4.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 3), "{}", sensor.said());
+    forms("\"eve\", \"zeek\"");
+    reload(3);
+    assert_eq!(put_away(), 2, "{}", sensor.said());
+    space.send(&pcap("excel-registerxll.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 4), "{}", sensor.said());
+    sensor.end();
+    // Nor can the next run.
+    let sensor = space.sensor(&logs, &options);
+    space.send(&pcap("mmc20-powershell.pcap"), &["--rate", "500"]);
+    assert!(until(|| lines(&logs, ALERT) == 5), "{}", sensor.said());
+    let (said, _) = sensor.end();
+    assert!(
+        said.contains("notice.log") && said.contains(": nothing can be added"),
+        "{said}"
+    );
+    assert_eq!(put_away(), 3, "{said}");
+    let mut rows = 0;
+    for entry in fs::read_dir(&logs).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        let text = fs::read_to_string(&path).expect("text");
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        if name.is_some_and(|name| name.starts_with("notice")) {
+            rows += text.lines().filter(|line| !line.starts_with('#')).count();
+        }
+        if path.extension().is_none_or(|ending| ending != "log") || text.starts_with('{') {
+            continue;
+        }
+        let heads = text.lines().filter(|line| line.starts_with("#separator")).count();
+        let ends = text.matches("\n#close\t").count();
+        assert_eq!((heads, ends), (1, 1), "{}", path.display());
+        assert!(text.starts_with('#') && text.lines().last().is_some_and(|line| line.starts_with("#close")));
+    }
+    let alerts = lines(&logs, r#""event_type":"alert""#);
+    assert!(alerts >= 5 && rows == alerts, "{rows} of {alerts}");
 }
 
 #[test]
@@ -540,6 +617,24 @@ fn what_others_keep_in_a_folder_stays_theirs() {
         for path in [&etc, &etc.join("shadow"), &etc.join("ssh")] {
             assert_eq!(owner(path), 0, "{}", path.display());
         }
+    }
+    // So do logs of other programs, whatever they are called: as one of ours, they are in the way.
+    let theirs = scratch.path("suricata");
+    fs::create_dir(&theirs).expect("a folder");
+    fs::write(theirs.join("eve.json"), "{\"event_type\":\"dns\"}\n").expect("a log");
+    for (forms, why) in [
+        ("eve", "eve.json: is not a log of this program"),
+        ("zeek", "more than the sensor's own files: eve.json"),
+    ] {
+        let run = Outcome::from(
+            space
+                .live(&theirs, &["--logs", forms])
+                .output()
+                .expect("the program runs"),
+        );
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(why), "{}", run.stderr);
+        assert_eq!((owner(&theirs), owner(&theirs.join("eve.json"))), (0, 0));
     }
     // What an earlier run as root left is the sensor's own; a link to what is not leads nowhere.
     fs::create_dir(&kept).expect("a folder");
@@ -634,7 +729,10 @@ fn a_closed_pipe_ends_the_sensor_with_its_logs() {
         sensor.said()
     );
     let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
-    assert!(told.all().count() > 0);
+    assert_eq!(
+        told.all().last().map(|record| text(&record["event_type"])),
+        Some("stats")
+    );
 }
 
 /// A small disk, if there is leave to mount one.

@@ -63,6 +63,8 @@ pub(crate) struct Kernel {
     pub(crate) interface_dropped: AtomicU64,
     /// Is the interface down? Told with its first ring.
     pub(crate) down: AtomicBool,
+    /// Has nobody emptied it for a while?
+    pub(crate) stuck: AtomicBool,
     /// Every frame that was stamped before this time, in nanoseconds since 1970, has been handed over.
     pub(crate) reached: AtomicI64,
 }

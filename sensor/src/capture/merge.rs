@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// More bytes do not wait: what 17 Gbit/s bring in the time after which a silent ring is known to be silent.
 const MOST: usize = 64 << 20;
+/// Nobody empties a ring that comes no further for so long: its thread says how far it is also while nothing comes.
+const STUCK: Duration = Duration::from_secs(5);
 /// How often it is asked how far the rings have come, while frames wait.
 const ASK: Duration = Duration::from_millis(2);
 
@@ -26,6 +28,8 @@ pub(crate) struct Ears {
     heard: Receiver<Heard>,
     /// How far each ring has come.
     kernels: Vec<Arc<Kernel>>,
+    /// How far it had when that was seen to change, and when that was.
+    moved: Vec<(i64, Instant)>,
     /// None where there is one ring, which has an order.
     merger: Option<Merger>,
     ready: VecDeque<Heard>,
@@ -45,6 +49,7 @@ impl Ears {
         Self {
             heard,
             merger: (kernels.len() > 1).then(|| Merger::new(kernels.len(), spare)),
+            moved: vec![(0, Instant::now()); kernels.len()],
             kernels,
             ready: VecDeque::new(),
         }
@@ -103,6 +108,23 @@ impl Ears {
     pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
         let first = self.merger.as_ref().and_then(Merger::first);
         first.map_or(now, |(_, time)| time.min(now))
+    }
+
+    /// Is there a ring that nobody empties, though its interface is there? For whoever asks all the time.
+    pub(crate) fn are_stuck(&mut self) -> bool {
+        let now = Instant::now();
+        let mut any = false;
+        for (kernel, (before, since)) in self.kernels.iter().zip(&mut self.moved) {
+            let reached = kernel.reached.load(Ordering::Acquire);
+            // One that is not read any more has come to the end of time.
+            if reached != *before || reached == i64::MAX {
+                (*before, *since) = (reached, now);
+            }
+            let is_stuck = now.duration_since(*since) > STUCK;
+            kernel.stuck.store(is_stuck, Ordering::Relaxed);
+            any |= is_stuck;
+        }
+        any
     }
 
     /// Frames that nobody will look at, when listening ends here.
@@ -306,6 +328,30 @@ mod tests {
         merger.bytes = MOST + 9;
         merger.push(0, batch(&[3]));
         assert_eq!(released(&mut merger, 0), [2, 3]);
+    }
+
+    #[test]
+    fn a_ring_that_comes_no_further_is_stuck_until_it_does() {
+        let (_out, heard) = std::sync::mpsc::sync_channel(1);
+        let kernels: Vec<Arc<Kernel>> = vec![Arc::default(), Arc::default()];
+        let [near, far] = [0, 1].map(|ring: usize| Arc::clone(&kernels[ring]));
+        let mut ears = Ears::new(heard, kernels, Spare::default());
+        let mut stuck_after_long = || {
+            for (_, since) in &mut ears.moved {
+                *since -= 2 * STUCK;
+            }
+            ears.are_stuck()
+        };
+        near.reached.store(1, Ordering::Release);
+        far.reached.store(i64::MAX, Ordering::Release);
+        assert!(
+            !stuck_after_long(),
+            "one has come further, the other is not read any more"
+        );
+        assert!(stuck_after_long());
+        assert!(near.stuck.load(Ordering::Relaxed) && !far.stuck.load(Ordering::Relaxed));
+        near.reached.store(2, Ordering::Release);
+        assert!(!stuck_after_long());
     }
 
     #[test]

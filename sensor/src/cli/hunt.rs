@@ -1,7 +1,7 @@
 //! `dcom-sensor hunt`: host logs in, findings out.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,17 +11,19 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
-use super::{FOUND, INTERRUPTED, RAN, UNUSABLE, When, complain, output_width, severities, tell, with_outputs};
+use super::{
+    FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell, with_outputs,
+};
 use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, eve, foreign};
+use crate::emit::{Emitters, foreign};
 use crate::event::Event;
 use crate::host_log::{self, Cause, Report};
 use crate::hunt;
 use crate::limits::Limits;
-use crate::outputs::Outputs;
+use crate::outputs::{Needs, Outputs};
 use crate::policy::{self, Policy, Verdict};
 use crate::replay::interruption;
 use crate::severity::Severity;
@@ -103,24 +105,27 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
     if let Some(folder) = &options.log_dir {
         foreign::refuse(folder, &config.output.logs, &options.inputs)?;
     }
+    let files = Needs::of(config).files;
+    foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &options.inputs)?;
     let emitters = options
         .log_dir
         .as_ref()
         .map(|folder| Emitters::create(folder, &config.output.logs))
         .transpose()?;
+    let goes_on = options.log_dir.is_some() || !outputs.is_empty();
+    let unread = if goes_on { Unread::GoesOn } else { Unread::Ends };
     let mut run = Run {
         options,
         hunt: hunt::Hunt::new(Arc::clone(&catalog)),
         output: Output {
             emitters,
             outputs,
-            lines: options.json.then(|| BufWriter::new(io::stdout())),
+            lines: options.json.then(|| Lines::new(unread)),
             table: Findings::new(output_width(), options.color.colour()),
             least: options.min_severity,
             summary: Summary::default(),
             reasons: (options.verbose && !options.json).then(|| Reasons::new(catalog)),
             policy,
-            buffer: Vec::new(),
             news: Vec::new(),
         },
         hosts: BTreeSet::new(),
@@ -279,6 +284,9 @@ impl Run<'_> {
                 writeln!(stderr, "{name:32} {count}")?;
             }
         }
+        if let Some(lines) = &mut output.lines {
+            lines.end()?;
+        }
         Ok(options.fail_on.is_some_and(|least| output.summary.findings.has(least)))
     }
 }
@@ -287,14 +295,13 @@ impl Run<'_> {
 struct Output<'o> {
     emitters: Option<Emitters>,
     outputs: &'o Outputs,
-    lines: Option<BufWriter<io::Stdout>>,
+    lines: Option<Lines>,
     table: Findings,
     least: Severity,
     summary: Summary,
     /// What explains the findings of the table, if that was asked for.
     reasons: Option<Reasons>,
     policy: Policy,
-    buffer: Vec<u8>,
     news: Vec<String>,
 }
 
@@ -322,9 +329,7 @@ impl Output<'_> {
             }
             self.outputs.offer(&event);
             if let (Some(lines), true) = (&mut self.lines, shown) {
-                self.buffer.clear();
-                eve::line(&event, &mut self.buffer);
-                lines.write_all(&self.buffer)?;
+                lines.show(&event)?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::ValueEnum;
 
 use super::hosts::{HEADING, HostOptions};
@@ -129,9 +130,14 @@ pub(crate) enum Compression {
 }
 
 impl Live {
-    /// The folder for logs.
-    pub(crate) fn log_dir(&self, config: &Config) -> PathBuf {
-        self.log_dir.clone().unwrap_or_else(|| config.output.log_dir.clone())
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let mut config = self.settings.config()?;
+        if let Some(folder) = &self.log_dir {
+            config.output.log_dir.clone_from(folder);
+            config.set_by_option("output", "log_dir");
+        }
+        Ok(config)
     }
 }
 

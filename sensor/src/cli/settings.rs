@@ -128,8 +128,10 @@ pub(crate) fn policy(config: &Config, limits: &Limits) -> Policy {
     Policy::new(allow, suppress, threshold, limits)
 }
 
-/// Prints the settings in force.
+/// Prints the settings in force, as a file that says the same wherever it is kept: paths in a file begin there.
 pub(crate) fn print(config: &Config) -> Result<()> {
+    let mut config = config.clone();
+    config.resolve(&std::env::current_dir().context("where paths begin")?);
     io::stdout().lock().write_all(config.print().as_bytes())?;
     Ok(())
 }

@@ -103,7 +103,7 @@ impl Config {
     }
 
     /// Paths in a file begin where the file is.
-    fn resolve(&mut self, folder: &Path) {
+    pub(crate) fn resolve(&mut self, folder: &Path) {
         let files = self.catalog.files.iter_mut();
         let paths = files.chain([&mut self.baseline.file, &mut self.output.log_dir]);
         let paths = paths.chain(outputs::paths(&mut self.eve_log, &mut self.notify));

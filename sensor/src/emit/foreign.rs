@@ -1,6 +1,6 @@
-//! What stands where output is to go: nothing that is read is overwritten, and no other program's log.
+//! What stands where output is to go: nothing that is read is overwritten, and no other program's log, nor gone on with.
 //!
-//! Logs of an earlier run are overwritten. Those that only this program writes say so; those that Zeek writes under the same
+//! Logs of an earlier run are. Those that only this program writes say so; those that Zeek writes under the same
 //! names (`dce_rpc.log`) look the same, and are taken for ours where a log stands beside them that is.
 
 use std::fs::{File, Metadata};
@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Format, names_of};
+use super::{Format, LINES, names_of};
 
 /// So much of a log tells whose it is.
 const LOOK: u64 = 64 << 10;
@@ -21,9 +21,12 @@ pub(crate) enum Occupied {
     /// It is an input.
     #[error("{}: would be overwritten while it is read\nhint: name another place for what is written", .0.display())]
     Input(PathBuf),
+    /// It is a log already.
+    #[error("{}: is a log already, and would have each line twice\nhint: name another file in [[eve-log]]", .0.display())]
+    Twice(PathBuf),
     /// It is another's.
     #[error(
-        "{}: is not a log of this program, and would be overwritten\nhint: `-o` another folder, or move that file away",
+        "{}: is not a log of this program, and stays as it is\nhint: `-o` another folder, or move that file away",
         .0.display()
     )]
     Foreign(PathBuf),
@@ -40,6 +43,17 @@ enum Whose {
 
 /// Refuses to begin logs of these forms in that folder, if an input or another's log is in their place.
 pub(crate) fn refuse(folder: &Path, formats: &[Format], inputs: &[PathBuf]) -> Result<(), Occupied> {
+    refuse_but_of(None, folder, formats, inputs)
+}
+
+/// The same of logs that go on: what belongs to the user that the sensor has to itself is its own, also where it does not tell
+/// (a line that was torn, a log in Zeek's form alone).
+pub(crate) fn refuse_but_of(
+    user: Option<u32>,
+    folder: &Path,
+    formats: &[Format],
+    inputs: &[PathBuf],
+) -> Result<(), Occupied> {
     let mut doubtful = Vec::new();
     let mut ours = false;
     for (name, is_told) in names_of(formats) {
@@ -47,7 +61,7 @@ pub(crate) fn refuse(folder: &Path, formats: &[Format], inputs: &[PathBuf]) -> R
         let Ok(found) = path.metadata() else { continue };
         refuse_input(&path, inputs)?;
         // A pipe or a device holds nothing that could be lost.
-        if !found.is_file() || found.len() == 0 {
+        if !found.is_file() || found.len() == 0 || user == Some(found.uid()) {
             continue;
         }
         match whose(&path).unwrap_or(Whose::Anothers) {
@@ -62,6 +76,32 @@ pub(crate) fn refuse(folder: &Path, formats: &[Format], inputs: &[PathBuf]) -> R
     }
 }
 
+/// Refuses outputs that are files, if one is an input, or a log of these forms in that folder.
+pub(crate) fn refuse_outputs(
+    files: &[PathBuf],
+    folder: Option<&Path>,
+    formats: &[Format],
+    inputs: &[PathBuf],
+) -> Result<(), Occupied> {
+    for file in files {
+        refuse_input(file, inputs)?;
+        let of_file = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // One that is not there yet holds neither.
+        let is_there = |folder: &Path| {
+            let places = (folder.canonicalize(), of_file.canonicalize());
+            matches!(places, (Ok(one), Ok(other)) if one == other)
+        };
+        let is_log = || names_of(formats).any(|(name, _)| file.file_name() == Some(name.as_ref()));
+        if folder.is_some_and(is_there) && is_log() {
+            return Err(Occupied::Twice(file.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to write over an input.
 pub(crate) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Occupied> {
     let id = |found: Metadata| (found.dev(), found.ino());
@@ -74,6 +114,19 @@ pub(crate) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Occupi
         return Err(Occupied::Input(path.to_owned()));
     }
     Ok(())
+}
+
+/// Can this be a log that we call `log`, or once called so, as far as it tells? What cannot be read tells nothing.
+pub(crate) fn may_be_ours(path: &Path, log: &str) -> bool {
+    let is_empty = || path.metadata().is_ok_and(|found| found.len() == 0);
+    let is_packed = || path.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
+    let is_told = LINES.iter().any(|&(_, name, _)| name == log);
+    let by_content = || match whose(path) {
+        Ok(Whose::Ours) | Err(_) => true,
+        Ok(Whose::Zeeks) => !is_told,
+        Ok(Whose::Anothers) => false,
+    };
+    is_packed() || is_empty() || by_content()
 }
 
 /// Is there an event in this text that only this program writes, as eve.json has them?
@@ -131,6 +184,51 @@ mod tests {
         fs::write(scratch.0.join("stats.log"), "#separator \\x09\n1\tdcom-sensor\n").unwrap();
         refuse(&scratch.0, &[Format::Zeek], &[]).unwrap();
         refuse(&scratch.0.join("missing"), &[Format::Zeek], &[]).unwrap();
+    }
+
+    #[test]
+    fn what_belongs_to_the_sensors_user_is_its_own() {
+        let scratch = Scratch::new("foreign-user");
+        let path = scratch.0.join("dce_rpc.log");
+        fs::write(&path, ZEEK).unwrap();
+        let user = path.metadata().unwrap().uid();
+        for (user, free) in [(None, false), (Some(user), true), (Some(user + 1), false)] {
+            let refused = refuse_but_of(user, &scratch.0, &[Format::Zeek], &[]);
+            assert_eq!(refused.is_ok(), free, "{user:?}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_suricata_wrote_is_not_ours() {
+        let scratch = Scratch::new("foreign-may-be");
+        for (name, text, ours) in [
+            ("eve.json", SURICATA, false),
+            ("eve.json", "", true),
+            ("eve.json", "{\"dcom\":{}}\n", true),
+            ("eve.json.1", "GIF89a", false),
+            ("eve.json.2.gz", "\x1f\u{8b}", true),
+            ("dce_rpc.log", ZEEK, true),
+        ] {
+            let path = scratch.0.join(name);
+            let log = if name.starts_with("eve") { "eve.json" } else { name };
+            fs::write(&path, text).unwrap();
+            assert_eq!(may_be_ours(&path, log), ours, "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_output_is_no_input_and_no_log() {
+        let scratch = Scratch::new("foreign-outputs");
+        let file = |name: &str| scratch.0.join(name);
+        fs::write(file("capture.pcap"), "a capture").unwrap();
+        let refused = |output: &str| {
+            let inputs = [file("capture.pcap")];
+            refuse_outputs(&[file(output)], Some(&scratch.0), &[Format::Eve, Format::Zeek], &inputs)
+        };
+        assert!(matches!(refused("capture.pcap"), Err(Occupied::Input(_))));
+        assert!(matches!(refused("eve.json"), Err(Occupied::Twice(_))));
+        assert!(matches!(refused("./dcom.log"), Err(Occupied::Twice(_))));
+        assert!(refused("ecs.json").is_ok() && refused("other/eve.json").is_ok());
     }
 
     #[test]

@@ -110,6 +110,16 @@ pub(crate) fn file_names() -> impl Iterator<Item = String> {
     names_of(&Format::ALL).map(|(name, _)| name)
 }
 
+/// Zeek's logs in that folder which rows of these forms cannot go on with: they were ended, or are of another form.
+pub(crate) fn ended(folder: &Path, formats: &[Format]) -> Vec<PathBuf> {
+    let logs = zeek_forms(formats).flat_map(|form| ZeekLog::ALL.iter().map(move |log| (form, log)));
+    logs.map(|(form, log)| (form, log, folder.join(form.file_name(log))))
+        // What cannot be read is told when it is opened.
+        .filter(|(form, log, path)| form.goes_on(log, path).is_ok_and(|goes_on| !goes_on))
+        .map(|(.., path)| path)
+        .collect()
+}
+
 /// The logs in one folder, in each form that was asked for.
 #[derive(Debug, Default)]
 pub struct Emitters {
@@ -141,6 +151,16 @@ impl Emitters {
                 .map(|form| zeek::Logs::new(folder, form, start))
                 .collect(),
         })
+    }
+
+    /// Goes on with logs in Zeek's form that are open, are written on in this form and are still where they were made: all
+    /// others of `over` are to be ended.
+    pub(crate) fn take_over(&mut self, over: &mut Self) {
+        for logs in &mut self.zeek {
+            if let Some(others) = over.zeek.iter_mut().find(|others| others.form() == logs.form()) {
+                logs.take_over(others);
+            }
+        }
     }
 
     /// Writes an event to every log that has a place for it.

@@ -1,6 +1,6 @@
 //! A log file that grows line by line. What cannot be written now is kept, and written when it can be: a line is never torn.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -145,6 +145,11 @@ impl Sink {
         self.file.as_ref().is_some_and(is_removed)
     }
 
+    /// Is the file the one that has its name now? It may have been moved, removed or replaced.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| is_at(file, &self.path))
+    }
+
     /// Writes over bytes that are in the file already.
     pub(super) fn overwrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let Some(file) = self.file.as_mut().filter(|_| self.start == Start::Anew) else {
@@ -164,6 +169,19 @@ fn is_removed(file: &File) -> bool {
 
 #[cfg(not(unix))]
 fn is_removed(_: &File) -> bool {
+    false
+}
+
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |about: Metadata| (about.dev(), about.ino());
+    let there = path.metadata().map(id);
+    there.is_ok_and(|there| file.metadata().is_ok_and(|open| id(open) == there))
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
     false
 }
 

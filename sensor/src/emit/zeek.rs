@@ -1,6 +1,7 @@
 //! Zeek's logs: tab-separated with header lines, or a JSON object a line. A log is made at its first row.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::sink::{Sink, Start};
@@ -8,6 +9,10 @@ use super::{Unfinished, json, number};
 use crate::event::record::{Column, Columns, Elements, Interval, Value, Visit};
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
+
+/// Bytes of a date in header lines, and at least so many as the line has that ends a log.
+const DATE: usize = 19;
+const END: u64 = 64;
 
 const UNSET: &[u8] = b"-";
 const EMPTY: &[u8] = b"(empty)";
@@ -27,6 +32,33 @@ impl Form {
     /// What a log's file is called in this form.
     pub(super) fn file_name(self, log: &ZeekLog) -> String {
         format!("{}.{}", log.path, self.ending())
+    }
+
+    /// Can rows of this form follow what is in the file? Not behind `#close`, where readers stop, not under other columns,
+    /// and not behind rows of the other form.
+    pub(super) fn goes_on(self, log: &ZeekLog, path: &Path) -> io::Result<bool> {
+        let about = path.metadata()?;
+        // A pipe holds nothing yet.
+        if !about.is_file() || about.len() == 0 {
+            return Ok(true);
+        }
+        let (before, after) = (before_open(log), after_open(log));
+        let mut file = File::open(path)?;
+        let mut head = Vec::new();
+        let header = before.len() + DATE + 1 + after.len();
+        (&mut file).take(header as u64).read_to_end(&mut head)?;
+        if self != Self::Tsv {
+            return Ok(head.starts_with(b"{"));
+        }
+        let is_ours = head.starts_with(before.as_bytes())
+            && head
+                .get(before.len() + DATE..)
+                .and_then(|rest| rest.strip_prefix(b"\n"))
+                == Some(after.as_bytes());
+        let mut end = Vec::new();
+        file.seek(SeekFrom::Start(about.len().saturating_sub(END)))?;
+        file.read_to_end(&mut end)?;
+        Ok(is_ours && memchr::memmem::rfind(&end, b"\n#close\t").is_none())
     }
 
     fn ending(self) -> &'static str {
@@ -99,6 +131,17 @@ impl Logs {
         let opened = log.open(now);
         self.open.push(log);
         opened
+    }
+
+    /// Goes on with those logs of others of the same form that are still where they were made: they do not end.
+    pub(super) fn take_over(&mut self, others: &mut Self) {
+        let (stay, end) = others.open.drain(..).partition(|log| log.sink.is_in_place());
+        others.open = end;
+        self.open = stay;
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.form
     }
 
     /// Brings the rows so far to the files.
@@ -175,7 +218,7 @@ fn after_open(log: &ZeekLog) -> String {
 fn date(time: Timestamp) -> String {
     time.to_string()
         .chars()
-        .take(19)
+        .take(DATE)
         .map(|c| if c.is_ascii_digit() { c } else { '-' })
         .collect()
 }
@@ -548,6 +591,60 @@ mod tests {
         assert!(lines[6].starts_with("#fields\tts\t"));
         assert!(lines[8].ends_with("\t0.072954\t-\t-\t-"));
         assert_eq!(lines[9], "#close\t2020-07-18-23-10-16");
+    }
+
+    fn rows_in(folder: &Path, form: Form) -> Logs {
+        let mut logs = Logs::new(folder, form, Start::GoOn);
+        logs.write(&samples::all().remove(0)).unwrap();
+        logs.flush().unwrap();
+        logs
+    }
+
+    #[test]
+    fn rows_follow_no_end_no_other_columns_and_no_other_form() {
+        let folder = Scratch::new("zeek-goes-on");
+        let path = folder.0.join("dcom.log");
+        let goes_on = |form: Form| form.goes_on(&ZeekLog::DCOM, &path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(goes_on(Form::Tsv) && goes_on(Form::Json), "nothing is in it");
+        let logs = rows_in(&folder.0, Form::Tsv);
+        assert!(goes_on(Form::Tsv), "whoever wrote it was killed");
+        assert!(!goes_on(Form::Json));
+        let killed = fs::read_to_string(&path).unwrap();
+        assert_eq!(logs.finish(samples::time(), samples::time()).count(), 0);
+        assert!(!goes_on(Form::Tsv), "it was ended");
+        fs::write(&path, killed.replace("#fields\tts\t", "#fields\tts\told\t")).unwrap();
+        assert!(!goes_on(Form::Tsv), "its columns are others");
+        fs::write(&path, &killed[..100]).unwrap();
+        assert!(!goes_on(Form::Tsv), "it has none");
+        fs::write(&path, "{\"ts\":1}\n").unwrap();
+        assert!(goes_on(Form::Json) && !goes_on(Form::Tsv));
+    }
+
+    #[test]
+    fn a_log_that_is_opened_anew_where_it_is_does_not_end() {
+        let folder = Scratch::new("zeek-take-over");
+        let path = folder.0.join("dcom.log");
+        let mut before = rows_in(&folder.0, Form::Tsv);
+        let mut logs = Logs::new(&folder.0, Form::Tsv, Start::GoOn);
+        logs.take_over(&mut before);
+        assert_eq!(before.finish(samples::time(), samples::time()).count(), 0);
+        logs.write(&samples::all().remove(0)).unwrap();
+        logs.flush().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let headers = text.lines().filter(|line| line.starts_with('#')).count();
+        assert_eq!((headers, text.lines().count()), (8, 10), "{text}");
+        // One that was moved away does, and another has its name.
+        let moved = folder.0.join("dcom.log.1");
+        fs::rename(&path, &moved).unwrap();
+        let mut next = Logs::new(&folder.0, Form::Tsv, Start::GoOn);
+        next.take_over(&mut logs);
+        assert_eq!(logs.finish(samples::time(), samples::time()).count(), 0);
+        next.write(&samples::all().remove(0)).unwrap();
+        next.flush().unwrap();
+        let ended = fs::read_to_string(&moved).unwrap();
+        assert!(ended.starts_with(&text) && ended.lines().last().unwrap().starts_with("#close\t"));
+        assert!(fs::read_to_string(&path).unwrap().starts_with("#separator"));
     }
 
     #[test]

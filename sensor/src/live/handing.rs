@@ -1,6 +1,6 @@
 //! Handing over what root made: folders and files become the user's that the sensor goes on as, if they are the sensor's own.
 //!
-//! A file is its own by its name. A folder is when it is empty, or when nothing but such files is in it: what else root
+//! A file is its own by its name, and by what is in it where other programs use that name. A folder is when it is empty, or when nothing but such files is in it: what else root
 //! keeps there is not for the user.
 
 use std::ffi::{OsStr, OsString};
@@ -15,10 +15,10 @@ use nix::unistd::{Gid, Uid};
 use rustix::fs::{Access, access};
 
 use super::jail::folder;
-use crate::cli::Live;
 use crate::config::Config;
+use crate::emit::{self, foreign};
+use crate::failures;
 use crate::outputs::Needs;
-use crate::{emit, failures};
 
 /// What is in every folder at which a disk is mounted. It stays whose it is.
 const OF_THE_DISK: &str = "lost+found";
@@ -35,30 +35,37 @@ pub(super) struct Place {
 
 /// What the sensor calls a file.
 enum Name {
-    /// A log: also what becomes of it when it is put away, by the sensor or by logrotate.
+    /// A log: also what becomes of it when it is put away, by the sensor or by logrotate. Others' may be called so.
     Log(String),
+    /// The same of what goes to a file that the settings name.
+    Output(String),
     /// The baseline: also while it is written.
     Baseline(String),
 }
 
 impl Place {
     /// The folder for logs, and the baseline's.
-    pub(super) fn all(options: &Live, config: &Config) -> Vec<Self> {
+    pub(super) fn all(config: &Config) -> Vec<Self> {
         let place = |folder: PathBuf, option| Self {
             folder,
             names: Vec::new(),
             option,
             foreign: None,
         };
-        let mut all = vec![place(options.log_dir(config), "--log-dir")];
+        let mut all = vec![place(config.output.log_dir.clone(), "--log-dir")];
         let mut names: Vec<_> = emit::file_names()
-            .map(|name| (options.log_dir(config), Name::Log(name)))
+            .map(|name| (config.output.log_dir.clone(), Name::Log(name)))
             .collect();
         if let Some(file) = config.baseline_file() {
             all.push(place(folder(&file).to_owned(), "--baseline"));
             names.extend(named(&file, Name::Baseline));
         }
-        names.extend(Needs::of(config).files.iter().filter_map(|file| named(file, Name::Log)));
+        names.extend(
+            Needs::of(config)
+                .files
+                .iter()
+                .filter_map(|file| named(file, Name::Output)),
+        );
         // However it is spelled, a folder is one.
         let same = |one: &Path, other: &Path| {
             fs::canonicalize(one).is_ok_and(|one| fs::canonicalize(other).is_ok_and(|it| it == one))
@@ -130,7 +137,12 @@ impl Place {
             }
             return Ok(true);
         }
-        Ok(self.names.iter().any(|own| own.is_of(name)))
+        let is_possible = |own: &Name| match own {
+            Name::Log(log) => foreign::may_be_ours(&entry.path(), log),
+            Name::Output(_) | Name::Baseline(_) => true,
+        };
+        let is_own = |own: &Name| own.is_of(name) && is_possible(own);
+        Ok(self.names.iter().any(is_own))
     }
 
     /// Whoever we are by now, can we write there? If not, that is better known before anything is seen.
@@ -157,7 +169,7 @@ impl Place {
 impl Name {
     fn is_of(&self, name: &str) -> bool {
         match self {
-            Self::Log(log) => {
+            Self::Log(log) | Self::Output(log) => {
                 // `eve.json`, `eve.json.1.gz`, `eve.json-20201118`.
                 let is_put_away = |rest: &str| rest.is_empty() || rest.starts_with(['.', '-']);
                 // `eve-2020-07-18T23-10-02.061141.json.zst`.

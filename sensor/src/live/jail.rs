@@ -30,7 +30,7 @@ const FALLBACK: &str = "nobody";
 
 /// Gives up what is not needed any more, and says what that was. Nothing goes out by `takers`, sockets that are open.
 pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result<()> {
-    let mut places = Place::all(options, config);
+    let mut places = Place::all(config);
     let user = give_up_root(&options.user, options.allow_root, &mut places)?;
     if !geteuid().is_root() {
         let who = User::from_uid(geteuid()).ok().flatten();
@@ -120,6 +120,21 @@ pub(super) fn folder(file: &Path) -> &Path {
     }
 }
 
+fn next_user(user: &str) -> Option<User> {
+    let find = |name: &str| User::from_name(name).ok().flatten();
+    find(user).or_else(|| find(FALLBACK))
+}
+
+/// The user that it goes on as, unless that is root.
+pub(super) fn goes_on_as(options: &Live) -> Option<u32> {
+    let now = geteuid();
+    let then = match (now.is_root(), options.allow_root) {
+        (true, false) => next_user(&options.user)?.uid,
+        _ => now,
+    };
+    (!then.is_root()).then(|| then.as_raw())
+}
+
 fn give_up_root(user: &str, allow_root: bool, written: &mut [Place]) -> Result<String> {
     if !geteuid().is_root() {
         // Capabilities did their work when the interfaces were opened.
@@ -137,8 +152,7 @@ fn give_up_root(user: &str, allow_root: bool, written: &mut [Place]) -> Result<S
     if allow_root {
         return Ok("running as root, as --allow-root says".to_owned());
     }
-    let find = |name: &str| User::from_name(name).ok().flatten();
-    let Some(found) = find(user).or_else(|| find(FALLBACK)) else {
+    let Some(found) = next_user(user) else {
         bail!(
             "there is no user {user} and no {FALLBACK} to go on as; name another with --user, or stay root with --allow-root"
         );

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::mem;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[cfg(target_os = "linux")]
@@ -24,7 +24,10 @@ pub(super) struct Losses {
     kernels: Vec<(Arc<str>, Arc<Kernel>)>,
     /// What the counters of each ring and of each worker are called.
     names: Names,
+    /// Frames that were lost, and that came, by the last record.
     before: (u64, u64),
+    /// When the sensor began.
+    began: Timestamp,
     /// What the last record said, and when; before it, when the sensor began.
     told: (Counters, Timestamp),
     /// What each worker had counted by then.
@@ -96,8 +99,14 @@ impl Names {
         Self {
             rings: (1..)
                 .zip(kernels)
-                // A dot would begin another object.
-                .map(|(number, (name, _))| under(&format!("RX#{number:02}-{}", name.replace('.', "_")), OF_A_RING))
+                // A dot would begin another object, and what else is replaced would end the name.
+                .map(|(number, (name, _))| {
+                    (
+                        number,
+                        name.replace(|c: char| ".\"\\".contains(c) || c.is_control(), "_"),
+                    )
+                })
+                .map(|(number, name)| under(&format!("RX#{number:02}-{name}"), OF_A_RING))
                 .collect(),
             workers: (1..=workers)
                 .map(|number| under(&format!("W#{number:02}"), OF_A_WORKER))
@@ -122,6 +131,7 @@ impl Losses {
             told_of_workers: vec![Counters::default(); workers],
             kernels,
             before: (0, 0),
+            began: now,
             told: (Counters::default(), now),
             last: Counts::default(),
             #[cfg(target_os = "linux")]
@@ -157,6 +167,10 @@ impl Losses {
             .zip([counts.received, counts.dropped, counts.interface_dropped])
             .collect();
         all.extend(tally.iter());
+        // Frames say when the last one came. By the clock that stamps records: who reads them reckons back to the beginning.
+        if let Some((_, uptime)) = all.iter_mut().find(|(name, _)| *name == "uptime") {
+            *uptime = u64::try_from(now.since(self.began) / 1_000_000_000).unwrap_or_default();
+        }
         all.push(("dcom.emit.unwritten", unwritten));
         let workers: Vec<&Tally> = workers.collect();
         self.publish(&all, &workers, outputs);
@@ -203,13 +217,14 @@ impl Losses {
             events.push(stats(counters, before, Some(number)));
         }
         let lost = counts.dropped + counts.interface_dropped;
-        let (lost_now, seen_now) = (
-            lost.saturating_sub(self.before.0),
-            counts.seen.saturating_sub(self.before.1),
-        );
-        self.before = (lost, counts.seen);
-        if lost_now * 1_000 > (seen_now + lost_now) * DOUBTFUL {
-            let alert = detect::doubtful(lost_now, seen_now + lost_now);
+        // What the kernel dropped it has received; what workers have looked at lags behind.
+        let came = counts.received + counts.interface_dropped;
+        let lost_now = lost.saturating_sub(self.before.0);
+        // What was left in the end came earlier.
+        let came_now = came.saturating_sub(self.before.1).max(lost_now);
+        self.before = (lost, came);
+        if lost_now > 0 && lost_now * 1_000 >= came_now * DOUBTFUL {
+            let alert = detect::doubtful(lost_now, came_now);
             events.push(Event {
                 meta,
                 body: Body::Alert(Box::new(alert)),
@@ -283,30 +298,43 @@ impl Losses {
                 let _ = writeln!(
                     text,
                     "dcom_sensor_output_{name}{{output=\"{}\"}} {}",
-                    told.key,
+                    label(told.key),
                     count.unwrap_or_default()
                 );
             }
         }
+        let _ = writeln!(text, "# TYPE dcom_sensor_interface_up gauge");
         for rings in self.kernels.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((interface, first)) = rings.first() else {
                 continue;
             };
             let up = u8::from(!first.down.load(Ordering::Relaxed));
+            let interface = label(interface);
             let _ = writeln!(text, "dcom_sensor_interface_up{{interface=\"{interface}\"}} {up}");
         }
-        let down = self
-            .kernels
-            .iter()
-            .find(|(_, kernel)| kernel.down.load(Ordering::Relaxed));
+        let ill = |(name, kernel): &(Arc<str>, Arc<Kernel>)| {
+            let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+            let why = match (is(&kernel.down), is(&kernel.stuck)) {
+                (true, _) => "is down",
+                (false, true) => "is not read: its thread hangs",
+                (false, false) => return None,
+            };
+            Some(format!("{name} {why}"))
+        };
         if let Ok(mut page) = self.page.lock() {
             page.metrics = text;
-            page.ill = down.map(|(name, _)| format!("{name} is down"));
+            page.ill = self.kernels.iter().find_map(ill);
         }
     }
 
     #[cfg(not(target_os = "linux"))]
     fn publish(&self, _: &[(&'static str, u64)], _: &[&Tally], _: &Outputs) {}
+}
+
+/// A label's value, as Prometheus' text format 0.0.4 has it.
+#[cfg(target_os = "linux")]
+fn label(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(target_os = "linux")]
@@ -320,7 +348,95 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::decode::DecodeCounters;
+    use crate::emit::eve;
     use crate::statistics::Counted;
+
+    fn losses() -> Losses {
+        Losses::new(vec![("eth1".into(), Arc::default())], 1, Timestamp(5_000_000_000))
+    }
+
+    /// What is told so many seconds after the beginning, when so many frames were looked at.
+    fn told(losses: &mut Losses, seconds: i64, seen: u64) -> Vec<Event> {
+        let tally = Tally::of(&Counted {
+            decode: DecodeCounters {
+                frames: seen,
+                ..DecodeCounters::default()
+            },
+            ..Counted::default()
+        });
+        let now = Timestamp((5 + seconds) * 1_000_000_000);
+        losses.tell(now, &tally, [&tally].into_iter(), 0, &Outputs::none())
+    }
+
+    #[test]
+    fn the_sensor_is_up_also_while_nothing_comes() {
+        let mut losses = losses();
+        for (seconds, uptime) in [(0, 0), (60, 60), (3_600, 3_600), (-2, 0)] {
+            let events = told(&mut losses, seconds, 0);
+            let Body::Stats(stats) = &events[0].body else {
+                panic!("{events:?}")
+            };
+            assert!(stats.counters.0.contains(&("uptime", uptime)), "{stats:?}");
+        }
+        let page = losses.page.lock().unwrap();
+        assert!(
+            page.metrics.contains("\ndcom_sensor_uptime_total 0\n"),
+            "{}",
+            page.metrics
+        );
+    }
+
+    #[test]
+    fn what_was_lost_is_a_share_of_what_came() {
+        let mut losses = losses();
+        let kernel = Arc::clone(&losses.kernels[0].1);
+        kernel.received.store(27_000, Ordering::Relaxed);
+        kernel.dropped.store(20_429, Ordering::Relaxed);
+        kernel.interface_dropped.store(1_000, Ordering::Relaxed);
+        let alerts = |events: Vec<Event>| -> Vec<_> {
+            let alert = |event| match event {
+                Body::Alert(alert) => Some(alert.message.clone()),
+                _ => None,
+            };
+            events.into_iter().filter_map(|event| alert(event.body)).collect()
+        };
+        // Workers are behind.
+        let first = alerts(told(&mut losses, 60, 1_497));
+        assert_eq!(first.len(), 1);
+        assert!(
+            first[0].starts_with("21429 of 28000 frames were lost (76.5 %)"),
+            "{first:?}"
+        );
+        kernel.received.fetch_add(1_000, Ordering::Relaxed);
+        kernel.dropped.fetch_add(9, Ordering::Relaxed);
+        assert!(
+            alerts(told(&mut losses, 120, 7_000)).is_empty(),
+            "less than one in a hundred"
+        );
+        losses.leave(5);
+        let last = alerts(told(&mut losses, 121, 7_000));
+        assert!(last[0].starts_with("5 of 5 frames were lost"), "{last:?}");
+    }
+
+    #[test]
+    fn an_interface_may_have_any_name() {
+        assert_eq!(label("q\"b\\c\nd"), r#"q\"b\\c\nd"#);
+        let kernels: Vec<(Arc<str>, _)> = vec![("q\"b\\.1".into(), Arc::default())];
+        let mut losses = Losses::new(kernels, 1, Timestamp::default());
+        let mut line = Vec::new();
+        eve::line(&told(&mut losses, 60, 0)[0], &mut line);
+        let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert!(told["stats"]["threads"]["RX#01-q_b__1"].is_object(), "{told}");
+        losses.kernels[0].1.stuck.store(true, Ordering::Relaxed);
+        self::told(&mut losses, 120, 0);
+        let page = losses.page.lock().unwrap();
+        assert!(
+            page.metrics
+                .contains(r#"dcom_sensor_interface_up{interface="q\"b\\.1"} 1"#)
+        );
+        assert_eq!(page.ill.as_deref(), Some("q\"b\\.1 is not read: its thread hangs"));
+    }
 
     #[test]
     fn metrics_that_the_operating_guide_names_are_there() {

@@ -26,6 +26,7 @@ mod service;
 mod signals;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,12 +41,13 @@ use crate::capture::{Ears, Next};
 use crate::cli::{Live, RAN, UNUSABLE, complain, settings, speak_aside};
 use crate::config::Config;
 use crate::correlate::Mode;
+use crate::emit::foreign;
 use crate::event::Event;
 use crate::failures;
 use crate::keys::Keep;
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
-use crate::outputs::{Pace, Prepared};
+use crate::outputs::{Needs, Pace, Prepared};
 use crate::time::Timestamp;
 use crate::workers::Crew;
 use hosts::Feed;
@@ -61,14 +63,14 @@ const STOPPING: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_millis(25);
 
 pub(crate) fn run(options: &Live) -> Result<u8> {
-    let config = options.settings.config()?;
+    let config = options.config()?;
     if options.settings.common.print_config {
         settings::print(&config)?;
         return Ok(RAN);
     }
     let signals = Signals::listen()?;
     let classes = settings::catalog(&config)?;
-    let log_dir = options.log_dir(&config);
+    let log_dir = config.output.log_dir.clone();
     let limits = Limits {
         community_id_seed: config.output.community_id_seed,
         ..Limits::live()
@@ -84,6 +86,13 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let listener = hosts::bind(options.listen)?;
     let outputs = Prepared::new(&config)?;
     std::fs::create_dir_all(&log_dir).with_context(|| log_dir.display().to_string())?;
+    #[cfg(target_os = "linux")]
+    let user = jail::goes_on_as(options);
+    #[cfg(not(target_os = "linux"))]
+    let user = None;
+    let (logs, read) = (&config.output.logs, &options.hosts.host_logs);
+    foreign::refuse_but_of(user, &log_dir, logs, read)?;
+    foreign::refuse_outputs(&Needs::of(&config).files, Some(&log_dir), logs, read)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
@@ -146,17 +155,22 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         events: Vec::new(),
         flushed: Instant::now(),
         counted: Instant::now(),
+        stuck: false,
     };
     let mut listens = true;
-    while listens && !signals.stop() {
-        listens = sensor.hear(&mut ears, &mut outlet)?;
-        sensor.attend(&signals, &mut outlet, &mut losses)?;
+    while listens && !signals.stop() && !outlet.is_closed() {
+        listens = sensor.hear(&mut ears, &mut outlet);
+        sensor.attend(&signals, &mut outlet, &mut losses);
+        sensor.live_on(&mut ears);
+    }
+    if outlet.is_closed() {
+        complain("standard output was closed by whoever read it: this is the end", None);
     }
     // What the kernel holds already is still looked at.
     stop.store(true, Ordering::Relaxed);
     let until = Instant::now() + STOPPING;
     while let Next::Heard(more) = ears.next(until.saturating_duration_since(Instant::now())) {
-        sensor.take(more, &mut outlet)?;
+        sensor.take(more, &mut outlet);
         if Instant::now() > until {
             break;
         }
@@ -167,7 +181,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let is_whole = sensor.finish(&mut outlet, &mut losses)?;
+    let is_whole = sensor.finish(&mut outlet, &mut losses);
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
@@ -223,50 +237,51 @@ struct Sensor<'o> {
     events: Vec<Event>,
     flushed: Instant,
     counted: Instant,
+    /// Does a thread hang that reads an interface?
+    stuck: bool,
 }
 
 impl Sensor<'_> {
     /// Takes in what there is, and once there is nothing writes what was told. False when nothing will come any more.
-    fn hear(&mut self, ears: &mut Ears, outlet: &mut Outlet) -> Result<bool> {
+    fn hear(&mut self, ears: &mut Ears, outlet: &mut Outlet) -> bool {
         if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
             feed.take(hosts);
         }
         let mut next = ears.next(Duration::ZERO);
         if matches!(next, Next::Nothing) {
             self.crew.idle(ears.time(Timestamp::now()), &mut self.events);
-            self.write(outlet)?;
+            self.write(outlet);
             next = ears.next(PATIENCE);
         }
         match next {
-            Next::Heard(heard) => self.take(heard, outlet)?,
+            Next::Heard(heard) => self.take(heard, outlet),
             Next::Nothing => {}
-            Next::Ended => return Ok(false),
+            Next::Ended => return false,
         }
         if self.flushed.elapsed() > FLUSH {
             self.crew.drain(&mut self.events);
-            self.write(outlet)?;
+            self.write(outlet);
         }
-        Ok(true)
+        true
     }
 
-    fn take(&mut self, heard: Heard, outlet: &mut Outlet) -> Result<()> {
+    fn take(&mut self, heard: Heard, outlet: &mut Outlet) {
         match heard {
             Heard::Frames(_, batch) => self.crew.push(batch, &mut self.events),
             Heard::Down(name, why) => complain(&format!("{name}: {why}"), None),
             Heard::Up(name) => complain(&format!("{name}: listening again"), None),
         }
-        outlet.take(&mut self.events)
+        outlet.take(&mut self.events);
     }
 
-    fn write(&mut self, outlet: &mut Outlet) -> Result<()> {
-        outlet.take(&mut self.events)?;
-        outlet.flush()?;
+    fn write(&mut self, outlet: &mut Outlet) {
+        outlet.take(&mut self.events);
+        outlet.flush();
         self.flushed = Instant::now();
-        Ok(())
     }
 
     /// Does what signals ask for, and what is due.
-    fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+    fn attend(&mut self, signals: &Signals, outlet: &mut Outlet, losses: &mut Losses) {
         if signals.reload() {
             let renewed = settings::renew(self.crew.analysis(), &self.options.settings, &self.limits);
             if let Ok(config) = &renewed {
@@ -296,12 +311,21 @@ impl Sensor<'_> {
         let due = self.counted.elapsed().as_secs() >= self.options.stats_interval.into();
         if signals.count() || due {
             self.counted = Instant::now();
-            self.count(outlet, losses)?;
+            self.count(outlet, losses);
         }
         outlet.rotate(Timestamp::now());
+    }
+
+    /// Says that the loop goes round, unless a thread that empties a ring hangs: only a new start helps then.
+    fn live_on(&mut self, ears: &mut Ears) {
+        let before = mem::replace(&mut self.stuck, ears.are_stuck());
+        if self.stuck && !before {
+            complain("the thread that reads an interface hangs: nothing is seen there", None);
+        }
         #[cfg(target_os = "linux")]
-        self.service.alive();
-        Ok(())
+        if !self.stuck {
+            self.service.alive();
+        }
     }
 
     /// Settings that have changed, but were fixed when the sensor began.
@@ -321,7 +345,7 @@ impl Sensor<'_> {
         }
     }
 
-    fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<()> {
+    fn count(&mut self, outlet: &mut Outlet, losses: &mut Losses) {
         self.crew.count(&mut self.events);
         if let (Some(feed), Some(hosts)) = (&self.feed, self.crew.analysis().hosts()) {
             feed.count(hosts);
@@ -349,13 +373,13 @@ impl Sensor<'_> {
         if let Err(error) = settings::keep(self.crew.analysis(), &self.config) {
             complain(&format!("{error:#}"), None);
         }
-        self.write(outlet)
+        self.write(outlet);
     }
 
     /// Was everything written?
-    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> Result<bool> {
+    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> bool {
         self.crew.finish(&mut self.events);
-        self.count(outlet, losses)?;
+        self.count(outlet, losses);
         let is_whole = outlet.finish(Timestamp::now());
         if let Some(hosts) = self.crew.analysis().hosts() {
             for clock in hosts.clocks() {
@@ -363,6 +387,6 @@ impl Sensor<'_> {
             }
         }
         complain(&losses.summary(), None);
-        Ok(is_whole)
+        is_whole
     }
 }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::rotation::Rotation;
+use super::rotation::{Moved, Rotation};
 use super::screen::Screen;
 use crate::catalog::Catalog;
 use crate::cli::{Live, complain, output_width};
 use crate::emit::console::printable;
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, Format, eve, naming};
+use crate::emit::{self, Emitters, Format, eve, naming};
 use crate::event::{Body, Event};
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
@@ -68,7 +68,7 @@ impl Outlet {
         catalog: Arc<Catalog>,
         outputs: Outputs,
     ) -> Result<Self> {
-        Ok(Self {
+        let mut outlet = Self {
             folder: folder.to_owned(),
             formats: formats.to_vec(),
             emitters: Emitters::go_on(folder, formats).map_err(hinted)?,
@@ -85,7 +85,9 @@ impl Outlet {
             looked: Instant::now(),
             opened: identity(folder),
             removed: None,
-        })
+        };
+        outlet.make_room(Timestamp::now());
+        Ok(outlet)
     }
 
     /// Alerts are explained by other classes from now on.
@@ -106,7 +108,7 @@ impl Outlet {
     }
 
     /// Writes the events, and leaves none.
-    pub(super) fn take(&mut self, events: &mut Vec<Event>) -> Result<()> {
+    pub(super) fn take(&mut self, events: &mut Vec<Event>) {
         for event in events.drain(..) {
             self.first.get_or_insert(event.meta.timestamp);
             let most = match event.body {
@@ -123,14 +125,15 @@ impl Outlet {
             self.outputs.offer(&event);
             self.show(&event);
         }
-        if self.screen.as_ref().is_some_and(Screen::is_closed) {
-            self.flush()?;
-        }
-        Ok(())
     }
 
-    /// Brings what was written to the files. The one error that ends all is that whoever read standard output closed it.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    /// Has whoever read standard output closed it? Then nobody wants more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.screen.as_ref().is_some_and(Screen::is_closed)
+    }
+
+    /// Brings what was written to the files.
+    pub(super) fn flush(&mut self) {
         let flushed = self.emitters.flush();
         self.judge(flushed);
         if self.renewal_is_due && !self.stuck {
@@ -139,12 +142,9 @@ impl Outlet {
                 complain("logs opened anew", None);
             }
         }
-        let Some(screen) = &mut self.screen else { return Ok(()) };
-        screen.flush();
-        if screen.is_closed() {
-            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
+        if let Some(screen) = &mut self.screen {
+            screen.flush();
         }
-        Ok(())
     }
 
     /// What outputs have done so far.
@@ -167,10 +167,12 @@ impl Outlet {
             .openable()
             .and_then(|()| Emitters::go_on(&self.folder, &self.formats));
         match opened {
-            Ok(emitters) => {
+            Ok(mut emitters) => {
                 self.removed = None;
                 self.opened = identity(&self.folder);
+                emitters.take_over(&mut self.emitters);
                 self.end(emitters, now);
+                self.make_room(now);
                 true
             }
             Err(error) => {
@@ -183,6 +185,26 @@ impl Outlet {
                 false
             }
         }
+    }
+
+    /// Puts logs away that were ended, by an earlier run or because they are of another form: rows behind that are in no
+    /// log that a reader knows.
+    fn make_room(&mut self, now: Timestamp) {
+        let ended = emit::ended(&self.folder, &self.formats);
+        if ended.is_empty() {
+            return;
+        }
+        let moved = self.rotation.move_away(&ended, now);
+        let names: Vec<_> = moved.iter().filter_map(Moved::names).collect();
+        if let Some((_, first)) = names.first() {
+            let logs: Vec<_> = names.iter().map(|(from, _)| &**from).collect();
+            let logs = logs.join(", ");
+            complain(
+                &format!("{logs}: nothing can be added to what is there; put away, as {first} and so on"),
+                None,
+            );
+        }
+        self.rotation.compress(moved);
     }
 
     /// Can logs be opened that are opened at their first row?
@@ -254,7 +276,10 @@ impl Outlet {
         if self.lost > 0 {
             complain(&format!("{} events could not be written", self.lost), None);
         }
+        let is_closed = self.is_closed();
         let not_shown = self.screen.take().map_or(0, Screen::finish);
+        // Whoever has gone misses nothing.
+        let not_shown = if is_closed { 0 } else { not_shown };
         if not_shown > 0 {
             complain(&format!("standard output: {not_shown} events were not shown"), None);
         }

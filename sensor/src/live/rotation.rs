@@ -3,6 +3,7 @@
 //! What is compressed so far has `.new` behind its name. So whoever takes `*.gz` away takes whole ones, and a sensor that ended
 //! meanwhile leaves a mark: the next one does the rest.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,16 @@ const UNFINISHED: &str = ".new";
 pub(super) struct Moved {
     from: PathBuf,
     to: PathBuf,
+}
+
+impl Moved {
+    /// What it was called, and what it is called now.
+    pub(super) fn names(&self) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+        Some((
+            self.from.file_name()?.to_string_lossy(),
+            self.to.file_name()?.to_string_lossy(),
+        ))
+    }
 }
 
 impl Rotation {

@@ -72,6 +72,7 @@ impl Report {
         let (mut told, mut bad_lines, mut alerts) = (Vec::new(), Vec::new(), 0);
         for (file, first) in readable {
             // What could not be read to its end the first time has been told.
+            builder.counters.next_file();
             let second = input::read(&file, |head, line| {
                 alerts += u64::from(take(head, line, &incidents, &mut builder));
             });

@@ -1,5 +1,6 @@
 //! What was not visible, and why: of an incident, and of the whole.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::chain::Step;
 use super::text::{Texts, counted, grouped, listed};
 
-/// So many runs of the sensor are told apart.
+/// So many runs of the sensor are told apart, of each the part in each file.
 const MAX_RUNS: usize = 4_096;
 /// So many sorts of oddity.
 const MAX_ODDITIES: usize = 64;
@@ -58,18 +59,33 @@ pub(super) struct Unseen {
 /// The counters of all runs, each as it was last.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// By the second in which the run began, as far as its records tell.
-    runs: BTreeMap<i64, Run>,
+    /// By the second in which the run began, as far as its records tell, and by file: two sensors may begin at once.
+    runs: BTreeMap<(i64, u64), Run>,
+    /// Which file is read.
+    file: u64,
+    /// Of all runs.
+    sums: OnceCell<Counts>,
     oddities: BTreeMap<String, u64>,
 }
 
-#[derive(Debug, Default)]
+type Counts = [u64; COUNTERS.len()];
+
+/// What a file has of a run.
+#[derive(Debug)]
 struct Run {
-    uptime: u64,
-    counts: [u64; COUNTERS.len()],
+    /// The shortest and the longest uptime.
+    first: u64,
+    last: u64,
+    /// By the longest.
+    counts: Counts,
 }
 
 impl Counters {
+    /// What comes next is in another file.
+    pub(super) fn next_file(&mut self) {
+        self.file += 1;
+    }
+
     /// A `stats` event. Counters only grow within a run: of each run the last one stands.
     pub(super) fn add(&mut self, event: &Value, at: i64) {
         // The sensor's own stand beside Suricata's; in older logs among them.
@@ -86,13 +102,20 @@ impl Counters {
         let Some(uptime) = number("uptime") else { return };
         let began = at.div_euclid(1_000_000) - i64::try_from(uptime).unwrap_or_default();
         // Both are whole seconds: the same run may seem to begin in either of two.
-        let known = self.runs.range(began - 1..=began + 1).next().map(|(&began, _)| began);
+        let alike = [began, began - 1, began + 1].map(|began| (began, self.file));
+        let known = alike.into_iter().find(|key| self.runs.contains_key(key));
         if known.is_none() && self.runs.len() >= MAX_RUNS {
             return;
         }
-        let run = self.runs.entry(known.unwrap_or(began)).or_default();
-        if uptime >= run.uptime {
-            run.uptime = uptime;
+        self.sums.take();
+        let run = self.runs.entry(known.unwrap_or((began, self.file))).or_insert(Run {
+            first: uptime,
+            last: uptime,
+            counts: [0; COUNTERS.len()],
+        });
+        run.first = run.first.min(uptime);
+        if uptime >= run.last {
+            run.last = uptime;
             for (count, place) in run.counts.iter_mut().zip(COUNTERS) {
                 *count = number(place).unwrap_or_default();
             }
@@ -120,10 +143,29 @@ impl Counters {
         let Some(index) = COUNTERS.iter().position(|counter| *counter == name) else {
             return 0;
         };
-        self.runs
-            .values()
-            .map(|run| run.counts[index])
-            .fold(0, u64::saturating_add)
+        self.sums.get_or_init(|| self.sum())[index]
+    }
+
+    /// A run goes on in another file where its log was put away: with longer uptimes only. Where two files have the same ones, two
+    /// sensors began at once.
+    fn sum(&self) -> Counts {
+        let mut parts: Vec<(i64, &Run)> = self.runs.iter().map(|(&(began, _), run)| (began, run)).collect();
+        parts.sort_by_key(|(_, run)| run.first);
+        let mut runs: Vec<(i64, &Run)> = Vec::new();
+        for (began, part) in parts {
+            let goes_on = |(other, run): &&mut (i64, &Run)| other.abs_diff(began) <= 1 && run.last < part.first;
+            match runs.iter_mut().find(goes_on) {
+                Some((_, run)) => *run = part,
+                None => runs.push((began, part)),
+            }
+        }
+        let mut sums = [0_u64; COUNTERS.len()];
+        for (_, run) in runs {
+            for (sum, count) in sums.iter_mut().zip(run.counts) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        sums
     }
 
     /// The most frequent first.
@@ -146,8 +188,9 @@ impl Counters {
             }
         };
         let (drops, packets) = (self.get("capture/kernel_drops"), self.get("capture/kernel_packets"));
-        let of = if packets > 0 {
-            format!(" of {}", grouped(packets.saturating_add(drops)))
+        // It counts what it dropped among what it received.
+        let of = if packets >= drops {
+            format!(" of {}", grouped(packets))
         } else {
             String::new()
         };
@@ -459,6 +502,29 @@ mod tests {
         assert_eq!(hidden.len(), 1);
         assert!(hidden[0].what.starts_with("9 RPC PDUs were sealed"), "{hidden:?}");
         assert!(counters.loss().is_empty());
+    }
+
+    #[test]
+    fn a_run_goes_on_in_other_files_and_two_may_begin_at_once() {
+        let record = |uptime: u64, missing: u64| json!({"stats": {"uptime": uptime}, "dcom": {"flow": {"bytes_missing": missing}}});
+        let missing = |files: &[&[(u64, u64)]]| {
+            let mut counters = Counters::default();
+            for (number, file) in files.iter().enumerate() {
+                counters.next_file();
+                for &(uptime, missing) in *file {
+                    // Rounded one way or the other.
+                    let at = (1_000 + uptime + number as u64 % 2) * 1_000_000;
+                    counters.add(&record(uptime, missing), i64::try_from(at).unwrap());
+                }
+            }
+            counters.get("dcom/flow/bytes_missing")
+        };
+        // A log that was put away twice, whichever is read first.
+        assert_eq!(missing(&[&[(180, 9), (240, 9)], &[(60, 3)], &[(120, 5)]]), 9);
+        // Two sensors, of which one has put its log away.
+        assert_eq!(missing(&[&[(60, 3), (120, 7)], &[(60, 1)], &[(120, 2)]]), 9);
+        // Two captures of one time.
+        assert_eq!(missing(&[&[(0, 120)], &[(0, 120)]]), 240);
     }
 
     #[test]

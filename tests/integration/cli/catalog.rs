@@ -1,5 +1,7 @@
 //! The catalogue: shown, listed, and a user's file checked.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::program::{Outcome, Scratch, dcom_sensor};
@@ -148,6 +150,8 @@ fn completions_and_the_manual_know_every_command_and_option() {
     let manual = run(&["man"]);
     assert_eq!((manual.code, manual.stderr.as_str()), (Some(0), ""));
     assert!(manual.stdout.starts_with(".ie"), "{}", manual.stdout);
+    assert!(!manual.stdout.contains("(1)") && !manual.stdout.contains("<\\fB\\-\\-explain"));
+    assert!(manual.stdout.contains(".TP\ndcom\\-sensor replay\nRead captures"));
     for part in [
         "DCOM\\-SENSOR REPLAY",
         "DCOM\\-SENSOR CATALOG CHECK",
@@ -158,6 +162,30 @@ fn completions_and_the_manual_know_every_command_and_option() {
     ] {
         let plain = manual.stdout.contains(part) || manual.stdout.contains(&part.replace("\\-", "-"));
         assert!(plain, "{part}");
+    }
+}
+
+#[test]
+fn bash_completes_what_stands_behind_a_command() {
+    let scratch = Scratch::new();
+    let script = scratch.write("completions", &run(&["completions", "bash"]).stdout);
+    let completed = |words: &str, last: &str| {
+        let ask = "source \"$1\"; read -ra COMP_WORDS <<< \"dcom-sensor $2\"; COMP_WORDS+=(\"$3\"); \
+                   COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _dcom__sensor dcom-sensor \"$3\" \"${COMP_WORDS[-2]}\"; \
+                   echo \"${COMPREPLY[*]}\"";
+        let mut bash = Command::new("bash");
+        let asked = bash.args(["-c", ask, "bash"]).arg(&script).args([words, last]).output();
+        String::from_utf8(asked.expect("bash runs").stdout).expect("text")
+    };
+    for (words, last, reply) in [
+        ("", "rep", "replay report\n"),
+        ("live", "--ro", "--rotate-size --rotate-minutes\n"),
+        ("live --compress", "", "zst gz none\n"),
+        ("replay", "--min", "--min-severity\n"),
+        ("catalog", "sh", "show\n"),
+        ("catalog show", "--cat", "--catalog\n"),
+    ] {
+        assert_eq!(completed(words, last), reply, "{words} {last}");
     }
 }
 

@@ -49,6 +49,34 @@ fn a_reader_that_stops_reading_is_no_error() {
 }
 
 #[test]
+fn logs_are_whole_though_nobody_reads_what_is_shown() {
+    let scratch = Scratch::new();
+    let inputs = vec![pcaps(); 2];
+    let written = |name: &str, (reader, writer): (Option<io::PipeReader>, Stdio), code| {
+        let folder = scratch.path(name);
+        let mut command = dcom_sensor();
+        command.args(["replay", "--json", "-o"]).arg(&folder).args(&inputs);
+        drop(reader);
+        let run = command.stdout(writer).output().expect("the program runs");
+        assert_eq!(
+            run.status.code(),
+            Some(code),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        files(&folder)
+    };
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let unread = written("unread", (Some(reader), writer.into()), 0);
+    assert!(unread.len() > 3 && unread == written("null", (None, Stdio::null()), 0));
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has it");
+    assert!(unread == written("full", (None, full.into()), 2));
+}
+
+#[test]
 fn json_lines_are_all_that_standard_output_carries() {
     let run = replay(["--json".as_ref(), pcap(ABUSED).as_os_str()]);
     assert_eq!(run.code, Some(0));

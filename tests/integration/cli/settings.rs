@@ -168,6 +168,40 @@ fn the_settings_in_force_are_printed_and_options_go_before_the_file() {
 }
 
 #[test]
+fn what_is_printed_says_the_same_wherever_it_is_kept() {
+    let scratch = Scratch::new();
+    let (etc, kept) = (scratch.path("etc"), scratch.path("kept"));
+    fs::create_dir(&etc).and(fs::create_dir(&kept)).expect("folders");
+    let entries =
+        "[[notify]]\nwebhook = { file = \"hook\" }\n[[eve-log]]\nfiletype = \"regular\"\nfilename = \"e.json\"\n";
+    let text = format!("[catalog]\nfiles = [\"ours.toml\"]\n[baseline]\nfile = \"usual\"\n{entries}");
+    fs::write(etc.join("s.toml"), text).expect("a file");
+    let print = |file: &str, more: &[&str]| {
+        let mut command = dcom_sensor();
+        command.args(more).args(["--print-config", "--config", file]);
+        let run = Outcome::from(
+            command
+                .current_dir(scratch.path("."))
+                .output()
+                .expect("the program runs"),
+        );
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+        run.stdout
+    };
+    let printed = print("etc/s.toml", &["replay"]);
+    for name in ["ours.toml", "usual", "hook", "e.json"] {
+        let path = format!("\"{}\"", etc.join(name).display());
+        assert!(printed.contains(&path), "{path}: {printed}");
+    }
+    fs::write(kept.join("s.toml"), &printed).expect("a file");
+    assert_eq!(print("kept/s.toml", &["replay"]), printed);
+    // What is in force: the option's.
+    let logs = print("etc/s.toml", &["live", "-i", "eth1", "-o", "logs"]);
+    let line = format!("\nlog_dir = \"{}\"\n", scratch.path("logs").display());
+    assert!(logs.contains(&line), "{line}: {logs}");
+}
+
+#[test]
 fn the_environment_goes_before_the_file_and_options_before_it() {
     let scratch = Scratch::new();
     let file = scratch.write(
