@@ -126,6 +126,21 @@ pub fn names_a_program(line: &str) -> bool {
     !address && !name.is_empty() && name.chars().all(plain) && name.rsplit_once('.').is_none_or(|(_, end)| known(end))
 }
 
+/// Does this text have all that the line says behind its program, in one piece, however the shells in between quote and
+/// escape? Then the line was passed on from there, and says nothing of its own.
+pub(crate) fn is_passed_on(line: &str, text: &str) -> bool {
+    let bare = |text: &str| {
+        let mut text = normalised(text);
+        text.retain(|c| !c.is_whitespace() && !matches!(c, '^' | '`' | '\\' | '\''));
+        text
+    };
+    let normal = normalised(line);
+    let arguments = normal
+        .split_once(' ')
+        .map_or(normal.as_str(), |(_, arguments)| arguments);
+    bare(text).contains(&bare(arguments))
+}
+
 /// May the file that was asked for be the one at this path? By the whole path where both have one, else by its name.
 pub(crate) fn is_same_file(asked: &str, logged: &str) -> bool {
     let (asked, logged) = (path(asked), path(logged));
@@ -368,6 +383,26 @@ mod tests {
         assert_eq!(program(r#""C:\Windows\System32\MMC.exe" -Embedding"#), "mmc");
         assert!(is_library(r"C:\\programdata\calc.xll"));
         assert!(!is_library("rundll32.exe a.dll,b"));
+    }
+
+    #[test]
+    fn what_a_shell_passes_on_is_all_in_its_own_line() {
+        for (line, text) in [
+            (
+                "powershell -c \"[a]::b('c')\"",
+                r#"C:\Windows\System32\cmd.exe /c "powershell.exe -c \"[a]::b('c')\"""#,
+            ),
+            ("powershell -c a|b", "cmd /c powershell -c a^|b"),
+            ("a.exe", "cmd /c start a"),
+        ] {
+            assert!(is_passed_on(line, text), "{line} {text}");
+        }
+        for (line, text) in [
+            ("powershell -c b", "powershell -c a; .\\next.ps1"),
+            ("powershell -c a b", "cmd /c powershell -c a"),
+        ] {
+            assert!(!is_passed_on(line, text), "{line} {text}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::detect::Found;
 use crate::detect::host_signature::{COMMAND_LINE_REF, CONFIG_TOOL, SCRIPT};
 use crate::event::host_alert::RelatedEvent;
-use crate::host_log::command_line::normalised;
+use crate::host_log::command_line::{is_passed_on, normalised};
 use crate::host_log::event::{
     FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host, text_hash,
 };
@@ -279,6 +279,7 @@ impl Pending {
                 None => format!("it started {what}: {line}"),
             };
             whole.related.insert(finding.as_related(what));
+            finding.patterns.iter().for_each(|&pattern| whole.add(pattern));
             if whole.parts.len() < PARTS && !whole.did(&finding.host, &finding.process) {
                 whole.parts.push(finding.process);
             }
@@ -371,7 +372,7 @@ impl Finding {
 }
 
 /// Is it part of a finding that waits: the console of the configuration tool, a command line that was passed on, the text
-/// of a script whose command line was told?
+/// of a script whose command line was told? What says anything that the other does not say is a finding of its own.
 fn is_part(whole: &Finding, part: &Finding) -> bool {
     let by_text = |finding: &Finding| {
         let own = [SCRIPT.id, COMMAND_LINE_REF.id];
@@ -381,14 +382,25 @@ fn is_part(whole: &Finding, part: &Finding) -> bool {
         return part.is_child_of(whole);
     }
     let near = part.at.since(whole.at) <= NEAR;
-    let same_text = || whole.patterns.iter().any(|found| part.is(found.signature));
-    if !near || !by_text(part) || !same_text() {
+    let same_patterns = || {
+        let mut all = part.patterns.iter();
+        all.all(|found| {
+            whole
+                .patterns
+                .iter()
+                .any(|known| known.signature.id == found.signature.id)
+        })
+    };
+    if !near || !by_text(part) || !same_patterns() {
         return false;
     }
     if part.sentence.is_some() {
-        return whole.did(&part.host, &part.process) && whole.event.clsid == part.event.clsid;
+        let same_target = part.event.target.is_none() || part.event.target == whole.event.target;
+        return whole.did(&part.host, &part.process) && whole.event.clsid == part.event.clsid && same_target;
     }
-    part.is_child_of(whole)
+    let text = whole.process.command_line.as_deref().or(whole.event.script.as_deref());
+    let line = part.process.command_line.as_deref();
+    part.is_child_of(whole) && text.zip(line).is_some_and(|(text, line)| is_passed_on(line, text))
 }
 
 impl Finding {

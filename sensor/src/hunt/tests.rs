@@ -320,6 +320,36 @@ fn a_command_line_that_is_passed_on_is_told_once() {
 }
 
 #[test]
+fn a_command_line_of_its_own_is_told_beside_that_of_the_parent() {
+    let started = |record: u32, line: &str| {
+        let (parent, child) = (("powershell.exe", 99 + record), ("powershell.exe", 100 + record));
+        created(i64::from(record) * 10, record.into(), parent, child, line)
+    };
+    let updates = "powershell -c \"$s=[type]::GetTypeFromProgID('Microsoft.Update.Session','srv1'); & .\\next.ps1\"";
+    let mmc = |host: &str| format!("powershell -c \"[type]::GetTypeFromProgID('MMC20.Application','{host}').x\"");
+    assert_eq!(
+        told(&[started(1, updates), started(2, &mmc("192.0.2.77"))]),
+        ["DCOM_Script low low", "DCOM_Script high medium"]
+    );
+    let hosts = ["192.0.2.77", "192.0.2.78"].map(mmc);
+    assert_eq!(told(&[started(1, &hosts[0]), started(2, &hosts[1])]).len(), 2);
+    let agent = r"powershell.exe -ExecutionPolicy Bypass -File C:\Agents\dcom-monitor.ps1";
+    let invoked = "powershell -ExecutionPolicy Bypass Invoke-DCOM -ComputerName 192.0.2.77";
+    assert_eq!(
+        told(&[started(1, agent), started(2, invoked)]),
+        ["DCOM_CommandLineRef high medium"; 2]
+    );
+}
+
+#[test]
+fn scripts_of_one_process_for_two_computers_are_two_findings() {
+    let text = |host: &str| format!("[type]::GetTypeFromProgID('MMC20.Application','{host}').x");
+    let run = |record: u32, host| script(record.into(), record.into(), &text(host), None);
+    assert_eq!(told(&[run(1, "192.0.2.77"), run(2, "192.0.2.78")]).len(), 2);
+    assert_eq!(told(&[run(1, "192.0.2.77"), run(2, "192.0.2.77")]).len(), 1);
+}
+
+#[test]
 fn an_encoded_command_is_read() {
     let script = "[activator]::CreateInstance([type]::GetTypeFromProgID('MMC20.Application','192.0.2.9'))";
     let bytes: Vec<u8> = script.encode_utf16().flat_map(u16::to_le_bytes).collect();
