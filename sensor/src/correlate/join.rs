@@ -23,7 +23,7 @@ use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_h
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
 use child::{Started, is_same_process, owner};
-use told::{account, client_side, process};
+use told::{account, client_side, process, tell_skew};
 
 const SECOND: i64 = 1_000_000_000;
 /// A host may log so much before the wire shows it: whole seconds are cut.
@@ -310,6 +310,9 @@ impl<'k> Known<'k> {
             Signed(event.time.since(case.at))
         );
         gathered.record.because.push(told);
+        if !(-EARLIER..=self.window).contains(&event.time.since(case.at)) {
+            tell_skew(&mut gathered.skew, &mut gathered.record);
+        }
     }
 
     /// The COM service's own word that it refused.
@@ -345,6 +348,9 @@ impl<'k> Known<'k> {
             case.client.address,
             Signed(event.time.since(case.at)),
         ));
+        if !(-EARLIER..=self.window).contains(&event.time.since(case.at)) {
+            tell_skew(&mut gathered.skew, record);
+        }
     }
 
     /// The logon that came with it: from the same port, else from the same address as the same user.
@@ -388,6 +394,10 @@ impl<'k> Known<'k> {
                 .filter(|_| rank == 0)
                 .map_or_else(|| ", by address and name".to_owned(), |port| format!(":{port}")),
         ));
+        let as_it_is = Self::around(case.since, None, EARLIER, case.at.since(case.since) + CLOSE);
+        if !as_it_is.contains(&event.time) {
+            tell_skew(&mut gathered.skew, &mut gathered.record);
+        }
         gathered.logon = Some((event, logon));
     }
 }

@@ -278,6 +278,83 @@ fn a_clock_that_is_off_is_measured_told_and_not_hidden() {
     }
 }
 
+/// What was told says that its time fits by the measured clock alone.
+fn says_that_the_skew_was_used(host: &HostRecord) -> bool {
+    let told = host.because.iter().any(|it| it.starts_with("its time fits if"));
+    assert_eq!(
+        told,
+        host.clock_skew.as_ref().is_some_and(|skew| skew.used),
+        "{host:#?}"
+    );
+    told
+}
+
+#[test]
+fn a_log_without_command_lines_is_joined_by_its_measured_clock_too() {
+    for (skew, used) in [
+        (0, false),
+        // The process fits as it is, the logon does not.
+        (45 * SECOND, true),
+        (90 * SECOND, true),
+        (300 * SECOND, true),
+        (-120 * SECOND, true),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let host = rig.log(target(skew, None)).heard().judge(call("ShellWindows", LINE));
+        assert_eq!(host.verdict, Verdict::Confirmed, "{skew}: {host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), used, "{skew}: {host:#?}");
+    }
+}
+
+#[test]
+fn what_sealed_wmi_started_is_close_by_the_measured_clock() {
+    for (skew, used) in [(0, false), (30 * SECOND, true), (-30 * SECOND, true)] {
+        let mut record = call("ShellWindows", LINE);
+        (record.dcom.clsid, record.dcom.command_line, record.dcom.effect) = (None, None, None);
+        record.dcom.interface = Some(dcom::InterfaceRecord {
+            uuid: dcom_parsers::wmi::IWBEM_SERVICES,
+            name: None,
+        });
+        let wmi = (700, r"C:\Windows\System32\wbem\WmiPrvSE.exe");
+        let mut log = target(skew, None);
+        log[4] = create("WS6", AT + skew + 300 * MS, wmi, (6108, CMD), Some("cmd.exe /c x"));
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log(log).heard();
+        let mut alert = alert_of(&record);
+        rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+        let host = alert.dcom.unwrap().host.as_deref().unwrap().clone();
+        assert_eq!(host.verdict, Verdict::Confirmed, "{skew}: {host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), used, "{skew}: {host:#?}");
+    }
+}
+
+#[test]
+fn servers_and_complaints_that_fit_by_the_measured_clock_alone_say_so() {
+    for skew in [0, 300 * SECOND] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mmc = (4007, r"C:\Windows\System32\mmc.exe");
+        let svchost = (800, r"C:\Windows\System32\svchost.exe");
+        rig.log([
+            connect("WS6", AT + skew - 5 * MS, "10.0.0.5:50001", "10.0.0.6:135"),
+            create("WS6", AT + skew + 50 * MS, svchost, mmc, Some("mmc.exe -Embedding")),
+        ]);
+        let mut record = activation("MMC20.Application");
+        record.meta.rtt = Some(Interval(80 * MS));
+        let host = rig.heard().judge(record);
+        assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), skew != 0);
+        let mut rig = Rig::new(Mode::Replay);
+        let mut connection = client_side();
+        connection.time.0 += skew;
+        rig.log([connection, could_not_reach(AT + skew + 20 * SECOND, "10.0.0.6")]);
+        let (meta, mut alert) = unanswered();
+        rig.correlator.alert(&meta, &mut alert, &rig.catalog);
+        let host = alert.dcom.unwrap().host.as_deref().unwrap().clone();
+        assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), skew != 0);
+    }
+}
+
 #[test]
 fn a_host_without_a_log_is_told_as_that() {
     let mut rig = Rig::new(Mode::Replay);

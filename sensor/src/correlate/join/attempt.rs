@@ -6,7 +6,7 @@ use super::super::case::Case;
 use super::super::skew::{FARTHEST, Signed};
 use super::super::store::{Kind, Lookup};
 use super::super::wire::Seen;
-use super::told::{account, precision, process, process_record, tell_source};
+use super::told::{account, precision, process, process_record, tell_skew, tell_source};
 use super::verdict::score;
 use super::{EARLIER, Known};
 use crate::decode::Endpoint;
@@ -67,7 +67,7 @@ impl<'k> Known<'k> {
             tell_source(event, at, &mut record);
             record.process = Some(process_record(&connect.process, account(&connect.account)));
         }
-        let skew = self.skews.of(host);
+        let mut skew = self.skews.of(host);
         let range = Self::around(at, skew.as_ref(), self.window, self.window);
         let errors = self
             .store
@@ -90,6 +90,9 @@ impl<'k> Known<'k> {
                     .map(|clsid| format!(", and names the class {clsid}"))
                     .unwrap_or_default(),
             ));
+            if event.time.since(at).abs() > self.window {
+                tell_skew(&mut skew, &mut record);
+            }
             tell_source(event, at, &mut record);
             record.process = Some(process_record(&error.process, account(&error.account)));
             record.verdict = Verdict::Confirmed;

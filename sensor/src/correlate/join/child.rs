@@ -8,7 +8,7 @@ use super::super::case::{Case, Expected};
 use super::super::claims::Claim;
 use super::super::skew::{FARTHEST, Signed};
 use super::super::store::Lookup;
-use super::told::{precision, process};
+use super::told::{precision, process, tell_skew};
 use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
 use crate::event::dcom::Outcome;
 use crate::event::host::Matched;
@@ -37,8 +37,9 @@ pub(super) struct Started<'k> {
     pub(super) by_expected: bool,
     /// As far as both are known, was it the one that was called that started it?
     can_be: bool,
-    /// Since the case, by both clocks as they are; was the skew needed to find it?
+    /// Since the case, by both clocks as they are, and by the host's as it was measured; was that needed?
     pub(super) delta: i64,
+    measured: Option<i64>,
     skewed: bool,
     /// What else wrote of the same process.
     pub(super) again: Option<(&'k HostEvent, &'k ProcessCreate)>,
@@ -51,6 +52,16 @@ impl Started<'_> {
     pub(super) fn pid(&self) -> Option<u32> {
         let again = self.again.and_then(|(_, create)| create.process.pid);
         self.create.process.pid.or(again)
+    }
+
+    /// Is it so close in time: by the clocks as they are, else by the host's as it was measured?
+    fn is_within(&mut self, range: &RangeInclusive<i64>) -> bool {
+        if range.contains(&self.delta) {
+            return true;
+        }
+        let fits = self.measured.is_some_and(|delta| range.contains(&delta));
+        self.skewed |= fits;
+        fits
     }
 
     /// The same command line, as far as it was logged.
@@ -134,7 +145,8 @@ impl<'k> Known<'k> {
         let early = if known { FINE } else { SECOND };
         let fits = |delta: i64| (-early..=after).contains(&delta);
         let skew = gathered.skew.as_ref().map(|skew| skew.median.0);
-        if !fits(delta) && !skew.is_some_and(|skew| fits(delta - skew)) {
+        let measured = skew.map(|skew| delta.saturating_sub(skew));
+        if !fits(delta) && !measured.is_some_and(fits) {
             return None;
         }
         let image = create.process.image.as_deref();
@@ -158,6 +170,7 @@ impl<'k> Known<'k> {
                 None => by_expected,
             },
             delta,
+            measured,
             skewed: !fits(delta),
             again: None,
             proves: false,
@@ -220,6 +233,9 @@ impl<'k> Known<'k> {
                 process(&server.create.parent),
                 Signed(server.delta),
             ));
+            if server.skewed {
+                tell_skew(&mut gathered.skew, &mut gathered.record);
+            }
         }
     }
 
@@ -233,7 +249,7 @@ impl<'k> Known<'k> {
         let lookups = child_lookups(case, gathered);
         let (mut found, mut leads) = (Vec::new(), Vec::new());
         for mut it in self.started(case, &lookups, from, self.window, gathered) {
-            match fit(case, &it, gathered) {
+            match fit(case, &mut it, gathered) {
                 Some(Fit::Proof) if case.was_refused() => {
                     leads.push((it, "but the call was refused"));
                 }
@@ -318,7 +334,7 @@ fn child_lookups(case: &Case<'_>, gathered: &Gathered<'_>) -> Vec<Lookup> {
 }
 
 /// What a process is to a case; none where it has nothing to do with it.
-fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit> {
+fn fit(case: &Case<'_>, it: &mut Started<'_>, gathered: &Gathered<'_>) -> Option<Fit> {
     let image = it.create.process.image.as_deref().unwrap_or_default();
     let known_child = case.is_expected_child(image);
     let matched = &gathered.record.matched_on;
@@ -328,11 +344,11 @@ fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit
     let failed = case.dcom.outcome == Some(Outcome::Failed);
     let Some(asked) = case.asked() else {
         if case.expected() == Expected::Child {
-            let fits = it.by_expected && it.delta.abs() <= CLOSE && !failed;
+            let fits = it.by_expected && !failed && it.is_within(&(-CLOSE..=CLOSE));
             return fits.then_some(if of_the_pair { Fit::Proof } else { Fit::Shown });
         }
         // Of a process that runs all day children come and go.
-        let fits = it.by_owner && known_child && (-SECOND..=CHILD).contains(&it.delta);
+        let fits = it.by_owner && known_child && it.is_within(&(-SECOND..=CHILD));
         return fits.then_some(Fit::Shown);
     };
     if it.is_asked_for() {
@@ -350,8 +366,8 @@ fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit
         None => true,
         Some(line) => !command_line::names_a_program(asked) && case.says(line),
     };
-    let near = it.delta <= CHILD || (line.is_some() && it.by_owner);
-    if it.named && says && near && it.can_be && (it.by_owner || (of_the_pair && line.is_none() && !failed)) {
+    let may_be = it.named && says && it.can_be && (it.by_owner || (of_the_pair && line.is_none() && !failed));
+    if may_be && ((line.is_some() && it.by_owner) || it.is_within(&(i64::MIN..=CHILD))) {
         return Some(Fit::Proof);
     }
     match line {
@@ -375,6 +391,9 @@ fn tell_lead(case: &Case<'_>, lead: &Started<'_>, why: &str, gathered: &mut Gath
         Signed(lead.delta),
         if case.is_call() { "call" } else { "activation" },
     ));
+    if lead.skewed {
+        tell_skew(&mut gathered.skew, &mut gathered.record);
+    }
 }
 
 fn tell_child(case: &Case<'_>, child: &Started<'_>, gathered: &mut Gathered<'_>) {
@@ -421,19 +440,8 @@ fn tell_child(case: &Case<'_>, child: &Started<'_>, gathered: &mut Gathered<'_>)
             .because
             .push(format!("{} logs the same process{pid}", again.source));
     }
-    if let (true, Some(skew)) = (child.skewed, &mut gathered.skew) {
-        skew.used = true;
-        record.because.push(format!(
-            "its time fits if the host's clock is {} from the wire's, as {} {} of {} say",
-            Signed(skew.median.0),
-            skew.connections,
-            if skew.connections == 1 {
-                "connection"
-            } else {
-                "connections"
-            },
-            skew.source,
-        ));
+    if child.skewed {
+        tell_skew(&mut gathered.skew, record);
     }
 }
 
