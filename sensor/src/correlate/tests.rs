@@ -278,6 +278,42 @@ fn a_clock_that_is_off_is_measured_told_and_not_hidden() {
     }
 }
 
+#[test]
+fn what_opens_the_file_asked_for_stands_for_it() {
+    let script = |parent, line: &str| {
+        let child = (6108, r"C:\Windows\System32\wscript.exe");
+        create("WS6", AT + 300 * MS, parent, child, Some(line))
+    };
+    let line = r#""C:\Windows\System32\WScript.exe" "C:\Users\xyz.vbs" /b"#;
+    for (event, verdict, why) in [
+        (script((8200, SHELL), line), Verdict::Confirmed, "it opens the file"),
+        (
+            script((8200, SHELL), "wscript.exe abc.vbs"),
+            Verdict::NotSeen,
+            "does not name the file",
+        ),
+        (
+            script((8201, SHELL), line),
+            Verdict::NotSeen,
+            "no process creation that fits",
+        ),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mut log = target(0, None);
+        log[4] = event.clone();
+        let host = rig.log(log).heard().judge(call("ShellWindows", "xyz.vbs /b"));
+        assert_eq!(host.verdict, verdict, "{host:#?}");
+        assert!(host.because.iter().any(|it| it.contains(why)), "{host:#?}");
+        assert!(!host.matched_on.contains(&CommandLine));
+    }
+    // Whose port it is, is not known: the program that the catalogue expects did it.
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log([script((3000, SHELL), line)]);
+    rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+    let host = rig.judge(call("ShellWindows", "xyz.vbs /b"));
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+}
+
 /// What was told says that its time fits by the measured clock alone.
 fn says_that_the_skew_was_used(host: &HostRecord) -> bool {
     let told = host.because.iter().any(|it| it.starts_with("its time fits if"));
@@ -311,12 +347,15 @@ fn what_sealed_wmi_started_is_close_by_the_measured_clock() {
     for (skew, used) in [(0, false), (30 * SECOND, true), (-30 * SECOND, true)] {
         let mut record = call("ShellWindows", LINE);
         (record.dcom.clsid, record.dcom.command_line, record.dcom.effect) = (None, None, None);
-        record.dcom.interface = Some(dcom::InterfaceRecord {
+        record.dcom.interface = Some(dcom::Interface {
             uuid: dcom_parsers::wmi::IWBEM_SERVICES,
             name: None,
         });
         let wmi = (700, r"C:\Windows\System32\wbem\WmiPrvSE.exe");
         let mut log = target(skew, None);
+        let (from, to) = ("10.0.0.5:50002", "10.0.0.6:49913");
+        let at = AT + skew + 80 * MS;
+        log[2] = owned("WS6", at, from, to, 1300, r"C:\a\svchost.exe", Direction::Inbound);
         log[4] = create("WS6", AT + skew + 300 * MS, wmi, (6108, CMD), Some("cmd.exe /c x"));
         let mut rig = Rig::new(Mode::Replay);
         rig.log(log).heard();
@@ -325,6 +364,8 @@ fn what_sealed_wmi_started_is_close_by_the_measured_clock() {
         let host = alert.dcom.unwrap().host.as_deref().unwrap().clone();
         assert_eq!(host.verdict, Verdict::Confirmed, "{skew}: {host:#?}");
         assert_eq!(says_that_the_skew_was_used(&host), used, "{skew}: {host:#?}");
+        let owner = host.because.iter().find(|it| it.contains("catalogue expects"));
+        assert!(owner.is_none(), "WMI's port is svchost.exe's: {host:#?}");
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Started<'k> {
     likeness: Option<Likeness>,
     /// Is it the program that was asked for, or one that is named where no program stands first?
     named: bool,
+    /// Does its line open the file that was asked for, with the same arguments?
+    opens: bool,
     /// Was it started by the very process that was called?
     by_owner: bool,
     /// Was it started by a program that the catalogue expects?
@@ -163,6 +165,10 @@ impl<'k> Known<'k> {
             create,
             likeness: asked.zip(logged).and_then(|(asked, logged)| asked.compare(logged)),
             named: image.is_some_and(|image| case.names(image)),
+            opens: case
+                .asked()
+                .zip(logged)
+                .is_some_and(|(asked, logged)| command_line::opens(asked, logged)),
             by_owner: by_owner == Some(true),
             by_expected,
             can_be: match by_owner.filter(|_| case.runs_in_the_called_process()) {
@@ -329,7 +335,12 @@ fn child_lookups(case: &Case<'_>, gathered: &Gathered<'_>) -> Vec<Lookup> {
     } else if case.is_wmi() {
         lookups.extend(case.parents().map(|name| Lookup::ParentImage(text_hash(&name))));
     }
-    lookups.extend(owner(gathered).and_then(|owner| owner.pid).map(Lookup::ParentPid));
+    let called = owner(gathered).and_then(|owner| owner.pid);
+    if called.is_none() && case.asked().is_some_and(|line| !command_line::names_a_program(line)) {
+        // Which program opens it, nobody knows beforehand.
+        lookups.extend(case.parents().map(|name| Lookup::ParentImage(text_hash(&name))));
+    }
+    lookups.extend(called.map(Lookup::ParentPid));
     lookups
 }
 
@@ -358,6 +369,13 @@ fn fit(case: &Case<'_>, it: &mut Started<'_>, gathered: &Gathered<'_>) -> Option
             Fit::Lead("with the command line asked for, but not shown to be the process that was called")
         });
     }
+    if it.opens {
+        return Some(if it.can_be && (it.by_owner || !failed) {
+            Fit::Proof
+        } else {
+            Fit::Lead("to open the file asked for, but not shown to be the process that was called")
+        });
+    }
     if it.likeness == Some(Likeness::Inside) {
         return Some(Fit::Lead("which is what the shell that was asked for would run"));
     }
@@ -376,6 +394,9 @@ fn fit(case: &Case<'_>, it: &mut Started<'_>, gathered: &Gathered<'_>) -> Option
         )),
         _ if it.by_owner && (it.named || known_child) => {
             Some(Fit::Lead("which is not the command line that was asked for"))
+        }
+        Some(_) if it.by_owner && !command_line::names_a_program(asked) && it.is_within(&(-SECOND..=CHILD)) => {
+            Some(Fit::Lead("which does not name the file that was asked for"))
         }
         _ => None,
     }
@@ -407,6 +428,10 @@ fn tell_child(case: &Case<'_>, child: &Started<'_>, gathered: &mut Gathered<'_>)
         Some(Likeness::Beginning) => (
             Some(Matched::CommandLine),
             "one command line is the beginning of the other, and was cut",
+        ),
+        _ if child.opens => (
+            Some(Matched::Program),
+            "it opens the file that was asked for, with the same arguments",
         ),
         _ if child.named && child.create.process.command_line.is_some() => (
             Some(Matched::Program),
