@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 
 /// Nanoseconds between two records of one event: logs that cut their times to seconds are among them.
 pub(super) const SAME: i64 = 2_000_000_000;
+/// A second, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 /// Nanoseconds from a connection to a child, up to which they belong together for sure, as good as.
 pub(super) const CLOSE: i64 = 5_000_000_000;
 /// Up to which they do probably.
@@ -200,12 +202,15 @@ impl Finding {
         if !is_same(&self.host, one.name().as_deref(), &other.host, two.name().as_deref()) {
             return false;
         }
-        let stands_apart = |key: &(Source, Arc<str>)| *key != self.key() && !self.twins.contains_key(key);
-        let is_new = stands_apart(&other.key());
+        // One log tells of an event once, or of the very same moment again: collectors deliver at least once.
+        let told = self.told_by(&other.key());
+        let is_new = told.is_none();
+        let is_repeated = told == Some(other.at);
         if self.sentence.is_some() || other.sentence.is_some() {
             // Of these, one event has one record; exported twice, it says the same of the same moment.
-            let same = (self.source, self.at, &self.sentence) == (other.source, other.at, &other.sentence);
-            return same && is_new;
+            let same = (self.source, &self.sentence) == (other.source, &other.sentence);
+            let has_fraction = other.at.0 % SECOND != 0;
+            return same && ((is_new && is_same_time(self.at, other.at)) || (is_repeated && has_fraction));
         }
         if one.guid.is_some() && one.guid == two.guid {
             return true;
@@ -223,7 +228,16 @@ impl Finding {
             (Some(one), Some(two)) => one == two,
             _ => lines(),
         };
-        is_new && near && parents && processes
+        let same_id = one.pid.is_some() && one.pid == two.pid;
+        near && parents && processes && (is_new || (is_repeated && same_id && lines()))
+    }
+
+    /// When what wrote that log says it was.
+    fn told_by(&self, key: &(Source, Arc<str>)) -> Option<Timestamp> {
+        if *key == self.key() {
+            return Some(self.at);
+        }
+        self.twins.get(key).map(|twin| twin.timestamp)
     }
 
     /// Takes the other record of the same event in: the one that says more speaks.
@@ -463,6 +477,16 @@ pub(super) fn related(event: &HostEvent, what: String) -> RelatedEvent {
         record: event.place.record,
         what,
     }
+}
+
+/// Are these one time? Some exports cut it to seconds, milliseconds or microseconds.
+fn is_same_time(one: Timestamp, other: Timestamp) -> bool {
+    let apart = one.since(other).saturating_abs();
+    let is_cut = |unit: i64| one.0 % unit == 0 || other.0 % unit == 0;
+    apart == 0
+        || [SECOND, SECOND / 1_000, SECOND / 1_000_000]
+            .into_iter()
+            .any(|unit| apart < unit && is_cut(unit))
 }
 
 /// Is it one process, by its GUID, or by its id where no GUID says otherwise?

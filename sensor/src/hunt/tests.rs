@@ -145,6 +145,58 @@ fn one_process_in_two_logs_is_one_finding() {
 }
 
 #[test]
+fn a_record_that_stands_in_a_log_twice_is_told_once() {
+    let once = created(5, 1, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe /c a");
+    let again = |record: u64, of: &HostEvent| {
+        let mut event = of.clone();
+        event.place.record = record;
+        event
+    };
+    let mut copied = again(9, &once);
+    copied.place.input = "more.ndjson".into();
+    let repeated = again(12, &copied);
+    let found = hunted(&[once.clone(), again(2, &once), again(3, &once), copied, repeated]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((host(&found[0]).record, host(&found[0]).related.len()), (1, 4));
+    // Another process of that id, and one of which no id is known, are others.
+    let mut later = again(2, &once);
+    later.time.0 += 1_000_000;
+    assert_eq!(told(&[once.clone(), later]).len(), 2);
+    let without_id = |event: &HostEvent| {
+        let mut event = event.clone();
+        if let HostBody::ProcessCreate(create) = &mut event.body {
+            create.process.pid = None;
+        }
+        event
+    };
+    assert_eq!(told(&[without_id(&once), without_id(&again(2, &once))]).len(), 2);
+}
+
+#[test]
+fn a_complaint_is_the_same_in_exports_of_other_precision() {
+    let denied = |nanoseconds: i64, record: u64, input: &str| {
+        let body = DcomError {
+            clsid: Some(Clsid(Guid::parse("49b2791a-b1ae-4c90-9b8e-e860ba07f889").unwrap())),
+            address: Some("192.0.2.20".parse().unwrap()),
+            ..DcomError::default()
+        };
+        let mut event = event(5, record, Source::System(10_016), HostBody::DcomError(Box::new(body)));
+        event.time.0 += nanoseconds;
+        event.place.input = input.into();
+        event
+    };
+    let own = denied(123_456_700, 1, "system.evtx");
+    for nanoseconds in [0, 123_000_000, 123_456_000, 123_456_700] {
+        assert_eq!(told(&[own.clone(), denied(nanoseconds, 1, "copy.csv")]).len(), 1);
+    }
+    assert_eq!(told(&[own.clone(), denied(125_000_000, 1, "copy.csv")]).len(), 2);
+    // Twice in one log it is one record by the same moment; cut to seconds, that is none.
+    assert_eq!(told(&[own.clone(), denied(123_456_700, 2, "system.evtx")]).len(), 1);
+    assert_eq!(told(&[own, denied(123_456_800, 2, "system.evtx")]).len(), 2);
+    assert_eq!(told(&[denied(0, 1, "a.csv"), denied(0, 2, "a.csv")]).len(), 2);
+}
+
+#[test]
 fn two_processes_of_the_same_command_are_two_findings() {
     let events = [
         created(1, 1, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe /c a"),
