@@ -209,7 +209,7 @@ impl Store {
     /// Keeps an event.
     pub fn push(&mut self, host: HostId, kind: Kind, event: HostEvent) {
         let lookups = Lookup::of(&event);
-        let size = size(&event) + lookups.len() * size_of::<(Lookup, Key)>() * 2;
+        let size = event.size() + lookups.len() * size_of::<(Lookup, Key)>() * 2;
         let key = (event.time, self.next);
         self.next += 1;
         self.kept += 1;
@@ -400,21 +400,4 @@ pub fn own_end(names: &Names, host: HostId, connect: &NetworkConnect) -> Option<
         (false, true, _) | (_, _, Some(Direction::Inbound)) => Some([destination, source]),
         _ => None,
     }
-}
-
-/// About how many bytes an event takes with all that keeping it takes.
-fn size(event: &HostEvent) -> usize {
-    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 16);
-    let of = |process: &Process| text(&process.image) + text(&process.command_line);
-    let body = match &event.body {
-        HostBody::ProcessCreate(create) => {
-            of(&create.process) + of(&create.parent) + text(&create.account.user) + text(&create.hashes)
-        }
-        HostBody::NetworkConnect(connect) => of(&connect.process) + text(&connect.account.user) + 96,
-        HostBody::Logon(logon) => text(&logon.account.user) + text(&logon.workstation) + of(&logon.process),
-        HostBody::DcomError(error) => of(&error.process) + text(&error.target) + text(&error.permission),
-        HostBody::ImageLoad(load) => of(&load.process) + text(&load.path),
-        _ => 0,
-    };
-    body + 640
 }

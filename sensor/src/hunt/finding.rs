@@ -91,7 +91,9 @@ pub(super) struct Finding {
     pub(super) event: HostAlert,
     /// Records of the same event, by what wrote them.
     twins: BTreeMap<(Source, Arc<str>), RelatedEvent>,
-    pub(super) related: BTreeSet<RelatedEvent>,
+    related: BTreeSet<RelatedEvent>,
+    /// How many there were beyond those that are told.
+    left_out: u64,
     /// What is concluded of the parent, and from what: not needed where another record of the event says it.
     pub(super) concluded: Vec<String>,
     /// A connection to the process that did it, or to the one that was started where that is a server.
@@ -122,6 +124,7 @@ impl Finding {
             event: HostAlert::default(),
             twins: BTreeMap::new(),
             related: BTreeSet::new(),
+            left_out: 0,
             concluded: Vec::new(),
             inbound: None,
             prior: None,
@@ -173,7 +176,38 @@ impl Finding {
 
     /// Tells of another event.
     pub(super) fn relate(&mut self, event: &HostEvent, what: String) {
-        self.related.insert(related(event, what));
+        self.tell_of(related(event, what));
+    }
+
+    /// The same. Of too many the first ones are told.
+    pub(super) fn tell_of(&mut self, related: RelatedEvent) {
+        self.related.insert(related);
+        if self.related.len() > RELATED {
+            self.related.pop_last();
+            self.left_out += 1;
+        }
+    }
+
+    /// About how many bytes it takes while it waits.
+    pub(super) fn size(&self) -> usize {
+        /// Without its texts, with what finds it.
+        const FINDING: usize = 3 << 10;
+        let twins = self.twins.values();
+        let related = self.related.iter().chain(twins);
+        let related: usize = related.map(|it| size_of::<RelatedEvent>() * 2 + it.what.len()).sum();
+        let parts = self.parts.iter().chain([&self.process, &self.parent]);
+        let processes: usize = parts.map(|it| size_of::<Process>() + it.size()).sum();
+        let because = self.event.because.iter().map(|it| it.len());
+        let concluded = self.concluded.iter().map(String::len);
+        let said: usize = because
+            .chain(concluded)
+            .chain(self.sentence.as_ref().map(String::len))
+            .sum();
+        let named = [&self.event.target, &self.event.permission, &self.event.integrity];
+        let named: usize = named.into_iter().flatten().map(|text| text.len()).sum();
+        let script = self.event.script.as_ref().map_or(0, String::len);
+        let inbound = self.inbound.as_ref().map_or(0, |inbound| inbound.name.len());
+        FINDING + self.account.size() + related + processes + said + named + script + inbound
     }
 
     /// Did the process of this finding do that?
@@ -255,8 +289,11 @@ impl Finding {
         };
         self.twins.insert(other.key(), own.clone());
         self.twins.append(&mut other.twins);
-        self.related.insert(own);
-        self.related.append(&mut other.related);
+        self.tell_of(own);
+        for related in std::mem::take(&mut other.related) {
+            self.tell_of(related);
+        }
+        self.left_out += other.left_out;
         for pattern in other.patterns {
             self.add(pattern);
         }
@@ -328,7 +365,7 @@ impl Finding {
                 }
             };
             if is_told {
-                self.related.insert(RelatedEvent {
+                self.tell_of(RelatedEvent {
                     timestamp: inbound.at,
                     source: inbound.source.to_string(),
                     input: inbound.place.input,
@@ -349,7 +386,7 @@ impl Finding {
                 self.add(pattern(&SERVER_CHILD, severity, Confidence::Medium));
             }
             self.because(format!("{} after a script activated {}", seconds(after), prior.class));
-            self.related.insert(prior.event);
+            self.tell_of(prior.event);
         }
     }
 
@@ -430,9 +467,8 @@ impl Finding {
                 command_line: parent.command_line,
             });
         }
-        let left_out = self.related.len().saturating_sub(RELATED);
-        event.related_left_out = (left_out > 0).then_some(left_out as u64);
-        event.related = std::mem::take(&mut self.related).into_iter().take(RELATED).collect();
+        event.related_left_out = (self.left_out > 0).then_some(self.left_out);
+        event.related = std::mem::take(&mut self.related).into_iter().collect();
     }
 
     /// What happened, in a sentence.

@@ -28,6 +28,8 @@ const CUT: i64 = 1_000_000_000;
 const MAPPED: i64 = 10_000_000_000;
 /// Findings that wait at a time, those included that have no reason to be told yet. Beyond it the first is told.
 const WAITING: usize = 4_096;
+/// Bytes that they take. Beyond it, too.
+const HELD: usize = 64 << 20;
 
 /// Processes to which one finding is passed on.
 const PARTS: usize = 16;
@@ -131,6 +133,11 @@ impl Logged {
         }
     }
 
+    /// What it takes.
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.who.len()
+    }
+
     /// Where it stands: of two records of one logon the first speaks.
     pub(super) fn place(&self) -> (Timestamp, &str, u64) {
         (self.at, &self.place.input, self.place.record)
@@ -154,7 +161,9 @@ impl Logged {
 /// The findings that wait, in the order of their times.
 #[derive(Debug)]
 pub(super) struct Pending {
-    waiting: BTreeMap<Key, Finding>,
+    /// Each with what it takes.
+    waiting: BTreeMap<Key, (Finding, usize)>,
+    bytes: usize,
     index: BTreeSet<(Lookup, Key)>,
     next: u64,
     /// Logons from other computers, by host and session, in the order of their times.
@@ -167,6 +176,7 @@ impl Pending {
     pub(super) fn new() -> Self {
         Self {
             waiting: BTreeMap::new(),
+            bytes: 0,
             index: BTreeSet::new(),
             next: 0,
             logons: Table::new(),
@@ -183,13 +193,20 @@ impl Pending {
         {
             self.tell(catalog, found);
         }
+        self.make_room(catalog, found);
     }
 
-    /// Nothing more will come.
-    pub(super) fn finish(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
-        while !self.waiting.is_empty() {
+    fn make_room(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
+        while self.waiting.len() > WAITING || self.bytes > HELD {
+            self.told_early += 1;
             self.tell(catalog, found);
         }
+    }
+
+    /// Nothing more will come: the first is told. Are there more?
+    pub(super) fn finish_one(&mut self, catalog: &Catalog, found: &mut Vec<Found>) -> bool {
+        self.tell(catalog, found);
+        !self.waiting.is_empty()
     }
 
     fn tell(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
@@ -202,7 +219,7 @@ impl Pending {
         // The last one before: numbers of sessions begin anew when a computer does.
         let before = |logged: &&Logged| logged.at.since(finding.at) <= SAME;
         if let Some(logged) = logons.and_then(|all| all.iter().rev().find(before)) {
-            finding.related.insert(logged.related());
+            finding.tell_of(logged.related());
             finding.because(format!("its logon session came from {}", logged.address));
             if finding.inbound.is_none() {
                 finding.event.source_ip = finding.event.source_ip.or(Some(logged.address));
@@ -213,30 +230,37 @@ impl Pending {
 
     /// Someone logged on from another computer.
     pub(super) fn logged_on(&mut self, session: (String, u64), logged: Logged) {
-        let Some(known) = self.logons.get_mut(&session) else {
-            self.logons.insert(session, vec![logged]);
+        if self.logons.get(&session).is_none() {
+            let size = logged.size();
+            self.logons.insert(session, vec![logged], size);
             return;
-        };
-        // Of two records of one logon the first speaks.
-        let at = known.partition_point(|former| former.place() < logged.place());
-        if known.get(at).is_some_and(|next| next.at == logged.at) {
-            known[at] = logged;
-        } else if at == 0 || known[at - 1].at != logged.at {
-            known.insert(at, logged);
         }
-        if known.len() > LOGONS {
-            known.remove(0);
-        }
+        self.logons.change(&session, |known| {
+            // Of two records of one logon the first speaks.
+            let at = known.partition_point(|former| former.place() < logged.place());
+            if known.get(at).is_some_and(|next| next.at == logged.at) {
+                known[at] = logged;
+            } else if at == 0 || known[at - 1].at != logged.at {
+                known.insert(at, logged);
+            }
+            if known.len() > LOGONS {
+                known.remove(0);
+            }
+            known.iter().map(Logged::size).sum()
+        });
     }
 
     fn put(&mut self, key: Key, finding: Finding) {
         self.index
             .extend(finding.lookups().into_iter().map(|lookup| (lookup, key)));
-        self.waiting.insert(key, finding);
+        let size = finding.size();
+        self.bytes += size;
+        self.waiting.insert(key, (finding, size));
     }
 
     fn take(&mut self, key: Key) -> Option<Finding> {
-        let finding = self.waiting.remove(&key)?;
+        let (finding, size) = self.waiting.remove(&key)?;
+        self.bytes -= size;
         for lookup in finding.lookups() {
             self.index.remove(&(lookup, key));
         }
@@ -250,7 +274,7 @@ impl Pending {
             let range = (lookup, (from, 0))..=(lookup, (Timestamp(i64::MAX), u64::MAX));
             keys.extend(self.index.range(range).rev().take(LOOKED_AT).map(|(_, key)| *key));
         }
-        let finding = |key| Some((key, self.waiting.get(&key)?));
+        let finding = |key| Some((key, &self.waiting.get(&key)?.0));
         keys.into_iter().rev().filter_map(finding)
     }
 
@@ -278,7 +302,7 @@ impl Pending {
                 Some(sentence) => sentence.clone(),
                 None => format!("it started {what}: {line}"),
             };
-            whole.related.insert(finding.as_related(what));
+            whole.tell_of(finding.as_related(what));
             finding.patterns.iter().for_each(|&pattern| whole.add(pattern));
             if whole.parts.len() < PARTS && !whole.did(&finding.host, &finding.process) {
                 whole.parts.push(finding.process);
@@ -292,16 +316,19 @@ impl Pending {
         }
         self.next += 1;
         self.put((finding.at, self.next), finding);
-        if self.waiting.len() > WAITING {
-            self.told_early += 1;
-            self.tell(catalog, found);
-        }
+        self.make_room(catalog, found);
     }
 
     /// Findings that are found so and that this is told of.
     fn each(&mut self, keys: Vec<Key>, mut tell: impl FnMut(&mut Finding)) {
         for key in keys {
-            self.waiting.get_mut(&key).into_iter().for_each(&mut tell);
+            let Some((finding, size)) = self.waiting.get_mut(&key) else {
+                continue;
+            };
+            tell(finding);
+            self.bytes -= *size;
+            *size = finding.size();
+            self.bytes += *size;
         }
     }
 
