@@ -126,19 +126,37 @@ pub fn names_a_program(line: &str) -> bool {
     !address && !name.is_empty() && name.chars().all(plain) && name.rsplit_once('.').is_none_or(|(_, end)| known(end))
 }
 
-/// Does this text have all that the line says behind its program, in one piece, however the shells in between quote and
-/// escape? Then the line was passed on from there, and says nothing of its own.
-pub(crate) fn is_passed_on(line: &str, text: &str) -> bool {
-    let bare = |text: &str| {
-        let mut text = normalised(text);
-        text.retain(|c| !c.is_whitespace() && !matches!(c, '^' | '`' | '\\' | '\''));
-        text
-    };
-    let normal = normalised(line);
-    let arguments = normal
-        .split_once(' ')
-        .map_or(normal.as_str(), |(_, arguments)| arguments);
-    bare(text).contains(&bare(arguments))
+/// A command line, or another text, without what shells quote and escape with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bare {
+    text: String,
+    /// Where what stands behind the program begins; all of it, where nothing does.
+    arguments: usize,
+}
+
+impl Bare {
+    pub(crate) fn of(text: &str) -> Self {
+        let is_kept = |c: &char| !c.is_whitespace() && !matches!(c, '^' | '`' | '\\' | '\'');
+        let bare = |text: &str| text.chars().filter(is_kept).collect::<String>();
+        let normal = normalised(text);
+        let program = normal.split_once(' ').map_or("", |(program, _)| program);
+        Self {
+            arguments: bare(program).len(),
+            text: bare(&normal),
+        }
+    }
+
+    /// Has the other one all that this one says behind its program, in one piece? Then it was passed on from there, and says
+    /// nothing of its own.
+    pub(crate) fn is_passed_on_from(&self, other: &Self) -> bool {
+        let arguments = self.text.get(self.arguments..).unwrap_or_default();
+        other.text.contains(arguments)
+    }
+
+    /// The bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
 }
 
 /// May the file that was asked for be the one at this path? By the whole path where both have one, else by its name.
@@ -424,13 +442,13 @@ mod tests {
             ("powershell -c a|b", "cmd /c powershell -c a^|b"),
             ("a.exe", "cmd /c start a"),
         ] {
-            assert!(is_passed_on(line, text), "{line} {text}");
+            assert!(Bare::of(line).is_passed_on_from(&Bare::of(text)), "{line} {text}");
         }
         for (line, text) in [
             ("powershell -c b", "powershell -c a; .\\next.ps1"),
             ("powershell -c a b", "cmd /c powershell -c a"),
         ] {
-            assert!(!is_passed_on(line, text), "{line} {text}");
+            assert!(!Bare::of(line).is_passed_on_from(&Bare::of(text)), "{line} {text}");
         }
     }
 

@@ -15,8 +15,8 @@ use crate::detect::host_signature::{EMBEDDING_START, INBOUND_THEN_CHILD, SERVER_
 use crate::detect::{Found, Signature, build};
 use crate::event::host_alert::{HostAlert, ParentRecord, ProcessRecord, RelatedEvent};
 use crate::event::meta::{Meta, Protocol};
-use crate::host_log::command_line::normalised;
-use crate::host_log::event::{Account, Clock, HostEvent, Process, Source, image_name};
+use crate::host_log::command_line::{Bare, normalised};
+use crate::host_log::event::{Account, Clock, HostEvent, Process, Source, image_name, text_hash};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -86,6 +86,10 @@ pub(super) struct Finding {
     /// The process that was started, or that the event is about.
     pub(super) process: Process,
     pub(super) parent: Process,
+    /// Stands for the command line of the process, in one spelling.
+    pub(super) line: Option<u64>,
+    /// What it was found by, where that is a text.
+    pub(super) text: Option<Bare>,
     /// Processes to which it was passed on.
     pub(super) parts: Vec<Process>,
     pub(super) event: HostAlert,
@@ -120,6 +124,8 @@ impl Finding {
             account: account.clone(),
             process: process.clone(),
             parent: parent.clone(),
+            line: process.command_line.as_deref().map(|line| text_hash(&normalised(line))),
+            text: None,
             parts: Vec::new(),
             event: HostAlert::default(),
             twins: BTreeMap::new(),
@@ -205,9 +211,10 @@ impl Finding {
             .sum();
         let named = [&self.event.target, &self.event.permission, &self.event.integrity];
         let named: usize = named.into_iter().flatten().map(|text| text.len()).sum();
+        let text = self.text.as_ref().map_or(0, Bare::len);
         let script = self.event.script.as_ref().map_or(0, String::len);
         let inbound = self.inbound.as_ref().map_or(0, |inbound| inbound.name.len());
-        FINDING + self.account.size() + related + processes + said + named + script + inbound
+        FINDING + self.account.size() + related + processes + said + named + text + script + inbound
     }
 
     /// Did the process of this finding do that?
@@ -254,16 +261,13 @@ impl Finding {
             (Some(one), Some(two)) => one == two,
             _ => true,
         };
-        let lines = || match (&one.command_line, &two.command_line) {
-            (Some(one), Some(two)) => normalised(one) == normalised(two),
-            _ => true,
-        };
+        let lines = self.line.is_none() || other.line.is_none() || self.line == other.line;
         let processes = match (one.pid, two.pid) {
             (Some(one), Some(two)) => one == two,
-            _ => lines(),
+            _ => lines,
         };
         let same_id = one.pid.is_some() && one.pid == two.pid;
-        near && parents && processes && (is_new || (is_repeated && same_id && lines()))
+        near && parents && processes && (is_new || (is_repeated && same_id && lines))
     }
 
     /// When what wrote that log says it was.
@@ -304,6 +308,8 @@ impl Finding {
             self.concluded.clear();
             self.event.parent = None;
         }
+        self.line = self.line.or(other.line);
+        self.text = self.text.take().or(other.text);
         complete(&mut self.process, other.process);
         complete(&mut self.parent, other.parent);
         let (account, more) = (&mut self.account, other.account);

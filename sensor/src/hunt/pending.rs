@@ -14,7 +14,6 @@ use crate::catalog::Catalog;
 use crate::detect::Found;
 use crate::detect::host_signature::{COMMAND_LINE_REF, CONFIG_TOOL, SCRIPT};
 use crate::event::host_alert::RelatedEvent;
-use crate::host_log::command_line::{is_passed_on, normalised};
 use crate::host_log::event::{
     FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host, text_hash,
 };
@@ -76,8 +75,7 @@ fn led_to_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
 
 impl Finding {
     fn by_line(&self) -> Lookup {
-        let line = self.process.command_line.as_deref().map(normalised);
-        Lookup::Line(text_hash(&short(&self.host)), line.map_or(0, |line| text_hash(&line)))
+        Lookup::Line(text_hash(&short(&self.host)), self.line.unwrap_or_default())
     }
 
     /// By what it is found.
@@ -425,9 +423,8 @@ fn is_part(whole: &Finding, part: &Finding) -> bool {
         let same_target = part.event.target.is_none() || part.event.target == whole.event.target;
         return whole.did(&part.host, &part.process) && whole.event.clsid == part.event.clsid && same_target;
     }
-    let text = whole.process.command_line.as_deref().or(whole.event.script.as_deref());
-    let line = part.process.command_line.as_deref();
-    part.is_child_of(whole) && text.zip(line).is_some_and(|(text, line)| is_passed_on(line, text))
+    let texts = || part.text.as_ref().zip(whole.text.as_ref());
+    part.is_child_of(whole) && texts().is_some_and(|(own, text)| own.is_passed_on_from(text))
 }
 
 impl Finding {

@@ -746,6 +746,45 @@ fn a_host_that_starts_much_is_looked_through_in_no_time() {
 }
 
 #[test]
+fn long_lines_without_ids_are_compared_in_no_time() {
+    let line = |number: i64| format!("cmd.exe /c {number} {}", "a".repeat(90_000));
+    let mut hunt = Hunt::new(Arc::new(Catalog::built_in()));
+    let mut found = Vec::new();
+    let started = std::time::Instant::now();
+    for number in 0..300 {
+        let mut child = created(1, 1, ("mmc.exe", 10), ("cmd.exe", 11), &line(number));
+        child.place.record = number.unsigned_abs();
+        child.time.0 += number;
+        if let HostBody::ProcessCreate(create) = &mut child.body {
+            create.process.pid = None;
+        }
+        hunt.push(child, &mut found);
+    }
+    hunt.finish(&mut found);
+    assert_eq!(found.len(), 300);
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
+fn findings_and_servers_take_no_more_room_than_there_is() {
+    let mut hunt = Hunt::new(Arc::new(Catalog::built_in()));
+    let mut found = Vec::new();
+    let folder = "a".repeat(90_000);
+    for number in 0..1_000 {
+        let record = u64::from(number);
+        let mut launched = activated(record.cast_signed() / 20, record, ("mmc.exe", 4000 + number), SERVER);
+        if let HostBody::ProcessCreate(create) = &mut launched.body {
+            create.process.image = Some(format!(r"C:\{folder}\mmc.exe").into());
+        }
+        hunt.push(launched, &mut found);
+    }
+    hunt.finish(&mut found);
+    let counters = hunt.counters();
+    assert_eq!(found.len(), 1_000);
+    assert!(counters.forgotten > 500 && counters.told_early > 0, "{counters:?}");
+}
+
+#[test]
 fn every_pattern_has_a_signature_that_is_told_by_its_name() {
     let ids: Vec<u32> = crate::detect::HOST_SIGNATURES
         .iter()
