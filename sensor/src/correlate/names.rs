@@ -221,7 +221,8 @@ fn full(name: &str) -> String {
     name.trim_end_matches('.').to_lowercase()
 }
 
-fn short(name: &str) -> String {
+/// The name without its domain, in lower case.
+pub(super) fn short(name: &str) -> String {
     let name = name.trim_end_matches('.');
     name.split('.').next().unwrap_or(name).to_lowercase()
 }

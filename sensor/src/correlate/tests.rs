@@ -1066,3 +1066,24 @@ fn a_host_that_logs_much_is_asked_in_no_time() {
     let pid = store::Lookup::ParentPid(8200);
     assert_eq!(rig.correlator.store.found(host, pid, all).count(), 5_001);
 }
+
+#[test]
+fn among_many_logons_that_of_the_connection_or_the_user_is_found() {
+    let others = |number: i64| {
+        let port = 10_000 + number % 50_000;
+        let from = [format!("10.0.0.5:{port}"), "10.0.0.9:5".to_owned()];
+        from.map(|from| logon("WS6", AT + number, "bob", &from))
+    };
+    let of_alice = |port: u16| logon("WS6", AT + 100 * MS, "alice", &format!("10.0.0.5:{port}"));
+    for (port, told) in [(50_002, "logged on from 10.0.0.5:50002"), (9, "by address and name")] {
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log((0..5_000).flat_map(others)).log([of_alice(port)]);
+        rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+        let host = rig.heard().judge(call("ShellWindows", LINE));
+        let because = host.because.join("\n");
+        assert!(
+            because.contains("alice logged on") && because.contains(told),
+            "{host:#?}"
+        );
+    }
+}

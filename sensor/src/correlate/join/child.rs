@@ -9,7 +9,7 @@ use super::super::claims::Claim;
 use super::super::skew::{FARTHEST, Signed};
 use super::super::store::Lookup;
 use super::told::{precision, process, tell_skew};
-use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
+use super::{CHILD, CLOSE, EARLIER, Gathered, Known, LOOKED_AT, SECOND};
 use crate::event::dcom::Outcome;
 use crate::event::host::Matched;
 use crate::host_log::command_line::{self, Asked, Likeness};
@@ -19,9 +19,6 @@ use crate::time::Timestamp;
 
 /// A clock that was measured is known so well.
 const FINE: i64 = SECOND / 4;
-/// Of events that are found by one thing, so many are looked at, from the request on: a host may log any number of alike
-/// ones.
-const LOOKED_AT: usize = 256;
 
 /// A process that was started on the target.
 #[allow(clippy::struct_excessive_bools, reason = "each is one thing in common, on its own")]
@@ -188,7 +185,8 @@ impl<'k> Known<'k> {
         let Some(pid) = create.parent.pid else { return false };
         let skew = gathered.skew.as_ref().map_or(0, |skew| skew.median.0.max(0));
         let from = Timestamp(case.at.0.saturating_add(skew).saturating_add(CLOSE));
-        let mut starts = self.store.found(gathered.host, Lookup::Pid(pid), from..=until);
+        let starts = self.store.found(gathered.host, Lookup::Pid(pid), from..=until);
+        let mut starts = starts.take(LOOKED_AT);
         starts.any(|event| match &event.body {
             HostBody::ProcessCreate(it) => it.process.name() == create.parent.name(),
             _ => false,
