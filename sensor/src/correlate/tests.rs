@@ -747,9 +747,15 @@ fn names_on_the_wire_lead_to_a_log_that_has_no_connections() {
     // By the server's own bindings, and by what the client called it.
     let mut by_bindings = call("ShellWindows", LINE);
     let mut activated = activation("ShellWindows");
-    activated.dcom.bindings = vec!["WS6[49913]".to_owned(), "10.0.0.6[49913]".to_owned()];
+    let bindings = [r"\\WS6[\pipe\epmapper]", "WS6[49913]", "10.0.0.6[49913]"];
+    activated.dcom.bindings = bindings.map(str::to_owned).to_vec();
     let mut rig = Rig::new(Mode::Replay);
     rig.log(log()).judge(activated);
+    assert_eq!(
+        rig.correlator.take_news(),
+        [""; 0],
+        "one name in two spellings is no conflict"
+    );
     assert_eq!(rig.judge(by_bindings.clone()).name.as_deref(), Some("WS6"));
     by_bindings.dcom.auth.service_name = Some("RPCSS/ws6.corp.example@CORP.EXAMPLE".to_owned());
     let mut rig = Rig::new(Mode::Replay);
