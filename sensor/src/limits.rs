@@ -229,6 +229,8 @@ pub(crate) mod host_log {
     pub(crate) const RECORD: usize = 16 << 20;
     /// Bytes of a text that is kept: Windows' own limit of a command line, in the longest UTF-8.
     pub(crate) const TEXT: usize = 96 << 10;
+    /// Bytes of a computer's name, as in DNS (RFC 1035 2.3.4). A longer one is cut.
+    pub(crate) const HOST: usize = 255;
     /// Computers listed in a report, and whose zone is known.
     pub(crate) const HOSTS: usize = 4096;
     /// Names kept once for many events. Beyond it they are forgotten and kept anew.
@@ -239,4 +241,6 @@ pub(crate) mod host_log {
     pub(crate) const PROCESSES: usize = 65_536;
     /// Events held back until what they lack is known.
     pub(crate) const HELD: usize = 4096;
+    /// Bytes that these take.
+    pub(crate) const HELD_BYTES: usize = 32 << 20;
 }

@@ -296,13 +296,15 @@ mod tests {
     #[test]
     fn dual_use_classes_are_both() {
         let catalog = Catalog::built_in();
-        let session = catalog.find("Microsoft.Update.Session");
-        assert_eq!(session.len(), 1);
-        assert_eq!(
-            (session[0].category, session[0].severity),
-            (Category::Coercion, Severity::Medium)
-        );
-        assert!(session[0].benign.is_some());
+        for (name, severity) in [
+            ("Microsoft.Update.Session", Severity::Medium),
+            ("PLA.SystemDataCollectorSet", Severity::High),
+        ] {
+            let found = catalog.find(name);
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!((found[0].category, found[0].severity), (Category::Coercion, severity));
+            assert!(found[0].benign.is_some(), "{name}");
+        }
     }
 
     #[test]

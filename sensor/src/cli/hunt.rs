@@ -172,7 +172,9 @@ impl Run<'_> {
             progress.passed(path);
         }
         let mut found = Vec::new();
-        self.hunt.finish(&mut found);
+        while self.hunt.finish_some(&mut found) {
+            self.output.take(&mut found)?;
+        }
         self.output.take(&mut found)?;
         self.output.tell_news(&progress);
         progress.done();

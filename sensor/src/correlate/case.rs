@@ -136,6 +136,11 @@ impl<'a> Case<'a> {
         !matches!(interface, Some(IWBEM_SERVICES | ITASK_SCHEDULER_SERVICE))
     }
 
+    /// Is it the service through which it is called, where others do the work? WMI is called in a svchost.exe.
+    pub(super) fn is_go_between(&self, image: &str) -> bool {
+        self.is_wmi() && image_name(image) == "svchost.exe"
+    }
+
     /// When at the latest the process that holds the object was there, counted from when the object was asked for: before
     /// it was called, before the answer came. None where no answer is known.
     pub(super) fn ready(&self) -> Option<i64> {

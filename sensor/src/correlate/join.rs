@@ -14,7 +14,7 @@ use super::case::{Case, Expected};
 use super::claims::{Claim, Claims};
 use super::names::{By, HostId, Names};
 use super::skew::{FARTHEST, Signed, Skews};
-use super::store::{Kind, Lookup, Store, own_end};
+use super::store::{Lookup, Store, own_end};
 use super::wire::{Seen, Wire};
 use crate::event::dcom::Outcome;
 use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
@@ -23,7 +23,7 @@ use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_h
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::Timestamp;
 use child::{Started, is_same_process, owner};
-use told::{account, client_side, process};
+use told::{account, client_side, process, tell_skew};
 
 const SECOND: i64 = 1_000_000_000;
 /// A host may log so much before the wire shows it: whole seconds are cut.
@@ -32,6 +32,9 @@ const EARLIER: i64 = 2 * SECOND;
 const CLOSE: i64 = 5 * SECOND;
 /// A child without a known command line is no more than a coincidence after this.
 const CHILD: i64 = 60 * SECOND;
+/// Of events that are found by one thing, so many are looked at, from the request on: a host may log any number of alike
+/// ones.
+const LOOKED_AT: usize = 256;
 
 /// What there is to ask.
 pub(super) struct Known<'k> {
@@ -298,7 +301,12 @@ impl<'k> Known<'k> {
         };
         let lookup = Lookup::Library(text_hash(&wanted));
         let mut times = Self::times(case.at, gathered, self.window).into_iter();
-        let found = times.find_map(|time| self.store.found(gathered.host, lookup, time).find(is_it));
+        let found = times.find_map(|time| {
+            self.store
+                .found(gathered.host, lookup, time)
+                .take(LOOKED_AT)
+                .find(is_it)
+        });
         let Some(event) = found else {
             return;
         };
@@ -310,6 +318,9 @@ impl<'k> Known<'k> {
             Signed(event.time.since(case.at))
         );
         gathered.record.because.push(told);
+        if !(-EARLIER..=self.window).contains(&event.time.since(case.at)) {
+            tell_skew(&mut gathered.skew, &mut gathered.record);
+        }
     }
 
     /// The COM service's own word that it refused.
@@ -319,7 +330,8 @@ impl<'k> Known<'k> {
         }
         let range = Self::around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
         let refused = Lookup::Refused(case.client.address);
-        let found = self.store.found(gathered.host, refused, range).find(|event| {
+        let mut found = self.store.found(gathered.host, refused, range).take(LOOKED_AT);
+        let found = found.find(|event| {
             let HostBody::DcomError(error) = &event.body else {
                 return false;
             };
@@ -345,12 +357,18 @@ impl<'k> Known<'k> {
             case.client.address,
             Signed(event.time.since(case.at)),
         ));
+        if !(-EARLIER..=self.window).contains(&event.time.since(case.at)) {
+            tell_skew(&mut gathered.skew, record);
+        }
     }
 
     /// The logon that came with it: from the same port, else from the same address as the same user.
     fn logon(&self, case: &Case<'_>, sightings: &[Sighting<'k>], gathered: &mut Gathered<'k>) {
+        let address = case.client.address;
         let mut ports: Vec<u16> = sightings.iter().map(|it| it.seen.client.port).collect();
         ports.push(case.client.port);
+        ports.sort_unstable();
+        ports.dedup();
         let wanted = case.dcom.client.user.as_deref();
         let rank = |logon: &Logon| {
             let address = logon.kind == LogonKind::Succeeded
@@ -368,13 +386,17 @@ impl<'k> Known<'k> {
         };
         let from = Self::around(case.since, gathered.skew.as_ref(), EARLIER, 0);
         let to = Self::around(case.at, gathered.skew.as_ref(), 0, CLOSE.max(EARLIER));
-        let found = self
-            .store
-            .within(gathered.host, Kind::Logon, *from.start()..=*to.end())
-            .filter_map(|event| match &event.body {
-                HostBody::Logon(logon) => Some((rank(logon)?, event, logon)),
-                _ => None,
-            });
+        let time = *from.start()..=*to.end();
+        let by_user = wanted.map(|user| Lookup::logon_user(address, user));
+        let by_port = ports.iter().map(|&port| Lookup::LogonPort(address, port));
+        let found = by_port.chain(by_user).flat_map(|lookup| {
+            let found = self.store.found(gathered.host, lookup, time.clone());
+            found.take(LOOKED_AT)
+        });
+        let found = found.filter_map(|event| match &event.body {
+            HostBody::Logon(logon) => Some((rank(logon)?, event, logon)),
+            _ => None,
+        });
         let best = found.min_by_key(|(rank, event, _)| (*rank, event.time.since(case.since).abs()));
         let Some((rank, event, logon)) = best else { return };
         gathered.record.matched_on.push(Matched::Logon);
@@ -388,6 +410,10 @@ impl<'k> Known<'k> {
                 .filter(|_| rank == 0)
                 .map_or_else(|| ", by address and name".to_owned(), |port| format!(":{port}")),
         ));
+        let as_it_is = Self::around(case.since, None, EARLIER, case.at.since(case.since) + CLOSE);
+        if !as_it_is.contains(&event.time) {
+            tell_skew(&mut gathered.skew, &mut gathered.record);
+        }
         gathered.logon = Some((event, logon));
     }
 }

@@ -313,7 +313,8 @@ impl Correlator {
             let hosts: Vec<&str> = dcom.bindings.iter().filter_map(|it| it.split('[').next()).collect();
             let is_own = hosts.iter().any(|host| host.parse() == Ok(server.address)) || hosts.len() == 1;
             for name in hosts.iter().filter(|_| is_own) {
-                names.learn(name, server.address, By::Server);
+                // That of a named pipe is spelled `\\SRV1[\pipe\epmapper]`.
+                names.learn(name.trim_start_matches('\\'), server.address, By::Server);
             }
         }
     }

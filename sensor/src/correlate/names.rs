@@ -11,8 +11,10 @@ use crate::host_log::event::same_host;
 
 /// Computers known at a time.
 const MOST_HOSTS: usize = 65_536;
-/// Names of one address, and addresses of one name.
+/// Names of one address.
 const MOST_PER_ADDRESS: usize = 8;
+/// Addresses known at a time.
+const MOST_ADDRESSES: usize = 4 * MOST_HOSTS;
 /// Conflicts that are told.
 const MOST_CONFLICTS: usize = 100;
 
@@ -54,8 +56,11 @@ impl fmt::Display for By {
 #[derive(Debug, Default)]
 pub struct Names {
     hosts: Vec<Arc<str>>,
-    /// By the name without its domain, in lower case.
-    by_name: HashMap<String, Vec<HostId>>,
+    /// By the name without its domain, in lower case: the first of those that have it. One without a domain is alone, since
+    /// it may be any of them.
+    by_name: HashMap<String, HostId>,
+    /// By the name with its domain, in lower case.
+    by_full_name: HashMap<String, HostId>,
     by_address: HashMap<IpAddr, Vec<(By, HostId)>>,
     conflicts: BTreeMap<IpAddr, String>,
     /// Conflicts that nobody was told of.
@@ -71,6 +76,7 @@ impl Names {
             // The longer name says more.
             if name.len() > self.hosts.get(id.0).map_or(0, |known| known.len()) {
                 self.hosts[id.0] = name.trim_end_matches('.').into();
+                self.by_full_name.insert(full(name), id);
             }
             return Some(id);
         }
@@ -80,14 +86,18 @@ impl Names {
         }
         let id = HostId(self.hosts.len());
         self.hosts.push(name.trim_end_matches('.').into());
-        self.by_name.entry(short(name)).or_default().push(id);
+        self.by_name.entry(short(name)).or_insert(id);
+        self.by_full_name.insert(full(name), id);
         Some(id)
     }
 
     /// The computer of that name, if it is known.
     pub fn find(&self, name: &str) -> Option<HostId> {
-        let alike = self.by_name.get(&short(name))?;
-        alike.iter().copied().find(|id| same_host(&self.hosts[id.0], name))
+        let first = *self.by_name.get(&short(name))?;
+        if same_host(&self.hosts[first.0], name) {
+            return Some(first);
+        }
+        self.by_full_name.get(&full(name)).copied()
     }
 
     /// Its name, as it was spelled at length.
@@ -122,6 +132,10 @@ impl Names {
             _ => self.host(name),
         };
         let Some(host) = host else { return };
+        if self.by_address.len() >= MOST_ADDRESSES && !self.by_address.contains_key(&address) {
+            self.over_limit += 1;
+            return;
+        }
         let known = self.by_address.entry(address).or_default();
         if let Some(known) = known.iter_mut().find(|(_, known)| *known == host) {
             known.0 = known.0.min(by);
@@ -203,7 +217,12 @@ impl Names {
     }
 }
 
-fn short(name: &str) -> String {
+fn full(name: &str) -> String {
+    name.trim_end_matches('.').to_lowercase()
+}
+
+/// The name without its domain, in lower case.
+pub(super) fn short(name: &str) -> String {
     let name = name.trim_end_matches('.');
     name.split('.').next().unwrap_or(name).to_lowercase()
 }
@@ -314,6 +333,45 @@ mod tests {
         let error = read(&mut names, "WS6 = 6").unwrap_err();
         assert!(error.to_string().contains("WS6"), "{error}");
         assert!(read(&mut names, "WS6 = \"10.0.0\"").is_err());
+    }
+
+    #[test]
+    fn a_name_without_its_domain_is_the_first_that_has_it() {
+        let mut names = Names::default();
+        let first = names.host("ws6").unwrap();
+        assert_eq!(names.host("WS6.one.example."), Some(first));
+        let second = names.host("ws6.two.example").unwrap();
+        assert_ne!(first, second);
+        for (name, id) in [
+            ("ws6", Some(first)),
+            ("ws6.ONE.example", Some(first)),
+            ("WS6.two.example.", Some(second)),
+            ("ws6.three.example", None),
+        ] {
+            assert_eq!(names.find(name), id, "{name}");
+        }
+        assert_eq!((&*names.name(first), names.hosts.len()), ("WS6.one.example", 2));
+    }
+
+    #[test]
+    fn one_name_in_many_domains_costs_no_more_than_many_names() {
+        let mut names = Names::default();
+        let started = std::time::Instant::now();
+        for number in 0..u32::from(u16::MAX) + 5 {
+            let address = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            names.learn(&format!("a.d{number}.example"), address, By::Dns);
+        }
+        assert_eq!(names.hosts.len(), MOST_HOSTS);
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn addresses_of_one_name_are_bounded() {
+        let mut names = Names::default();
+        for number in 0..=u32::try_from(MOST_ADDRESSES).unwrap() {
+            names.learn("ws6", IpAddr::from((0x0a00_0000 + number).to_be_bytes()), By::Dns);
+        }
+        assert_eq!((names.by_address.len(), names.over_limit), (MOST_ADDRESSES, 1));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::names::{By, HostId, Names};
+use super::names::{self, By, HostId, Names};
 use crate::decode::Endpoint;
 use crate::host_log::command_line;
 use crate::host_log::event::{Direction, HostEnd, NetworkConnect, Process, Source, image_name, text_hash};
@@ -88,6 +88,12 @@ pub enum Lookup {
     Library(u64),
     /// Refusals to a computer on the network.
     Refused(IpAddr),
+    /// What a computer could not reach, by the hash of its address or of its name without the domain.
+    Unreached(u64),
+    /// Logons from an address and port.
+    LogonPort(IpAddr, u16),
+    /// Logons from an address, by the hash of the account's name.
+    LogonUser(IpAddr, u64),
     /// Connections from outside by the Windows Filtering Platform, which logs all of them or none.
     Inbound,
 }
@@ -97,10 +103,24 @@ impl Lookup {
     fn kind(self) -> Kind {
         match self {
             Self::Library(_) => Kind::Image,
-            Self::Refused(_) => Kind::Dcom,
+            Self::Refused(_) | Self::Unreached(_) => Kind::Dcom,
+            Self::LogonPort(..) | Self::LogonUser(..) => Kind::Logon,
             Self::Inbound => Kind::Network,
             _ => Kind::Process,
         }
+    }
+
+    /// A computer of that name or address could not be reached.
+    pub(super) fn unreached(target: &str) -> Self {
+        Self::Unreached(match target.parse::<IpAddr>() {
+            Ok(address) => text_hash(&address.to_canonical().to_string()),
+            Err(_) => text_hash(&names::short(target)),
+        })
+    }
+
+    /// Logons of that account.
+    pub(super) fn logon_user(address: IpAddr, user: &str) -> Self {
+        Self::LogonUser(address, text_hash(&user.to_ascii_lowercase()))
     }
 
     /// By what an event is found.
@@ -127,7 +147,20 @@ impl Lookup {
                 let name = load.path.as_deref().map(image_name);
                 name.map(|name| Self::Library(text_hash(&name))).into_iter().collect()
             }
-            HostBody::DcomError(error) if !error.local => error.address.map(Self::Refused).into_iter().collect(),
+            HostBody::DcomError(error) => {
+                let refused = error.address.filter(|_| !error.local).map(Self::Refused);
+                let unreached = error.target.as_deref().map(Self::unreached);
+                refused.into_iter().chain(unreached).collect()
+            }
+            HostBody::Logon(logon) => {
+                let address = logon.address.map(|address| address.to_canonical());
+                let port = address
+                    .zip(logon.port)
+                    .map(|(address, port)| Self::LogonPort(address, port));
+                let user = address.zip(logon.account.user.as_deref());
+                let user = user.map(|(address, user)| Self::logon_user(address, user));
+                port.into_iter().chain(user).collect()
+            }
             HostBody::NetworkConnect(connect)
                 if event.source == Source::Security(5156) && connect.direction == Some(Direction::Inbound) =>
             {
@@ -209,7 +242,7 @@ impl Store {
     /// Keeps an event.
     pub fn push(&mut self, host: HostId, kind: Kind, event: HostEvent) {
         let lookups = Lookup::of(&event);
-        let size = size(&event) + lookups.len() * size_of::<(Lookup, Key)>() * 2;
+        let size = event.size() + lookups.len() * size_of::<(Lookup, Key)>() * 2;
         let key = (event.time, self.next);
         self.next += 1;
         self.kept += 1;
@@ -400,21 +433,4 @@ pub fn own_end(names: &Names, host: HostId, connect: &NetworkConnect) -> Option<
         (false, true, _) | (_, _, Some(Direction::Inbound)) => Some([destination, source]),
         _ => None,
     }
-}
-
-/// About how many bytes an event takes with all that keeping it takes.
-fn size(event: &HostEvent) -> usize {
-    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 16);
-    let of = |process: &Process| text(&process.image) + text(&process.command_line);
-    let body = match &event.body {
-        HostBody::ProcessCreate(create) => {
-            of(&create.process) + of(&create.parent) + text(&create.account.user) + text(&create.hashes)
-        }
-        HostBody::NetworkConnect(connect) => of(&connect.process) + text(&connect.account.user) + 96,
-        HostBody::Logon(logon) => text(&logon.account.user) + text(&logon.workstation) + of(&logon.process),
-        HostBody::DcomError(error) => of(&error.process) + text(&error.target) + text(&error.permission),
-        HostBody::ImageLoad(load) => of(&load.process) + text(&load.path),
-        _ => 0,
-    };
-    body + 640
 }

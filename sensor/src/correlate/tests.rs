@@ -279,6 +279,124 @@ fn a_clock_that_is_off_is_measured_told_and_not_hidden() {
 }
 
 #[test]
+fn what_opens_the_file_asked_for_stands_for_it() {
+    let script = |parent, line: &str| {
+        let child = (6108, r"C:\Windows\System32\wscript.exe");
+        create("WS6", AT + 300 * MS, parent, child, Some(line))
+    };
+    let line = r#""C:\Windows\System32\WScript.exe" "C:\Users\xyz.vbs" /b"#;
+    for (event, verdict, why) in [
+        (script((8200, SHELL), line), Verdict::Confirmed, "it opens the file"),
+        (
+            script((8200, SHELL), "wscript.exe abc.vbs"),
+            Verdict::NotSeen,
+            "does not name the file",
+        ),
+        (
+            script((8201, SHELL), line),
+            Verdict::NotSeen,
+            "no process creation that fits",
+        ),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mut log = target(0, None);
+        log[4] = event.clone();
+        let host = rig.log(log).heard().judge(call("ShellWindows", "xyz.vbs /b"));
+        assert_eq!(host.verdict, verdict, "{host:#?}");
+        assert!(host.because.iter().any(|it| it.contains(why)), "{host:#?}");
+        assert!(!host.matched_on.contains(&CommandLine));
+    }
+    // Whose port it is, is not known: the program that the catalogue expects did it.
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log([script((3000, SHELL), line)]);
+    rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+    let host = rig.judge(call("ShellWindows", "xyz.vbs /b"));
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+}
+
+/// What was told says that its time fits by the measured clock alone.
+fn says_that_the_skew_was_used(host: &HostRecord) -> bool {
+    let told = host.because.iter().any(|it| it.starts_with("its time fits if"));
+    assert_eq!(
+        told,
+        host.clock_skew.as_ref().is_some_and(|skew| skew.used),
+        "{host:#?}"
+    );
+    told
+}
+
+#[test]
+fn a_log_without_command_lines_is_joined_by_its_measured_clock_too() {
+    for (skew, used) in [
+        (0, false),
+        // The process fits as it is, the logon does not.
+        (45 * SECOND, true),
+        (90 * SECOND, true),
+        (300 * SECOND, true),
+        (-120 * SECOND, true),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let host = rig.log(target(skew, None)).heard().judge(call("ShellWindows", LINE));
+        assert_eq!(host.verdict, Verdict::Confirmed, "{skew}: {host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), used, "{skew}: {host:#?}");
+    }
+}
+
+#[test]
+fn what_sealed_wmi_started_is_close_by_the_measured_clock() {
+    for (skew, used) in [(0, false), (30 * SECOND, true), (-30 * SECOND, true)] {
+        let mut record = call("ShellWindows", LINE);
+        (record.dcom.clsid, record.dcom.command_line, record.dcom.effect) = (None, None, None);
+        record.dcom.interface = Some(dcom::Interface {
+            uuid: dcom_parsers::wmi::IWBEM_SERVICES,
+            name: None,
+        });
+        let wmi = (700, r"C:\Windows\System32\wbem\WmiPrvSE.exe");
+        let mut log = target(skew, None);
+        let (from, to) = ("10.0.0.5:50002", "10.0.0.6:49913");
+        let at = AT + skew + 80 * MS;
+        log[2] = owned("WS6", at, from, to, 1300, r"C:\a\svchost.exe", Direction::Inbound);
+        log[4] = create("WS6", AT + skew + 300 * MS, wmi, (6108, CMD), Some("cmd.exe /c x"));
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log(log).heard();
+        let mut alert = alert_of(&record);
+        rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+        let host = alert.dcom.unwrap().host.as_deref().unwrap().clone();
+        assert_eq!(host.verdict, Verdict::Confirmed, "{skew}: {host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), used, "{skew}: {host:#?}");
+        let owner = host.because.iter().find(|it| it.contains("catalogue expects"));
+        assert!(owner.is_none(), "WMI's port is svchost.exe's: {host:#?}");
+    }
+}
+
+#[test]
+fn servers_and_complaints_that_fit_by_the_measured_clock_alone_say_so() {
+    for skew in [0, 300 * SECOND] {
+        let mut rig = Rig::new(Mode::Replay);
+        let mmc = (4007, r"C:\Windows\System32\mmc.exe");
+        let svchost = (800, r"C:\Windows\System32\svchost.exe");
+        rig.log([
+            connect("WS6", AT + skew - 5 * MS, "10.0.0.5:50001", "10.0.0.6:135"),
+            create("WS6", AT + skew + 50 * MS, svchost, mmc, Some("mmc.exe -Embedding")),
+        ]);
+        let mut record = activation("MMC20.Application");
+        record.meta.rtt = Some(Interval(80 * MS));
+        let host = rig.heard().judge(record);
+        assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), skew != 0);
+        let mut rig = Rig::new(Mode::Replay);
+        let mut connection = client_side();
+        connection.time.0 += skew;
+        rig.log([connection, could_not_reach(AT + skew + 20 * SECOND, "10.0.0.6")]);
+        let (meta, mut alert) = unanswered();
+        rig.correlator.alert(&meta, &mut alert, &rig.catalog);
+        let host = alert.dcom.unwrap().host.as_deref().unwrap().clone();
+        assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
+        assert_eq!(says_that_the_skew_was_used(&host), skew != 0);
+    }
+}
+
+#[test]
 fn a_host_without_a_log_is_told_as_that() {
     let mut rig = Rig::new(Mode::Replay);
     let host = rig.heard().judge(call("ShellWindows", LINE));
@@ -629,9 +747,15 @@ fn names_on_the_wire_lead_to_a_log_that_has_no_connections() {
     // By the server's own bindings, and by what the client called it.
     let mut by_bindings = call("ShellWindows", LINE);
     let mut activated = activation("ShellWindows");
-    activated.dcom.bindings = vec!["WS6[49913]".to_owned(), "10.0.0.6[49913]".to_owned()];
+    let bindings = [r"\\WS6[\pipe\epmapper]", "WS6[49913]", "10.0.0.6[49913]"];
+    activated.dcom.bindings = bindings.map(str::to_owned).to_vec();
     let mut rig = Rig::new(Mode::Replay);
     rig.log(log()).judge(activated);
+    assert_eq!(
+        rig.correlator.take_news(),
+        [""; 0],
+        "one name in two spellings is no conflict"
+    );
     assert_eq!(rig.judge(by_bindings.clone()).name.as_deref(), Some("WS6"));
     by_bindings.dcom.auth.service_name = Some("RPCSS/ws6.corp.example@CORP.EXAMPLE".to_owned());
     let mut rig = Rig::new(Mode::Replay);
@@ -947,4 +1071,25 @@ fn a_host_that_logs_much_is_asked_in_no_time() {
     let all = Timestamp(0)..=Timestamp(i64::MAX);
     let pid = store::Lookup::ParentPid(8200);
     assert_eq!(rig.correlator.store.found(host, pid, all).count(), 5_001);
+}
+
+#[test]
+fn among_many_logons_that_of_the_connection_or_the_user_is_found() {
+    let others = |number: i64| {
+        let port = 10_000 + number % 50_000;
+        let from = [format!("10.0.0.5:{port}"), "10.0.0.9:5".to_owned()];
+        from.map(|from| logon("WS6", AT + number, "bob", &from))
+    };
+    let of_alice = |port: u16| logon("WS6", AT + 100 * MS, "alice", &format!("10.0.0.5:{port}"));
+    for (port, told) in [(50_002, "logged on from 10.0.0.5:50002"), (9, "by address and name")] {
+        let mut rig = Rig::new(Mode::Replay);
+        rig.log((0..5_000).flat_map(others)).log([of_alice(port)]);
+        rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+        let host = rig.heard().judge(call("ShellWindows", LINE));
+        let because = host.because.join("\n");
+        assert!(
+            because.contains("alice logged on") && because.contains(told),
+            "{host:#?}"
+        );
+    }
 }

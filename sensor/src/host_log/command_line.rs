@@ -126,6 +126,39 @@ pub fn names_a_program(line: &str) -> bool {
     !address && !name.is_empty() && name.chars().all(plain) && name.rsplit_once('.').is_none_or(|(_, end)| known(end))
 }
 
+/// A command line, or another text, without what shells quote and escape with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bare {
+    text: String,
+    /// Where what stands behind the program begins; all of it, where nothing does.
+    arguments: usize,
+}
+
+impl Bare {
+    pub(crate) fn of(text: &str) -> Self {
+        let is_kept = |c: &char| !c.is_whitespace() && !matches!(c, '^' | '`' | '\\' | '\'');
+        let bare = |text: &str| text.chars().filter(is_kept).collect::<String>();
+        let normal = normalised(text);
+        let program = normal.split_once(' ').map_or("", |(program, _)| program);
+        Self {
+            arguments: bare(program).len(),
+            text: bare(&normal),
+        }
+    }
+
+    /// Has the other one all that this one says behind its program, in one piece? Then it was passed on from there, and says
+    /// nothing of its own.
+    pub(crate) fn is_passed_on_from(&self, other: &Self) -> bool {
+        let arguments = self.text.get(self.arguments..).unwrap_or_default();
+        other.text.contains(arguments)
+    }
+
+    /// The bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+}
+
 /// May the file that was asked for be the one at this path? By the whole path where both have one, else by its name.
 pub(crate) fn is_same_file(asked: &str, logged: &str) -> bool {
     let (asked, logged) = (path(asked), path(logged));
@@ -140,6 +173,35 @@ pub(crate) fn is_same_file(asked: &str, logged: &str) -> bool {
     };
     let asked = asked.split_once(':').map_or(asked.as_str(), |(_, rest)| rest);
     asked.trim_start_matches('\\') == rest
+}
+
+/// Is it the line of a program that opens the file that was asked for, with the arguments that were asked for behind it? So
+/// Windows runs what is no program: `wscript.exe "C:\a.vbs" /b` for `a.vbs /b`.
+pub(crate) fn opens(asked: &str, logged: &str) -> bool {
+    let spelled = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        path(&words.join(" ").replace('"', ""))
+    };
+    let lower = asked.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let (file, arguments) = split(lower);
+    let (file, arguments, logged) = (spelled(file), spelled(arguments), spelled(logged));
+    let name = file.rsplit('\\').next().unwrap_or_default();
+    let has_type = name.rsplit_once('.').is_some_and(|(stem, kind)| {
+        !stem.is_empty() && (1..=8).contains(&kind.len()) && kind.chars().all(char::is_alphanumeric)
+    });
+    if !has_type || names_a_program(asked) || is_library(asked) {
+        return false;
+    }
+    // The file's whole path, where it was asked for by that.
+    let is_whole = file.starts_with('\\') || file.as_bytes().get(1) == Some(&b':') || asked.contains("://");
+    let wanted = if is_whole { file.as_str() } else { name };
+    logged.match_indices(wanted).any(|(at, _)| {
+        let before = logged.get(..at).and_then(|text| text.chars().next_back());
+        let behind = logged.get(at + wanted.len()..).unwrap_or_default();
+        before.is_some_and(|c| matches!(c, ' ' | '\\'))
+            && (behind.is_empty() || behind.starts_with([' ', ',']))
+            && (arguments.is_empty() || behind.trim_start_matches([' ', ',']).ends_with(&arguments))
+    })
 }
 
 /// A path in one spelling.
@@ -371,6 +433,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_shell_passes_on_is_all_in_its_own_line() {
+        for (line, text) in [
+            (
+                "powershell -c \"[a]::b('c')\"",
+                r#"C:\Windows\System32\cmd.exe /c "powershell.exe -c \"[a]::b('c')\"""#,
+            ),
+            ("powershell -c a|b", "cmd /c powershell -c a^|b"),
+            ("a.exe", "cmd /c start a"),
+        ] {
+            assert!(Bare::of(line).is_passed_on_from(&Bare::of(text)), "{line} {text}");
+        }
+        for (line, text) in [
+            ("powershell -c b", "powershell -c a; .\\next.ps1"),
+            ("powershell -c a b", "cmd /c powershell -c a"),
+        ] {
+            assert!(!Bare::of(line).is_passed_on_from(&Bare::of(text)), "{line} {text}");
+        }
+    }
+
+    #[test]
     fn a_file_is_the_same_by_its_path_and_by_its_name_where_it_has_none() {
         for (asked, logged, same) in [
             (r"C:\\programdata\calc.xll", r"c:\ProgramData\calc.xll", true),
@@ -383,6 +465,30 @@ mod tests {
             ("b.xll", r"C:\share\b.xll", true),
         ] {
             assert_eq!(is_same_file(asked, logged), same, "{asked} {logged}");
+        }
+    }
+
+    #[test]
+    fn what_opens_a_file_has_its_name_and_the_arguments_behind_it() {
+        let script = r#""C:\Windows\System32\WScript.exe" "C:\windows\system32\xyz.vbs" /Q /c whoami"#;
+        let page = r#""C:\Windows\System32\mshta.exe" "C:\a\xyz.hta" {1E460BD7}{1E460BD7} /Q /c whoami"#;
+        for (asked, logged, same) in [
+            ("xyz.vbs /Q /c whoami", script, true),
+            (r"C:\Windows\System32\xyz.vbs /q /c  whoami", script, true),
+            (r"%SystemRoot%\system32\xyz.vbs /q /c whoami", script, true),
+            ("xyz.hta /Q /c whoami", page, true),
+            ("xyz.msi /q", r"msiexec.exe /i C:\a\xyz.msi /q", true),
+            ("xyz.cpl /q", r"control.exe C:\a\xyz.cpl,/q", true),
+            ("https://a.example/b.hta", "mshta.exe https://a.example/b.hta", true),
+            (r"D:\xyz.vbs /Q /c whoami", script, false),
+            ("yz.vbs /Q /c whoami", script, false),
+            ("xyz.vbs /Q /c hostname", script, false),
+            ("xyz.vb", script, false),
+            ("xyz.vbs", "xyz.vbs", false),
+            ("whoami", script, false),
+            (r#"EXEC("whoami")"#, script, false),
+        ] {
+            assert_eq!(opens(asked, logged), same, "{asked} {logged}");
         }
     }
 

@@ -129,6 +129,53 @@ impl Process {
     pub fn name(&self) -> Option<String> {
         self.image.as_deref().map(image_name)
     }
+
+    /// What its texts take.
+    pub(crate) fn size(&self) -> usize {
+        size([&self.pid_from, &self.image, &self.command_line])
+    }
+}
+
+impl HostEvent {
+    /// About how many bytes it takes, with the texts that it shares with others, and with what keeping it in a table takes.
+    pub(crate) fn size(&self) -> usize {
+        let of = Process::size;
+        let body = match &self.body {
+            HostBody::ProcessCreate(it) => {
+                let texts = size([&it.integrity, &it.hashes]);
+                of(&it.process) + of(&it.parent) + it.account.size() + texts
+            }
+            HostBody::ProcessEnd(it) => of(&it.process),
+            HostBody::NetworkConnect(it) => {
+                let names = size([&it.source_name, &it.destination_name]);
+                of(&it.process) + it.account.size() + names
+            }
+            HostBody::FileCreate(it) => of(&it.process) + size([&it.path]),
+            HostBody::ImageLoad(it) => of(&it.process) + size([&it.path]),
+            HostBody::Registry(it) => {
+                let texts = size([&it.operation, &it.object, &it.details]);
+                of(&it.process) + texts
+            }
+            HostBody::Logon(it) => {
+                let texts = size([&it.workstation, &it.package, &it.target_server]);
+                of(&it.process) + it.account.size() + texts
+            }
+            HostBody::DcomError(it) => {
+                let texts = size([&it.target, &it.permission]);
+                of(&it.process) + it.account.size() + texts
+            }
+            HostBody::Script(it) => of(&it.process) + it.text.len() + size([&it.path]),
+        };
+        EVENT + self.host.len() + body
+    }
+}
+
+/// What an event takes without its texts: itself, its body and its place in a table.
+const EVENT: usize = 640;
+
+/// What texts take beside the places where they stand.
+fn size<const N: usize>(texts: [&Option<Arc<str>>; N]) -> usize {
+    texts.into_iter().flatten().map(|text| text.len() + 16).sum()
 }
 
 /// Stands for a text in an index: whoever finds an event by it looks whether it is the one.
@@ -168,6 +215,13 @@ pub struct Account {
     pub sid: Option<Arc<str>>,
     /// The logon session (`LogonId`), which ties processes to a 4624.
     pub logon_id: Option<u64>,
+}
+
+impl Account {
+    /// What its texts take.
+    pub(crate) fn size(&self) -> usize {
+        size([&self.user, &self.domain, &self.sid])
+    }
 }
 
 /// A process was started.

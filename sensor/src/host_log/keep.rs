@@ -32,14 +32,24 @@ impl Texts {
         name
     }
 
+    /// The name of a computer, of which there may be as many as records.
+    pub(super) fn host(&mut self, text: &str) -> Arc<str> {
+        let kept = self.up_to(limits::HOST, text);
+        self.name(kept)
+    }
+
     /// Anything else.
     pub(super) fn text(&mut self, text: &str) -> Arc<str> {
-        let mut end = limits::TEXT.min(text.len());
+        self.up_to(limits::TEXT, text).into()
+    }
+
+    fn up_to<'t>(&mut self, bytes: usize, text: &'t str) -> &'t str {
+        let mut end = bytes.min(text.len());
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         let kept = &text[..end];
         self.cut += u64::from(kept.len() < text.len());
-        kept.into()
+        kept
     }
 }

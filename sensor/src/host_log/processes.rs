@@ -166,8 +166,10 @@ impl Processes {
             self.inferred += 1;
         }
         let Some(pid) = process.pid else { return };
-        self.images.insert((host.clone(), pid), process.image.clone());
-        if let (Source::Security(4688), Some(image)) = (source, &process.image) {
+        // A path that is longer than any that is kept once would be kept for each.
+        let image = process.image.as_ref().filter(|image| image.len() <= limits::NAME);
+        self.images.insert((host.clone(), pid), image.cloned());
+        if let (Source::Security(4688), Some(image)) = (source, image) {
             let key = (host, parent.pid, texts.name(&image.to_lowercase()));
             let mut alike = self.starts.get(&key).cloned().unwrap_or_default();
             if alike.len() >= ALIKE {

@@ -30,6 +30,8 @@ pub(super) struct Reader {
     processes: Processes,
     /// Events in their order, the first of which lacks something.
     held: VecDeque<Held>,
+    /// What these take.
+    held_bytes: usize,
     /// There were so many local times before anything told their zone that it is not waited for any more.
     zone_given_up: bool,
     /// Local times of records that came before the zone was known: the first and the last.
@@ -46,6 +48,8 @@ struct Held {
     local: Option<Written>,
     /// It lacks a process id.
     lacks: bool,
+    /// What it takes.
+    size: usize,
 }
 
 impl Reader {
@@ -56,6 +60,7 @@ impl Reader {
             zones: Zones::default(),
             processes: Processes::default(),
             held: VecDeque::new(),
+            held_bytes: 0,
             zone_given_up: false,
             early: None,
             latest: Timestamp(i64::MIN),
@@ -75,7 +80,7 @@ impl Reader {
     /// A record that is not of interest, of which no more than this was read. It shows all the same that the log covers its time.
     pub(super) fn passed_over(&mut self, host: &str, time: Option<Timestamp>, reason: Reason) {
         self.skip(reason);
-        let host = self.texts.name(host);
+        let host = self.texts.host(host);
         self.report.of_host(&host);
         if let Some(time) = time {
             self.report.saw(time);
@@ -97,7 +102,7 @@ impl Reader {
         if source == Err(Reason::NotAnEvent) {
             return Err(Reason::NotAnEvent);
         }
-        let host = interpret::host(fields).map(|host| self.texts.name(host));
+        let host = interpret::host(fields).map(|host| self.texts.host(host));
         let times = interpret::times(fields);
         if let Some(host) = &host {
             self.report.of_host(host);
@@ -207,14 +212,20 @@ impl Reader {
         if self.held.is_empty() && local.is_none() && !lacks {
             return sink(event);
         }
-        self.held.push_back(Held { event, local, lacks });
-        if self.held.len() > limits::HELD {
+        let size = event.size();
+        self.held_bytes += size;
+        self.held.push_back(Held {
+            event,
+            local,
+            lacks,
+            size,
+        });
+        while self.held.len() > limits::HELD || self.held_bytes > limits::HELD_BYTES {
             if !self.zone_given_up && self.zones.settled("").is_none() {
                 self.zone_given_up = true;
                 self.date_held();
-            } else {
-                self.release(sink);
             }
+            self.release(sink);
         }
         self.advance(sink);
     }
@@ -231,7 +242,11 @@ impl Reader {
     }
 
     fn release(&mut self, sink: Sink<'_>) {
-        if let Some(Held { mut event, lacks, .. }) = self.held.pop_front() {
+        if let Some(held) = self.held.pop_front() {
+            let Held {
+                mut event, lacks, size, ..
+            } = held;
+            self.held_bytes -= size;
             if lacks {
                 self.processes.fill(&mut event, &mut self.texts);
             }
@@ -247,7 +262,10 @@ impl Reader {
 
     fn date_held(&mut self) {
         let mut held = std::mem::take(&mut self.held);
-        for Held { event, local, lacks } in &mut held {
+        for Held {
+            event, local, lacks, ..
+        } in &mut held
+        {
             let Some(written) = local.take() else { continue };
             let (time, clock) = self.logged(&event.host, written);
             if event.clock == Clock::Utc {

@@ -16,6 +16,7 @@ use crate::catalog::{Catalog, Confidence};
 use crate::dcom::decoded_powershell;
 use crate::detect::host_signature as signature;
 use crate::event::host_alert::ParentRecord;
+use crate::host_log::command_line::Bare;
 use crate::host_log::event::{Account, HostEvent, Process, ProcessCreate, Script, same_host};
 use crate::severity::Severity;
 
@@ -254,6 +255,14 @@ impl Hunt {
                 Confidence::Medium,
             ));
         }
+        let by_text = [signature::SCRIPT.id, signature::COMMAND_LINE_REF.id];
+        if finding
+            .patterns
+            .iter()
+            .any(|found| by_text.contains(&found.signature.id))
+        {
+            finding.text = Some(Bare::of(line));
+        }
     }
 }
 
@@ -269,6 +278,7 @@ pub(super) fn script(event: &HostEvent, script: &Script, names: &ClassNames, cat
         "{by} ran a script{file} that activates {}",
         said(&activates, catalog)
     ));
+    finding.text = Some(Bare::of(&activates.excerpt));
     finding.event.script = Some(activates.excerpt.clone());
     activation(activates, &mut finding, catalog);
     Some(finding)

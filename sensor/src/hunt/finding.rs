@@ -15,13 +15,15 @@ use crate::detect::host_signature::{EMBEDDING_START, INBOUND_THEN_CHILD, SERVER_
 use crate::detect::{Found, Signature, build};
 use crate::event::host_alert::{HostAlert, ParentRecord, ProcessRecord, RelatedEvent};
 use crate::event::meta::{Meta, Protocol};
-use crate::host_log::command_line::normalised;
-use crate::host_log::event::{Account, Clock, HostEvent, Process, Source, image_name};
+use crate::host_log::command_line::{Bare, normalised};
+use crate::host_log::event::{Account, Clock, HostEvent, Process, Source, image_name, text_hash};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
 /// Nanoseconds between two records of one event: logs that cut their times to seconds are among them.
 pub(super) const SAME: i64 = 2_000_000_000;
+/// A second, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 /// Nanoseconds from a connection to a child, up to which they belong together for sure, as good as.
 pub(super) const CLOSE: i64 = 5_000_000_000;
 /// Up to which they do probably.
@@ -84,12 +86,18 @@ pub(super) struct Finding {
     /// The process that was started, or that the event is about.
     pub(super) process: Process,
     pub(super) parent: Process,
+    /// Stands for the command line of the process, in one spelling.
+    pub(super) line: Option<u64>,
+    /// What it was found by, where that is a text.
+    pub(super) text: Option<Bare>,
     /// Processes to which it was passed on.
     pub(super) parts: Vec<Process>,
     pub(super) event: HostAlert,
     /// Records of the same event, by what wrote them.
     twins: BTreeMap<(Source, Arc<str>), RelatedEvent>,
-    pub(super) related: BTreeSet<RelatedEvent>,
+    related: BTreeSet<RelatedEvent>,
+    /// How many there were beyond those that are told.
+    left_out: u64,
     /// What is concluded of the parent, and from what: not needed where another record of the event says it.
     pub(super) concluded: Vec<String>,
     /// A connection to the process that did it, or to the one that was started where that is a server.
@@ -116,10 +124,13 @@ impl Finding {
             account: account.clone(),
             process: process.clone(),
             parent: parent.clone(),
+            line: process.command_line.as_deref().map(|line| text_hash(&normalised(line))),
+            text: None,
             parts: Vec::new(),
             event: HostAlert::default(),
             twins: BTreeMap::new(),
             related: BTreeSet::new(),
+            left_out: 0,
             concluded: Vec::new(),
             inbound: None,
             prior: None,
@@ -171,7 +182,39 @@ impl Finding {
 
     /// Tells of another event.
     pub(super) fn relate(&mut self, event: &HostEvent, what: String) {
-        self.related.insert(related(event, what));
+        self.tell_of(related(event, what));
+    }
+
+    /// The same. Of too many the first ones are told.
+    pub(super) fn tell_of(&mut self, related: RelatedEvent) {
+        self.related.insert(related);
+        if self.related.len() > RELATED {
+            self.related.pop_last();
+            self.left_out += 1;
+        }
+    }
+
+    /// About how many bytes it takes while it waits.
+    pub(super) fn size(&self) -> usize {
+        /// Without its texts, with what finds it.
+        const FINDING: usize = 3 << 10;
+        let twins = self.twins.values();
+        let related = self.related.iter().chain(twins);
+        let related: usize = related.map(|it| size_of::<RelatedEvent>() * 2 + it.what.len()).sum();
+        let parts = self.parts.iter().chain([&self.process, &self.parent]);
+        let processes: usize = parts.map(|it| size_of::<Process>() + it.size()).sum();
+        let because = self.event.because.iter().map(|it| it.len());
+        let concluded = self.concluded.iter().map(String::len);
+        let said: usize = because
+            .chain(concluded)
+            .chain(self.sentence.as_ref().map(String::len))
+            .sum();
+        let named = [&self.event.target, &self.event.permission, &self.event.integrity];
+        let named: usize = named.into_iter().flatten().map(|text| text.len()).sum();
+        let text = self.text.as_ref().map_or(0, Bare::len);
+        let script = self.event.script.as_ref().map_or(0, String::len);
+        let inbound = self.inbound.as_ref().map_or(0, |inbound| inbound.name.len());
+        FINDING + self.account.size() + related + processes + said + named + text + script + inbound
     }
 
     /// Did the process of this finding do that?
@@ -200,12 +243,15 @@ impl Finding {
         if !is_same(&self.host, one.name().as_deref(), &other.host, two.name().as_deref()) {
             return false;
         }
-        let stands_apart = |key: &(Source, Arc<str>)| *key != self.key() && !self.twins.contains_key(key);
-        let is_new = stands_apart(&other.key());
+        // One log tells of an event once, or of the very same moment again: collectors deliver at least once.
+        let told = self.told_by(&other.key());
+        let is_new = told.is_none();
+        let is_repeated = told == Some(other.at);
         if self.sentence.is_some() || other.sentence.is_some() {
             // Of these, one event has one record; exported twice, it says the same of the same moment.
-            let same = (self.source, self.at, &self.sentence) == (other.source, other.at, &other.sentence);
-            return same && is_new;
+            let same = (self.source, &self.sentence) == (other.source, &other.sentence);
+            let has_fraction = other.at.0 % SECOND != 0;
+            return same && ((is_new && is_same_time(self.at, other.at)) || (is_repeated && has_fraction));
         }
         if one.guid.is_some() && one.guid == two.guid {
             return true;
@@ -215,15 +261,21 @@ impl Finding {
             (Some(one), Some(two)) => one == two,
             _ => true,
         };
-        let lines = || match (&one.command_line, &two.command_line) {
-            (Some(one), Some(two)) => normalised(one) == normalised(two),
-            _ => true,
-        };
+        let lines = self.line.is_none() || other.line.is_none() || self.line == other.line;
         let processes = match (one.pid, two.pid) {
             (Some(one), Some(two)) => one == two,
-            _ => lines(),
+            _ => lines,
         };
-        is_new && near && parents && processes
+        let same_id = one.pid.is_some() && one.pid == two.pid;
+        near && parents && processes && (is_new || (is_repeated && same_id && lines))
+    }
+
+    /// When what wrote that log says it was.
+    fn told_by(&self, key: &(Source, Arc<str>)) -> Option<Timestamp> {
+        if *key == self.key() {
+            return Some(self.at);
+        }
+        self.twins.get(key).map(|twin| twin.timestamp)
     }
 
     /// Takes the other record of the same event in: the one that says more speaks.
@@ -241,8 +293,11 @@ impl Finding {
         };
         self.twins.insert(other.key(), own.clone());
         self.twins.append(&mut other.twins);
-        self.related.insert(own);
-        self.related.append(&mut other.related);
+        self.tell_of(own);
+        for related in std::mem::take(&mut other.related) {
+            self.tell_of(related);
+        }
+        self.left_out += other.left_out;
         for pattern in other.patterns {
             self.add(pattern);
         }
@@ -253,6 +308,8 @@ impl Finding {
             self.concluded.clear();
             self.event.parent = None;
         }
+        self.line = self.line.or(other.line);
+        self.text = self.text.take().or(other.text);
         complete(&mut self.process, other.process);
         complete(&mut self.parent, other.parent);
         let (account, more) = (&mut self.account, other.account);
@@ -314,7 +371,7 @@ impl Finding {
                 }
             };
             if is_told {
-                self.related.insert(RelatedEvent {
+                self.tell_of(RelatedEvent {
                     timestamp: inbound.at,
                     source: inbound.source.to_string(),
                     input: inbound.place.input,
@@ -335,7 +392,7 @@ impl Finding {
                 self.add(pattern(&SERVER_CHILD, severity, Confidence::Medium));
             }
             self.because(format!("{} after a script activated {}", seconds(after), prior.class));
-            self.related.insert(prior.event);
+            self.tell_of(prior.event);
         }
     }
 
@@ -416,9 +473,8 @@ impl Finding {
                 command_line: parent.command_line,
             });
         }
-        let left_out = self.related.len().saturating_sub(RELATED);
-        event.related_left_out = (left_out > 0).then_some(left_out as u64);
-        event.related = std::mem::take(&mut self.related).into_iter().take(RELATED).collect();
+        event.related_left_out = (self.left_out > 0).then_some(self.left_out);
+        event.related = std::mem::take(&mut self.related).into_iter().collect();
     }
 
     /// What happened, in a sentence.
@@ -463,6 +519,16 @@ pub(super) fn related(event: &HostEvent, what: String) -> RelatedEvent {
         record: event.place.record,
         what,
     }
+}
+
+/// Are these one time? Some exports cut it to seconds, milliseconds or microseconds.
+fn is_same_time(one: Timestamp, other: Timestamp) -> bool {
+    let apart = one.since(other).saturating_abs();
+    let is_cut = |unit: i64| one.0 % unit == 0 || other.0 % unit == 0;
+    apart == 0
+        || [SECOND, SECOND / 1_000, SECOND / 1_000_000]
+            .into_iter()
+            .any(|unit| apart < unit && is_cut(unit))
 }
 
 /// Is it one process, by its GUID, or by its id where no GUID says otherwise?

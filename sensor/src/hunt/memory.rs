@@ -10,12 +10,18 @@ use crate::time::Timestamp;
 
 /// Entries of each kind that are remembered. Beyond it the one that came first is forgotten.
 const REMEMBERED: usize = 65_536;
+/// Bytes that they take. Beyond it, too.
+const BYTES: usize = 32 << 20;
+/// What an entry takes beside what it holds elsewhere: in the table and in the order, with its key.
+const ENTRY: usize = 128;
 
 /// A table that forgets what came first.
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
-    entries: BTreeMap<K, V>,
+    /// Each with what it takes.
+    entries: BTreeMap<K, (V, usize)>,
     order: VecDeque<K>,
+    bytes: usize,
     limit: usize,
     /// Entries that were forgotten to make room for others.
     pub(super) forgotten: u64,
@@ -30,33 +36,52 @@ impl<K: Ord + Clone, V> Table<K, V> {
         Self {
             entries: BTreeMap::new(),
             order: VecDeque::new(),
+            bytes: 0,
             limit,
             forgotten: 0,
         }
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) {
-        if self.entries.insert(key.clone(), value).is_some() {
-            return;
+    /// Takes it in; it holds so many bytes elsewhere.
+    pub(super) fn insert(&mut self, key: K, value: V, size: usize) {
+        let size = size + size_of::<V>() + ENTRY;
+        self.bytes += size;
+        match self.entries.insert(key.clone(), (value, size)) {
+            Some((_, former)) => self.bytes -= former,
+            None => self.order.push_back(key),
         }
-        self.order.push_back(key);
-        while self.order.len() > self.limit {
+        self.make_room();
+    }
+
+    /// Changes what is there, and takes in how many bytes it holds elsewhere from then on. Is it there?
+    pub(super) fn change(&mut self, key: &K, change: impl FnOnce(&mut V) -> usize) -> bool {
+        let Some((value, size)) = self.entries.get_mut(key) else {
+            return false;
+        };
+        self.bytes -= *size;
+        *size = change(value) + size_of::<V>() + ENTRY;
+        self.bytes += *size;
+        self.make_room();
+        true
+    }
+
+    fn make_room(&mut self) {
+        while self.order.len() > self.limit || self.bytes > BYTES {
             let Some(oldest) = self.order.pop_front() else { break };
-            self.forgotten += u64::from(self.entries.remove(&oldest).is_some());
+            let forgotten = self.entries.remove(&oldest);
+            self.forgotten += u64::from(forgotten.is_some());
+            self.bytes -= forgotten.map_or(0, |(_, size)| size);
         }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key)
-    }
-
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key)
+        self.entries.get(key).map(|(value, _)| value)
     }
 
     pub(super) fn remove(&mut self, key: &K) {
         // Its place in the order stays, and does no harm: there is nothing left to forget.
-        self.entries.remove(key);
+        let removed = self.entries.remove(key);
+        self.bytes -= removed.map_or(0, |(_, size)| size);
     }
 }
 
@@ -113,13 +138,14 @@ impl<V> ByProcess<V> {
         }
     }
 
-    pub(super) fn insert(&mut self, host: &str, process: &Process, value: V) {
+    pub(super) fn insert(&mut self, host: &str, process: &Process, value: V, size: usize) {
         let value = Arc::new(value);
+        let size = size + size_of::<V>();
         if let Some(guid) = process.guid {
-            self.by_guid.insert(guid, Arc::clone(&value));
+            self.by_guid.insert(guid, Arc::clone(&value), size);
         }
         if let Some(pid) = process.pid {
-            self.by_pid.insert((short(host), pid), value);
+            self.by_pid.insert((short(host), pid), value, size);
         }
     }
 
@@ -155,11 +181,26 @@ mod tests {
     fn a_full_table_forgets_what_came_first() {
         let mut table = Table::of(2);
         for number in 1..=3 {
-            table.insert(number, number * 10);
+            table.insert(number, number * 10, 0);
         }
         assert_eq!((table.get(&1), table.get(&3), table.forgotten), (None, Some(&30), 1));
         table.remove(&3);
         assert_eq!(table.get(&3), None);
+    }
+
+    #[test]
+    fn what_takes_much_finds_less_room() {
+        let mut table = Table::new();
+        for number in 0..100 {
+            table.insert(number, (), BYTES / 10);
+            table.insert(number, (), BYTES / 8);
+        }
+        assert_eq!((table.entries.len(), table.forgotten), (7, 93));
+        assert!(table.bytes <= BYTES);
+        for number in 0..100 {
+            table.remove(&number);
+        }
+        assert_eq!(table.bytes, 0);
     }
 
     #[test]
@@ -171,7 +212,7 @@ mod tests {
             guid,
             ..Process::default()
         };
-        table.insert("WS6.lab.example", &process, "mmc");
+        table.insert("WS6.lab.example", &process, "mmc", 0);
         let by_pid = Process {
             pid: Some(8),
             ..Process::default()

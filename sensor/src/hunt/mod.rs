@@ -123,13 +123,19 @@ impl Hunt {
 
     /// Nothing more will come: what waits is told.
     pub fn finish(&mut self, found: &mut Vec<Found>) {
+        while self.finish_some(found) {}
+    }
+
+    /// The same, a little at a time, so that not all has to be held: is there more?
+    pub fn finish_some(&mut self, found: &mut Vec<Found>) -> bool {
         for event in self.blocks.finish() {
             self.hold(event, found);
         }
-        while let Some(event) = self.order.pop() {
-            self.look(&event, found);
+        match self.order.pop() {
+            Some(event) => self.look(&event, found),
+            None => return self.pending.finish_one(&self.catalog, found),
         }
-        self.pending.finish(&self.catalog, found);
+        true
     }
 
     /// What was counted so far.
@@ -181,7 +187,7 @@ impl Hunt {
                 let key = (short(&event.host), pid);
                 // The order of the logs must not matter: the better reason stays.
                 if self.launchers.get(&key).is_none_or(|former| *former > known) {
-                    self.launchers.insert(key, known);
+                    self.launchers.insert(key, known, 0);
                 }
             }
             HostBody::Logon(logon) => self.learn_logon(event, logon),
@@ -305,7 +311,8 @@ impl Hunt {
             name: connect.process.name().unwrap_or_default(),
         };
         self.pending.inbound(&connect.process, &inbound);
-        self.inbound.insert(&event.host, &connect.process, inbound);
+        let size = inbound.name.len();
+        self.inbound.insert(&event.host, &connect.process, inbound, size);
     }
 
     fn created(&mut self, event: &HostEvent, create: &ProcessCreate, found: &mut Vec<Found>) {
@@ -320,7 +327,8 @@ impl Hunt {
                 process: create.process.clone(),
                 by_com: judged.by_com,
             };
-            self.processes.insert(&event.host, &create.process, started);
+            let size = create.process.size();
+            self.processes.insert(&event.host, &create.process, started, size);
         }
         if let Some(finding) = judged.finding {
             self.add(finding, found);

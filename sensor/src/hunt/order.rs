@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::host_log::event::{HostBody, HostEvent, Process, Source};
+use crate::host_log::event::{HostEvent, Source};
 use crate::time::Timestamp;
 
 /// Bytes of events that are held to be put in order. They are those that a detection takes an interest in, and as a rule
@@ -50,9 +50,9 @@ impl Order {
             event.place.record,
         );
         self.late += u64::from(self.looked.as_ref().is_some_and(|looked| key < *looked));
-        self.bytes += weight(&event);
+        self.bytes += event.size();
         if let Some(same) = self.events.insert(key, event) {
-            self.bytes -= weight(&same);
+            self.bytes -= same.size();
         }
         if self.bytes > self.limit { self.pop() } else { None }
     }
@@ -60,28 +60,12 @@ impl Order {
     /// The earliest event.
     pub(super) fn pop(&mut self) -> Option<HostEvent> {
         let (key, event) = self.events.pop_first()?;
-        self.bytes -= weight(&event);
+        self.bytes -= event.size();
         if self.looked.as_ref().is_none_or(|looked| *looked < key) {
             self.looked = Some(key);
         }
         Some(event)
     }
-}
-
-/// What an event takes, about.
-fn weight(event: &HostEvent) -> usize {
-    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
-    let process = |process: &Process| text(&process.image) + text(&process.command_line);
-    let own = match &event.body {
-        HostBody::ProcessCreate(create) => process(&create.process) + process(&create.parent) + text(&create.hashes),
-        HostBody::Script(script) => script.text.len(),
-        HostBody::FileCreate(file) => process(&file.process) + text(&file.path),
-        HostBody::NetworkConnect(connect) => process(&connect.process),
-        HostBody::DcomError(error) => process(&error.process),
-        _ => 0,
-    };
-    // The key, the event, and the allocations of its parts.
-    own + 640
 }
 
 #[cfg(test)]
@@ -107,7 +91,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_the_earliest_is_looked_at_and_what_is_late_is_counted() {
-        let mut order = Order::holding(2 * weight(&event(0, 0)));
+        let mut order = Order::holding(2 * event(0, 0).size());
         assert!(order.push(event(1, 1)).is_none());
         assert!(order.push(event(3, 2)).is_none());
         assert_eq!(order.push(event(2, 3)).unwrap().place.record, 1);

@@ -14,7 +14,6 @@ use crate::catalog::Catalog;
 use crate::detect::Found;
 use crate::detect::host_signature::{COMMAND_LINE_REF, CONFIG_TOOL, SCRIPT};
 use crate::event::host_alert::RelatedEvent;
-use crate::host_log::command_line::normalised;
 use crate::host_log::event::{
     FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host, text_hash,
 };
@@ -28,6 +27,8 @@ const CUT: i64 = 1_000_000_000;
 const MAPPED: i64 = 10_000_000_000;
 /// Findings that wait at a time, those included that have no reason to be told yet. Beyond it the first is told.
 const WAITING: usize = 4_096;
+/// Bytes that they take. Beyond it, too.
+const HELD: usize = 64 << 20;
 
 /// Processes to which one finding is passed on.
 const PARTS: usize = 16;
@@ -74,8 +75,7 @@ fn led_to_by(host: &str, process: &Process) -> impl Iterator<Item = Lookup> {
 
 impl Finding {
     fn by_line(&self) -> Lookup {
-        let line = self.process.command_line.as_deref().map(normalised);
-        Lookup::Line(text_hash(&short(&self.host)), line.map_or(0, |line| text_hash(&line)))
+        Lookup::Line(text_hash(&short(&self.host)), self.line.unwrap_or_default())
     }
 
     /// By what it is found.
@@ -131,6 +131,11 @@ impl Logged {
         }
     }
 
+    /// What it takes.
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.who.len()
+    }
+
     /// Where it stands: of two records of one logon the first speaks.
     pub(super) fn place(&self) -> (Timestamp, &str, u64) {
         (self.at, &self.place.input, self.place.record)
@@ -154,7 +159,9 @@ impl Logged {
 /// The findings that wait, in the order of their times.
 #[derive(Debug)]
 pub(super) struct Pending {
-    waiting: BTreeMap<Key, Finding>,
+    /// Each with what it takes.
+    waiting: BTreeMap<Key, (Finding, usize)>,
+    bytes: usize,
     index: BTreeSet<(Lookup, Key)>,
     next: u64,
     /// Logons from other computers, by host and session, in the order of their times.
@@ -167,6 +174,7 @@ impl Pending {
     pub(super) fn new() -> Self {
         Self {
             waiting: BTreeMap::new(),
+            bytes: 0,
             index: BTreeSet::new(),
             next: 0,
             logons: Table::new(),
@@ -183,13 +191,20 @@ impl Pending {
         {
             self.tell(catalog, found);
         }
+        self.make_room(catalog, found);
     }
 
-    /// Nothing more will come.
-    pub(super) fn finish(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
-        while !self.waiting.is_empty() {
+    fn make_room(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
+        while self.waiting.len() > WAITING || self.bytes > HELD {
+            self.told_early += 1;
             self.tell(catalog, found);
         }
+    }
+
+    /// Nothing more will come: the first is told. Are there more?
+    pub(super) fn finish_one(&mut self, catalog: &Catalog, found: &mut Vec<Found>) -> bool {
+        self.tell(catalog, found);
+        !self.waiting.is_empty()
     }
 
     fn tell(&mut self, catalog: &Catalog, found: &mut Vec<Found>) {
@@ -202,7 +217,7 @@ impl Pending {
         // The last one before: numbers of sessions begin anew when a computer does.
         let before = |logged: &&Logged| logged.at.since(finding.at) <= SAME;
         if let Some(logged) = logons.and_then(|all| all.iter().rev().find(before)) {
-            finding.related.insert(logged.related());
+            finding.tell_of(logged.related());
             finding.because(format!("its logon session came from {}", logged.address));
             if finding.inbound.is_none() {
                 finding.event.source_ip = finding.event.source_ip.or(Some(logged.address));
@@ -213,30 +228,37 @@ impl Pending {
 
     /// Someone logged on from another computer.
     pub(super) fn logged_on(&mut self, session: (String, u64), logged: Logged) {
-        let Some(known) = self.logons.get_mut(&session) else {
-            self.logons.insert(session, vec![logged]);
+        if self.logons.get(&session).is_none() {
+            let size = logged.size();
+            self.logons.insert(session, vec![logged], size);
             return;
-        };
-        // Of two records of one logon the first speaks.
-        let at = known.partition_point(|former| former.place() < logged.place());
-        if known.get(at).is_some_and(|next| next.at == logged.at) {
-            known[at] = logged;
-        } else if at == 0 || known[at - 1].at != logged.at {
-            known.insert(at, logged);
         }
-        if known.len() > LOGONS {
-            known.remove(0);
-        }
+        self.logons.change(&session, |known| {
+            // Of two records of one logon the first speaks.
+            let at = known.partition_point(|former| former.place() < logged.place());
+            if known.get(at).is_some_and(|next| next.at == logged.at) {
+                known[at] = logged;
+            } else if at == 0 || known[at - 1].at != logged.at {
+                known.insert(at, logged);
+            }
+            if known.len() > LOGONS {
+                known.remove(0);
+            }
+            known.iter().map(Logged::size).sum()
+        });
     }
 
     fn put(&mut self, key: Key, finding: Finding) {
         self.index
             .extend(finding.lookups().into_iter().map(|lookup| (lookup, key)));
-        self.waiting.insert(key, finding);
+        let size = finding.size();
+        self.bytes += size;
+        self.waiting.insert(key, (finding, size));
     }
 
     fn take(&mut self, key: Key) -> Option<Finding> {
-        let finding = self.waiting.remove(&key)?;
+        let (finding, size) = self.waiting.remove(&key)?;
+        self.bytes -= size;
         for lookup in finding.lookups() {
             self.index.remove(&(lookup, key));
         }
@@ -250,7 +272,7 @@ impl Pending {
             let range = (lookup, (from, 0))..=(lookup, (Timestamp(i64::MAX), u64::MAX));
             keys.extend(self.index.range(range).rev().take(LOOKED_AT).map(|(_, key)| *key));
         }
-        let finding = |key| Some((key, self.waiting.get(&key)?));
+        let finding = |key| Some((key, &self.waiting.get(&key)?.0));
         keys.into_iter().rev().filter_map(finding)
     }
 
@@ -278,7 +300,8 @@ impl Pending {
                 Some(sentence) => sentence.clone(),
                 None => format!("it started {what}: {line}"),
             };
-            whole.related.insert(finding.as_related(what));
+            whole.tell_of(finding.as_related(what));
+            finding.patterns.iter().for_each(|&pattern| whole.add(pattern));
             if whole.parts.len() < PARTS && !whole.did(&finding.host, &finding.process) {
                 whole.parts.push(finding.process);
             }
@@ -291,16 +314,19 @@ impl Pending {
         }
         self.next += 1;
         self.put((finding.at, self.next), finding);
-        if self.waiting.len() > WAITING {
-            self.told_early += 1;
-            self.tell(catalog, found);
-        }
+        self.make_room(catalog, found);
     }
 
     /// Findings that are found so and that this is told of.
     fn each(&mut self, keys: Vec<Key>, mut tell: impl FnMut(&mut Finding)) {
         for key in keys {
-            self.waiting.get_mut(&key).into_iter().for_each(&mut tell);
+            let Some((finding, size)) = self.waiting.get_mut(&key) else {
+                continue;
+            };
+            tell(finding);
+            self.bytes -= *size;
+            *size = finding.size();
+            self.bytes += *size;
         }
     }
 
@@ -371,7 +397,7 @@ impl Finding {
 }
 
 /// Is it part of a finding that waits: the console of the configuration tool, a command line that was passed on, the text
-/// of a script whose command line was told?
+/// of a script whose command line was told? What says anything that the other does not say is a finding of its own.
 fn is_part(whole: &Finding, part: &Finding) -> bool {
     let by_text = |finding: &Finding| {
         let own = [SCRIPT.id, COMMAND_LINE_REF.id];
@@ -381,14 +407,24 @@ fn is_part(whole: &Finding, part: &Finding) -> bool {
         return part.is_child_of(whole);
     }
     let near = part.at.since(whole.at) <= NEAR;
-    let same_text = || whole.patterns.iter().any(|found| part.is(found.signature));
-    if !near || !by_text(part) || !same_text() {
+    let same_patterns = || {
+        let mut all = part.patterns.iter();
+        all.all(|found| {
+            whole
+                .patterns
+                .iter()
+                .any(|known| known.signature.id == found.signature.id)
+        })
+    };
+    if !near || !by_text(part) || !same_patterns() {
         return false;
     }
     if part.sentence.is_some() {
-        return whole.did(&part.host, &part.process) && whole.event.clsid == part.event.clsid;
+        let same_target = part.event.target.is_none() || part.event.target == whole.event.target;
+        return whole.did(&part.host, &part.process) && whole.event.clsid == part.event.clsid && same_target;
     }
-    part.is_child_of(whole)
+    let texts = || part.text.as_ref().zip(whole.text.as_ref());
+    part.is_child_of(whole) && texts().is_some_and(|(own, text)| own.is_passed_on_from(text))
 }
 
 impl Finding {

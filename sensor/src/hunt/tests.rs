@@ -145,6 +145,58 @@ fn one_process_in_two_logs_is_one_finding() {
 }
 
 #[test]
+fn a_record_that_stands_in_a_log_twice_is_told_once() {
+    let once = created(5, 1, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe /c a");
+    let again = |record: u64, of: &HostEvent| {
+        let mut event = of.clone();
+        event.place.record = record;
+        event
+    };
+    let mut copied = again(9, &once);
+    copied.place.input = "more.ndjson".into();
+    let repeated = again(12, &copied);
+    let found = hunted(&[once.clone(), again(2, &once), again(3, &once), copied, repeated]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((host(&found[0]).record, host(&found[0]).related.len()), (1, 4));
+    // Another process of that id, and one of which no id is known, are others.
+    let mut later = again(2, &once);
+    later.time.0 += 1_000_000;
+    assert_eq!(told(&[once.clone(), later]).len(), 2);
+    let without_id = |event: &HostEvent| {
+        let mut event = event.clone();
+        if let HostBody::ProcessCreate(create) = &mut event.body {
+            create.process.pid = None;
+        }
+        event
+    };
+    assert_eq!(told(&[without_id(&once), without_id(&again(2, &once))]).len(), 2);
+}
+
+#[test]
+fn a_complaint_is_the_same_in_exports_of_other_precision() {
+    let denied = |nanoseconds: i64, record: u64, input: &str| {
+        let body = DcomError {
+            clsid: Some(Clsid(Guid::parse("49b2791a-b1ae-4c90-9b8e-e860ba07f889").unwrap())),
+            address: Some("192.0.2.20".parse().unwrap()),
+            ..DcomError::default()
+        };
+        let mut event = event(5, record, Source::System(10_016), HostBody::DcomError(Box::new(body)));
+        event.time.0 += nanoseconds;
+        event.place.input = input.into();
+        event
+    };
+    let own = denied(123_456_700, 1, "system.evtx");
+    for nanoseconds in [0, 123_000_000, 123_456_000, 123_456_700] {
+        assert_eq!(told(&[own.clone(), denied(nanoseconds, 1, "copy.csv")]).len(), 1);
+    }
+    assert_eq!(told(&[own.clone(), denied(125_000_000, 1, "copy.csv")]).len(), 2);
+    // Twice in one log it is one record by the same moment; cut to seconds, that is none.
+    assert_eq!(told(&[own.clone(), denied(123_456_700, 2, "system.evtx")]).len(), 1);
+    assert_eq!(told(&[own, denied(123_456_800, 2, "system.evtx")]).len(), 2);
+    assert_eq!(told(&[denied(0, 1, "a.csv"), denied(0, 2, "a.csv")]).len(), 2);
+}
+
+#[test]
 fn two_processes_of_the_same_command_are_two_findings() {
     let events = [
         created(1, 1, ("mmc.exe", 10), ("cmd.exe", 11), "cmd.exe /c a"),
@@ -317,6 +369,36 @@ fn a_command_line_that_is_passed_on_is_told_once() {
     assert_eq!(event.class.as_deref(), Some("MMC20.Application"));
     assert_eq!(event.target_ip, Some("192.0.2.9".parse::<IpAddr>().unwrap()));
     assert_eq!(event.related.len(), 2, "{:#?}", event.related);
+}
+
+#[test]
+fn a_command_line_of_its_own_is_told_beside_that_of_the_parent() {
+    let started = |record: u32, line: &str| {
+        let (parent, child) = (("powershell.exe", 99 + record), ("powershell.exe", 100 + record));
+        created(i64::from(record) * 10, record.into(), parent, child, line)
+    };
+    let updates = "powershell -c \"$s=[type]::GetTypeFromProgID('Microsoft.Update.Session','srv1'); & .\\next.ps1\"";
+    let mmc = |host: &str| format!("powershell -c \"[type]::GetTypeFromProgID('MMC20.Application','{host}').x\"");
+    assert_eq!(
+        told(&[started(1, updates), started(2, &mmc("192.0.2.77"))]),
+        ["DCOM_Script low low", "DCOM_Script high medium"]
+    );
+    let hosts = ["192.0.2.77", "192.0.2.78"].map(mmc);
+    assert_eq!(told(&[started(1, &hosts[0]), started(2, &hosts[1])]).len(), 2);
+    let agent = r"powershell.exe -ExecutionPolicy Bypass -File C:\Agents\dcom-monitor.ps1";
+    let invoked = "powershell -ExecutionPolicy Bypass Invoke-DCOM -ComputerName 192.0.2.77";
+    assert_eq!(
+        told(&[started(1, agent), started(2, invoked)]),
+        ["DCOM_CommandLineRef high medium"; 2]
+    );
+}
+
+#[test]
+fn scripts_of_one_process_for_two_computers_are_two_findings() {
+    let text = |host: &str| format!("[type]::GetTypeFromProgID('MMC20.Application','{host}').x");
+    let run = |record: u32, host| script(record.into(), record.into(), &text(host), None);
+    assert_eq!(told(&[run(1, "192.0.2.77"), run(2, "192.0.2.78")]).len(), 2);
+    assert_eq!(told(&[run(1, "192.0.2.77"), run(2, "192.0.2.77")]).len(), 1);
 }
 
 #[test]
@@ -661,6 +743,45 @@ fn a_host_that_starts_much_is_looked_through_in_no_time() {
     hunt.finish(&mut found);
     assert!(found.is_empty());
     assert_eq!(hunt.counters().told_early, 6_000 - 4_096);
+}
+
+#[test]
+fn long_lines_without_ids_are_compared_in_no_time() {
+    let line = |number: i64| format!("cmd.exe /c {number} {}", "a".repeat(90_000));
+    let mut hunt = Hunt::new(Arc::new(Catalog::built_in()));
+    let mut found = Vec::new();
+    let started = std::time::Instant::now();
+    for number in 0..300 {
+        let mut child = created(1, 1, ("mmc.exe", 10), ("cmd.exe", 11), &line(number));
+        child.place.record = number.unsigned_abs();
+        child.time.0 += number;
+        if let HostBody::ProcessCreate(create) = &mut child.body {
+            create.process.pid = None;
+        }
+        hunt.push(child, &mut found);
+    }
+    hunt.finish(&mut found);
+    assert_eq!(found.len(), 300);
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
+fn findings_and_servers_take_no_more_room_than_there_is() {
+    let mut hunt = Hunt::new(Arc::new(Catalog::built_in()));
+    let mut found = Vec::new();
+    let folder = "a".repeat(90_000);
+    for number in 0..1_000 {
+        let record = u64::from(number);
+        let mut launched = activated(record.cast_signed() / 20, record, ("mmc.exe", 4000 + number), SERVER);
+        if let HostBody::ProcessCreate(create) = &mut launched.body {
+            create.process.image = Some(format!(r"C:\{folder}\mmc.exe").into());
+        }
+        hunt.push(launched, &mut found);
+    }
+    hunt.finish(&mut found);
+    let counters = hunt.counters();
+    assert_eq!(found.len(), 1_000);
+    assert!(counters.forgotten > 500 && counters.told_early > 0, "{counters:?}");
 }
 
 #[test]

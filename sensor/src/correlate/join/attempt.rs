@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use super::super::case::Case;
 use super::super::skew::{FARTHEST, Signed};
-use super::super::store::{Kind, Lookup};
+use super::super::store::Lookup;
 use super::super::wire::Seen;
-use super::told::{account, precision, process, process_record, tell_source};
+use super::told::{account, precision, process, process_record, tell_skew, tell_source};
 use super::verdict::score;
-use super::{EARLIER, Known};
+use super::{EARLIER, Known, LOOKED_AT};
 use crate::decode::Endpoint;
 use crate::event::host::{HostRecord, Matched, Role, Verdict};
 use crate::host_log::event::{DcomError, Source};
@@ -67,15 +67,20 @@ impl<'k> Known<'k> {
             tell_source(event, at, &mut record);
             record.process = Some(process_record(&connect.process, account(&connect.account)));
         }
-        let skew = self.skews.of(host);
+        let mut skew = self.skews.of(host);
         let range = Self::around(at, skew.as_ref(), self.window, self.window);
-        let errors = self
-            .store
-            .within(host, Kind::Dcom, range)
-            .filter_map(|event| match &event.body {
-                HostBody::DcomError(error) if self.is_about(error, server.address) => Some((event, &**error)),
-                _ => None,
-            });
+        let named = self.names.of(server.address);
+        let named = named.map(|(_, known)| Lookup::unreached(&self.names.name(known)));
+        let by_address = Lookup::unreached(&server.address.to_string());
+        let (before, after) = (*range.start()..=at, at..=*range.end());
+        let errors = named.chain([by_address]).flat_map(|lookup| {
+            let before = self.store.found(host, lookup, before.clone()).rev().take(LOOKED_AT);
+            before.chain(self.store.found(host, lookup, after.clone()).take(LOOKED_AT))
+        });
+        let errors = errors.filter_map(|event| match &event.body {
+            HostBody::DcomError(error) if self.is_about(error, server.address) => Some((event, &**error)),
+            _ => None,
+        });
         let error = errors.min_by_key(|(event, _)| event.time.since(at).abs());
         if let Some((event, error)) = error {
             record.matched_on.push(Matched::DcomEvent);
@@ -90,6 +95,9 @@ impl<'k> Known<'k> {
                     .map(|clsid| format!(", and names the class {clsid}"))
                     .unwrap_or_default(),
             ));
+            if event.time.since(at).abs() > self.window {
+                tell_skew(&mut skew, &mut record);
+            }
             tell_source(event, at, &mut record);
             record.process = Some(process_record(&error.process, account(&error.account)));
             record.verdict = Verdict::Confirmed;
@@ -121,6 +129,7 @@ impl<'k> Known<'k> {
         let range = Self::around(case.at, skew.as_ref(), EARLIER, self.window);
         self.store
             .found(host, Lookup::Refused(case.client.address), range)
+            .take(LOOKED_AT)
             .find_map(|event| match &event.body {
                 HostBody::DcomError(error) if !error.local && error.address == Some(case.client.address) => {
                     error.clsid.map(|_| (event.source, &**error))

@@ -8,8 +8,8 @@ use super::super::case::{Case, Expected};
 use super::super::claims::Claim;
 use super::super::skew::{FARTHEST, Signed};
 use super::super::store::Lookup;
-use super::told::{precision, process};
-use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
+use super::told::{precision, process, tell_skew};
+use super::{CHILD, CLOSE, EARLIER, Gathered, Known, LOOKED_AT, SECOND};
 use crate::event::dcom::Outcome;
 use crate::event::host::Matched;
 use crate::host_log::command_line::{self, Asked, Likeness};
@@ -19,9 +19,6 @@ use crate::time::Timestamp;
 
 /// A clock that was measured is known so well.
 const FINE: i64 = SECOND / 4;
-/// Of events that are found by one thing, so many are looked at, from the request on: a host may log any number of alike
-/// ones.
-const LOOKED_AT: usize = 256;
 
 /// A process that was started on the target.
 #[allow(clippy::struct_excessive_bools, reason = "each is one thing in common, on its own")]
@@ -31,14 +28,17 @@ pub(super) struct Started<'k> {
     likeness: Option<Likeness>,
     /// Is it the program that was asked for, or one that is named where no program stands first?
     named: bool,
+    /// Does its line open the file that was asked for, with the same arguments?
+    opens: bool,
     /// Was it started by the very process that was called?
     by_owner: bool,
     /// Was it started by a program that the catalogue expects?
     pub(super) by_expected: bool,
     /// As far as both are known, was it the one that was called that started it?
     can_be: bool,
-    /// Since the case, by both clocks as they are; was the skew needed to find it?
+    /// Since the case, by both clocks as they are, and by the host's as it was measured; was that needed?
     pub(super) delta: i64,
+    measured: Option<i64>,
     skewed: bool,
     /// What else wrote of the same process.
     pub(super) again: Option<(&'k HostEvent, &'k ProcessCreate)>,
@@ -51,6 +51,16 @@ impl Started<'_> {
     pub(super) fn pid(&self) -> Option<u32> {
         let again = self.again.and_then(|(_, create)| create.process.pid);
         self.create.process.pid.or(again)
+    }
+
+    /// Is it so close in time: by the clocks as they are, else by the host's as it was measured?
+    fn is_within(&mut self, range: &RangeInclusive<i64>) -> bool {
+        if range.contains(&self.delta) {
+            return true;
+        }
+        let fits = self.measured.is_some_and(|delta| range.contains(&delta));
+        self.skewed |= fits;
+        fits
     }
 
     /// The same command line, as far as it was logged.
@@ -134,7 +144,8 @@ impl<'k> Known<'k> {
         let early = if known { FINE } else { SECOND };
         let fits = |delta: i64| (-early..=after).contains(&delta);
         let skew = gathered.skew.as_ref().map(|skew| skew.median.0);
-        if !fits(delta) && !skew.is_some_and(|skew| fits(delta - skew)) {
+        let measured = skew.map(|skew| delta.saturating_sub(skew));
+        if !fits(delta) && !measured.is_some_and(fits) {
             return None;
         }
         let image = create.process.image.as_deref();
@@ -151,6 +162,10 @@ impl<'k> Known<'k> {
             create,
             likeness: asked.zip(logged).and_then(|(asked, logged)| asked.compare(logged)),
             named: image.is_some_and(|image| case.names(image)),
+            opens: case
+                .asked()
+                .zip(logged)
+                .is_some_and(|(asked, logged)| command_line::opens(asked, logged)),
             by_owner: by_owner == Some(true),
             by_expected,
             can_be: match by_owner.filter(|_| case.runs_in_the_called_process()) {
@@ -158,6 +173,7 @@ impl<'k> Known<'k> {
                 None => by_expected,
             },
             delta,
+            measured,
             skewed: !fits(delta),
             again: None,
             proves: false,
@@ -169,7 +185,8 @@ impl<'k> Known<'k> {
         let Some(pid) = create.parent.pid else { return false };
         let skew = gathered.skew.as_ref().map_or(0, |skew| skew.median.0.max(0));
         let from = Timestamp(case.at.0.saturating_add(skew).saturating_add(CLOSE));
-        let mut starts = self.store.found(gathered.host, Lookup::Pid(pid), from..=until);
+        let starts = self.store.found(gathered.host, Lookup::Pid(pid), from..=until);
+        let mut starts = starts.take(LOOKED_AT);
         starts.any(|event| match &event.body {
             HostBody::ProcessCreate(it) => it.process.name() == create.parent.name(),
             _ => false,
@@ -220,6 +237,9 @@ impl<'k> Known<'k> {
                 process(&server.create.parent),
                 Signed(server.delta),
             ));
+            if server.skewed {
+                tell_skew(&mut gathered.skew, &mut gathered.record);
+            }
         }
     }
 
@@ -233,7 +253,7 @@ impl<'k> Known<'k> {
         let lookups = child_lookups(case, gathered);
         let (mut found, mut leads) = (Vec::new(), Vec::new());
         for mut it in self.started(case, &lookups, from, self.window, gathered) {
-            match fit(case, &it, gathered) {
+            match fit(case, &mut it, gathered) {
                 Some(Fit::Proof) if case.was_refused() => {
                     leads.push((it, "but the call was refused"));
                 }
@@ -313,12 +333,17 @@ fn child_lookups(case: &Case<'_>, gathered: &Gathered<'_>) -> Vec<Lookup> {
     } else if case.is_wmi() {
         lookups.extend(case.parents().map(|name| Lookup::ParentImage(text_hash(&name))));
     }
-    lookups.extend(owner(gathered).and_then(|owner| owner.pid).map(Lookup::ParentPid));
+    let called = owner(gathered).and_then(|owner| owner.pid);
+    if called.is_none() && case.asked().is_some_and(|line| !command_line::names_a_program(line)) {
+        // Which program opens it, nobody knows beforehand.
+        lookups.extend(case.parents().map(|name| Lookup::ParentImage(text_hash(&name))));
+    }
+    lookups.extend(called.map(Lookup::ParentPid));
     lookups
 }
 
 /// What a process is to a case; none where it has nothing to do with it.
-fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit> {
+fn fit(case: &Case<'_>, it: &mut Started<'_>, gathered: &Gathered<'_>) -> Option<Fit> {
     let image = it.create.process.image.as_deref().unwrap_or_default();
     let known_child = case.is_expected_child(image);
     let matched = &gathered.record.matched_on;
@@ -328,11 +353,11 @@ fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit
     let failed = case.dcom.outcome == Some(Outcome::Failed);
     let Some(asked) = case.asked() else {
         if case.expected() == Expected::Child {
-            let fits = it.by_expected && it.delta.abs() <= CLOSE && !failed;
+            let fits = it.by_expected && !failed && it.is_within(&(-CLOSE..=CLOSE));
             return fits.then_some(if of_the_pair { Fit::Proof } else { Fit::Shown });
         }
         // Of a process that runs all day children come and go.
-        let fits = it.by_owner && known_child && (-SECOND..=CHILD).contains(&it.delta);
+        let fits = it.by_owner && known_child && it.is_within(&(-SECOND..=CHILD));
         return fits.then_some(Fit::Shown);
     };
     if it.is_asked_for() {
@@ -340,6 +365,13 @@ fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit
             Fit::Proof
         } else {
             Fit::Lead("with the command line asked for, but not shown to be the process that was called")
+        });
+    }
+    if it.opens {
+        return Some(if it.can_be && (it.by_owner || !failed) {
+            Fit::Proof
+        } else {
+            Fit::Lead("to open the file asked for, but not shown to be the process that was called")
         });
     }
     if it.likeness == Some(Likeness::Inside) {
@@ -350,8 +382,8 @@ fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit
         None => true,
         Some(line) => !command_line::names_a_program(asked) && case.says(line),
     };
-    let near = it.delta <= CHILD || (line.is_some() && it.by_owner);
-    if it.named && says && near && it.can_be && (it.by_owner || (of_the_pair && line.is_none() && !failed)) {
+    let may_be = it.named && says && it.can_be && (it.by_owner || (of_the_pair && line.is_none() && !failed));
+    if may_be && ((line.is_some() && it.by_owner) || it.is_within(&(i64::MIN..=CHILD))) {
         return Some(Fit::Proof);
     }
     match line {
@@ -360,6 +392,9 @@ fn fit(case: &Case<'_>, it: &Started<'_>, gathered: &Gathered<'_>) -> Option<Fit
         )),
         _ if it.by_owner && (it.named || known_child) => {
             Some(Fit::Lead("which is not the command line that was asked for"))
+        }
+        Some(_) if it.by_owner && !command_line::names_a_program(asked) && it.is_within(&(-SECOND..=CHILD)) => {
+            Some(Fit::Lead("which does not name the file that was asked for"))
         }
         _ => None,
     }
@@ -375,6 +410,9 @@ fn tell_lead(case: &Case<'_>, lead: &Started<'_>, why: &str, gathered: &mut Gath
         Signed(lead.delta),
         if case.is_call() { "call" } else { "activation" },
     ));
+    if lead.skewed {
+        tell_skew(&mut gathered.skew, &mut gathered.record);
+    }
 }
 
 fn tell_child(case: &Case<'_>, child: &Started<'_>, gathered: &mut Gathered<'_>) {
@@ -388,6 +426,10 @@ fn tell_child(case: &Case<'_>, child: &Started<'_>, gathered: &mut Gathered<'_>)
         Some(Likeness::Beginning) => (
             Some(Matched::CommandLine),
             "one command line is the beginning of the other, and was cut",
+        ),
+        _ if child.opens => (
+            Some(Matched::Program),
+            "it opens the file that was asked for, with the same arguments",
         ),
         _ if child.named && child.create.process.command_line.is_some() => (
             Some(Matched::Program),
@@ -421,19 +463,8 @@ fn tell_child(case: &Case<'_>, child: &Started<'_>, gathered: &mut Gathered<'_>)
             .because
             .push(format!("{} logs the same process{pid}", again.source));
     }
-    if let (true, Some(skew)) = (child.skewed, &mut gathered.skew) {
-        skew.used = true;
-        record.because.push(format!(
-            "its time fits if the host's clock is {} from the wire's, as {} {} of {} say",
-            Signed(skew.median.0),
-            skew.connections,
-            if skew.connections == 1 {
-                "connection"
-            } else {
-                "connections"
-            },
-            skew.source,
-        ));
+    if child.skewed {
+        tell_skew(&mut gathered.skew, record);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::skew::Signed;
 use super::{CLOSE, Sighting, Started};
 use crate::event::host::{
-    ClientProcessRecord, HostRecord, LogonRecord, Matched, ParentRecord, PlaceRecord, ProcessRecord, Role,
+    ClientProcessRecord, HostRecord, LogonRecord, Matched, ParentRecord, PlaceRecord, ProcessRecord, Role, SkewRecord,
 };
 use crate::event::record::{Interval, Port};
 use crate::host_log::HostEvent;
@@ -65,6 +66,23 @@ pub(super) fn tell_source(event: &HostEvent, at: Timestamp, record: &mut HostRec
     if delta.abs() <= CLOSE && !record.matched_on.contains(&Matched::Time) {
         record.matched_on.push(Matched::Time);
     }
+}
+
+/// What was told last has a time that fits by the host's clock as it was measured, and not as it is.
+pub(super) fn tell_skew(skew: &mut Option<SkewRecord>, record: &mut HostRecord) {
+    let Some(skew) = skew else { return };
+    skew.used = true;
+    let connections = if skew.connections == 1 {
+        "connection"
+    } else {
+        "connections"
+    };
+    record.because.push(format!(
+        "its time fits if the host's clock is {} from the wire's, as {} {connections} of {} say",
+        Signed(skew.median.0),
+        skew.connections,
+        skew.source,
+    ));
 }
 
 pub(super) fn place(event: &HostEvent) -> PlaceRecord {

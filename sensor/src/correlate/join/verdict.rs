@@ -31,6 +31,7 @@ impl<'k> Known<'k> {
             mut record,
         } = gathered;
         let owner_fits = owner.and_then(|it| it.connect.process.image.as_deref());
+        let owner_fits = owner_fits.filter(|image| !case.is_go_between(image));
         let owner_fits = owner_fits.map(|image| !case.knows_parents() || case.is_expected_parent(image));
         if owner_fits == Some(true) && case.knows_parents() && !record.matched_on.contains(&Matched::ParentImage) {
             record.matched_on.push(Matched::ParentImage);
