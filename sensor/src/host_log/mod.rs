@@ -29,6 +29,8 @@ mod processes;
 mod reader;
 mod recognise;
 mod report;
+#[cfg(test)]
+mod tests;
 mod text;
 mod xml;
 mod zone;

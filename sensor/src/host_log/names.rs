@@ -34,8 +34,6 @@ pub(super) struct Step {
 const DATA_NAMES: &[(&str, F)] = &[
     // 5156 has it so.
     ("ProcessID", F::ProcessId),
-    // The event of a rename.
-    ("ParentUser", F::User),
 ];
 
 /// Everything else, as the path of names from the record on. A `*` is event data.
