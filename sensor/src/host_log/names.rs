@@ -173,10 +173,12 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
     for (name, field) in DATA_NAMES {
         tree.step(DATA, name).own = Some(*field);
     }
-    for name in ["StringInserts", "Data", "EventData"] {
+    for name in ["StringInserts", "EventData"] {
         tree.step(ROOT, name).list = true;
         tree.step(DATA, name).list = true;
     }
+    // In the record itself it is the event's binary data, which Fluent Bit's `in_winlog` and Sentinel write beside the other.
+    tree.step(DATA, "Data").list = true;
     tree
 });
 

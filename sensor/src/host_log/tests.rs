@@ -39,3 +39,17 @@ fn a_process_runs_as_its_own_user_and_not_as_its_parent_s() {
         assert_eq!(started(log).account.user.as_deref(), Some("alice"), "{log}");
     }
 }
+
+#[test]
+fn binary_data_beside_the_inserts_is_none_of_them() {
+    let log = r#"{"RecordNumber": 7, "TimeGenerated": "2020-09-18 13:05:52 -0400", "EventID": 4688, "Channel": "Security",
+        "SourceName": "Microsoft-Windows-Security-Auditing", "ComputerName": "ws6.lab.example", "Data": "", "Sid": "",
+        "Message": "A new process has been created.", "StringInserts": ["S-1-5-18", "WS6$", "LAB", "0x3e7", "0x17dc",
+        "C:\\Windows\\System32\\cmd.exe", "%%1936", "0xdf4", "cmd.exe /c whoami", "S-1-0-0", "alice", "LAB", "0x3ade94",
+        "C:\\Windows\\System32\\mmc.exe", "S-1-16-12288"]}"#;
+    let create = started(log);
+    assert_eq!(create.process.pid, Some(0x17dc));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+    assert_eq!(create.account.user.as_deref(), Some("alice"));
+}
