@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
 use super::fields::{Field, Fields, Value};
+use super::json;
 use super::line;
-use super::names;
+use super::names::{self, Step};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
 use super::text::Text;
@@ -25,9 +26,12 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
         for name in header.split(|byte| byte == separator) {
             let name = String::from_utf8_lossy(name);
             match column(&name) {
-                Some(Field::Raw) => return true,
-                Some(_) => known += 1,
-                None => {}
+                Some(Step {
+                    own: Some(Field::Raw), ..
+                }) => return true,
+                Some(step) if step.part() == Some(names::SYSTEM) => return true,
+                Some(step) if step.own.is_some() || step.part().is_some() => known += 1,
+                _ => {}
             }
         }
         known >= KNOWN
@@ -35,10 +39,10 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
 }
 
 /// What a column is: `TimeGenerated [UTC]`, `winlog.event_data.Image`.
-fn column(name: &str) -> Option<Field> {
+fn column(name: &str) -> Option<Step> {
     let name = name.trim().trim_matches('"');
     let name = name.split_once(" [").map_or(name, |(name, _unit)| name);
-    names::dotted(names::ROOT, name)?.own
+    names::dotted(names::ROOT, name)
 }
 
 /// Reads the header, then row after row.
@@ -51,7 +55,7 @@ pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reade
     let Row::Whole(columns) = rows.next(text)? else {
         return Ok(());
     };
-    let header: Vec<Option<Field>> = rows.columns(columns).map(|name| column(&name)).collect();
+    let header: Vec<Option<Step>> = rows.columns(columns).map(|name| column(&name)).collect();
     let mut number = 0;
     loop {
         number += 1;
@@ -61,9 +65,14 @@ pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reade
             Row::Whole(columns) if columns != header.len() => reader.skip(Reason::BrokenCsv),
             Row::Whole(columns) => {
                 let mut fields = Fields::default();
-                for (field, value) in header.iter().zip(rows.columns(columns)) {
-                    if let Some(field) = field.filter(|_| !value.is_empty()) {
+                for (step, value) in header.iter().zip(rows.columns(columns)) {
+                    let Some(step) = step.filter(|_| !value.is_empty()) else {
+                        continue;
+                    };
+                    if let Some(field) = step.own {
                         fields.put(field, Value::Text(value), false);
+                    } else if let Some(part) = step.part().filter(|_| json::is_part(&value)) {
+                        fields.parts.push((part, value));
                     }
                 }
                 line::nested(&mut fields, number, reader, sink);

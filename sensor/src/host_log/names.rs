@@ -30,6 +30,15 @@ pub(super) struct Step {
     pub(super) list: bool,
 }
 
+impl Step {
+    /// What a text is read as that stands there for an object, as in a column of a table: event data, or the part that is the
+    /// same for all.
+    pub(super) fn part(self) -> Option<Node> {
+        self.enter
+            .filter(|node| self.own.is_none() && matches!(*node, DATA | SYSTEM))
+    }
+}
+
 /// Names of event data, beside those that `Field` spells.
 const DATA_NAMES: &[(&str, F)] = &[
     // 5156 has it so.
@@ -100,7 +109,6 @@ const PATHS: &[(&str, F)] = &[
     ("EventXML", F::Raw),
     ("xml", F::Raw),
     ("log", F::Raw),
-    ("System", F::Raw),
     ("$table", F::Table),
     ("_source_name", F::Provider),
 ];

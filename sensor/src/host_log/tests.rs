@@ -53,3 +53,47 @@ fn binary_data_beside_the_inserts_is_none_of_them() {
     assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
     assert_eq!(create.account.user.as_deref(), Some("alice"));
 }
+
+#[test]
+fn parts_of_a_record_may_stand_in_it_as_text() {
+    let data = r#"{"NewProcessId": "0x17dc", "NewProcessName": "C:\\Windows\\System32\\cmd.exe", "ProcessId": "0xdf4",
+        "CommandLine": "cmd.exe /c echo \"a\"", "SubjectUserName": "alice"}"#;
+    let system = r#"{"Provider": {"Name": "Microsoft-Windows-Security-Auditing"}, "EventID": {"Value": 4688},
+        "TimeCreated": {"SystemTime": 1600448752.900125}, "Computer": "ws6.lab.example", "Execution": {"ProcessID": 4}}"#;
+    let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    // Velociraptor's tables, Sentinel's, and the same as JSON.
+    for log in [
+        format!("System,EventData,Message,OSPath\n{},{},x,y\n", cell(system), cell(data)),
+        format!("Data,EventData,System\n,{},{}\n", cell(data), cell(system)),
+        format!(
+            "EventTime,Computer,Channel,Provider,EventID,EventData,UserData\n2020-09-18T17:05:52.900125Z,ws6.lab.example,\
+             Security,Microsoft-Windows-Security-Auditing,4688,{},\n",
+            cell(data)
+        ),
+        format!("{{\"EventData\": {}, \"System\": {}}}", text(data), text(system)),
+        format!("{{\"System\": {}, \"EventData\": {data}}}", text(system)),
+        format!("{{\"Event\": {{\"System\": {system}, \"EventData\": {}}}}}", text(data)),
+    ] {
+        let create = started(&log);
+        assert_eq!(create.process.pid, Some(0x17dc), "{log}");
+        assert_eq!(
+            create.process.command_line.as_deref(),
+            Some("cmd.exe /c echo \"a\""),
+            "{log}"
+        );
+        assert_eq!(create.parent.pid, Some(0xdf4), "{log}");
+        assert_eq!(
+            read(&log).0[0].time.to_string(),
+            "2020-09-18T17:05:52.900125+0000",
+            "{log}"
+        );
+    }
+    // One that is cut is told, if it matters.
+    let cut = |id| format!("{{\"EventID\": {id}, \"Channel\": \"Security\", \"EventData\": \"{{\\\"NewProc\"}}");
+    assert_eq!(
+        read(&cut(4688)).1.skipped.keys().collect::<Vec<_>>(),
+        [&Reason::BrokenJson]
+    );
+    assert!(!read(&cut(4634)).1.is_damaged());
+}
