@@ -42,6 +42,8 @@ fields! {
     // What every event has: not event data, though some exports write all of it into one row.
     EventId = "EventID",
     Provider = "Provider",
+    /// The provider's name, of Sentinel's table `Event`; elsewhere it may be anything.
+    EventSource = "Source",
     Channel = "Channel",
     /// The computer the event is of.
     Computer = "Computer",

@@ -25,7 +25,7 @@ pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
     };
     let source = match fields.first(&[F::Provider, F::EcsProvider]) {
         Some(provider) => by_provider(provider, id).ok_or(Reason::OtherProvider)?,
-        None => by_channel(fields.text(F::Channel).ok_or(Reason::NotAnEvent)?, id).ok_or(Reason::OtherProvider)?,
+        None => unnamed(fields, id)?,
     };
     let wanted = match source {
         Source::Sysmon(id) => matches!(id, 1 | 3 | 5 | 7 | 11..=14),
@@ -45,6 +45,18 @@ pub(super) fn any_wants(id: u16) -> bool {
 /// Why an event whose number is not is passed over.
 pub(super) fn unwanted(provider: &str, id: u16) -> Reason {
     by_provider(provider, id).map_or(Reason::OtherProvider, |_| Reason::NotOfInterest)
+}
+
+/// Where no provider is named as one.
+fn unnamed(fields: &Fields<'_>, id: u16) -> Result<Source, Reason> {
+    let named = fields.text(F::EventSource);
+    if let Some(source) = named.and_then(|named| by_provider(named, id)) {
+        return Ok(source);
+    }
+    let channel = fields.text(F::Channel).ok_or(Reason::NotAnEvent)?;
+    by_channel(channel, id)
+        .filter(|source| named.is_none() || !matches!(source, Source::System(_)))
+        .ok_or(Reason::OtherProvider)
 }
 
 fn by_provider(provider: &str, id: u16) -> Option<Source> {

@@ -97,3 +97,33 @@ fn parts_of_a_record_may_stand_in_it_as_text() {
     );
     assert!(!read(&cut(4634)).1.is_damaged());
 }
+
+#[test]
+fn rows_of_sentinel_s_table_event_are_read() {
+    let row = |source: &str| {
+        format!(
+            "TenantId,TimeGenerated [UTC],Source,EventLog,Computer,ParameterXml,EventData,EventID,RenderedDescription,Type\n\
+             t,\"9/18/2020, 5:05:52.782 PM\",{source},System,ws6.lab.example,<Param>application-specific</Param>,\
+             \"<DataItem type=\"\"System.XmlData\"\" time=\"\"2020-09-18T17:05:52.7820000Z\"\"><EventData xmlns=\"\"x\"\">\
+             <Data Name=\"\"param1\"\">application-specific</Data><Data Name=\"\"param9\"\">192.0.2.5</Data></EventData></DataItem>\",\
+             10016,x,Event\n"
+        )
+    };
+    let (events, report) = read(&row("Microsoft-Windows-DistributedCOM"));
+    let [
+        HostEvent {
+            body: HostBody::DcomError(error),
+            ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{report}: {events:?}");
+    };
+    assert_eq!(error.address, Some([192, 0, 2, 5].into()));
+    assert_eq!(events[0].time.to_string(), "2020-09-18T17:05:52.782000+0000");
+    let (none, report) = read(&row("Something-Else"));
+    assert!(
+        none.is_empty() && report.skipped.contains_key(&Reason::OtherProvider),
+        "{report}"
+    );
+}
