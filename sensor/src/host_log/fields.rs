@@ -38,6 +38,17 @@ macro_rules! fields {
     };
 }
 
+/// The times of a record.
+pub(super) const TIMES: [Field; 7] = [
+    Field::SystemTime,
+    Field::LocalTime,
+    Field::AtTimestamp,
+    Field::Received,
+    Field::Indexed,
+    Field::Timestamp,
+    Field::TimeGenerated,
+];
+
 fields! {
     // What every event has: not event data, though some exports write all of it into one row.
     EventId = "EventID",

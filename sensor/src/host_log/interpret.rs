@@ -1,11 +1,12 @@
 //! From what a record says to an event: whose it is, when it was, what happened.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
 
-use super::clock::{self, Written};
+use super::clock::{self, Order, Written};
 use super::event::{
     Account, Clock, Direction, FileCreate, HostBody, HostEnd, ImageLoad, Logon, LogonKind, NetworkConnect, Process,
     ProcessCreate, ProcessEnd, Registry, Script, Source,
@@ -14,6 +15,7 @@ use super::fields::{Field as F, Fields, Value, said};
 use super::keep::Texts;
 use super::report::Reason;
 use super::{dcom_error, defender};
+use crate::time::Timestamp;
 
 /// What wrote this record.
 pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
@@ -94,13 +96,15 @@ pub(super) fn host<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Times {
     /// What the event itself says: in UTC.
-    pub(super) own: Option<crate::time::Timestamp>,
+    pub(super) own: Option<Timestamp>,
     /// When it was logged, in UTC or with a zone.
-    pub(super) logged: Option<(crate::time::Timestamp, Clock)>,
+    pub(super) logged: Option<(Timestamp, Clock)>,
     /// When it was logged, in local time; a `Z` behind it may be false.
     pub(super) local: Option<Written>,
     /// When it was collected.
-    pub(super) collected: Option<crate::time::Timestamp>,
+    pub(super) collected: Option<Timestamp>,
+    /// Which of day and month comes first, where one of the times tells.
+    pub(super) order: Option<Order>,
 }
 
 fn time(fields: &Fields<'_>, field: F) -> Option<Written> {
@@ -113,37 +117,57 @@ fn time(fields: &Fields<'_>, field: F) -> Option<Written> {
     }
 }
 
-pub(super) fn times(fields: &Fields<'_>) -> Times {
-    let utc = |field| time(fields, field).map(Written::utc);
+/// `order` is that of the log's other times.
+pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
+    let told = Cell::new(None);
+    let time = |field| {
+        let written = time(fields, field)?;
+        told.set(told.get().or(written.order));
+        Some(written.in_order(order))
+    };
     let mut times = Times {
-        own: utc(F::UtcTime),
+        own: time(F::UtcTime).map(Written::utc),
         ..Times::default()
     };
     let ecs = fields.has(F::WinlogApi) || fields.has(F::EcsEventCode);
-    let certain = utc(F::SystemTime)
-        .or_else(|| ecs.then(|| utc(F::AtTimestamp))?)
+    let certain = time(F::SystemTime)
+        .or_else(|| ecs.then(|| time(F::AtTimestamp))?)
         .or_else(|| {
             fields
                 .has(F::DeviceName)
-                .then(|| utc(F::Timestamp).or_else(|| utc(F::TimeGenerated)))?
+                .then(|| time(F::Timestamp).or_else(|| time(F::TimeGenerated)))?
         })
-        .or_else(|| fields.has(F::ChunkNumber).then(|| utc(F::LocalTime))?);
+        .or_else(|| fields.has(F::ChunkNumber).then(|| time(F::LocalTime))?);
     if let Some(certain) = certain {
-        times.logged = Some((certain, Clock::Utc));
+        if certain.is_doubtful() {
+            let mut local = certain;
+            local.zone = local.zone.or(Some(0));
+            times.local = Some(local);
+        } else {
+            times.logged = Some((certain.utc(), Clock::Utc));
+        }
+        times.order = told.get();
         return times;
     }
-    match time(fields, F::LocalTime).or_else(|| time(fields, F::TimeGenerated)) {
-        Some(written) if written.zone.is_some_and(|zone| zone != 0) => {
-            times.logged = Some((written.utc(), Clock::Zoned));
-        }
+    match time(F::LocalTime).or_else(|| time(F::TimeGenerated)) {
+        Some(written) if written.zone.is_some_and(|zone| zone != 0) => times.logged = Some(zoned(written)),
         local => times.local = local,
     }
     if times.logged.is_none() && times.local.is_none() {
-        times.logged = time(fields, F::Indexed)
-            .map(|written| (written.utc(), written.zone.map_or(Clock::Assumed, |_| Clock::Zoned)));
+        times.logged = time(F::Indexed).map(zoned);
     }
-    times.collected = utc(F::AtTimestamp).or_else(|| utc(F::Received));
+    times.collected = time(F::AtTimestamp).or_else(|| time(F::Received)).map(Written::utc);
+    times.order = told.get();
     times
+}
+
+/// A time by its own zone, if it has one.
+fn zoned(written: Written) -> (Timestamp, Clock) {
+    let clock = match written.zone {
+        Some(_) if !written.is_doubtful() => Clock::Zoned,
+        _ => Clock::Assumed,
+    };
+    (written.utc(), clock)
 }
 
 /// What happened.

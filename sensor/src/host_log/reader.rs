@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::clock::Written;
+use super::clock::{Order, Written};
 use super::event::{Clock, HostEvent, Place};
 use super::fields::{Field, Fields};
 use super::interpret::{self, Times};
@@ -36,6 +36,8 @@ pub(super) struct Reader {
     early: Option<(Timestamp, Timestamp)>,
     /// The latest time in the log.
     latest: Timestamp,
+    /// Which of day and month comes first in its times, as far as they have told.
+    pub(super) order: Option<Order>,
     pub(super) report: Report,
 }
 
@@ -59,6 +61,7 @@ impl Reader {
             zone_given_up: false,
             early: None,
             latest: Timestamp(i64::MIN),
+            order: None,
             report: Report {
                 kind,
                 ..Report::default()
@@ -98,7 +101,8 @@ impl Reader {
             return Err(Reason::NotAnEvent);
         }
         let host = interpret::host(fields).map(|host| self.texts.name(host));
-        let times = interpret::times(fields);
+        let times = interpret::times(fields, self.order);
+        self.order = times.order.or(self.order);
         if let Some(host) = &host {
             self.report.of_host(host);
             self.vote(host, &times, sink);
@@ -172,12 +176,14 @@ impl Reader {
 
     /// A local time, by what is known of its zone by now.
     fn logged(&self, host: &str, written: Written) -> (Timestamp, Clock) {
-        match (self.zones.best(host, written.zone.is_some()), written.zone) {
+        let written = written.in_order(self.order);
+        let (time, clock) = match (self.zones.best(host, written.zone.is_some()), written.zone) {
             // A `Z` that is true, so far as anybody knows.
             (Some(0) | None, Some(_)) => (written.utc(), Clock::Zoned),
             (Some(minutes), _) => (zone::utc(written.digits, minutes), Clock::Inferred(minutes)),
             (None, None) => (written.digits, Clock::Assumed),
-        }
+        };
+        (time, if written.is_doubtful() { Clock::Assumed } else { clock })
     }
 
     /// What the log covers, also by records that become no event.
@@ -261,7 +267,7 @@ impl Reader {
         self.held = held;
         if let Some((first, last)) = self.early.take() {
             for digits in [first, last] {
-                let (time, _) = self.logged("", Written { digits, zone: None });
+                let (time, _) = self.logged("", Written::new(digits, None));
                 self.report.saw(time);
                 self.latest = self.latest.max(time);
             }

@@ -1,5 +1,8 @@
 //! What single records of each exporter come to. Whole samples of each form are in `tests/host_logs`.
 
+use std::fmt::Write as _;
+
+use super::event::Clock;
 use super::*;
 
 /// All that is read of a log, whatever form it is in.
@@ -125,5 +128,62 @@ fn rows_of_sentinel_s_table_event_are_read() {
     assert!(
         none.is_empty() && report.skipped.contains_key(&Reason::OtherProvider),
         "{report}"
+    );
+}
+
+/// When events happened, and what that rests on.
+fn dated(log: &str) -> Vec<(String, Clock)> {
+    let (events, _) = read(log);
+    let dated = |event: &HostEvent| (event.time.to_string()[..19].to_owned(), event.clock);
+    events.iter().map(dated).collect()
+}
+
+/// A table of Defender's with these times.
+fn table(unit: &str, times: &[&str]) -> String {
+    let mut log = format!("TimeGenerated{unit},DeviceName,ActionType,FileName,ProcessId\n");
+    for time in times {
+        writeln!(log, "\"{time}\",ws6.lab.example,ProcessCreated,cmd.exe,1").unwrap();
+    }
+    log
+}
+
+#[test]
+fn a_table_s_times_are_in_the_zone_that_its_header_names() {
+    for (unit, clock) in [
+        ("", Clock::Utc),
+        (" [UTC]", Clock::Utc),
+        (" [Local Time]", Clock::Assumed),
+        (" [UTC+01:00]", Clock::Assumed),
+    ] {
+        let expected = [("2020-05-03T17:05:52".to_owned(), clock)];
+        assert_eq!(dated(&table(unit, &["5/3/2020, 5:05:52.782 PM"])), expected, "{unit}");
+    }
+}
+
+#[test]
+fn whether_the_day_or_the_month_comes_first_is_told_by_the_log_s_other_times() {
+    let (ambiguous, day_first, month_first) = ("03/05/2020 17:05:52", "14/05/2020 17:05:52", "03/14/2020 17:05:52");
+    let event = |day: &str, clock| (format!("2020-{day}T17:05:52"), clock);
+    assert_eq!(
+        dated(&table(" [UTC]", &[ambiguous, day_first, ambiguous])),
+        [
+            event("05-03", Clock::Utc),
+            event("05-14", Clock::Utc),
+            event("05-03", Clock::Utc)
+        ]
+    );
+    assert_eq!(
+        dated(&table(" [UTC]", &[ambiguous, month_first])),
+        [event("03-05", Clock::Utc), event("03-14", Clock::Utc)]
+    );
+    // Where none tells, it is not known.
+    assert_eq!(dated(&table(" [UTC]", &[ambiguous])), [event("03-05", Clock::Assumed)]);
+    // Lines that wait for their zone wait for the order as well.
+    let line = |time: &str| {
+        format!("{{\"EventID\": 4624, \"Channel\": \"Security\", \"Hostname\": \"ws6\", \"EventTime\": \"{time}\"}}\n")
+    };
+    assert_eq!(
+        dated(&(line(ambiguous) + &line(day_first))),
+        [event("05-03", Clock::Assumed), event("05-14", Clock::Assumed)]
     );
 }
