@@ -103,14 +103,88 @@ fn iso(text: &[u8]) -> Option<Written> {
         }
     }
     let rest = text.get(at..)?.trim_ascii();
+    let mut doubtful = false;
     let zone = match rest {
         b"" => None,
-        b"Z" | b"z" | b"UTC" | b"GMT" => Some(0),
+        b"Z" | b"z" => Some(0),
         [sign @ (b'+' | b'-'), zone @ ..] => Some(offset(*sign, zone)?),
-        _ => return None,
+        name => {
+            let zone = abbreviated(str::from_utf8(name).ok()?)?;
+            doubtful = zone.doubtful;
+            zone.seconds
+        }
     };
     let seconds = days(date) * 86_400 + hour * 3600 + minute * 60 + second;
-    Some(Written::new(Timestamp::new(seconds, nanoseconds), zone))
+    let mut written = Written::new(Timestamp::new(seconds, nanoseconds), zone);
+    written.doubtful = doubtful;
+    Some(written)
+}
+
+/// What an abbreviation says.
+struct Abbreviated {
+    seconds: Option<i32>,
+    doubtful: bool,
+}
+
+/// Zones by their abbreviations in the tz database, which Splunk writes behind `_time`, in minutes east of UTC.
+const ABBREVIATIONS: &[(&str, i32)] = &[
+    ("UTC", 0),
+    ("GMT", 0),
+    ("WET", 0),
+    ("WEST", 60),
+    ("BST", 60),
+    ("CET", 60),
+    ("CEST", 120),
+    ("EET", 120),
+    ("EEST", 180),
+    ("MSK", 180),
+    ("SAST", 120),
+    ("WAT", 60),
+    ("CAT", 120),
+    ("EAT", 180),
+    ("IDT", 180),
+    ("IST", 330),
+    ("PKT", 300),
+    ("WIB", 420),
+    ("HKT", 480),
+    ("JST", 540),
+    ("KST", 540),
+    ("AWST", 480),
+    ("ACST", 570),
+    ("ACDT", 630),
+    ("AEST", 600),
+    ("AEDT", 660),
+    ("NZST", 720),
+    ("NZDT", 780),
+    ("AST", -240),
+    ("ADT", -180),
+    ("EST", -300),
+    ("EDT", -240),
+    ("CST", -360),
+    ("CDT", -300),
+    ("MST", -420),
+    ("MDT", -360),
+    ("PST", -480),
+    ("PDT", -420),
+    ("AKST", -540),
+    ("AKDT", -480),
+    ("HST", -600),
+];
+
+/// Those that are other zones' too: China's and Cuba's, Israel's and Ireland's, the Philippines'.
+const AMBIGUOUS: &[&str] = &["CST", "CDT", "IST", "PST"];
+
+/// The zone that an abbreviation stands for; none of one that is not known.
+fn abbreviated(name: &str) -> Option<Abbreviated> {
+    let is_one = (2..=5).contains(&name.len()) && name.bytes().all(|letter| letter.is_ascii_uppercase());
+    if !is_one || matches!(name, "AM" | "PM") {
+        return None;
+    }
+    let known = ABBREVIATIONS.iter().find(|(known, _)| *known == name);
+    Some(Abbreviated {
+        seconds: known.map(|(_, minutes)| minutes * 60),
+        doubtful: known.is_none() || AMBIGUOUS.contains(&name),
+    })
 }
 
 /// `04:00`, `0400`, `04`.
@@ -302,10 +376,33 @@ mod tests {
             ("1600448752.782", "2020-09-18T17:05:52.782000+0000 Some(0)"),
             ("1600448752782", "2020-09-18T17:05:52.782000+0000 Some(0)"),
             ("/Date(1600448752782)/", "2020-09-18T17:05:52.782000+0000 Some(0)"),
+            (
+                "2020-09-18 19:05:52.782 CEST",
+                "2020-09-18T17:05:52.782000+0000 Some(7200)",
+            ),
+            (
+                "2020-09-18 12:05:52 EST",
+                "2020-09-18T17:05:52.000000+0000 Some(-18000)",
+            ),
+            ("2020-09-18 17:05:52.782 GMT", "2020-09-18T17:05:52.782000+0000 Some(0)"),
+            ("2020-09-18 17:05:52 XYZ", "2020-09-18T17:05:52.000000+0000 None"),
             ("1969-12-31 23:59:59", "1969-12-31T23:59:59.000000+0000 None"),
             ("2020-02-29 00:00:00", "2020-02-29T00:00:00.000000+0000 None"),
         ] {
             assert_eq!(text(form), expected, "{form}");
+        }
+    }
+
+    #[test]
+    fn an_abbreviation_of_several_zones_leaves_a_doubt() {
+        for (zone, doubtful) in [("EST", false), ("CST", true), ("XYZ", true), ("Z", false)] {
+            let written = written(&format!("2020-09-18 17:05:52 {zone}")).unwrap();
+            assert_eq!(written.is_doubtful(), doubtful, "{zone}");
+            assert_eq!(
+                written.in_order(Some(Order::DayFirst)).is_doubtful(),
+                doubtful,
+                "{zone}"
+            );
         }
     }
 
@@ -362,6 +459,8 @@ mod tests {
             "12",
             "2020-09-18 13:05:52 -9900",
             "1e9",
+            "2020-09-18 13:05:52 PM",
+            "2020-09-18 13:05:52 or so",
             "31/31/2020 17:05:52",
             "9/18/2020 13:05:52 PM",
             "9/18/20 5:05:52 PM",

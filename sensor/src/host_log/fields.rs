@@ -55,6 +55,8 @@ fields! {
     Provider = "Provider",
     /// The provider's name, of Sentinel's table `Event`; elsewhere it may be anything.
     EventSource = "Source",
+    /// Splunk's, which has the channel in it.
+    SplunkSource = "source",
     Channel = "Channel",
     /// The computer the event is of.
     Computer = "Computer",

@@ -55,7 +55,9 @@ fn unnamed(fields: &Fields<'_>, id: u16) -> Result<Source, Reason> {
     if let Some(source) = named.and_then(|named| by_provider(named, id)) {
         return Ok(source);
     }
-    let channel = fields.text(F::Channel).ok_or(Reason::NotAnEvent)?;
+    // `XmlWinEventLog:Security`
+    let splunk = || Some(fields.text(F::SplunkSource)?.split_once("WinEventLog:")?.1);
+    let channel = fields.text(F::Channel).or_else(splunk).ok_or(Reason::NotAnEvent)?;
     by_channel(channel, id)
         .filter(|source| named.is_none() || !matches!(source, Source::System(_)))
         .ok_or(Reason::OtherProvider)

@@ -187,3 +187,28 @@ fn whether_the_day_or_the_month_comes_first_is_told_by_the_log_s_other_times() {
         [event("05-03", Clock::Assumed), event("05-14", Clock::Assumed)]
     );
 }
+
+#[test]
+fn flat_results_of_splunk_name_the_channel_in_their_source_and_the_zone_by_its_abbreviation() {
+    let row = |time: &str, source: &str| {
+        format!(
+            "{{\"result\": {{\"_time\": \"{time}\", \"host\": \"WS6\", \"source\": \"{source}\", \"EventCode\": \"4688\", \
+             \"NewProcessId\": \"0x17dc\"}}}}"
+        )
+    };
+    for (zone, hour, clock) in [
+        ("EST", 22, Clock::Zoned),
+        ("CEST", 15, Clock::Zoned),
+        ("UTC", 17, Clock::Zoned),
+        ("CST", 23, Clock::Assumed),
+        ("XYZ", 17, Clock::Assumed),
+    ] {
+        let log = row(&format!("2020-09-18 17:05:52.782 {zone}"), "XmlWinEventLog:Security");
+        assert_eq!(dated(&log), [(format!("2020-09-18T{hour}:05:52"), clock)], "{zone}");
+    }
+    let time = "2020-09-18T17:05:52.782+00:00";
+    assert_eq!(started(&row(time, "WinEventLog:Security")).process.pid, Some(0x17dc));
+    let other = |source| read(&row(time, source)).1.skipped.into_keys().next();
+    assert_eq!(other("WinEventLog:Application"), Some(Reason::OtherProvider));
+    assert_eq!(other("C:\\\\log.txt"), Some(Reason::NotAnEvent));
+}
