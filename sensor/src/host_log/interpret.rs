@@ -132,8 +132,10 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
         ..Times::default()
     };
     let ecs = fields.has(F::WinlogApi) || fields.has(F::EcsEventCode);
+    let at_timestamp = ecs.then(|| time(F::AtTimestamp)).flatten();
     let certain = time(F::SystemTime)
-        .or_else(|| ecs.then(|| time(F::AtTimestamp))?)
+        // Kibana writes it in the browser's zone, and none behind it.
+        .or(at_timestamp.filter(|at| at.zone.is_some()))
         .or_else(|| {
             fields
                 .has(F::DeviceName)
@@ -151,7 +153,10 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
         times.order = told.get();
         return times;
     }
-    match time(F::LocalTime).or_else(|| time(F::TimeGenerated)) {
+    match at_timestamp
+        .or_else(|| time(F::LocalTime))
+        .or_else(|| time(F::TimeGenerated))
+    {
         Some(written) if written.zone.is_some_and(|zone| zone != 0) => times.logged = Some(zoned(written)),
         local => times.local = local,
     }

@@ -212,3 +212,29 @@ fn flat_results_of_splunk_name_the_channel_in_their_source_and_the_zone_by_its_a
     assert_eq!(other("WinEventLog:Application"), Some(Reason::OtherProvider));
     assert_eq!(other("C:\\\\log.txt"), Some(Reason::NotAnEvent));
 }
+
+#[test]
+fn kibana_s_times_are_the_browser_s() {
+    let row =
+        |time: &str, utc: &str| format!("\"{time}\",wineventlog,5,Microsoft-Windows-Sysmon,ws6.lab.example,{utc}\n");
+    let header =
+        "@timestamp,winlog.api,winlog.event_id,winlog.provider_name,winlog.computer_name,winlog.event_data.UtcTime\n";
+    let alone = row("Sep 18, 2020 @ 13:05:52.782", "");
+    assert_eq!(
+        dated(&(header.to_owned() + &alone)),
+        [("2020-09-18T13:05:52".to_owned(), Clock::Assumed)]
+    );
+    // Sysmon's own time tells the zone.
+    let both = row("Sep 18, 2020 @ 13:05:52.782", "2020-09-18 17:05:52.700").repeat(3);
+    let log = header.to_owned() + &both + &alone;
+    assert_eq!(
+        dated(&log)[3],
+        ("2020-09-18T17:05:52".to_owned(), Clock::Inferred(-240))
+    );
+    assert_eq!(
+        read(&log).0[0].logged.unwrap().to_string(),
+        "2020-09-18T17:05:52.782000+0000"
+    );
+    let certain = header.to_owned() + &row("2020-09-18T17:05:52.782Z", "");
+    assert_eq!(dated(&certain), [("2020-09-18T17:05:52".to_owned(), Clock::Utc)]);
+}
