@@ -103,8 +103,8 @@ pub(super) struct Times {
     pub(super) logged: Option<(Timestamp, Clock)>,
     /// When it was logged, in local time; a `Z` behind it may be false.
     pub(super) local: Option<Written>,
-    /// When it was collected.
-    pub(super) collected: Option<Timestamp>,
+    /// When it was collected: in the collector's own local time, where no zone is said.
+    pub(super) collected: Option<Written>,
     /// Which of day and month comes first, where one of the times tells.
     pub(super) order: Option<Order>,
 }
@@ -163,7 +163,9 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
     if times.logged.is_none() && times.local.is_none() {
         times.logged = time(F::Indexed).map(zoned);
     }
-    times.collected = time(F::AtTimestamp).or_else(|| time(F::Received)).map(Written::utc);
+    let mut collected = [F::AtTimestamp, F::Received].into_iter().filter_map(time).peekable();
+    let first = collected.peek().copied();
+    times.collected = collected.find(|written| written.zone.is_some()).or(first);
     times.order = told.get();
     times
 }

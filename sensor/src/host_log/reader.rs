@@ -142,7 +142,10 @@ impl Reader {
                     self.settle(sink);
                 }
             }
-            (None, Some(collected)) if local.zone.is_none() => self.zones.vote_collected(local.digits, collected),
+            // NXLog's `EventReceivedTime` is as local as the event's.
+            (None, Some(collected)) if local.zone.is_none() && collected.zone.is_some() => {
+                self.zones.vote_collected(local.digits, collected.utc());
+            }
             _ => {}
         }
     }
@@ -164,7 +167,11 @@ impl Reader {
                 (own, Clock::Utc, logged)
             }
             (None, Some((time, clock))) => (time, clock, None),
-            (None, None) => (times.collected?, Clock::Collected, None),
+            (None, None) => {
+                let collected = times.collected?;
+                let clock = collected.zone.map_or(Clock::Assumed, |_| Clock::Collected);
+                (collected.utc(), clock, None)
+            }
         };
         Some(Dated {
             time,

@@ -238,3 +238,21 @@ fn kibana_s_times_are_the_browser_s() {
     let certain = header.to_owned() + &row("2020-09-18T17:05:52.782Z", "");
     assert_eq!(dated(&certain), [("2020-09-18T17:05:52".to_owned(), Clock::Utc)]);
 }
+
+#[test]
+fn a_local_time_of_collection_tells_no_zone() {
+    let line =
+        |times: &str| format!("{{\"EventID\": 4624, \"Channel\": \"Security\", \"Hostname\": \"ws6\", {times}}}\n");
+    let local = r#""EventTime": "2020-09-18 13:05:52", "EventReceivedTime": "2020-09-18 13:05:53""#;
+    let (events, report) = read(&line(local).repeat(4));
+    assert!(report.zones.is_empty(), "{report}");
+    assert_eq!(events[0].clock, Clock::Assumed);
+    let zoned = format!("{local}, \"@timestamp\": \"2020-09-18T17:05:54Z\"");
+    assert_eq!(
+        dated(&line(&zoned)),
+        [("2020-09-18T17:05:52".to_owned(), Clock::Inferred(-240))]
+    );
+    let alone = |time: &str| dated(&line(&format!("\"EventReceivedTime\": \"{time}\"")))[0].1;
+    assert_eq!(alone("2020-09-18 13:05:53"), Clock::Assumed);
+    assert_eq!(alone("2020-09-18 13:05:53 +0000"), Clock::Collected);
+}
