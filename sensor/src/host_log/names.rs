@@ -112,6 +112,8 @@ const PATHS: &[(&str, F)] = &[
     ("xml", F::Raw),
     ("log", F::Raw),
     ("$table", F::Table),
+    // Defender's streaming API.
+    ("category", F::Table),
     ("_source_name", F::Provider),
 ];
 
@@ -121,6 +123,7 @@ const WRAPPERS: &[(&str, Node)] = &[
     ("_source", ROOT),
     ("result", ROOT),
     ("map", ROOT),
+    ("properties", ROOT),
     ("System", SYSTEM),
     ("EventData", DATA),
     ("UserData", DATA),

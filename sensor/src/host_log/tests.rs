@@ -256,3 +256,31 @@ fn a_local_time_of_collection_tells_no_zone() {
     assert_eq!(alone("2020-09-18 13:05:53"), Clock::Assumed);
     assert_eq!(alone("2020-09-18 13:05:53 +0000"), Clock::Collected);
 }
+
+#[test]
+fn what_defender_streams_is_read() {
+    let row = |table: &str, id: u32| {
+        format!(
+            "{{\"time\": \"2020-09-18T17:05:59Z\", \"category\": \"AdvancedHunting-{table}\", \"properties\": {{\
+             \"Timestamp\": \"2020-09-18T17:05:52.782Z\", \"DeviceName\": \"ws6.lab.example\", \"ProcessId\": {id}, \
+             \"FileName\": \"cmd.exe\", \"ActionType\": \"ProcessCreated\"}}}}"
+        )
+    };
+    let (one, two, file) = (
+        row("DeviceProcessEvents", 1),
+        row("DeviceProcessEvents", 2),
+        row("DeviceFileEvents", 3),
+    );
+    // To an event hub in batches, to a storage account a line each.
+    for log in [
+        format!("{{\"records\": [{one}, {two}, {file}]}}"),
+        format!("{one}\n{two}\n{file}\n"),
+    ] {
+        let expected = ("2020-09-18T17:05:52".to_owned(), Clock::Utc);
+        assert_eq!(dated(&log), [expected.clone(), expected], "{log}");
+        assert_eq!(
+            read(&log).1.skipped.keys().collect::<Vec<_>>(),
+            [&Reason::NotOfInterest]
+        );
+    }
+}
