@@ -31,8 +31,13 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
                     own: Some(Field::Raw), ..
                 }) => return true,
                 Some(step) if step.part() == Some(names::SYSTEM) => return true,
-                Some(step) if step.own.is_some() || step.part().is_some() => known += 1,
-                _ => {}
+                // Tables of anything have columns of such names.
+                Some(Step {
+                    own: Some(Field::PlainId | Field::EventSource | Field::SplunkSource),
+                    ..
+                })
+                | None => {}
+                Some(step) => known += usize::from(step.own.is_some() || step.part().is_some()),
             }
         }
         known >= KNOWN

@@ -53,6 +53,8 @@ fields! {
     // What every event has: not event data, though some exports write all of it into one row.
     EventId = "EventID",
     Provider = "Provider",
+    /// The event's number, of PowerShell's `Get-WinEvent`; elsewhere it may be anything.
+    PlainId = "Id",
     /// The provider's name, of Sentinel's table `Event`; elsewhere it may be anything.
     EventSource = "Source",
     /// Splunk's, which has the channel in it.

@@ -22,6 +22,7 @@ pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
     let Some(id) = fields
         .small::<u16>(F::EventId)
         .or_else(|| fields.small(F::EcsEventCode))
+        .or_else(|| fields.small(F::PlainId))
     else {
         return defender::table(fields).ok_or(Reason::NotAnEvent)?;
     };
@@ -183,7 +184,7 @@ fn zoned(written: Written) -> (Timestamp, Clock) {
 pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Option<HostBody> {
     let mut maker = Maker { fields, texts };
     Some(match source {
-        Source::Sysmon(1) => HostBody::ProcessCreate(Box::new(maker.sysmon_create())),
+        Source::Sysmon(1) => HostBody::ProcessCreate(told(maker.sysmon_create())?),
         Source::Sysmon(3) => HostBody::NetworkConnect(Box::new(maker.sysmon_connect()?)),
         Source::Sysmon(5) => HostBody::ProcessEnd(Box::new(ProcessEnd {
             process: maker.sysmon_process(),
@@ -198,7 +199,7 @@ pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Op
             path: maker.text(&[F::TargetFilename, F::EcsFilePath]),
         })),
         Source::Sysmon(id) => HostBody::Registry(Box::new(maker.registry(id))),
-        Source::Security(4688) => HostBody::ProcessCreate(Box::new(maker.security_create())),
+        Source::Security(4688) => HostBody::ProcessCreate(told(maker.security_create())?),
         Source::Security(4689) => HostBody::ProcessEnd(Box::new(ProcessEnd {
             process: maker.process(F::ProcessId, F::ProcessName),
         })),
@@ -206,9 +207,21 @@ pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Op
         Source::Security(id) => HostBody::Logon(Box::new(maker.logon(id))),
         Source::System(id) => HostBody::DcomError(Box::new(dcom_error::read(id, fields, maker.texts))),
         Source::PowerShell(_) => HostBody::Script(Box::new(maker.script()?)),
-        Source::DeviceProcessEvents => HostBody::ProcessCreate(Box::new(defender::process(fields, maker.texts))),
+        Source::DeviceProcessEvents => HostBody::ProcessCreate(told(defender::process(fields, maker.texts))?),
         Source::DeviceNetworkEvents => HostBody::NetworkConnect(Box::new(defender::connect(fields, maker.texts)?)),
     })
+}
+
+/// A start of a process, if it says of which.
+fn told(create: ProcessCreate) -> Option<Box<ProcessCreate>> {
+    let Process {
+        pid,
+        image,
+        command_line,
+        ..
+    } = &create.process;
+    let says = pid.is_some() || image.is_some() || command_line.is_some();
+    says.then(|| Box::new(create))
 }
 
 struct Maker<'r, 'a> {

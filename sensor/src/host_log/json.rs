@@ -310,9 +310,18 @@ impl<'a> Visitor<'a> for Text<'_, 'a> {
         Ok(Some(Cow::Borrowed("")))
     }
 
+    /// A SID of `Get-WinEvent`'s, say, of which the text is one of several members. Of any other object no more than its place
+    /// is known.
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
+        let mut value = None;
+        while let Some(key) = map.next_key::<Cow<'a, str>>()? {
+            if key == "Value" {
+                value = map.next_value_seed(Text(self.0))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(value.or(Some(Cow::Borrowed(""))))
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {

@@ -192,6 +192,8 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
     }
     // In the record itself it is the event's binary data, which Fluent Bit's `in_winlog` and Sentinel write beside the other.
     tree.step(DATA, "Data").list = true;
+    // `Get-WinEvent`.
+    tree.step(ROOT, "Properties").list = true;
     tree
 });
 

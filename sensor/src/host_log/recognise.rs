@@ -73,6 +73,7 @@ const MARKS: &[&str] = &[
     "EventId",
     "event_id",
     "EventCode",
+    "ProviderName",
     "event.code",
     "DeviceName",
     "_raw",

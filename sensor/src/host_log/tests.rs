@@ -284,3 +284,31 @@ fn what_defender_streams_is_read() {
         );
     }
 }
+
+#[test]
+fn what_powershell_makes_of_get_winevent_is_read() {
+    let record = |properties: &str| {
+        format!(
+            "[{{\"Id\": 4688, \"RecordId\": 7, \"ProviderName\": \"Microsoft-Windows-Security-Auditing\", \
+             \"LogName\": \"Security\", \"ProcessId\": 4, \"MachineName\": \"ws6\", \"UserId\": null, \
+             \"TimeCreated\": \"\\/Date(1600448752782)\\/\", \"Properties\": [{properties}], \"Message\": \"Ein neuer Prozess\"}}]"
+        )
+    };
+    let sid = r#"{"Value": {"BinaryLength": 12, "AccountDomainSid": null, "Value": "S-1-5-18"}}"#;
+    let rest = r#"{"Value": "WS6$"}, {"Value": "LAB"}, {"Value": 999}, {"Value": 6108}, {"Value": "C:\\Windows\\cmd.exe"},
+        {"Value": "%%1936"}, {"Value": 3572}, {"Value": "cmd.exe /c whoami"}"#;
+    let log = record(&format!("{sid}, {rest}"));
+    let create = started(&log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6108), Some(3572)));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.account.sid.as_deref(), Some("S-1-5-18"));
+    assert_eq!(dated(&log), [("2020-09-18T17:05:52".to_owned(), Clock::Zoned)]);
+    // Converted with too small a depth it says nothing of the process.
+    let shallow = record(
+        "\"System.Diagnostics.Eventing.Reader.EventProperty\", \"System.Diagnostics.Eventing.Reader.EventProperty\"",
+    );
+    assert_eq!(
+        read(&shallow).1.skipped.keys().collect::<Vec<_>>(),
+        [&Reason::Incomplete]
+    );
+}
