@@ -312,3 +312,25 @@ fn what_powershell_makes_of_get_winevent_is_read() {
         [&Reason::Incomplete]
     );
 }
+
+#[test]
+fn what_evtx_dump_writes_is_read() {
+    let xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Event>\n <System>\n  <Provider Name=\"Microsoft-Windows-Sysmon\">\n  \
+               </Provider><EventID>1</EventID><TimeCreated SystemTime=\"2020-09-18T17:05:52.782Z\"></TimeCreated>\n  \
+               <Computer>ws6</Computer></System><EventData><Data Name=\"ProcessId\">1</Data></EventData>\n</Event>\n";
+    let json = r##"{
+        "Event": {"System": {"Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventID": 1, "Computer": "ws6",
+        "TimeCreated": {"#attributes": {"SystemTime": "2020-09-18T17:05:52.782Z"}}}, "EventData": {"ProcessId": 1}}
+    }
+    "##;
+    for record in [xml, json] {
+        for end in ["\n", "\r\n"] {
+            let log = format!("Record 9832{end}{record}Record 9833{end}{record}");
+            let (events, report) = read(&log);
+            assert_eq!((events.len(), report.skipped_total()), (2, 0), "{report}: {log}");
+            assert!(recognise::is_known(log.as_bytes()));
+        }
+    }
+    // Anything else between them is damage, as ever.
+    assert!(read(&format!("Record 1\n{json}Record x\n{json}")).1.is_damaged());
+}
