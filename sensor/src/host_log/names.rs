@@ -2,13 +2,11 @@
 
 use std::sync::LazyLock;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use super::fields::Field as F;
+use crate::hash::HashMap;
 
 /// A place in a record's tree of names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Node(u16);
 
 /// The record itself: flat names, and those of ECS.
@@ -134,13 +132,18 @@ const WRAPPERS: &[(&str, Node)] = &[
 ];
 
 struct Tree {
-    steps: HashMap<(Node, &'static str), Step, FixedState>,
+    /// By node.
+    steps: Vec<HashMap<&'static str, Step>>,
     next: u16,
 }
 
 impl Tree {
     fn step(&mut self, node: Node, name: &'static str) -> &mut Step {
-        self.steps.entry((node, name)).or_default()
+        let index = usize::from(node.0);
+        if index >= self.steps.len() {
+            self.steps.resize_with(index + 1, HashMap::default);
+        }
+        self.steps[index].entry(name).or_default()
     }
 
     fn path(&mut self, path: &'static str, field: F) {
@@ -162,7 +165,7 @@ impl Tree {
 
 static TREE: LazyLock<Tree> = LazyLock::new(|| {
     let mut tree = Tree {
-        steps: HashMap::with_hasher(FixedState::with_seed(0)),
+        steps: Vec::new(),
         next: FIRST_FREE,
     };
     for (path, node) in WRAPPERS {
@@ -199,18 +202,7 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
 
 /// What this name means here.
 pub(super) fn step(node: Node, name: &str) -> Option<Step> {
-    let tree = &*TREE;
-    tree.steps.get(&Borrowed(node, name)).copied()
-}
-
-/// Looks like the table's keys to its hash.
-#[derive(Hash)]
-struct Borrowed<'a>(Node, &'a str);
-
-impl hashbrown::Equivalent<(Node, &'static str)> for Borrowed<'_> {
-    fn equivalent(&self, key: &(Node, &'static str)) -> bool {
-        self.0 == key.0 && self.1 == key.1
-    }
+    TREE.steps.get(usize::from(node.0))?.get(name).copied()
 }
 
 /// Names joined with dots that lead somewhere are not longer.
