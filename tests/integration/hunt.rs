@@ -176,6 +176,25 @@ fn exit_statuses_are_those_of_replay() {
         missing.stderr
     );
     assert!(missing.stdout.contains("MMC20_DCOM"), "what can be read is");
+    // A log that says nothing of use is no all-clear; one of other events is.
+    let folder = Scratch::new();
+    let useless = folder.write(
+        "wazuh.json",
+        "{\"data\": {\"win\": {\"system\": {\"eventID\": \"4688\"}}}}\n",
+    );
+    let others = folder.write(
+        "others.json",
+        "{\"EventID\": 4634, \"Channel\": \"Security\", \"EventTime\": \"2020-09-18 17:05:52Z\"}\n",
+    );
+    let run = hunt(["-q".as_ref(), useless.as_os_str()]);
+    assert_eq!(run.code, Some(2));
+    let expected = format!(
+        "dcom-sensor: {}: of 1 records none is of use: 1 without an event id or provider\nhint: ",
+        useless.display()
+    );
+    assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
+    assert_eq!(hunt([others.as_os_str()]).code, Some(0));
+    assert_eq!(hunt([folder.path("").as_os_str()]).code, Some(0));
     assert_eq!(hunt(["--print-config"]).code, Some(0));
     assert_eq!(hunt::<&str>([]).code, Some(2));
 }

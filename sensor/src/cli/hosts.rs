@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::complain;
+use super::hunt::hint;
 use crate::capture::{CaptureFile, Input};
 use crate::config::Config;
 use crate::correlate::names::Names;
@@ -85,9 +86,10 @@ impl HostOptions {
         for path in inputs {
             match host_log::read(&path, &mut |event| correlator.push(event)) {
                 Ok(report) => {
-                    unreadable += u64::from(report.is_damaged());
-                    if let Some(complaint) = report.complaint().filter(|_| report.is_damaged()) {
-                        complain(&format!("{}: {complaint}", path.display()), None);
+                    let failed = report.is_damaged() || (report.is_useless() && self.host_logs.contains(&path));
+                    unreadable += u64::from(failed);
+                    if let Some(complaint) = report.complaint().filter(|_| failed) {
+                        complain(&format!("{}: {complaint}", path.display()), hint(&report));
                     }
                     if let Some((first, last)) = report.span
                         && !correlator.overlaps(first, last)

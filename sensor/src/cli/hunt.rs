@@ -146,6 +146,13 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
     })
 }
 
+/// What to do about a log that was read.
+pub(super) fn hint(report: &Report) -> Option<&'static str> {
+    report
+        .is_useless()
+        .then_some("docs/HOST_LOGS.md lists the forms and events that are read")
+}
+
 /// One run.
 struct Run<'o> {
     options: &'o Hunt,
@@ -231,8 +238,11 @@ impl Run<'_> {
         summary.skipped += report.skipped.values().sum::<u64>();
         summary.broken += report.broken().map(|(_, count)| count).sum::<u64>();
         let complaint = report.complaint();
+        // What is named by itself was meant; a folder's file may be something else.
+        let failed =
+            report.is_damaged() || (report.is_useless() && self.options.inputs.iter().any(|named| named == path));
         // One that could not be read to its end was counted.
-        summary.unreadable_inputs += u64::from(whole && report.is_damaged());
+        summary.unreadable_inputs += u64::from(whole && failed);
         let names = report.hosts.keys();
         self.hosts
             .extend(names.map(|name| name.split('.').next().unwrap_or(name).to_lowercase()));
@@ -243,8 +253,8 @@ impl Run<'_> {
         }
         if self.options.verbose {
             progress.aside(|| tell(&format!("{}: {report}", path.display())));
-        } else if let Some(complaint) = complaint.filter(|_| !self.options.quiet || report.is_damaged()) {
-            progress.aside(|| complain(&format!("{}: {complaint}", path.display()), None));
+        } else if let Some(complaint) = complaint.filter(|_| !self.options.quiet || failed) {
+            progress.aside(|| complain(&format!("{}: {complaint}", path.display()), hint(report)));
         }
     }
 

@@ -5,9 +5,11 @@ use std::io::{self, Read};
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
-use super::fields::{Field, Fields, Value};
+use super::clock::{self, Order};
+use super::fields::{Field, Fields, TIMES, Value};
+use super::json;
 use super::line;
-use super::names;
+use super::names::{self, Step};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
 use super::text::Text;
@@ -25,33 +27,46 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
         for name in header.split(|byte| byte == separator) {
             let name = String::from_utf8_lossy(name);
             match column(&name) {
-                Some(Field::Raw) => return true,
-                Some(_) => known += 1,
-                None => {}
+                Some(Step {
+                    own: Some(Field::Raw), ..
+                }) => return true,
+                Some(step) if step.part() == Some(names::SYSTEM) => return true,
+                // Tables of anything have columns of such names.
+                Some(Step {
+                    own: Some(Field::PlainId | Field::EventSource | Field::SplunkSource),
+                    ..
+                })
+                | None => {}
+                Some(step) => known += usize::from(step.own.is_some() || step.part().is_some()),
             }
         }
         known >= KNOWN
     })
 }
 
-/// What a column is: `TimeGenerated [UTC]`, `winlog.event_data.Image`.
-fn column(name: &str) -> Option<Field> {
+/// What a column is: `TimeGenerated [UTC]`, `winlog.event_data.Image`. Portals name the zone of their times with them: UTC, or
+/// that of whoever exports, by words that tell nothing.
+fn column(name: &str) -> Option<Step> {
     let name = name.trim().trim_matches('"');
-    let name = name.split_once(" [").map_or(name, |(name, _unit)| name);
-    names::dotted(names::ROOT, name)?.own
+    let (name, unit) = name.split_once(" [").unwrap_or((name, ""));
+    let mut step = names::dotted(names::ROOT, name)?;
+    step.own = match (step.own, unit.trim_end_matches(']')) {
+        (Some(Field::TimeGenerated), "UTC") => Some(Field::SystemTime),
+        (own, "" | "UTC") => own,
+        (Some(Field::TimeGenerated | Field::Timestamp), _) => Some(Field::LocalTime),
+        (own, _) => own,
+    };
+    Some(step)
 }
 
 /// Reads the header, then row after row.
 pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
-    let mut rows = Rows {
-        parser: ReaderBuilder::new().delimiter(separator).build(),
-        bytes: vec![0; 64 << 10],
-        ends: vec![0; COLUMNS],
-    };
+    let mut rows = Rows::new(separator);
     let Row::Whole(columns) = rows.next(text)? else {
         return Ok(());
     };
-    let header: Vec<Option<Field>> = rows.columns(columns).map(|name| column(&name)).collect();
+    let header: Vec<Option<Step>> = rows.columns(columns).map(|name| column(&name)).collect();
+    reader.order = order(text.rest(), separator, &header)?;
     let mut number = 0;
     loop {
         number += 1;
@@ -61,13 +76,41 @@ pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reade
             Row::Whole(columns) if columns != header.len() => reader.skip(Reason::BrokenCsv),
             Row::Whole(columns) => {
                 let mut fields = Fields::default();
-                for (field, value) in header.iter().zip(rows.columns(columns)) {
-                    if let Some(field) = field.filter(|_| !value.is_empty()) {
+                for (step, value) in header.iter().zip(rows.columns(columns)) {
+                    let Some(step) = step.filter(|_| !value.is_empty()) else {
+                        continue;
+                    };
+                    if let Some(field) = step.own {
                         fields.put(field, Value::Text(value), false);
+                    } else if let Some(part) = step.part().filter(|_| json::is_part(&value)) {
+                        fields.parts.push((part, value));
                     }
                 }
                 line::nested(&mut fields, number, reader, sink);
             }
+        }
+    }
+}
+
+/// Which of day and month comes first, by the first of the rows that are there already in which one can be the day alone.
+fn order(ahead: &[u8], separator: u8, header: &[Option<Step>]) -> io::Result<Option<Order>> {
+    let is_time = |step: &Option<Step>| step.and_then(|step| step.own).is_some_and(|own| TIMES.contains(&own));
+    let mut rows = Rows::new(separator);
+    let mut ahead = Text::new(ahead);
+    loop {
+        match rows.next(&mut ahead)? {
+            Row::None => return Ok(None),
+            Row::Whole(columns) if columns == header.len() => {
+                let mut times = header
+                    .iter()
+                    .zip(rows.columns(columns))
+                    .filter(|(step, _)| is_time(step));
+                let order = times.find_map(|(_, value)| clock::written(&value)?.order);
+                if order.is_some() {
+                    return Ok(order);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -85,6 +128,14 @@ struct Rows {
 }
 
 impl Rows {
+    fn new(separator: u8) -> Self {
+        Self {
+            parser: ReaderBuilder::new().delimiter(separator).build(),
+            bytes: vec![0; 64 << 10],
+            ends: vec![0; COLUMNS],
+        }
+    }
+
     fn next(&mut self, text: &mut Text<impl Read>) -> io::Result<Row> {
         let (mut written, mut ended) = (0, 0);
         let mut too_long = false;

@@ -14,7 +14,8 @@ pub(super) fn table(fields: &Fields<'_>) -> Option<Result<Source, Reason>> {
         return None;
     }
     let action = fields.text(F::ActionType);
-    let named = match fields.text(F::Table) {
+    let name = fields.text(F::Table);
+    let named = match name.map(|name| name.strip_prefix("AdvancedHunting-").unwrap_or(name)) {
         Some("DeviceProcessEvents") => Some(Source::DeviceProcessEvents),
         Some("DeviceNetworkEvents") => Some(Source::DeviceNetworkEvents),
         Some(table) if table.starts_with("Device") => return Some(Err(Reason::NotOfInterest)),

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use super::line;
 use super::reader::{Reader, Sink};
+use super::recognise;
 use super::report::Reason;
 use super::text::Text;
 use crate::limits::host_log as limits;
@@ -164,6 +165,7 @@ pub(super) fn read(text: &mut Text<impl Read>, reader: &mut Reader, sink: Sink<'
                 frames.pop();
                 text.take(1);
             }
+            b'R' if frames.is_empty() && numbered(text)? => {}
             other => {
                 // A stretch of anything else counts once.
                 if !garbage {
@@ -182,6 +184,14 @@ pub(super) fn read(text: &mut Text<impl Read>, reader: &mut Reader, sink: Sink<'
             }
         }
     }
+}
+
+/// Passes over the line with a record's number that `evtx_dump` writes before it.
+fn numbered(text: &mut Text<impl Read>) -> io::Result<bool> {
+    while text.rest().len() < recognise::NUMBER && text.more()? {}
+    let number = recognise::number(text.rest());
+    text.take(number.unwrap_or(0));
+    Ok(number.is_some())
 }
 
 fn object(

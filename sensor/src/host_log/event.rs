@@ -41,7 +41,7 @@ pub enum Clock {
     /// A local time without a zone, or with a false `Z`: brought to UTC by what other times of the same log tell
     /// (minutes east of UTC).
     Inferred(i16),
-    /// A local time of which no zone is known, taken for UTC.
+    /// A local time of which no zone is known, taken for UTC; or one that may be meant otherwise, as with the day first.
     Assumed,
     /// Only when it was collected, which is later, by seconds or minutes.
     Collected,

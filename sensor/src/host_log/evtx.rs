@@ -11,7 +11,7 @@ use super::clock::Written;
 use super::fields::Fields;
 use super::reader::{Reader, Sink};
 use super::report::Reason;
-use super::{clock, inserts, interpret, json};
+use super::{clock, inserts, interpret, json, names};
 
 /// How an EVTX file begins.
 pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
@@ -129,7 +129,7 @@ fn one(json: &str, number: u64, reader: &mut Reader, sink: Sink<'_>) {
         return reader.passed_over(system.computer, clock::written(system.time).map(Written::utc), reason);
     }
     let mut fields = Fields::default();
-    match json::read(json, &mut fields) {
+    match json::read(json, names::ROOT, &mut fields) {
         Ok(()) => {
             inserts::name(&mut fields);
             reader.record(&fields, number, sink);

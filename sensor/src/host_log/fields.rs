@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::names::Node;
+
 /// A value as it stands in a record.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
@@ -10,6 +12,17 @@ pub(super) enum Value<'a> {
     /// Beyond what an `i64` holds, and fractions: times in seconds since 1970.
     Fraction(f64),
     Flag(bool),
+}
+
+impl Value<'_> {
+    fn into_owned<'b>(self) -> Value<'b> {
+        match self {
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Number(number) => Value::Number(number),
+            Self::Fraction(number) => Value::Fraction(number),
+            Self::Flag(flag) => Value::Flag(flag),
+        }
+    }
 }
 
 macro_rules! fields {
@@ -25,10 +38,27 @@ macro_rules! fields {
     };
 }
 
+/// The times of a record.
+pub(super) const TIMES: [Field; 7] = [
+    Field::SystemTime,
+    Field::LocalTime,
+    Field::AtTimestamp,
+    Field::Received,
+    Field::Indexed,
+    Field::Timestamp,
+    Field::TimeGenerated,
+];
+
 fields! {
     // What every event has: not event data, though some exports write all of it into one row.
     EventId = "EventID",
     Provider = "Provider",
+    /// The event's number, of PowerShell's `Get-WinEvent`; elsewhere it may be anything.
+    PlainId = "Id",
+    /// The provider's name, of Sentinel's table `Event`; elsewhere it may be anything.
+    EventSource = "Source",
+    /// Splunk's, which has the channel in it.
+    SplunkSource = "source",
     Channel = "Channel",
     /// The computer the event is of.
     Computer = "Computer",
@@ -206,6 +236,8 @@ pub(super) struct Fields<'a> {
     values: Vec<Value<'a>>,
     /// Event data without names, in the order of the template.
     pub(super) inserts: Vec<Cow<'a, str>>,
+    /// Parts of the record that stand in it as JSON or XML, and what they are read as.
+    pub(super) parts: Vec<(Node, Cow<'a, str>)>,
 }
 
 impl Default for Fields<'_> {
@@ -214,6 +246,7 @@ impl Default for Fields<'_> {
             place: [NONE; COUNT],
             values: Vec::with_capacity(32),
             inserts: Vec::new(),
+            parts: Vec::new(),
         }
     }
 }
@@ -230,6 +263,20 @@ impl<'a> Fields<'a> {
         } else if over {
             self.values[usize::from(*place)] = value;
         }
+    }
+
+    /// Takes in what a part of the record says; `over` as for one value.
+    pub(super) fn join(&mut self, part: Fields<'_>, over: bool) {
+        let mut values: Vec<_> = part.values.into_iter().map(Some).collect();
+        for (field, _) in Field::ALL {
+            let value = values.get_mut(usize::from(part.place[*field as usize]));
+            if let Some(value) = value.and_then(Option::take) {
+                self.put(*field, value.into_owned(), over);
+            }
+        }
+        let inserts = part.inserts.into_iter();
+        self.inserts
+            .extend(inserts.map(|insert| Cow::Owned(insert.into_owned())));
     }
 
     pub(super) fn get(&self, field: Field) -> Option<&Value<'a>> {

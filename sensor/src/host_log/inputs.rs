@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Cause, Failure, Report, StoredCause, is_known};
+use super::{Cause, Failure, Report, StoredCause, has_form, is_known};
 use crate::capture::stored::Stored;
 
 /// All files below these paths: folders with all below them, sorted, but only what is a log by its content; a file named by
@@ -50,12 +50,26 @@ fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
     }
 }
 
-/// So much of a file tells what it is.
+/// So much of a file tells what form it has, and mostly what it is.
 const LOOK: u64 = 64 << 10;
+/// Its first record may be a long one, with the names that tell at its end.
+const LOOK_ON: u64 = 1 << 20;
 
 /// Looks at the first bytes, uncompressed. What does not decompress is no log; what does not open is an error.
 fn is_log(path: &Path) -> io::Result<bool> {
+    let mut stored = Stored::open(path)?;
     let mut first = Vec::new();
-    let decompressed = Stored::open(path)?.take(LOOK).read_to_end(&mut first);
-    Ok(decompressed.is_ok() && is_known(&first))
+    for more in [LOOK, LOOK_ON] {
+        match stored.by_ref().take(more).read_to_end(&mut first) {
+            Ok(read) if read > 0 => {}
+            _ => return Ok(false),
+        }
+        if is_known(&first) {
+            return Ok(true);
+        }
+        if !has_form(&first) {
+            return Ok(false);
+        }
+    }
+    Ok(false)
 }

@@ -145,7 +145,7 @@ fn sysmon(id: u16, count: usize) -> Vec<Option<F>> {
                 Some(F::ParentImage),
                 Some(F::ParentCommandLine),
             ]);
-            (rest, 22)
+            (rest, 21)
         }
         3 => (
             vec![
@@ -187,28 +187,58 @@ pub(super) fn name(fields: &mut Fields<'_>) {
     let Ok(source) = interpret::source(fields) else {
         return;
     };
+    // `Get-WinEvent` names the process that logged it, as an event does its own.
+    let over = fields.has(F::PlainId) && !fields.inserts.is_empty();
+    if over {
+        fields.put(F::ProcessId, Value::Text(Cow::Borrowed("")), true);
+    }
     if matches!(source, Source::Sysmon(_)) && !fields.has(F::UtcTime) && !fields.has(F::Image) {
         let Some(message) = fields.text(F::Message).map(str::to_owned) else {
-            return by_order(source, fields);
+            return by_order(source, fields, over);
         };
         for (name, value) in message.lines().filter_map(|line| line.split_once(": ")) {
             if let Some(field) = names::step(names::DATA, name.trim()).and_then(|step| step.own) {
-                fields.put(field, Value::Text(Cow::Owned(value.trim().to_owned())), false);
+                fields.put(field, Value::Text(Cow::Owned(value.trim().to_owned())), over);
             }
         }
     }
-    by_order(source, fields);
+    by_order(source, fields, over);
 }
 
-fn by_order(source: Source, fields: &mut Fields<'_>) {
+/// What PowerShell writes for data that it was not asked to go into.
+const NOT_WRITTEN: &str = "System.Diagnostics.Eventing.Reader.EventProperty";
+
+fn by_order(source: Source, fields: &mut Fields<'_>, over: bool) {
     let mut inserts = std::mem::take(&mut fields.inserts);
     if let ([joined], true) = (&inserts[..], fields.has(F::ChunkNumber)) {
         // `EvtxECmd` joins them.
         inserts = joined.split(", ").map(|insert| Cow::Owned(insert.to_owned())).collect();
     }
+    if inserts.first().is_some_and(|insert| insert == NOT_WRITTEN) {
+        return;
+    }
     for (field, value) in order(source, inserts.len()).into_iter().zip(inserts) {
         if let Some(field) = field {
-            fields.put(field, Value::Text(value), false);
+            fields.put(field, Value::Text(value), over);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_of_sysmon_s_start_of_a_process_is_known_by_its_length() {
+        // Until version 7, with `RuleName` from 8 on, with `OriginalFileName` from 10 on, with `ParentUser` from 13.30 on.
+        for (count, time, line) in [(20, 0, 8), (21, 1, 9), (22, 1, 10), (23, 1, 10)] {
+            let order = sysmon(1, count);
+            let at = |field| order.iter().position(|name| *name == Some(field));
+            assert_eq!(
+                (at(F::UtcTime), at(F::CommandLine)),
+                (Some(time), Some(line)),
+                "{count}"
+            );
         }
     }
 }

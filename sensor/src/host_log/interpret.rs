@@ -1,11 +1,12 @@
 //! From what a record says to an event: whose it is, when it was, what happened.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
 
-use super::clock::{self, Written};
+use super::clock::{self, Order, Written};
 use super::event::{
     Account, Clock, Direction, FileCreate, HostBody, HostEnd, ImageLoad, Logon, LogonKind, NetworkConnect, Process,
     ProcessCreate, ProcessEnd, Registry, Script, Source,
@@ -14,18 +15,20 @@ use super::fields::{Field as F, Fields, Value, said};
 use super::keep::Texts;
 use super::report::Reason;
 use super::{dcom_error, defender};
+use crate::time::Timestamp;
 
 /// What wrote this record.
 pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
     let Some(id) = fields
         .small::<u16>(F::EventId)
         .or_else(|| fields.small(F::EcsEventCode))
+        .or_else(|| fields.small(F::PlainId))
     else {
         return defender::table(fields).ok_or(Reason::NotAnEvent)?;
     };
     let source = match fields.first(&[F::Provider, F::EcsProvider]) {
         Some(provider) => by_provider(provider, id).ok_or(Reason::OtherProvider)?,
-        None => by_channel(fields.text(F::Channel).ok_or(Reason::NotAnEvent)?, id).ok_or(Reason::OtherProvider)?,
+        None => unnamed(fields, id)?,
     };
     let wanted = match source {
         Source::Sysmon(id) => matches!(id, 1 | 3 | 5 | 7 | 11..=14),
@@ -45,6 +48,20 @@ pub(super) fn any_wants(id: u16) -> bool {
 /// Why an event whose number is not is passed over.
 pub(super) fn unwanted(provider: &str, id: u16) -> Reason {
     by_provider(provider, id).map_or(Reason::OtherProvider, |_| Reason::NotOfInterest)
+}
+
+/// Where no provider is named as one.
+fn unnamed(fields: &Fields<'_>, id: u16) -> Result<Source, Reason> {
+    let named = fields.text(F::EventSource);
+    if let Some(source) = named.and_then(|named| by_provider(named, id)) {
+        return Ok(source);
+    }
+    // `XmlWinEventLog:Security`
+    let splunk = || Some(fields.text(F::SplunkSource)?.split_once("WinEventLog:")?.1);
+    let channel = fields.text(F::Channel).or_else(splunk).ok_or(Reason::NotAnEvent)?;
+    by_channel(channel, id)
+        .filter(|source| named.is_none() || !matches!(source, Source::System(_)))
+        .ok_or(Reason::OtherProvider)
 }
 
 fn by_provider(provider: &str, id: u16) -> Option<Source> {
@@ -82,13 +99,15 @@ pub(super) fn host<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Times {
     /// What the event itself says: in UTC.
-    pub(super) own: Option<crate::time::Timestamp>,
+    pub(super) own: Option<Timestamp>,
     /// When it was logged, in UTC or with a zone.
-    pub(super) logged: Option<(crate::time::Timestamp, Clock)>,
+    pub(super) logged: Option<(Timestamp, Clock)>,
     /// When it was logged, in local time; a `Z` behind it may be false.
     pub(super) local: Option<Written>,
-    /// When it was collected.
-    pub(super) collected: Option<crate::time::Timestamp>,
+    /// When it was collected: in the collector's own local time, where no zone is said.
+    pub(super) collected: Option<Written>,
+    /// Which of day and month comes first, where one of the times tells.
+    pub(super) order: Option<Order>,
 }
 
 fn time(fields: &Fields<'_>, field: F) -> Option<Written> {
@@ -101,44 +120,71 @@ fn time(fields: &Fields<'_>, field: F) -> Option<Written> {
     }
 }
 
-pub(super) fn times(fields: &Fields<'_>) -> Times {
-    let utc = |field| time(fields, field).map(Written::utc);
+/// `order` is that of the log's other times.
+pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
+    let told = Cell::new(None);
+    let time = |field| {
+        let written = time(fields, field)?;
+        told.set(told.get().or(written.order));
+        Some(written.in_order(order))
+    };
     let mut times = Times {
-        own: utc(F::UtcTime),
+        own: time(F::UtcTime).map(Written::utc),
         ..Times::default()
     };
     let ecs = fields.has(F::WinlogApi) || fields.has(F::EcsEventCode);
-    let certain = utc(F::SystemTime)
-        .or_else(|| ecs.then(|| utc(F::AtTimestamp))?)
+    let at_timestamp = ecs.then(|| time(F::AtTimestamp)).flatten();
+    let certain = time(F::SystemTime)
+        // Kibana writes it in the browser's zone, and none behind it.
+        .or(at_timestamp.filter(|at| at.zone.is_some()))
         .or_else(|| {
             fields
                 .has(F::DeviceName)
-                .then(|| utc(F::Timestamp).or_else(|| utc(F::TimeGenerated)))?
+                .then(|| time(F::Timestamp).or_else(|| time(F::TimeGenerated)))?
         })
-        .or_else(|| fields.has(F::ChunkNumber).then(|| utc(F::LocalTime))?);
+        .or_else(|| fields.has(F::ChunkNumber).then(|| time(F::LocalTime))?);
     if let Some(certain) = certain {
-        times.logged = Some((certain, Clock::Utc));
+        if certain.is_doubtful() {
+            let mut local = certain;
+            local.zone = local.zone.or(Some(0));
+            times.local = Some(local);
+        } else {
+            times.logged = Some((certain.utc(), Clock::Utc));
+        }
+        times.order = told.get();
         return times;
     }
-    match time(fields, F::LocalTime).or_else(|| time(fields, F::TimeGenerated)) {
-        Some(written) if written.zone.is_some_and(|zone| zone != 0) => {
-            times.logged = Some((written.utc(), Clock::Zoned));
-        }
+    match at_timestamp
+        .or_else(|| time(F::LocalTime))
+        .or_else(|| time(F::TimeGenerated))
+    {
+        Some(written) if written.zone.is_some_and(|zone| zone != 0) => times.logged = Some(zoned(written)),
         local => times.local = local,
     }
     if times.logged.is_none() && times.local.is_none() {
-        times.logged = time(fields, F::Indexed)
-            .map(|written| (written.utc(), written.zone.map_or(Clock::Assumed, |_| Clock::Zoned)));
+        times.logged = time(F::Indexed).map(zoned);
     }
-    times.collected = utc(F::AtTimestamp).or_else(|| utc(F::Received));
+    let mut collected = [F::AtTimestamp, F::Received].into_iter().filter_map(time).peekable();
+    let first = collected.peek().copied();
+    times.collected = collected.find(|written| written.zone.is_some()).or(first);
+    times.order = told.get();
     times
+}
+
+/// A time by its own zone, if it has one.
+fn zoned(written: Written) -> (Timestamp, Clock) {
+    let clock = match written.zone {
+        Some(_) if !written.is_doubtful() => Clock::Zoned,
+        _ => Clock::Assumed,
+    };
+    (written.utc(), clock)
 }
 
 /// What happened.
 pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Option<HostBody> {
     let mut maker = Maker { fields, texts };
     Some(match source {
-        Source::Sysmon(1) => HostBody::ProcessCreate(Box::new(maker.sysmon_create())),
+        Source::Sysmon(1) => HostBody::ProcessCreate(told(maker.sysmon_create())?),
         Source::Sysmon(3) => HostBody::NetworkConnect(Box::new(maker.sysmon_connect()?)),
         Source::Sysmon(5) => HostBody::ProcessEnd(Box::new(ProcessEnd {
             process: maker.sysmon_process(),
@@ -153,7 +199,7 @@ pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Op
             path: maker.text(&[F::TargetFilename, F::EcsFilePath]),
         })),
         Source::Sysmon(id) => HostBody::Registry(Box::new(maker.registry(id))),
-        Source::Security(4688) => HostBody::ProcessCreate(Box::new(maker.security_create())),
+        Source::Security(4688) => HostBody::ProcessCreate(told(maker.security_create())?),
         Source::Security(4689) => HostBody::ProcessEnd(Box::new(ProcessEnd {
             process: maker.process(F::ProcessId, F::ProcessName),
         })),
@@ -161,9 +207,21 @@ pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Op
         Source::Security(id) => HostBody::Logon(Box::new(maker.logon(id))),
         Source::System(id) => HostBody::DcomError(Box::new(dcom_error::read(id, fields, maker.texts))),
         Source::PowerShell(_) => HostBody::Script(Box::new(maker.script()?)),
-        Source::DeviceProcessEvents => HostBody::ProcessCreate(Box::new(defender::process(fields, maker.texts))),
+        Source::DeviceProcessEvents => HostBody::ProcessCreate(told(defender::process(fields, maker.texts))?),
         Source::DeviceNetworkEvents => HostBody::NetworkConnect(Box::new(defender::connect(fields, maker.texts)?)),
     })
+}
+
+/// A start of a process, if it says of which.
+fn told(create: ProcessCreate) -> Option<Box<ProcessCreate>> {
+    let Process {
+        pid,
+        image,
+        command_line,
+        ..
+    } = &create.process;
+    let says = pid.is_some() || image.is_some() || command_line.is_some();
+    says.then(|| Box::new(create))
 }
 
 struct Maker<'r, 'a> {

@@ -9,13 +9,14 @@ use super::fields::{Field, Fields, Value};
 use super::names::{self, Node, Step};
 use super::report::Reason;
 
-/// Reads one object.
-pub(super) fn read<'a>(text: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
+/// Reads a record, or the part of one that `node` is.
+pub(super) fn read<'a>(text: &'a str, node: Node, fields: &mut Fields<'a>) -> Result<(), Reason> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let walk = Walk {
-        node: names::ROOT,
+        node,
         own: None,
-        list: false,
+        part: None,
+        list: node == names::DATA,
         fields,
     };
     walk.deserialize(&mut deserializer)
@@ -36,6 +37,8 @@ fn reason(error: &serde_json::Error) -> Reason {
 struct Walk<'f, 'a> {
     node: Node,
     own: Option<Field>,
+    /// A text there is read as this.
+    part: Option<Node>,
     list: bool,
     fields: &'f mut Fields<'a>,
 }
@@ -46,6 +49,19 @@ impl<'a> Walk<'_, 'a> {
             self.fields.put(field, value, self.node == names::DATA);
         }
     }
+
+    fn put_text(self, text: Cow<'a, str>) {
+        match self.part.filter(|_| is_part(&text)) {
+            Some(part) => self.fields.parts.push((part, text)),
+            None if self.list && self.own.is_none() => self.fields.inserts.push(text),
+            None => self.put(Value::Text(text)),
+        }
+    }
+}
+
+/// Does it look like JSON or XML?
+pub(super) fn is_part(text: &str) -> bool {
+    text.trim_ascii_start().starts_with(['{', '[', '<'])
 }
 
 impl<'a> DeserializeSeed<'a> for Walk<'_, 'a> {
@@ -70,6 +86,7 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
                 Known::Step(step) => map.next_value_seed(Walk {
                     node: step.enter.unwrap_or(self.node),
                     own: step.own,
+                    part: step.part(),
                     list: step.list,
                     fields: self.fields,
                 })?,
@@ -78,6 +95,7 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
                     Some(own) => map.next_value_seed(Walk {
                         node: self.node,
                         own: Some(own),
+                        part: None,
                         list: self.list,
                         fields: self.fields,
                     })?,
@@ -87,6 +105,7 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
                 Known::Transparent => map.next_value_seed(Walk {
                     node: self.node,
                     own: None,
+                    part: None,
                     list: self.list,
                     fields: self.fields,
                 })?,
@@ -109,6 +128,7 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
             seq.next_element_seed(Walk {
                 node: self.node,
                 own: Some(own),
+                part: None,
                 list: false,
                 fields: self.fields,
             })?;
@@ -120,19 +140,13 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<(), E> {
-        if self.list && self.own.is_none() {
-            self.fields.inserts.push(Cow::Borrowed(text));
-        }
-        self.put(Value::Text(Cow::Borrowed(text)));
+        self.put_text(Cow::Borrowed(text));
         Ok(())
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        if self.list && self.own.is_none() {
-            self.fields.inserts.push(Cow::Owned(text.to_owned()));
-        }
-        if self.own.is_some() {
-            self.put(Value::Text(Cow::Owned(text.to_owned())));
+        if self.own.is_some() || self.part.is_some() || self.list {
+            self.put_text(Cow::Owned(text.to_owned()));
         }
         Ok(())
     }
@@ -174,6 +188,7 @@ impl<'a> DeserializeSeed<'a> for Element<'_, 'a> {
         deserializer.deserialize_any(Walk {
             node: names::DATA,
             own: None,
+            part: None,
             list: true,
             fields: self.0,
         })
@@ -295,9 +310,18 @@ impl<'a> Visitor<'a> for Text<'_, 'a> {
         Ok(Some(Cow::Borrowed("")))
     }
 
+    /// A SID of `Get-WinEvent`'s, say, of which the text is one of several members. Of any other object no more than its place
+    /// is known.
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
+        let mut value = None;
+        while let Some(key) = map.next_key::<Cow<'a, str>>()? {
+            if key == "Value" {
+                value = map.next_value_seed(Text(self.0))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(value.or(Some(Cow::Borrowed(""))))
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {

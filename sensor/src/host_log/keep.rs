@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashSet;
-
+use crate::hash::HashSet;
 use crate::limits::host_log as limits;
 
 /// The texts of one input.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    names: HashSet<Arc<str>, FixedState>,
+    names: HashSet<Arc<str>>,
     /// How many were cut.
     pub(super) cut: u64,
 }

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::fields::{Field as F, Fields, Value};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
-use super::{clock, inserts, json, xml};
+use super::{clock, inserts, interpret, json, names, xml};
 
 /// Records within a field of a record, within one another.
 const NESTED: usize = 3;
@@ -24,16 +24,17 @@ pub(super) fn read(line: &[u8], number: u64, reader: &mut Reader, sink: Sink<'_>
         &*lossy
     };
     let mut fields = Fields::default();
-    match text(line, &mut fields) {
+    match text(line, names::ROOT, &mut fields) {
         Ok(()) => nested(&mut fields, number, reader, sink),
         Err(reason) => reader.skip(reason),
     }
 }
 
-/// JSON, XML, or either behind a header.
-fn text<'a>(line: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
+/// JSON, XML, or either behind a header; XML names what it is itself.
+fn text<'a>(line: &'a str, node: names::Node, fields: &mut Fields<'a>) -> Result<(), Reason> {
     match line.as_bytes() {
-        [b'{', ..] => json::read(line, fields),
+        [b'{', ..] => json::read(line, node, fields),
+        [b'[', ..] if node != names::ROOT => json::read(line, node, fields),
         [b'<', next, ..] if !next.is_ascii_digit() => xml::read(line, fields),
         bytes => {
             let json = memchr(b'{', bytes);
@@ -47,7 +48,7 @@ fn text<'a>(line: &'a str, fields: &mut Fields<'a>) -> Result<(), Reason> {
             if is_xml {
                 xml::read(record, fields)?;
             } else {
-                json::read(record.trim_end(), fields)?;
+                json::read(record.trim_end(), node, fields)?;
             }
             syslog(header, fields);
             Ok(())
@@ -83,10 +84,16 @@ pub(super) fn nested(fields: &mut Fields<'_>, number: u64, reader: &mut Reader, 
 }
 
 fn within(fields: &mut Fields<'_>, number: u64, reader: &mut Reader, sink: Sink<'_>, left: usize) {
+    if let Err(reason) = parts(fields) {
+        return reader.skip(reason);
+    }
     if left > 0 {
         let raw = raw(fields).map(str::to_owned);
         let mut inner = Fields::default();
-        if raw.as_deref().is_some_and(|raw| text(raw, &mut inner).is_ok()) {
+        if raw
+            .as_deref()
+            .is_some_and(|raw| text(raw, names::ROOT, &mut inner).is_ok())
+        {
             for field in AROUND {
                 if let Some(value) = fields.get(*field) {
                     inner.put(*field, value.clone(), false);
@@ -97,6 +104,22 @@ fn within(fields: &mut Fields<'_>, number: u64, reader: &mut Reader, sink: Sink<
     }
     inserts::name(fields);
     reader.record(fields, number, sink);
+}
+
+/// Reads the parts of a record that stand in it as text. Those of events that are not of interest do not matter.
+fn parts(fields: &mut Fields<'_>) -> Result<(), Reason> {
+    let mut parts = std::mem::take(&mut fields.parts);
+    // What wrote it, before what it says.
+    parts.sort_by_key(|(node, _)| *node == names::DATA);
+    for (node, part) in parts {
+        if node == names::DATA && interpret::source(fields).is_err() {
+            continue;
+        }
+        let mut inner = Fields::default();
+        text(part.trim_ascii(), node, &mut inner)?;
+        fields.join(inner, node == names::DATA);
+    }
+    Ok(())
 }
 
 /// What is true of the event, whoever says it.

@@ -29,10 +29,13 @@ mod processes;
 mod reader;
 mod recognise;
 mod report;
+#[cfg(test)]
+mod tests;
 mod text;
 mod xml;
 mod zone;
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -137,14 +140,23 @@ fn written(mut text: Text<impl Read>, reader: &mut Reader, sink: &mut dyn FnMut(
 
 /// Is this the beginning of a log?
 fn is_known(first: &[u8]) -> bool {
+    matches!(recognise::bytes(first), Bytes::Evtx) || recognise::is_known(without_mark(&utf8(first)))
+}
+
+/// Is this the beginning of something that may be a log, as far as its form goes?
+fn has_form(first: &[u8]) -> bool {
+    recognise::form(without_mark(&utf8(first))).is_some()
+}
+
+/// Text as UTF-8.
+fn utf8(first: &[u8]) -> Cow<'_, [u8]> {
+    let Bytes::Utf16 { big } = recognise::bytes(first) else {
+        return Cow::Borrowed(first);
+    };
     let mut utf8 = Vec::new();
-    match recognise::bytes(first) {
-        Bytes::Evtx => return true,
-        // Reading out of memory does not fail.
-        Bytes::Utf16 { big } => drop(Utf16::new(first, big).read_to_end(&mut utf8)),
-        Bytes::Utf8 => utf8.extend_from_slice(first),
-    }
-    recognise::is_known(without_mark(&utf8))
+    // Reading out of memory does not fail.
+    drop(Utf16::new(first, big).read_to_end(&mut utf8));
+    Cow::Owned(utf8)
 }
 
 /// Without a byte order mark.

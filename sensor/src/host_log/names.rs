@@ -2,13 +2,11 @@
 
 use std::sync::LazyLock;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use super::fields::Field as F;
+use crate::hash::HashMap;
 
 /// A place in a record's tree of names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Node(u16);
 
 /// The record itself: flat names, and those of ECS.
@@ -30,12 +28,19 @@ pub(super) struct Step {
     pub(super) list: bool,
 }
 
+impl Step {
+    /// What a text is read as that stands there for an object, as in a column of a table: event data, or the part that is the
+    /// same for all.
+    pub(super) fn part(self) -> Option<Node> {
+        self.enter
+            .filter(|node| self.own.is_none() && matches!(*node, DATA | SYSTEM))
+    }
+}
+
 /// Names of event data, beside those that `Field` spells.
 const DATA_NAMES: &[(&str, F)] = &[
     // 5156 has it so.
     ("ProcessID", F::ProcessId),
-    // The event of a rename.
-    ("ParentUser", F::User),
 ];
 
 /// Everything else, as the path of names from the record on. A `*` is event data.
@@ -68,6 +73,7 @@ const PATHS: &[(&str, F)] = &[
     ("event.original", F::Raw),
     ("message", F::Message),
     ("RenderingInfo.Message", F::Message),
+    ("RenderedDescription", F::Message),
     ("host.hostname", F::EcsHost),
     ("dll.path", F::EcsFilePath),
     ("registry.data.strings", F::EcsRegistryData),
@@ -81,6 +87,7 @@ const PATHS: &[(&str, F)] = &[
     ("Provider.Name", F::Provider),
     ("EventChannel", F::Channel),
     ("log_name", F::Channel),
+    ("EventLog", F::Channel),
     ("LogName", F::Channel),
     ("Hostname", F::Computer),
     ("ComputerName", F::Computer),
@@ -102,8 +109,9 @@ const PATHS: &[(&str, F)] = &[
     ("EventXML", F::Raw),
     ("xml", F::Raw),
     ("log", F::Raw),
-    ("System", F::Raw),
     ("$table", F::Table),
+    // Defender's streaming API.
+    ("category", F::Table),
     ("_source_name", F::Provider),
 ];
 
@@ -113,6 +121,7 @@ const WRAPPERS: &[(&str, Node)] = &[
     ("_source", ROOT),
     ("result", ROOT),
     ("map", ROOT),
+    ("properties", ROOT),
     ("System", SYSTEM),
     ("EventData", DATA),
     ("UserData", DATA),
@@ -123,13 +132,18 @@ const WRAPPERS: &[(&str, Node)] = &[
 ];
 
 struct Tree {
-    steps: HashMap<(Node, &'static str), Step, FixedState>,
+    /// By node.
+    steps: Vec<HashMap<&'static str, Step>>,
     next: u16,
 }
 
 impl Tree {
     fn step(&mut self, node: Node, name: &'static str) -> &mut Step {
-        self.steps.entry((node, name)).or_default()
+        let index = usize::from(node.0);
+        if index >= self.steps.len() {
+            self.steps.resize_with(index + 1, HashMap::default);
+        }
+        self.steps[index].entry(name).or_default()
     }
 
     fn path(&mut self, path: &'static str, field: F) {
@@ -151,7 +165,7 @@ impl Tree {
 
 static TREE: LazyLock<Tree> = LazyLock::new(|| {
     let mut tree = Tree {
-        steps: HashMap::with_hasher(FixedState::with_seed(0)),
+        steps: Vec::new(),
         next: FIRST_FREE,
     };
     for (path, node) in WRAPPERS {
@@ -175,27 +189,20 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
     for (name, field) in DATA_NAMES {
         tree.step(DATA, name).own = Some(*field);
     }
-    for name in ["StringInserts", "Data", "EventData"] {
+    for name in ["StringInserts", "EventData"] {
         tree.step(ROOT, name).list = true;
         tree.step(DATA, name).list = true;
     }
+    // In the record itself it is the event's binary data, which Fluent Bit's `in_winlog` and Sentinel write beside the other.
+    tree.step(DATA, "Data").list = true;
+    // `Get-WinEvent`.
+    tree.step(ROOT, "Properties").list = true;
     tree
 });
 
 /// What this name means here.
 pub(super) fn step(node: Node, name: &str) -> Option<Step> {
-    let tree = &*TREE;
-    tree.steps.get(&Borrowed(node, name)).copied()
-}
-
-/// Looks like the table's keys to its hash.
-#[derive(Hash)]
-struct Borrowed<'a>(Node, &'a str);
-
-impl hashbrown::Equivalent<(Node, &'static str)> for Borrowed<'_> {
-    fn equivalent(&self, key: &(Node, &'static str)) -> bool {
-        self.0 == key.0 && self.1 == key.1
-    }
+    TREE.steps.get(usize::from(node.0))?.get(name).copied()
 }
 
 /// Names joined with dots that lead somewhere are not longer.

@@ -6,11 +6,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 
 use super::event::{HostBody, HostEnd, HostEvent, NetworkConnect, Process, ProcessCreate, Source};
 use super::keep::Texts;
+use crate::hash::HashMap;
 use crate::limits::host_log as limits;
 use crate::time::Timestamp;
 
@@ -30,7 +29,7 @@ const PARENT_BY_PID: &str = "the record's own; its image from an earlier record 
 /// What comes last, up to a number of entries; the oldest is forgotten first.
 #[derive(Debug)]
 struct Recent<K, V> {
-    entries: HashMap<K, (V, u64), FixedState>,
+    entries: HashMap<K, (V, u64)>,
     order: VecDeque<(K, u64)>,
     next: u64,
 }

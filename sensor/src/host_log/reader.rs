@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::clock::Written;
+use super::clock::{Order, Written};
 use super::event::{Clock, HostEvent, Place};
 use super::fields::{Field, Fields};
 use super::interpret::{self, Times};
@@ -38,6 +38,8 @@ pub(super) struct Reader {
     early: Option<(Timestamp, Timestamp)>,
     /// The latest time in the log.
     latest: Timestamp,
+    /// Which of day and month comes first in its times, as far as they have told.
+    pub(super) order: Option<Order>,
     pub(super) report: Report,
 }
 
@@ -64,6 +66,7 @@ impl Reader {
             zone_given_up: false,
             early: None,
             latest: Timestamp(i64::MIN),
+            order: None,
             report: Report {
                 kind,
                 ..Report::default()
@@ -103,7 +106,8 @@ impl Reader {
             return Err(Reason::NotAnEvent);
         }
         let host = interpret::host(fields).map(|host| self.texts.host(host));
-        let times = interpret::times(fields);
+        let times = interpret::times(fields, self.order);
+        self.order = times.order.or(self.order);
         if let Some(host) = &host {
             self.report.of_host(host);
             self.vote(host, &times, sink);
@@ -143,7 +147,10 @@ impl Reader {
                     self.settle(sink);
                 }
             }
-            (None, Some(collected)) if local.zone.is_none() => self.zones.vote_collected(local.digits, collected),
+            // NXLog's `EventReceivedTime` is as local as the event's.
+            (None, Some(collected)) if local.zone.is_none() && collected.zone.is_some() => {
+                self.zones.vote_collected(local.digits, collected.utc());
+            }
             _ => {}
         }
     }
@@ -165,7 +172,11 @@ impl Reader {
                 (own, Clock::Utc, logged)
             }
             (None, Some((time, clock))) => (time, clock, None),
-            (None, None) => (times.collected?, Clock::Collected, None),
+            (None, None) => {
+                let collected = times.collected?;
+                let clock = collected.zone.map_or(Clock::Assumed, |_| Clock::Collected);
+                (collected.utc(), clock, None)
+            }
         };
         Some(Dated {
             time,
@@ -177,12 +188,14 @@ impl Reader {
 
     /// A local time, by what is known of its zone by now.
     fn logged(&self, host: &str, written: Written) -> (Timestamp, Clock) {
-        match (self.zones.best(host, written.zone.is_some()), written.zone) {
+        let written = written.in_order(self.order);
+        let (time, clock) = match (self.zones.best(host, written.zone.is_some()), written.zone) {
             // A `Z` that is true, so far as anybody knows.
             (Some(0) | None, Some(_)) => (written.utc(), Clock::Zoned),
             (Some(minutes), _) => (zone::utc(written.digits, minutes), Clock::Inferred(minutes)),
             (None, None) => (written.digits, Clock::Assumed),
-        }
+        };
+        (time, if written.is_doubtful() { Clock::Assumed } else { clock })
     }
 
     /// What the log covers, also by records that become no event.
@@ -279,7 +292,7 @@ impl Reader {
         self.held = held;
         if let Some((first, last)) = self.early.take() {
             for digits in [first, last] {
-                let (time, _) = self.logged("", Written { digits, zone: None });
+                let (time, _) = self.logged("", Written::new(digits, None));
                 self.report.saw(time);
                 self.latest = self.latest.max(time);
             }

@@ -52,6 +52,18 @@ const LINES: usize = 16;
 /// The form of a text that begins like this, if it is one of ours.
 pub(super) fn form(text: &[u8]) -> Option<Form> {
     let text = text.trim_ascii_start();
+    let Some(length) = number(text) else {
+        return unnumbered(text);
+    };
+    // The records are not one a line, whatever the first is.
+    match unnumbered(&text[length..])? {
+        Form::Xml => Some(Form::Xml),
+        Form::Lines | Form::Document => Some(Form::Document),
+        Form::Csv(_) => None,
+    }
+}
+
+fn unnumbered(text: &[u8]) -> Option<Form> {
     match text {
         [b'[', ..] => Some(Form::Document),
         [b'{', ..] => Some(object(text)),
@@ -67,12 +79,32 @@ pub(super) fn form(text: &[u8]) -> Option<Form> {
     }
 }
 
+/// The line that `evtx_dump` writes before each record: `Record 9832`. Its length, with its end.
+pub(super) fn number(text: &[u8]) -> Option<usize> {
+    let digits = text.strip_prefix(b"Record ")?;
+    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let end = match &digits[count..] {
+        [b'\n', ..] => 1,
+        [b'\r', b'\n', ..] => 2,
+        _ => return None,
+    };
+    (1..=MOST_DIGITS)
+        .contains(&count)
+        .then_some(text.len() - digits.len() + count + end)
+}
+
+/// Of a record's number.
+const MOST_DIGITS: usize = 20;
+/// A line with one is no longer.
+pub(super) const NUMBER: usize = "Record ".len() + MOST_DIGITS + 2;
+
 /// Names of which at least one stands at the beginning of every log that is read, and of few other files.
 const MARKS: &[&str] = &[
     "EventID",
     "EventId",
     "event_id",
     "EventCode",
+    "ProviderName",
     "event.code",
     "DeviceName",
     "_raw",

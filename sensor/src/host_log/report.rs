@@ -140,8 +140,23 @@ impl Report {
         skipped.filter(move |(reason, _)| is_broken(*reason))
     }
 
+    /// Are there records, of which none is of use, nor known for one that is not?
+    pub fn is_useless(&self) -> bool {
+        let is_known = |reason: &Reason| matches!(reason, Reason::NotOfInterest | Reason::OtherProvider);
+        self.records > 0 && self.events == 0 && !self.skipped.keys().any(is_known)
+    }
+
     /// In a sentence, what could not be read; none where all could.
     pub fn complaint(&self) -> Option<String> {
+        if self.is_useless() {
+            let skipped = self.skipped.iter();
+            let reasons: Vec<String> = skipped.map(|(reason, count)| format!("{count} {reason}")).collect();
+            return Some(format!(
+                "of {} records none is of use: {}",
+                self.records,
+                reasons.join(", ")
+            ));
+        }
         let mut parts: Vec<String> = self
             .broken()
             .map(|(reason, count)| format!("{count} {reason}"))

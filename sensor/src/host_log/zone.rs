@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
+use crate::hash::HashMap;
 use crate::limits::host_log as limits;
 use crate::time::Timestamp;
 
@@ -22,7 +20,7 @@ const ENOUGH: u32 = 3;
 /// The votes of one input.
 #[derive(Debug, Default)]
 pub(super) struct Zones {
-    hosts: HashMap<Arc<str>, Zone, FixedState>,
+    hosts: HashMap<Arc<str>, Zone>,
     all: Zone,
     /// By when records were collected: known to be later, not by how much.
     collected: Zone,

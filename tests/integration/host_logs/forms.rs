@@ -142,9 +142,14 @@ fn what_is_no_log_says_so_and_is_passed_over_in_a_folder() {
     fs::create_dir_all(folder.join("deeper")).unwrap();
     fs::write(folder.join("a.exe"), b"MZ\x90\0").unwrap();
     fs::write(folder.join("deeper/b"), b"{\"EventID\":1}\n").unwrap();
+    // A long script comes before the names that tell.
+    let script = "# filler\\n".repeat(20_000);
+    let long = format!("{{\"message\": \"{script}\", \"winlog\": {{\"event_id\": 4104}}}}\n");
+    fs::write(folder.join("deeper/c"), long).unwrap();
+    fs::write(folder.join("deeper/d"), format!("{{\"text\": \"{script}\"}}\n")).unwrap();
     let (found, failures) = host_log::inputs(std::slice::from_ref(&folder));
     fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(found, [folder.join("deeper/b")]);
+    assert_eq!(found, [folder.join("deeper/b"), folder.join("deeper/c")]);
     assert!(failures.is_empty());
 }
 

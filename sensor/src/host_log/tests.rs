@@ -1,0 +1,336 @@
+//! What single records of each exporter come to. Whole samples of each form are in `tests/host_logs`.
+
+use std::fmt::Write as _;
+
+use super::event::Clock;
+use super::*;
+
+/// All that is read of a log, whatever form it is in.
+fn read(log: &str) -> (Vec<HostEvent>, Report) {
+    let mut events = Vec::new();
+    let mut reader = Reader::new("log".into(), Kind::default());
+    let known = bytes(log.as_bytes(), &mut reader, &mut |event| events.push(event)).unwrap();
+    reader.finish(&mut |event| events.push(event));
+    assert!(known, "{log}");
+    (events, reader.report)
+}
+
+/// The one process start of a log.
+fn started(log: &str) -> event::ProcessCreate {
+    let (events, report) = read(log);
+    match &events[..] {
+        [
+            HostEvent {
+                body: HostBody::ProcessCreate(create),
+                ..
+            },
+        ] => (**create).clone(),
+        _ => panic!("{report}: {events:?}"),
+    }
+}
+
+#[test]
+fn a_process_runs_as_its_own_user_and_not_as_its_parent_s() {
+    // Sysmon 13.30 and later writes `ParentUser` last.
+    let json = r#"{"System": {"Provider": {"Name": "Microsoft-Windows-Sysmon"}, "EventID": 1, "Computer": "ws6",
+        "TimeCreated": {"SystemTime": "2020-09-18T17:05:52.900Z"}}, "EventData": {"Image": "C:\\a.exe", "User": "LAB\\alice",
+        "ParentUser": "NT AUTHORITY\\NETWORK SERVICE"}}"#;
+    let xml = r#"<Event><System><Provider Name="Microsoft-Windows-Sysmon"/><EventID>1</EventID><Computer>ws6</Computer>
+        <TimeCreated SystemTime="2020-09-18T17:05:52.900Z"/></System><EventData><Data Name="Image">C:\a.exe</Data>
+        <Data Name="User">LAB\alice</Data><Data Name="ParentUser">NT AUTHORITY\NETWORK SERVICE</Data></EventData></Event>"#;
+    for log in [json, xml] {
+        assert_eq!(started(log).account.user.as_deref(), Some("alice"), "{log}");
+    }
+}
+
+#[test]
+fn binary_data_beside_the_inserts_is_none_of_them() {
+    let log = r#"{"RecordNumber": 7, "TimeGenerated": "2020-09-18 13:05:52 -0400", "EventID": 4688, "Channel": "Security",
+        "SourceName": "Microsoft-Windows-Security-Auditing", "ComputerName": "ws6.lab.example", "Data": "", "Sid": "",
+        "Message": "A new process has been created.", "StringInserts": ["S-1-5-18", "WS6$", "LAB", "0x3e7", "0x17dc",
+        "C:\\Windows\\System32\\cmd.exe", "%%1936", "0xdf4", "cmd.exe /c whoami", "S-1-0-0", "alice", "LAB", "0x3ade94",
+        "C:\\Windows\\System32\\mmc.exe", "S-1-16-12288"]}"#;
+    let create = started(log);
+    assert_eq!(create.process.pid, Some(0x17dc));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+    assert_eq!(create.account.user.as_deref(), Some("alice"));
+}
+
+#[test]
+fn parts_of_a_record_may_stand_in_it_as_text() {
+    let data = r#"{"NewProcessId": "0x17dc", "NewProcessName": "C:\\Windows\\System32\\cmd.exe", "ProcessId": "0xdf4",
+        "CommandLine": "cmd.exe /c echo \"a\"", "SubjectUserName": "alice"}"#;
+    let system = r#"{"Provider": {"Name": "Microsoft-Windows-Security-Auditing"}, "EventID": {"Value": 4688},
+        "TimeCreated": {"SystemTime": 1600448752.900125}, "Computer": "ws6.lab.example", "Execution": {"ProcessID": 4}}"#;
+    let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    // Velociraptor's tables, Sentinel's, and the same as JSON.
+    for log in [
+        format!("System,EventData,Message,OSPath\n{},{},x,y\n", cell(system), cell(data)),
+        format!("Data,EventData,System\n,{},{}\n", cell(data), cell(system)),
+        format!(
+            "EventTime,Computer,Channel,Provider,EventID,EventData,UserData\n2020-09-18T17:05:52.900125Z,ws6.lab.example,\
+             Security,Microsoft-Windows-Security-Auditing,4688,{},\n",
+            cell(data)
+        ),
+        format!("{{\"EventData\": {}, \"System\": {}}}", text(data), text(system)),
+        format!("{{\"System\": {}, \"EventData\": {data}}}", text(system)),
+        format!("{{\"Event\": {{\"System\": {system}, \"EventData\": {}}}}}", text(data)),
+    ] {
+        let create = started(&log);
+        assert_eq!(create.process.pid, Some(0x17dc), "{log}");
+        assert_eq!(
+            create.process.command_line.as_deref(),
+            Some("cmd.exe /c echo \"a\""),
+            "{log}"
+        );
+        assert_eq!(create.parent.pid, Some(0xdf4), "{log}");
+        assert_eq!(
+            read(&log).0[0].time.to_string(),
+            "2020-09-18T17:05:52.900125+0000",
+            "{log}"
+        );
+    }
+    // One that is cut is told, if it matters.
+    let cut = |id| format!("{{\"EventID\": {id}, \"Channel\": \"Security\", \"EventData\": \"{{\\\"NewProc\"}}");
+    assert_eq!(
+        read(&cut(4688)).1.skipped.keys().collect::<Vec<_>>(),
+        [&Reason::BrokenJson]
+    );
+    assert!(!read(&cut(4634)).1.is_damaged());
+}
+
+#[test]
+fn rows_of_sentinel_s_table_event_are_read() {
+    let row = |source: &str| {
+        format!(
+            "TenantId,TimeGenerated [UTC],Source,EventLog,Computer,ParameterXml,EventData,EventID,RenderedDescription,Type\n\
+             t,\"9/18/2020, 5:05:52.782 PM\",{source},System,ws6.lab.example,<Param>application-specific</Param>,\
+             \"<DataItem type=\"\"System.XmlData\"\" time=\"\"2020-09-18T17:05:52.7820000Z\"\"><EventData xmlns=\"\"x\"\">\
+             <Data Name=\"\"param1\"\">application-specific</Data><Data Name=\"\"param9\"\">192.0.2.5</Data></EventData></DataItem>\",\
+             10016,x,Event\n"
+        )
+    };
+    let (events, report) = read(&row("Microsoft-Windows-DistributedCOM"));
+    let [
+        HostEvent {
+            body: HostBody::DcomError(error),
+            ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{report}: {events:?}");
+    };
+    assert_eq!(error.address, Some([192, 0, 2, 5].into()));
+    assert_eq!(events[0].time.to_string(), "2020-09-18T17:05:52.782000+0000");
+    let (none, report) = read(&row("Something-Else"));
+    assert!(
+        none.is_empty() && report.skipped.contains_key(&Reason::OtherProvider),
+        "{report}"
+    );
+}
+
+/// When events happened, and what that rests on.
+fn dated(log: &str) -> Vec<(String, Clock)> {
+    let (events, _) = read(log);
+    let dated = |event: &HostEvent| (event.time.to_string()[..19].to_owned(), event.clock);
+    events.iter().map(dated).collect()
+}
+
+/// A table of Defender's with these times.
+fn table(unit: &str, times: &[&str]) -> String {
+    let mut log = format!("TimeGenerated{unit},DeviceName,ActionType,FileName,ProcessId\n");
+    for time in times {
+        writeln!(log, "\"{time}\",ws6.lab.example,ProcessCreated,cmd.exe,1").unwrap();
+    }
+    log
+}
+
+#[test]
+fn a_table_s_times_are_in_the_zone_that_its_header_names() {
+    for (unit, clock) in [
+        ("", Clock::Utc),
+        (" [UTC]", Clock::Utc),
+        (" [Local Time]", Clock::Assumed),
+        (" [UTC+01:00]", Clock::Assumed),
+    ] {
+        let expected = [("2020-05-03T17:05:52".to_owned(), clock)];
+        assert_eq!(dated(&table(unit, &["5/3/2020, 5:05:52.782 PM"])), expected, "{unit}");
+    }
+}
+
+#[test]
+fn whether_the_day_or_the_month_comes_first_is_told_by_the_log_s_other_times() {
+    let (ambiguous, day_first, month_first) = ("03/05/2020 17:05:52", "14/05/2020 17:05:52", "03/14/2020 17:05:52");
+    let event = |day: &str, clock| (format!("2020-{day}T17:05:52"), clock);
+    assert_eq!(
+        dated(&table(" [UTC]", &[ambiguous, day_first, ambiguous])),
+        [
+            event("05-03", Clock::Utc),
+            event("05-14", Clock::Utc),
+            event("05-03", Clock::Utc)
+        ]
+    );
+    assert_eq!(
+        dated(&table(" [UTC]", &[ambiguous, month_first])),
+        [event("03-05", Clock::Utc), event("03-14", Clock::Utc)]
+    );
+    // Where none tells, it is not known.
+    assert_eq!(dated(&table(" [UTC]", &[ambiguous])), [event("03-05", Clock::Assumed)]);
+    // Lines that wait for their zone wait for the order as well.
+    let line = |time: &str| {
+        format!("{{\"EventID\": 4624, \"Channel\": \"Security\", \"Hostname\": \"ws6\", \"EventTime\": \"{time}\"}}\n")
+    };
+    assert_eq!(
+        dated(&(line(ambiguous) + &line(day_first))),
+        [event("05-03", Clock::Assumed), event("05-14", Clock::Assumed)]
+    );
+}
+
+#[test]
+fn flat_results_of_splunk_name_the_channel_in_their_source_and_the_zone_by_its_abbreviation() {
+    let row = |time: &str, source: &str| {
+        format!(
+            "{{\"result\": {{\"_time\": \"{time}\", \"host\": \"WS6\", \"source\": \"{source}\", \"EventCode\": \"4688\", \
+             \"NewProcessId\": \"0x17dc\"}}}}"
+        )
+    };
+    for (zone, hour, clock) in [
+        ("EST", 22, Clock::Zoned),
+        ("CEST", 15, Clock::Zoned),
+        ("UTC", 17, Clock::Zoned),
+        ("CST", 23, Clock::Assumed),
+        ("XYZ", 17, Clock::Assumed),
+    ] {
+        let log = row(&format!("2020-09-18 17:05:52.782 {zone}"), "XmlWinEventLog:Security");
+        assert_eq!(dated(&log), [(format!("2020-09-18T{hour}:05:52"), clock)], "{zone}");
+    }
+    let time = "2020-09-18T17:05:52.782+00:00";
+    assert_eq!(started(&row(time, "WinEventLog:Security")).process.pid, Some(0x17dc));
+    let other = |source| read(&row(time, source)).1.skipped.into_keys().next();
+    assert_eq!(other("WinEventLog:Application"), Some(Reason::OtherProvider));
+    assert_eq!(other("C:\\\\log.txt"), Some(Reason::NotAnEvent));
+}
+
+#[test]
+fn kibana_s_times_are_the_browser_s() {
+    let row =
+        |time: &str, utc: &str| format!("\"{time}\",wineventlog,5,Microsoft-Windows-Sysmon,ws6.lab.example,{utc}\n");
+    let header =
+        "@timestamp,winlog.api,winlog.event_id,winlog.provider_name,winlog.computer_name,winlog.event_data.UtcTime\n";
+    let alone = row("Sep 18, 2020 @ 13:05:52.782", "");
+    assert_eq!(
+        dated(&(header.to_owned() + &alone)),
+        [("2020-09-18T13:05:52".to_owned(), Clock::Assumed)]
+    );
+    // Sysmon's own time tells the zone.
+    let both = row("Sep 18, 2020 @ 13:05:52.782", "2020-09-18 17:05:52.700").repeat(3);
+    let log = header.to_owned() + &both + &alone;
+    assert_eq!(
+        dated(&log)[3],
+        ("2020-09-18T17:05:52".to_owned(), Clock::Inferred(-240))
+    );
+    assert_eq!(
+        read(&log).0[0].logged.unwrap().to_string(),
+        "2020-09-18T17:05:52.782000+0000"
+    );
+    let certain = header.to_owned() + &row("2020-09-18T17:05:52.782Z", "");
+    assert_eq!(dated(&certain), [("2020-09-18T17:05:52".to_owned(), Clock::Utc)]);
+}
+
+#[test]
+fn a_local_time_of_collection_tells_no_zone() {
+    let line =
+        |times: &str| format!("{{\"EventID\": 4624, \"Channel\": \"Security\", \"Hostname\": \"ws6\", {times}}}\n");
+    let local = r#""EventTime": "2020-09-18 13:05:52", "EventReceivedTime": "2020-09-18 13:05:53""#;
+    let (events, report) = read(&line(local).repeat(4));
+    assert!(report.zones.is_empty(), "{report}");
+    assert_eq!(events[0].clock, Clock::Assumed);
+    let zoned = format!("{local}, \"@timestamp\": \"2020-09-18T17:05:54Z\"");
+    assert_eq!(
+        dated(&line(&zoned)),
+        [("2020-09-18T17:05:52".to_owned(), Clock::Inferred(-240))]
+    );
+    let alone = |time: &str| dated(&line(&format!("\"EventReceivedTime\": \"{time}\"")))[0].1;
+    assert_eq!(alone("2020-09-18 13:05:53"), Clock::Assumed);
+    assert_eq!(alone("2020-09-18 13:05:53 +0000"), Clock::Collected);
+}
+
+#[test]
+fn what_defender_streams_is_read() {
+    let row = |table: &str, id: u32| {
+        format!(
+            "{{\"time\": \"2020-09-18T17:05:59Z\", \"category\": \"AdvancedHunting-{table}\", \"properties\": {{\
+             \"Timestamp\": \"2020-09-18T17:05:52.782Z\", \"DeviceName\": \"ws6.lab.example\", \"ProcessId\": {id}, \
+             \"FileName\": \"cmd.exe\", \"ActionType\": \"ProcessCreated\"}}}}"
+        )
+    };
+    let (one, two, file) = (
+        row("DeviceProcessEvents", 1),
+        row("DeviceProcessEvents", 2),
+        row("DeviceFileEvents", 3),
+    );
+    // To an event hub in batches, to a storage account a line each.
+    for log in [
+        format!("{{\"records\": [{one}, {two}, {file}]}}"),
+        format!("{one}\n{two}\n{file}\n"),
+    ] {
+        let expected = ("2020-09-18T17:05:52".to_owned(), Clock::Utc);
+        assert_eq!(dated(&log), [expected.clone(), expected], "{log}");
+        assert_eq!(
+            read(&log).1.skipped.keys().collect::<Vec<_>>(),
+            [&Reason::NotOfInterest]
+        );
+    }
+}
+
+#[test]
+fn what_powershell_makes_of_get_winevent_is_read() {
+    let record = |properties: &str| {
+        format!(
+            "[{{\"Id\": 4688, \"RecordId\": 7, \"ProviderName\": \"Microsoft-Windows-Security-Auditing\", \
+             \"LogName\": \"Security\", \"ProcessId\": 4, \"MachineName\": \"ws6\", \"UserId\": null, \
+             \"TimeCreated\": \"\\/Date(1600448752782)\\/\", \"Properties\": [{properties}], \"Message\": \"Ein neuer Prozess\"}}]"
+        )
+    };
+    let sid = r#"{"Value": {"BinaryLength": 12, "AccountDomainSid": null, "Value": "S-1-5-18"}}"#;
+    let rest = r#"{"Value": "WS6$"}, {"Value": "LAB"}, {"Value": 999}, {"Value": 6108}, {"Value": "C:\\Windows\\cmd.exe"},
+        {"Value": "%%1936"}, {"Value": 3572}, {"Value": "cmd.exe /c whoami"}"#;
+    let log = record(&format!("{sid}, {rest}"));
+    let create = started(&log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6108), Some(3572)));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.account.sid.as_deref(), Some("S-1-5-18"));
+    assert_eq!(dated(&log), [("2020-09-18T17:05:52".to_owned(), Clock::Zoned)]);
+    // Converted with too small a depth it says nothing of the process.
+    let shallow = record(
+        "\"System.Diagnostics.Eventing.Reader.EventProperty\", \"System.Diagnostics.Eventing.Reader.EventProperty\"",
+    );
+    assert_eq!(
+        read(&shallow).1.skipped.keys().collect::<Vec<_>>(),
+        [&Reason::Incomplete]
+    );
+}
+
+#[test]
+fn what_evtx_dump_writes_is_read() {
+    let xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Event>\n <System>\n  <Provider Name=\"Microsoft-Windows-Sysmon\">\n  \
+               </Provider><EventID>1</EventID><TimeCreated SystemTime=\"2020-09-18T17:05:52.782Z\"></TimeCreated>\n  \
+               <Computer>ws6</Computer></System><EventData><Data Name=\"ProcessId\">1</Data></EventData>\n</Event>\n";
+    let json = r##"{
+        "Event": {"System": {"Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventID": 1, "Computer": "ws6",
+        "TimeCreated": {"#attributes": {"SystemTime": "2020-09-18T17:05:52.782Z"}}}, "EventData": {"ProcessId": 1}}
+    }
+    "##;
+    for record in [xml, json] {
+        for end in ["\n", "\r\n"] {
+            let log = format!("Record 9832{end}{record}Record 9833{end}{record}");
+            let (events, report) = read(&log);
+            assert_eq!((events.len(), report.skipped_total()), (2, 0), "{report}: {log}");
+            assert!(recognise::is_known(log.as_bytes()));
+        }
+    }
+    // Anything else between them is damage, as ever.
+    assert!(read(&format!("Record 1\n{json}Record x\n{json}")).1.is_damaged());
+}
