@@ -411,7 +411,7 @@ fn carried<'a>(
             Err(Unread::Fragment) => {
                 let fragment = ip::fragment(bytes).ok_or(Unread::Malformed)?;
                 let (whole, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(Unread::TooDeep)?;
-                overlap = overlap.max(fragments.push(&fragment, frame.at.time, limits, whole)?);
+                overlap = overlap.max(fragments.push(&fragment, frame.at.steady(), limits, whole)?);
                 length = length - bytes.len() + whole.len();
                 (bytes, missing, joined) = (whole, 0, rest);
                 continue;

@@ -138,21 +138,22 @@ impl Sensor {
     /// Takes a frame in.
     pub fn push(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
         let before = self.clock.end();
-        let (sequence, due) = self.clock.step(frame.at);
+        let mut at = frame.at;
+        let (sequence, due) = self.clock.step(&mut at);
         if sequence == 1 {
             self.analysis.begin(frame.at.time);
         }
         match due {
             Due::Nothing => {}
             Due::Tick => {
-                let time = frame.at.time;
-                self.worker.tick(Place { sequence, time }, &mut self.spoken);
+                let now = self.clock.now();
+                self.worker.tick(now, &mut self.spoken);
                 self.think(out);
-                self.analysis.advance(time, out);
+                self.analysis.advance(now, out);
             }
             Due::Settle => self.settle(Place { sequence, ..before }, out),
         }
-        self.worker.frame(sequence, frame, &mut self.spoken);
+        self.worker.frame(sequence, &Frame { at, ..*frame }, &mut self.spoken);
         if !self.spoken.is_empty() {
             self.think(out);
         }

@@ -17,7 +17,7 @@ fn frame(link_type: u16, bytes: &[u8]) -> Frame<'_> {
     let at = At {
         frame: 9,
         time: Timestamp(7),
-        input: 0,
+        ..At::default()
     };
     Frame {
         at,
@@ -104,7 +104,7 @@ fn every_field_of_a_segment_is_read() {
         At {
             frame: 9,
             time: Timestamp(7),
-            input: 0
+            ..At::default()
         }
     );
     assert_eq!(

@@ -45,7 +45,7 @@ impl UnansweredConnection {
             return;
         };
         let (source, target) = (client.address, server.address);
-        let at = unanswered.meta.timestamp;
+        let at = context.when(&unanswered.meta);
         if unanswered.silence == Silence::SoFar && context.now.since(at) < PATIENCE {
             return;
         }
@@ -65,17 +65,17 @@ impl UnansweredConnection {
         }
     }
 
-    fn tell(&mut self, source: IpAddr, waiting: &[Unanswered], found: &mut Vec<Found>) {
+    fn tell(&mut self, source: IpAddr, waiting: &[Unanswered], context: &Context<'_>, found: &mut Vec<Found>) {
         let targets = waiting.iter().filter_map(|it| Some(it.meta.server?.address));
         if waiting.len() < self.many {
             for (unanswered, target) in waiting.iter().zip(targets) {
-                self.told.entry((source, target), unanswered.meta.timestamp, || ());
+                self.told.entry((source, target), context.when(&unanswered.meta), || ());
                 found.push(one(unanswered, source, target));
             }
             return;
         }
         let Some(last) = waiting.last() else { return };
-        self.scanning.entry(source, last.meta.timestamp, || ());
+        self.scanning.entry(source, context.when(&last.meta), || ());
         let count = waiting.len();
         let least = if count < COUNTED { "" } else { "at least " };
         let message = format!("{source} tried to reach port 135 of {least}{count} hosts, and none of them answered");
@@ -85,9 +85,9 @@ impl UnansweredConnection {
         found.push(many);
     }
 
-    fn overdue(&mut self, now: Timestamp, found: &mut Vec<Found>) {
+    fn overdue(&mut self, now: Timestamp, context: &Context<'_>, found: &mut Vec<Found>) {
         while let Some((source, waiting)) = self.waiting.overdue(now) {
-            self.tell(source, &waiting, found);
+            self.tell(source, &waiting, context, found);
         }
     }
 }
@@ -95,17 +95,17 @@ impl UnansweredConnection {
 impl Detection for UnansweredConnection {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         if let Seen::Unanswered(unanswered) = seen {
-            self.overdue(unanswered.meta.timestamp, found);
+            self.overdue(context.when(&unanswered.meta), context, found);
             self.unanswered(unanswered, context);
         }
     }
 
     fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
-        self.overdue(context.now, found);
+        self.overdue(context.now, context, found);
     }
 
-    fn conclude(&mut self, _: &Context<'_>, found: &mut Vec<Found>) {
-        self.overdue(Timestamp(i64::MAX), found);
+    fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        self.overdue(Timestamp(i64::MAX), context, found);
     }
 
     fn set(&mut self, settings: &Settings) {

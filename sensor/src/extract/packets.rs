@@ -121,7 +121,8 @@ impl Copier {
 
     /// Takes the next frame in. The error is about the files that are written.
     pub(crate) fn take(&mut self, frame: &Frame<'_>, interface: &Interface) -> io::Result<()> {
-        if self.clock.step(frame.at).1 == Due::Settle {
+        let mut at = frame.at;
+        if self.clock.step(&mut at).1 == Due::Settle {
             self.era += 1;
         }
         if let Some((source, destination)) = plain_tcp(frame)

@@ -189,7 +189,7 @@ impl Alone {
                     Ok(Some(frame)) => {
                         let mut at = frame.at;
                         at.input = number;
-                        self.push(&Frame { at, ..frame });
+                        self.push(Frame { at, ..frame });
                     }
                     Ok(None) => {
                         failed = capture.unread(is_read);
@@ -228,20 +228,19 @@ impl Alone {
     }
 
     #[inline]
-    fn push(&mut self, frame: &Frame<'_>) {
+    fn push(&mut self, mut frame: Frame<'_>) {
         self.frames += 1;
         let before = self.clock.end();
-        let (sequence, due) = self.clock.step(frame.at);
-        let time = frame.at.time;
+        let (sequence, due) = self.clock.step(&mut frame.at);
         if sequence == 1 {
-            self.marks.push(Mark::Begin(time));
+            self.marks.push(Mark::Begin(frame.at.time));
         }
         match due {
             Due::Nothing => {}
             Due::Tick => {
-                let place = Place { sequence, time };
-                self.worker.tick(place, &mut self.spoken);
-                self.marks.push(Mark::Tick(place));
+                let now = self.clock.now();
+                self.worker.tick(now, &mut self.spoken);
+                self.marks.push(Mark::Tick(now));
             }
             Due::Settle => {
                 let place = Place { sequence, ..before };
@@ -249,7 +248,7 @@ impl Alone {
                 self.marks.push(Mark::Settle(place));
             }
         }
-        self.worker.frame(sequence, frame, &mut self.spoken);
+        self.worker.frame(sequence, &frame, &mut self.spoken);
     }
 
     fn hand_over(&mut self, position: Position, source: &Source) -> Result<(), Unheard> {

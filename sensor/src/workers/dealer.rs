@@ -122,11 +122,11 @@ impl Dealer {
     }
 
     /// Hands frames to the workers, and says what happens between them.
-    pub(crate) fn deal(&mut self, batch: Batch) -> Result<Vec<Mark>, Gone> {
+    pub(crate) fn deal(&mut self, mut batch: Batch) -> Result<Vec<Mark>, Gone> {
         let mut marks = Vec::new();
         let mut takers = Vec::with_capacity(batch.frames.len());
         let first = self.clock.end().sequence + 1;
-        for (place, slot) in batch.frames.iter().enumerate() {
+        for (place, slot) in batch.frames.iter_mut().enumerate() {
             takers.push(self.frame(place, slot, &batch.bytes, &mut marks));
         }
         let dealt = Dealt { batch, first, takers };
@@ -169,17 +169,16 @@ impl Dealer {
 
     /// Decides who looks at the frame at this place in its batch, and what is due before it.
     #[inline]
-    fn frame(&mut self, at: usize, slot: &Slot, bytes: &[u8], marks: &mut Vec<Mark>) -> u8 {
+    fn frame(&mut self, at: usize, slot: &mut Slot, bytes: &[u8], marks: &mut Vec<Mark>) -> u8 {
         let before = self.clock.end();
-        let (sequence, due) = self.clock.step(slot.at);
+        let (sequence, due) = self.clock.step(&mut slot.at);
         if sequence == 1 {
             marks.push(Mark::Begin(slot.at.time));
         }
         match due {
             Due::Nothing => {}
             Due::Tick => {
-                let time = slot.at.time;
-                let place = Place { sequence, time };
+                let place = self.clock.now();
                 marks.push(Mark::Tick(place));
                 self.lanes
                     .iter_mut()
