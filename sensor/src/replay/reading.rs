@@ -12,7 +12,7 @@ use crate::analysis::Mark;
 use crate::capture::{CaptureError, CaptureFile, Frame, Input, Spare};
 use crate::clock::{Clock, Due};
 use crate::dcom;
-use crate::decode::is_read;
+use crate::decode::{SnapLengths, is_read};
 use crate::keys::Used;
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
@@ -83,6 +83,7 @@ impl Reading {
             }
             let alone = Alone {
                 clock: Clock::new(limits),
+                snap_lengths: SnapLengths::default(),
                 worker,
                 spoken: Vec::new(),
                 marks: Vec::new(),
@@ -172,6 +173,7 @@ impl Source {
 /// A worker that reads for itself.
 struct Alone {
     clock: Clock,
+    snap_lengths: SnapLengths,
     worker: Worker,
     spoken: Vec<Spoken>,
     marks: Vec<Mark>,
@@ -231,6 +233,7 @@ impl Alone {
     fn push(&mut self, mut frame: Frame<'_>) {
         self.frames += 1;
         let before = self.clock.end();
+        frame.original_length = self.snap_lengths.original_length(&frame);
         let (sequence, due) = self.clock.step(&mut frame.at);
         if sequence == 1 {
             self.marks.push(Mark::Begin(frame.at.time));

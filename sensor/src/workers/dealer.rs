@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 use crate::analysis::Mark;
 use crate::capture::{Batch, LinkType, Slot};
 use crate::clock::{Clock, Due};
-use crate::decode::{self, Decoded, Decoder, Endpoint, Tunnel};
+use crate::decode::{self, Decoded, Decoder, Endpoint, SnapLengths, Tunnel};
 use crate::keys::KDC_PORT;
 use crate::limits::Limits;
 use crate::name_answers::{self, NameAnswers};
@@ -22,6 +22,7 @@ use crate::worker::{Place, shard};
 /// Deals frames out to workers.
 pub(crate) struct Dealer {
     clock: Clock,
+    snap_lengths: SnapLengths,
     /// For what has to be decoded before it can be dealt out.
     decoder: Decoder,
     names: NameAnswers,
@@ -109,6 +110,7 @@ impl Dealer {
     pub(super) fn new(limits: &Limits, names: NameAnswers, lanes: Vec<Lane>) -> Self {
         Self {
             clock: Clock::new(limits),
+            snap_lengths: SnapLengths::default(),
             decoder: Decoder::new(*limits),
             names,
             failed: 0,
@@ -192,7 +194,9 @@ impl Dealer {
                     .for_each(|lane| lane.steps.push((at, Step::Settle(place))));
             }
         }
-        let frame = slot.clone().frame(|range| &bytes[range]);
+        let mut frame = slot.clone().frame(|range| &bytes[range]);
+        slot.original_length = self.snap_lengths.original_length(&frame);
+        frame.original_length = slot.original_length;
         let lanes = self.lanes.len();
         let is_kdc = |a: Endpoint, b: Endpoint| lanes > 1 && (a.port == KDC_PORT || b.port == KDC_PORT);
         if let Some((a, b)) = decode::plain_tcp(&frame) {
