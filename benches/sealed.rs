@@ -199,7 +199,7 @@ impl Requests {
             let at = At {
                 frame: number,
                 time: Timestamp(i64::try_from(number).expect("few") * 1_000),
-                input: 0,
+                ..At::default()
             };
             let original_length = u32::try_from(bytes.len()).expect("short");
             sensor.push(

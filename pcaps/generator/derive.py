@@ -25,6 +25,7 @@ OVERLAP = 8
 LOST = (200, 320)
 REQUEST, MIDDLE = b"\x00", b"\x80"
 LATE_US = 200_000_000
+SET_BACK_US = 300_000_000
 ADDRESSES = {"192.0.2.10": "fd00::1:10", "192.0.2.20": "fd00::1:20"}
 SERVICE_TAG = bytes.fromhex("88a80064")
 CUSTOMER_TAG = bytes.fromhex("81000014")
@@ -163,6 +164,14 @@ def with_late_answer(packets):
     return packets[: asked + 1] + [
         replace(packet, time_us=packet.time_us + LATE_US) for packet in packets[asked + 1 :]
     ]
+
+
+def with_clock_set_back(packets):
+    """Up to the activation, times are of a clock that is then set back by five minutes."""
+    asked = next(i for i, packet in enumerate(packets) if packet.payload[:3] == b"\5\0\0")
+    return [
+        replace(packet, time_us=packet.time_us + SET_BACK_US) for packet in packets[:asked]
+    ] + packets[asked:]
 
 
 def with_ipv6(packets):
@@ -382,6 +391,12 @@ VARIANTS = [
         "excel-registerxll",
         "RegisterXLL is answered after 200 seconds, when it has been told as unanswered",
         with_late_answer,
+    ),
+    Variant(
+        "trigger-clock-set-back",
+        "trigger-called",
+        "The clock that gives times is set back by five minutes right before the activation",
+        with_clock_set_back,
     ),
     Variant(
         "mmc20-offload",

@@ -178,7 +178,7 @@ impl Analysis {
             self.judge.flows.heard(connection, spoken.time);
         }
         self.guarded(out, |analyst, told| {
-            analyst.advance(spoken.time, told);
+            analyst.advance(spoken.steady, told);
             match &spoken.said {
                 Said::Heard(ends, opener) => analyst.heard(*ends, *opener, told),
                 Said::Rpc(event) => analyst.push(event, told),
@@ -218,7 +218,7 @@ impl Analysis {
             }
             match mark {
                 Mark::Begin(time) => self.begin(time),
-                Mark::Tick(place) => self.advance(place.time, out),
+                Mark::Tick(place) => self.advance(place, out),
                 Mark::Settle(_) => self.finish(out),
             }
         }
@@ -228,14 +228,14 @@ impl Analysis {
     }
 
     /// Time has come this far.
-    pub(crate) fn advance(&mut self, now: Timestamp, out: &mut Vec<Event>) {
-        self.guarded(out, |analyst, told| analyst.advance(now, told));
+    pub(crate) fn advance(&mut self, now: Place, out: &mut Vec<Event>) {
+        self.guarded(out, |analyst, told| analyst.advance(now.steady, told));
         let judge = &mut self.judge;
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            judge.detector.advance(now, &mut judge.found);
+            judge.detector.advance(now.steady, now.set_back, &mut judge.found);
             judge.tell(out);
             if let Some(hosts) = &mut judge.hosts {
-                hosts.advance(now, &judge.catalog, out);
+                hosts.advance(now.time, &judge.catalog, out);
             }
         }));
         self.contained(caught.is_ok());

@@ -4,6 +4,7 @@
 //!  link.rs        link types, tags, labels: down to an IP header
 //!  ip.rs          the header and its extensions
 //!  fragments.rs   packets put together again
+//!  snap.rs        frames that were cut, and nobody said so
 //!  transport.rs   TCP and UDP, what is carried in the end
 //!  tunnel.rs      what carries another packet: then it begins anew
 //! ```
@@ -12,10 +13,12 @@ mod carrier;
 mod fragments;
 mod ip;
 mod link;
+mod snap;
 mod transport;
 mod tunnel;
 
 pub(crate) use link::is_read;
+pub(crate) use snap::SnapLengths;
 
 use std::net::IpAddr;
 
@@ -411,7 +414,7 @@ fn carried<'a>(
             Err(Unread::Fragment) => {
                 let fragment = ip::fragment(bytes).ok_or(Unread::Malformed)?;
                 let (whole, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(Unread::TooDeep)?;
-                overlap = overlap.max(fragments.push(&fragment, frame.at.time, limits, whole)?);
+                overlap = overlap.max(fragments.push(&fragment, frame.at.steady(), limits, whole)?);
                 length = length - bytes.len() + whole.len();
                 (bytes, missing, joined) = (whole, 0, rest);
                 continue;

@@ -63,6 +63,7 @@ use capture::Frame;
 use catalog::Catalog;
 use clock::{Clock, Due};
 use dcom::Calls;
+use decode::SnapLengths;
 use detect::Settings;
 use emit::unsealed::Unsealed;
 use event::Event;
@@ -77,6 +78,7 @@ pub use worker::Failure;
 /// The whole pipeline on one thread: frames in, events out.
 pub struct Sensor {
     clock: Clock,
+    snap_lengths: SnapLengths,
     worker: Worker,
     analysis: Analysis,
     /// What the heavy half has said about the frame at hand.
@@ -88,6 +90,7 @@ impl Sensor {
     pub fn new(catalog: Catalog, limits: Limits, calls: Calls) -> Self {
         Self {
             clock: Clock::new(&limits),
+            snap_lengths: SnapLengths::default(),
             worker: Worker::new(0, 1, &limits, dcom::is_read),
             analysis: Analysis::new(catalog, &limits, calls),
             spoken: Vec::new(),
@@ -138,21 +141,27 @@ impl Sensor {
     /// Takes a frame in.
     pub fn push(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
         let before = self.clock.end();
-        let (sequence, due) = self.clock.step(frame.at);
+        let mut at = frame.at;
+        let (sequence, due) = self.clock.step(&mut at);
         if sequence == 1 {
             self.analysis.begin(frame.at.time);
         }
         match due {
             Due::Nothing => {}
             Due::Tick => {
-                let time = frame.at.time;
-                self.worker.tick(Place { sequence, time }, &mut self.spoken);
+                let now = self.clock.now();
+                self.worker.tick(now, &mut self.spoken);
                 self.think(out);
-                self.analysis.advance(time, out);
+                self.analysis.advance(now, out);
             }
             Due::Settle => self.settle(Place { sequence, ..before }, out),
         }
-        self.worker.frame(sequence, frame, &mut self.spoken);
+        let frame = Frame {
+            at,
+            original_length: self.snap_lengths.original_length(frame),
+            ..*frame
+        };
+        self.worker.frame(sequence, &frame, &mut self.spoken);
         if !self.spoken.is_empty() {
             self.think(out);
         }

@@ -19,6 +19,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// So many seconds later, saturating.
+    #[must_use]
+    pub fn later(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(i64::from(seconds) * 1_000_000_000))
+    }
+
     /// Whole microseconds, cut, not rounded, so that they never lie ahead of the frame.
     pub fn microseconds(self) -> i64 {
         self.0.div_euclid(1_000)

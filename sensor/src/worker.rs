@@ -64,6 +64,8 @@ pub(crate) struct Spoken {
     pub(crate) due: bool,
     /// The frame's time.
     pub(crate) time: Timestamp,
+    /// The same as [`At::steady`] says it.
+    pub(crate) steady: Timestamp,
     pub(crate) said: Said,
 }
 
@@ -133,6 +135,21 @@ impl Spoken {
 pub(crate) struct Place {
     pub(crate) sequence: u64,
     pub(crate) time: Timestamp,
+    /// The same as [`At::steady`] says it.
+    pub(crate) steady: Timestamp,
+    /// By how many seconds that is ahead.
+    pub(crate) set_back: u32,
+}
+
+impl Place {
+    pub(crate) fn new(sequence: u64, at: At) -> Self {
+        Self {
+            sequence,
+            time: at.time,
+            steady: at.steady(),
+            set_back: at.set_back,
+        }
+    }
 }
 
 /// One of the threads that share the work, or the only one.
@@ -202,10 +219,7 @@ impl Worker {
 
     /// Takes a frame in.
     pub(crate) fn frame(&mut self, sequence: u64, frame: &Frame<'_>, out: &mut Vec<Spoken>) {
-        let place = Place {
-            sequence,
-            time: frame.at.time,
-        };
+        let place = Place::new(sequence, frame.at);
         let Self { decoder, kdc, .. } = self;
         let alone = self.workers == 1;
         let mut ends = None;
@@ -231,10 +245,7 @@ impl Worker {
     /// Takes in what was decoded elsewhere.
     pub(crate) fn decoded(&mut self, sequence: u64, link_type: LinkType, decoded: &Decoded<'_>, out: &mut Vec<Spoken>) {
         let (source, destination) = decoded.ends();
-        let place = Place {
-            sequence,
-            time: decoded.at().time,
-        };
+        let place = Place::new(sequence, decoded.at());
         let shard = &mut self.shards[shard(source.address, destination.address) / self.workers];
         let caught = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(debug_assertions)]
@@ -276,8 +287,7 @@ impl Worker {
         let Err(panic) = caught else { return };
         self.kdc.abandon();
         if self.number == 0 {
-            let time = frame.at.time;
-            self.fail(Place { sequence, time }, frame, None, &*panic, out);
+            self.fail(Place::new(sequence, frame.at), frame, None, &*panic, out);
         }
     }
 
@@ -391,6 +401,7 @@ impl Place {
             sequence: self.sequence,
             due: false,
             time: self.time,
+            steady: self.steady,
             said,
         }
     }
@@ -438,10 +449,10 @@ impl Shard {
             flows, datagrams, rpc, ..
         } = self;
         let say = |said| if due { place.due(said) } else { place.says(said) };
-        flows.advance(place.time, &mut |output| {
+        flows.advance(place.steady, &mut |output| {
             hear(output, rpc, &mut |said| out.push(say(said)));
         });
-        datagrams.advance(place.time, rpc, &mut |event| out.push(say(Said::Rpc(event))));
+        datagrams.advance(place.steady, rpc, &mut |event| out.push(say(Said::Rpc(event))));
     }
 
     fn finish(&mut self, place: Place, out: &mut Vec<Spoken>) {

@@ -1,13 +1,17 @@
 //! Ways in which a mirror port delivers: twice, one direction only, wrapped, in fragments.
 
-use dcom_sensor::capture::LinkType;
+use dcom_sensor::Sensor;
+use dcom_sensor::capture::{Frame, LinkType};
+use dcom_sensor::catalog::Catalog;
+use dcom_sensor::dcom::Calls;
 use dcom_sensor::event::dcom::{Evidence, Kind, Outcome};
 use dcom_sensor::event::{Body, Dcom, Event};
 use dcom_sensor::limits::Limits;
+use dcom_sensor::time::Timestamp;
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header};
 
 use crate::properties::{found, found_in, sense};
-use crate::traffic::{RAW_IP, frames};
+use crate::traffic::{RAW_IP, frame, frames};
 
 const ETHERNET: LinkType = LinkType(1);
 const HEADER: usize = 14;
@@ -25,6 +29,39 @@ fn counter(events: &[Event], name: &str) -> u64 {
     let counters = counters.expect("a run ends with its counters");
     let found = counters.iter().find(|(known, _)| *known == name);
     found.unwrap_or_else(|| panic!("no counter {name}")).1
+}
+
+/// A capture of these frames, cut at so many bytes. Does it tell how long they were?
+fn cut_at(frames: &[(LinkType, Vec<u8>, Timestamp)], length: usize, told: bool) -> Vec<Event> {
+    let mut sensor = Sensor::new(Catalog::built_in(), Limits::default(), Calls::All);
+    let mut events = Vec::new();
+    for (number, (link_type, bytes, time)) in (1..).zip(frames) {
+        let cut = frame(*link_type, &bytes[..bytes.len().min(length)], number, *time);
+        let original_length = if told {
+            u32::try_from(bytes.len()).expect("frames are short")
+        } else {
+            cut.original_length
+        };
+        sensor.push(&Frame { original_length, ..cut }, &mut events);
+    }
+    sensor.finish(&mut events);
+    events
+}
+
+#[test]
+fn a_snap_length_that_nobody_told_is_one_all_the_same() {
+    let frames = frames("many-classes.pcap");
+    let [told, untold] = [true, false].map(|told| cut_at(&frames, 256, told));
+    let cut = |events: &[Event]| counter(events, "dcom.decode.cut_by_snap_length");
+    assert_eq!((cut(&told), counter(&told, "decoder.invalid")), (18, 0));
+    // The first two may be forgeries.
+    assert_eq!((cut(&untold), counter(&untold, "decoder.invalid")), (16, 2));
+    let records = |events: &[Event]| {
+        let records = events.iter().filter(|event| matches!(event.body, Body::Dcom(_)));
+        records.map(|event| event.meta.frame).collect::<Vec<_>>()
+    };
+    assert_eq!(records(&told).len(), 6);
+    assert_eq!(records(&told), records(&untold));
 }
 
 /// The frame as another port of the switch, or the other side of a router, shows it.

@@ -256,7 +256,7 @@ pub(crate) fn frame(link_type: LinkType, bytes: &[u8], number: u64, time: Timest
         at: At {
             frame: number,
             time,
-            input: 0,
+            ..At::default()
         },
         link_type,
         bytes,

@@ -146,6 +146,7 @@ impl CaptureFile {
                     frame: self.frames,
                     input: 0,
                     time,
+                    set_back: 0,
                 };
                 Ok(Some(Slot {
                     at,

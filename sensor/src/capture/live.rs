@@ -318,6 +318,7 @@ impl Ring {
                         frame,
                         time,
                         input: number,
+                        set_back: 0,
                     };
                     let start = batch.bytes.len();
                     batch.bytes.extend_from_slice(packet.data);

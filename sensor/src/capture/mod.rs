@@ -33,6 +33,16 @@ pub struct At {
     pub time: Timestamp,
     /// Which of the inputs it stands in, counted from 0.
     pub input: u32,
+    /// By how many seconds the clock that gave `time` had been set back by then.
+    pub set_back: u32,
+}
+
+impl At {
+    /// A time that does not go back where `time` does: what is waited for goes by it.
+    #[inline]
+    pub fn steady(&self) -> Timestamp {
+        self.time.later(self.set_back)
+    }
 }
 
 /// The link-layer header type of a capture, as in <https://www.tcpdump.org/linktypes.html>.

@@ -147,10 +147,16 @@ impl Pcapng {
         let length = start as usize;
         let block = window.require(length, "block")?;
         let end = self.order.u32(block, length - 4);
-        if start != end {
-            return Err(Fault::at(offset, Cause::LengthsDisagree { start, end }));
+        if start == end {
+            return Ok(length);
         }
-        Ok(length)
+        // Some writers fill blocks up to words, and leave that out of both lengths.
+        let filled = length.next_multiple_of(4);
+        let block = window.peek(filled);
+        if block.len() >= filled && self.order.u32(block, filled - 4) == start {
+            return Ok(filled);
+        }
+        Err(Fault::at(offset, Cause::LengthsDisagree { start, end }))
     }
 
     /// pcapng 4.1 Section Header Block: sets the byte order and forgets the interfaces.
@@ -551,6 +557,32 @@ mod tests {
         assert_eq!(seen.len(), 1);
         let told = format!("test: offset {damaged}: the block says 40 bytes at its start, 44 at its end");
         assert_eq!(error.unwrap().to_string(), told);
+    }
+
+    #[test]
+    fn blocks_may_be_filled_up_to_words_beyond_both_their_lengths() {
+        let filled = |block_type: u32, fixed: &[u32], packet: &[u8]| {
+            let unfilled = 12 + 4 * fixed.len() + packet.len();
+            let length = u32::try_from(unfilled).unwrap();
+            let mut block = Writer::new(ByteOrder::Little).u32(block_type).u32(length);
+            for &number in fixed {
+                block = block.u32(number);
+            }
+            block
+                .raw(packet)
+                .raw(&vec![0; (4 - packet.len() % 4) % 4])
+                .u32(length)
+                .bytes
+        };
+        let mut file = little().interface(1, 0, &[]).bytes;
+        for packet in [&b"first"[..], b"the second", b"and one.", b"the end"] {
+            let length = u32::try_from(packet.len()).unwrap();
+            file.extend(filled(6, &[0, 0, 1, length, length], packet));
+        }
+        let (seen, error) = read(&file);
+        assert!(error.is_none(), "{error:?}");
+        let seen: Vec<_> = seen.iter().map(|frame| frame.bytes.as_slice()).collect();
+        assert_eq!(seen, [&b"first"[..], b"the second", b"and one.", b"the end"]);
     }
 
     #[test]

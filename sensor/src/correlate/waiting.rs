@@ -27,6 +27,15 @@ pub(super) struct Pending {
     confirmed: Option<(Timestamp, Box<Dcom>)>,
 }
 
+impl Pending {
+    fn set_back(&mut self, back: i64) {
+        let since = self.confirmed.as_mut().map(|(since, _)| since);
+        for time in [&mut self.told, &mut self.asked].into_iter().chain(since) {
+            time.0 = time.0.saturating_sub(back);
+        }
+    }
+}
+
 impl Correlator {
     pub(super) fn wait(&mut self, meta: &Meta, alert: &Alert) {
         if self.pending.len() >= self.most_pending {
@@ -48,9 +57,14 @@ impl Correlator {
 
     /// It is that time: live, alerts that hosts say something of, or had time to.
     pub fn advance(&mut self, now: Timestamp, catalog: &Catalog, out: &mut Vec<Event>) {
+        // A clock was set back: what waits goes by the new time.
+        let back = self.now.since(now).max(0);
         self.now = now;
         if self.mode == Mode::Replay {
             return;
+        }
+        for pending in self.pending.iter_mut().filter(|_| back > 0) {
+            pending.set_back(back);
         }
         let keep = self.margin().saturating_mul(2);
         self.store.forget_before(Timestamp(now.0.saturating_sub(keep)));

@@ -376,7 +376,7 @@ impl Analyst {
                 recorded,
                 encoding: exchange.encoding,
             };
-            let now = reply.unwrap_or(at).time;
+            let now = reply.unwrap_or(at).steady();
             let client = connection.client;
             let mut there = learned.iter().flat_map(|learned| &learned.endpoints).copied();
             let older = there.find(|&endpoint| self.endpoints.is_open(client.address, endpoint));
@@ -400,7 +400,7 @@ impl Analyst {
         let exporters = &mut self.exporters;
         exporters.advance(exchange.latest());
         if let Some(request) = &exchange.request {
-            exporters.look_back(request.at.time);
+            exporters.look_back(request.at.steady());
         }
         // An object that was handed out is what is called, whatever the stub looks like.
         let pair = Pair::from(&**connection);

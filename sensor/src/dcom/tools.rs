@@ -116,7 +116,7 @@ impl Watch {
             return;
         };
         let flow = connection.flow_id;
-        let now = request.at.time;
+        let now = request.at.steady();
         let watched = self.connections.touch(flow, now);
         let mut looking = Looking {
             tools,
@@ -149,7 +149,7 @@ impl Watch {
             // connection was opened, if the connection shows something of that tool by itself.
             let between = (connection.client.address, connection.server.address);
             let last = self.activations.get(&between);
-            let before = last.filter(|(_, at)| *at <= connection.opened.time);
+            let before = last.filter(|(_, at)| *at <= connection.opened.steady());
             before.map(|(flow, _)| *flow)
         };
         let other = other.filter(|&other| other != flow);

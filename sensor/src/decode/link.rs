@@ -132,16 +132,7 @@ fn link(link_type: LinkType, bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
         number::LINUX_SLL => announced(bytes, 14),
         // The protocol comes first here and the payload after twenty bytes.
         number::LINUX_SLL2 => Ok((Content::Announced(u16_at(bytes, 0)?), after(bytes, 20)?)),
-        number::NULL | number::LOOP => {
-            let (family, payload) = bytes.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
-            // LOOP is in network order, NULL in that of the machine that captured: both are tried for both.
-            let known = [u32::from_le_bytes(*family), u32::from_be_bytes(*family)];
-            if known.iter().any(|family| ADDRESS_FAMILIES.contains(family)) {
-                Ok((Content::Ip, payload))
-            } else {
-                Err(Unread::NotIp)
-            }
-        }
+        number::NULL | number::LOOP => loopback(bytes),
         number::PPP | number::PPP_HDLC => hdlc(bytes),
         number::PPP_WITH_DIR => hdlc(after(bytes, 1)?),
         number::C_HDLC => announced(bytes, 2),
@@ -183,6 +174,32 @@ fn link(link_type: LinkType, bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
         number::NFLOG => netfilter(bytes),
         number::NETANALYZER => Ok((Content::Ethernet, after(bytes, 4)?)),
         _ => Err(Unread::LinkType),
+    }
+}
+
+/// LOOP is in network order, NULL in that of the machine that captured: both are tried for both.
+fn loopback(bytes: &[u8]) -> Result<(Content, &[u8]), Unread> {
+    let (family, payload) = bytes.split_first_chunk::<4>().ok_or(Unread::Malformed)?;
+    let first = [family[0], family[1]];
+    // Some that wrote to these files had PPP there, a family of 16 bits, or an EtherType.
+    if first == [0xff, 0x03] {
+        return Ok((Content::Ppp, bytes));
+    }
+    let known = [
+        u32::from_le_bytes(*family),
+        u32::from_be_bytes(*family),
+        u32::from(u16::from_be_bytes(first)),
+    ];
+    let short = family[2..] == [0, 0];
+    if known[..if short { 3 } else { 2 }]
+        .iter()
+        .any(|family| ADDRESS_FAMILIES.contains(family))
+    {
+        return Ok((Content::Ip, payload));
+    }
+    match u16::try_from(known[1]) {
+        Ok(ether_type @ (ether_type::IPV4 | ether_type::IPV6)) => Ok((Content::Announced(ether_type), payload)),
+        _ => Err(Unread::NotIp),
     }
 }
 
@@ -248,7 +265,7 @@ pub(super) fn down<'a>(
     loop {
         (content, bytes) = match content {
             Content::Ip | Content::Announced(ether_type::IPV4 | ether_type::IPV6) => return Ok(bytes),
-            Content::Ethernet => announced(bytes, 12)?,
+            Content::Ethernet => inter_switch(bytes, taken, counters).map_or_else(|| announced(bytes, 12), Ok)?,
             Content::Announced(ether_type) => what_is_announced(ether_type, bytes, taken, counters)?,
             Content::Ppp => ppp(bytes)?,
             Content::Pppoe => {
@@ -299,6 +316,23 @@ fn what_is_announced<'a>(
         0..0x0600 | ether_type::JUMBO_LLC => llc(bytes),
         _ => Err(Unread::NotIp),
     }
+}
+
+/// Cisco's Inter-Switch Link: a frame behind a header of 26 bytes with a destination of its own, a length, LLC and the VLAN.
+fn inter_switch<'a>(bytes: &'a [u8], taken: &mut Taken, counters: &mut DecodeCounters) -> Option<(Content, &'a [u8])> {
+    let (header, frame) = bytes.split_first_chunk::<26>()?;
+    // The upper half of the last byte: an Ethernet frame is within.
+    let is_one = matches!(header[..6], [0x01 | 0x03, 0, 0x0c, 0, 0, 0x00..=0x0f]) && header[14..17] == [0xaa, 0xaa, 3];
+    if !is_one {
+        return None;
+    }
+    let vlan = &mut taken.vlan;
+    if let Some(id) = vlan.ids.get_mut(usize::from(vlan.count)) {
+        *id = u16::from_be_bytes([header[20], header[21]]) >> 1 & 0x0fff;
+        vlan.count += 1;
+    }
+    counters.carriers.add(Carrier::Vlan);
+    Some((Content::Ethernet, frame))
 }
 
 /// Goes over any number of tags; of more than two, the outer two are kept.

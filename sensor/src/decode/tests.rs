@@ -17,7 +17,7 @@ fn frame(link_type: u16, bytes: &[u8]) -> Frame<'_> {
     let at = At {
         frame: 9,
         time: Timestamp(7),
-        input: 0,
+        ..At::default()
     };
     Frame {
         at,
@@ -104,7 +104,7 @@ fn every_field_of_a_segment_is_read() {
         At {
             frame: 9,
             time: Timestamp(7),
-            input: 0
+            ..At::default()
         }
     );
     assert_eq!(
@@ -196,8 +196,36 @@ fn every_link_type_leads_to_the_packet() {
                 assert_plain(link_type, &[&family.to_le_bytes()[..], &packet].concat());
                 assert_plain(link_type, &[&family.to_be_bytes()[..], &packet].concat());
             }
+            let short = u16::try_from(family).unwrap().to_be_bytes();
+            assert_plain(0, &[&short[..], &[0, 0], &packet].concat());
         }
+        for link_type in [0, 108] {
+            assert_plain(link_type, &[&[0, 0], &protocol[..], &packet].concat());
+        }
+        let ppp = if ether_type == 0x0800 { 0x21 } else { 0x57 };
+        assert_plain(0, &[&[0xff, 0x03, 0, ppp][..], &packet].concat());
     }
+    let unknown = [&[0, 0x20, 0, 0][..], &ipv4()].concat();
+    assert_eq!(one(&frame(0, &unknown)).1.not_ip, 1);
+}
+
+#[test]
+fn what_switches_put_around_a_frame_is_taken_off() {
+    let mut header = [
+        1, 0, 0x0c, 0, 0, 0, 2, 2, 2, 2, 2, 2, 0, 90, 0xaa, 0xaa, 3, 2, 2, 2, 0, 0x15, 0, 0, 0, 0,
+    ];
+    let inner = ethernet(0x0800, &ipv4());
+    let bytes = [&header[..], &inner, &[0; 4]].concat();
+    let (vlan, payload) = {
+        let segment = segment(&frame(1, &bytes));
+        (segment.vlan, segment.payload.to_vec())
+    };
+    let (ids, count) = ([10, 0], 1);
+    assert_eq!((vlan, payload), (VlanTags { ids, count }, PAYLOAD.to_vec()));
+    // A frame of Token Ring is within.
+    header[5] = 0x10;
+    let bytes = [&header[..], &inner].concat();
+    assert_eq!(one(&frame(1, &bytes)).0, None);
 }
 
 #[test]

@@ -30,6 +30,7 @@ const WINREG: Guid = Guid::new(
 /// An activation that is worth looking around at.
 #[derive(Debug)]
 struct Activation {
+    at: Timestamp,
     record: Record,
     /// Does the catalogue list its class as an attacker's?
     listed: bool,
@@ -70,13 +71,14 @@ impl BesideActivation {
         if class.is_some_and(|class| class.benign.is_some()) {
             return;
         }
+        let now = context.when(&record.meta);
         let activation = Activation {
+            at: now,
             record: record.clone(),
             listed: class.is_some(),
             told_reverse: false,
             told_beside: false,
         };
-        let now = record.meta.timestamp;
         // A class that is listed is not forgotten for one that is not.
         let known = self.activations.entry(pair, now, || activation.clone());
         if activation.listed || !known.listed {
@@ -100,7 +102,7 @@ impl BesideActivation {
         };
         let record = &activation.record;
         // Callbacks are how many classes tell of events: only a listed class makes them worth a word.
-        let after = at.since(record.meta.timestamp) >= 0 && is_near(at, record.meta.timestamp, self.window);
+        let after = at.since(activation.at) >= 0 && is_near(at, activation.at, self.window);
         if activation.told_reverse || !activation.listed || !after {
             return;
         }
@@ -122,7 +124,7 @@ impl BesideActivation {
             return;
         };
         let record = &activation.record;
-        if activation.told_beside || !is_near(beside.at, record.meta.timestamp, self.window) {
+        if activation.told_beside || !is_near(beside.at, activation.at, self.window) {
             return;
         }
         activation.told_beside = true;
@@ -202,14 +204,14 @@ impl Detection for BesideActivation {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let record = match seen {
             Seen::Record(record) => *record,
-            Seen::Bound(binding) => return self.bound(binding, binding.meta.timestamp, found),
-            Seen::File(file) => return self.opened(file, file.meta.timestamp, found),
+            Seen::Bound(binding) => return self.bound(binding, context.when(&binding.meta), found),
+            Seen::File(file) => return self.opened(file, context.when(&file.meta), found),
             Seen::Unanswered(_) => return,
         };
         let (Some(client), Some(server)) = (record.meta.client, record.meta.server) else {
             return;
         };
-        let (pair, now) = ((client.address, server.address), record.meta.timestamp);
+        let (pair, now) = ((client.address, server.address), context.when(&record.meta));
         if is_dcom(&record.dcom) {
             *self.dcom.entry(pair, now, || now) = now;
             self.reverse((pair.1, pair.0), now, now, found);

@@ -49,8 +49,14 @@ impl Enumeration {
         }
     }
 
-    fn server_alive(&mut self, record: &Record, source: IpAddr, target: IpAddr, found: &mut Vec<Found>) {
-        let (now, window) = (record.meta.timestamp, self.settings.sweep_window);
+    fn server_alive(
+        &mut self,
+        record: &Record,
+        now: Timestamp,
+        (source, target): (IpAddr, IpAddr),
+        found: &mut Vec<Found>,
+    ) {
+        let window = self.settings.sweep_window;
         let sweep = self.sweeps.entry(source, now, Sweep::default);
         sweep
             .targets
@@ -75,8 +81,8 @@ impl Enumeration {
         found.push(alert);
     }
 
-    fn lookup(&mut self, record: &Record, source: IpAddr, target: IpAddr, found: &mut Vec<Found>) {
-        let dump = self.dumps.entry((source, target), record.meta.timestamp, Dump::default);
+    fn lookup(&mut self, record: &Record, now: Timestamp, (source, target): (IpAddr, IpAddr), found: &mut Vec<Found>) {
+        let dump = self.dumps.entry((source, target), now, Dump::default);
         dump.lookups += 1;
         dump.towers = dump.towers.saturating_add(record.dcom.towers.len());
         if dump.told || dump.towers < self.settings.lookup_towers {
@@ -99,23 +105,24 @@ impl Enumeration {
 }
 
 impl Detection for Enumeration {
-    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
         let (Some(client), Some(server)) = (meta.client, meta.server) else {
             return;
         };
+        let (now, between) = (context.when(meta), (client.address, server.address));
         let is_resolver = dcom
             .interface
             .as_ref()
             .is_some_and(|it| it.uuid == known::IOBJECT_EXPORTER);
         if is_resolver && dcom.opnum.is_some_and(|opnum| SERVER_ALIVE.contains(&opnum)) {
-            self.server_alive(record, client.address, server.address, found);
+            self.server_alive(record, now, between, found);
         } else if dcom.kind == Kind::EndpointMapping
             && dcom.opnum == Some(EPT_LOOKUP)
             && dcom.outcome != Some(Outcome::Failed)
         {
-            self.lookup(record, client.address, server.address, found);
+            self.lookup(record, now, between, found);
         }
     }
 

@@ -83,7 +83,7 @@ impl Detection for FanOut {
             return;
         }
         let severity = class.map(|class| class.severity);
-        let (source, target, now) = (client.address, server.address, meta.timestamp);
+        let (source, target, now) = (client.address, server.address, context.when(meta));
         let Settings {
             fanout_targets,
             fanout_window,

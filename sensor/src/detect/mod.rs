@@ -63,8 +63,21 @@ pub enum Seen<'a> {
 pub struct Context<'a> {
     /// The classes.
     pub catalog: &'a Catalog,
-    /// How far the traffic has come.
+    /// How far the traffic has come: a time that does not go back.
     pub now: Timestamp,
+    /// By how many seconds it is ahead of the frames' own time.
+    pub set_back: u32,
+}
+
+impl Context<'_> {
+    /// When something happened that has just been told, as a time that does not go back.
+    fn when(&self, meta: &Meta) -> Timestamp {
+        match self.set_back {
+            0 => meta.timestamp,
+            // It may have happened before the clock was set back.
+            set_back => meta.timestamp.later(set_back).min(self.now),
+        }
+    }
 }
 
 /// An alert, and when, where and between whom.
@@ -120,6 +133,7 @@ pub struct Detector {
     catalog: Arc<Catalog>,
     detections: Vec<Box<dyn Detection>>,
     now: Timestamp,
+    set_back: u32,
     /// When time is told next.
     next: Timestamp,
 }
@@ -147,6 +161,7 @@ impl Detector {
                 Box::new(sealed_process::SealedProcess::new(settings)),
             ],
             now: Timestamp::default(),
+            set_back: 0,
             next: Timestamp::default(),
         }
     }
@@ -168,15 +183,17 @@ impl Detector {
         let context = Context {
             catalog: &self.catalog,
             now: self.now,
+            set_back: self.set_back,
         };
         for detection in &mut self.detections {
             detection.see(seen, &context, found);
         }
     }
 
-    /// Time has come this far.
-    pub fn advance(&mut self, now: Timestamp, found: &mut Vec<Found>) {
+    /// Time has come this far, and by so many seconds it is ahead of the frames' own.
+    pub fn advance(&mut self, now: Timestamp, set_back: u32, found: &mut Vec<Found>) {
         self.now = now;
+        self.set_back = set_back;
         if now < self.next && self.next.since(now) <= TICK {
             return;
         }
@@ -184,6 +201,7 @@ impl Detector {
         let context = Context {
             catalog: &self.catalog,
             now,
+            set_back,
         };
         for detection in &mut self.detections {
             detection.advance(&context, found);
@@ -200,6 +218,7 @@ impl Detector {
         let context = Context {
             catalog: &self.catalog,
             now: self.now,
+            set_back: self.set_back,
         };
         for detection in &mut self.detections {
             detection.conclude(&context, found);

@@ -19,7 +19,8 @@ type Key = (u64, Timestamp);
 
 /// Waits for a call on each object that was made.
 pub(super) struct NoCall {
-    waiting: Remembered<Key, Record>,
+    /// Since when each does, and what it was.
+    waiting: Remembered<Key, (Timestamp, Record)>,
     /// Activations whose objects were called: some are told only after that, since their records wait for the port.
     called: Remembered<Key, ()>,
     /// When a client last called an object of a server that could not be tied to an activation.
@@ -48,23 +49,24 @@ impl Detection for NoCall {
         self.advance(context, found);
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
+        let now = context.when(meta);
         match dcom.kind {
             Kind::Activation if dcom.outcome == Some(Outcome::Succeeded) && dcom.clsid.is_some() => {
                 let Some(flow) = meta.flow_id else { return };
                 let key = (flow, meta.timestamp);
-                if !self.is_called(key, record, meta.timestamp) {
-                    self.waiting.entry(key, meta.timestamp, || (*record).clone());
+                if !self.is_called(key, record, now) {
+                    self.waiting.entry(key, now, || (now, (*record).clone()));
                 }
             }
             Kind::Call if is_real(dcom) => match &dcom.activation {
                 Some(activation) => {
                     let key = (activation.flow_id, activation.timestamp);
                     self.waiting.remove(&key);
-                    self.called.entry(key, meta.timestamp, || ());
+                    self.called.entry(key, now, || ());
                 }
                 None => {
                     if let Some(pair) = pair(record) {
-                        self.loose.entry(pair, meta.timestamp, || ());
+                        self.loose.entry(pair, now, || ());
                     }
                 }
             },
@@ -73,8 +75,8 @@ impl Detection for NoCall {
     }
 
     fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
-        while let Some((key, record)) = self.waiting.overdue(context.now) {
-            if !self.is_called(key, &record, record.meta.timestamp) {
+        while let Some((key, (at, record))) = self.waiting.overdue(context.now) {
+            if !self.is_called(key, &record, at) {
                 found.extend(judge(&record, context));
             }
         }
@@ -232,6 +234,25 @@ mod tests {
         rig.see(untied);
         rig.advance(40 * SECOND);
         assert!(rig.found().is_empty());
+    }
+
+    #[test]
+    fn an_object_waits_its_time_for_a_call_though_the_clock_was_set_back() {
+        let mut rig = rig();
+        // By now 300 seconds ahead of the frames' own time.
+        rig.set_back(300);
+        rig.advance(400 * SECOND);
+        let made = activation("WordPad Document").from(9).to(1).at(100 * SECOND);
+        rig.show(&Seen::Record(&made), Timestamp(400 * SECOND));
+        rig.advance(429 * SECOND);
+        assert!(rig.found().is_empty());
+        rig.advance(430 * SECOND);
+        assert_eq!(rig.found().len(), 1);
+        // It was made before the clock was set back, and told after.
+        let before = activation("ShapeCollector").from(9).to(2).at(399 * SECOND);
+        rig.show(&Seen::Record(&before), Timestamp(431 * SECOND));
+        rig.advance(462 * SECOND);
+        assert_eq!(rig.found().len(), 1);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Refused {
 }
 
 impl Detection for Refused {
-    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let (meta, cause) = match seen {
             Seen::Record(record) => match cause(record) {
                 Some(cause) => (&record.meta, cause),
@@ -51,10 +51,10 @@ impl Detection for Refused {
             return;
         };
         let key = (client.address, server.address, cause);
-        if self.told.get(&key, meta.timestamp).is_some() {
+        if self.told.get(&key, context.when(meta)).is_some() {
             return;
         }
-        self.told.entry(key, meta.timestamp, || ());
+        self.told.entry(key, context.when(meta), || ());
         let (who, whom) = (address(meta.client), address(meta.server));
         found.push(match seen {
             Seen::Record(record) => {

@@ -79,7 +79,7 @@ impl SealedActivation {
         let (Some(ipid), Some(server)) = (dcom.ipid, meta.server) else {
             return;
         };
-        let now = meta.timestamp;
+        let now = context.when(meta);
         let key = (pair.0, server);
         let mut here = self.conversations.remove(&key).unwrap_or_default();
         let own = here.iter().rposition(|known| known.has(meta.flow_id));
@@ -366,7 +366,7 @@ impl Detection for SealedActivation {
         let (Some(client), Some(server)) = (meta.client, meta.server) else {
             return;
         };
-        let (pair, now) = ((client.address, server.address), meta.timestamp);
+        let (pair, now) = ((client.address, server.address), context.when(meta));
         self.seen += 1;
         if is_sealed(dcom) {
             let waiting = self.waiting.entry(pair, now, Vec::new);
@@ -817,6 +817,7 @@ mod tests {
             &Context {
                 catalog: &Catalog::built_in(),
                 now: Timestamp(0),
+                set_back: 0,
             },
             &mut Vec::new(),
         );

@@ -52,7 +52,7 @@ impl SealedProcess {
 }
 
 impl Detection for SealedProcess {
-    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let Seen::Record(record) = seen else { return };
         let Record {
             meta, dcom, encoding, ..
@@ -80,12 +80,12 @@ impl Detection for SealedProcess {
                     flow,
                     told,
                 };
-                let earlier = self.got.entry(key, meta.timestamp, || got.clone());
+                let earlier = self.got.entry(key, context.when(meta), || got.clone());
                 let told = earlier.told && earlier.flow == flow;
                 *earlier = Got { told, ..got };
             }
             Some(EXEC_METHOD) if length >= LEAST => {
-                let Some(got) = self.got.get(&key, meta.timestamp) else {
+                let Some(got) = self.got.get(&key, context.when(meta)) else {
                     return;
                 };
                 if !got.told {

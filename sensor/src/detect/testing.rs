@@ -15,7 +15,12 @@ use crate::time::Timestamp;
 pub(super) struct Rig<D> {
     pub(super) detection: D,
     catalog: Catalog,
+    set_back: u32,
     found: Vec<Found>,
+}
+
+fn context(catalog: &Catalog, now: Timestamp, set_back: u32) -> Context<'_> {
+    Context { catalog, now, set_back }
 }
 
 impl<D: Detection> Rig<D> {
@@ -23,6 +28,7 @@ impl<D: Detection> Rig<D> {
         Self {
             detection,
             catalog: Catalog::built_in(),
+            set_back: 0,
             found: Vec::new(),
         }
     }
@@ -33,18 +39,23 @@ impl<D: Detection> Rig<D> {
     }
 
     pub(super) fn show(&mut self, seen: &Seen<'_>, now: Timestamp) {
-        let catalog = &self.catalog;
-        self.detection.see(seen, &Context { catalog, now }, &mut self.found);
+        let context = context(&self.catalog, now, self.set_back);
+        self.detection.see(seen, &context, &mut self.found);
+    }
+
+    /// Steady time is so many seconds ahead of the records' own from now on.
+    pub(super) fn set_back(&mut self, seconds: u32) {
+        self.set_back = seconds;
     }
 
     pub(super) fn advance(&mut self, now: i64) {
-        let (catalog, now) = (&self.catalog, Timestamp(now));
-        self.detection.advance(&Context { catalog, now }, &mut self.found);
+        let context = context(&self.catalog, Timestamp(now), self.set_back);
+        self.detection.advance(&context, &mut self.found);
     }
 
     pub(super) fn conclude(&mut self, now: i64) {
-        let (catalog, now) = (&self.catalog, Timestamp(now));
-        self.detection.conclude(&Context { catalog, now }, &mut self.found);
+        let context = context(&self.catalog, Timestamp(now), self.set_back);
+        self.detection.conclude(&context, &mut self.found);
     }
 
     pub(super) fn forget(&mut self) {

@@ -55,7 +55,7 @@ impl UnansweredConnection {
             return;
         };
         let (source, target) = (client.address, server.address);
-        let at = unanswered.meta.timestamp;
+        let at = context.when(&unanswered.meta);
         if unanswered.silence == Silence::SoFar && context.now.since(at) < PATIENCE {
             return;
         }
@@ -77,18 +77,18 @@ impl UnansweredConnection {
         }
     }
 
-    fn tell(&mut self, source: IpAddr, waiting: &Attempts, found: &mut Vec<Found>) {
+    fn tell(&mut self, source: IpAddr, waiting: &Attempts, context: &Context<'_>, found: &mut Vec<Found>) {
         let targets = waiting.first.iter().filter_map(|it| Some(it.meta.server?.address));
         let count = waiting.targets.len();
         if count < self.many && count == waiting.first.len() {
             for (unanswered, target) in waiting.first.iter().zip(targets) {
-                self.told.entry((source, target), unanswered.meta.timestamp, || ());
+                self.told.entry((source, target), context.when(&unanswered.meta), || ());
                 found.push(one(unanswered, source, target));
             }
             return;
         }
         let Some(last) = &waiting.last else { return };
-        self.scanning.entry(source, last.meta.timestamp, || ());
+        self.scanning.entry(source, context.when(&last.meta), || ());
         let least = if count < COUNTED { "" } else { "at least " };
         let message = format!("{source} tried to reach port 135 of {least}{count} hosts, and none of them answered");
         let mut many = alert(last, message);
@@ -97,9 +97,9 @@ impl UnansweredConnection {
         found.push(many);
     }
 
-    fn overdue(&mut self, now: Timestamp, found: &mut Vec<Found>) {
+    fn overdue(&mut self, now: Timestamp, context: &Context<'_>, found: &mut Vec<Found>) {
         while let Some((source, waiting)) = self.waiting.overdue(now) {
-            self.tell(source, &waiting, found);
+            self.tell(source, &waiting, context, found);
         }
     }
 }
@@ -107,17 +107,17 @@ impl UnansweredConnection {
 impl Detection for UnansweredConnection {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         if let Seen::Unanswered(unanswered) = seen {
-            self.overdue(unanswered.meta.timestamp, found);
+            self.overdue(context.when(&unanswered.meta), context, found);
             self.unanswered(unanswered, context);
         }
     }
 
     fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
-        self.overdue(context.now, found);
+        self.overdue(context.now, context, found);
     }
 
-    fn conclude(&mut self, _: &Context<'_>, found: &mut Vec<Found>) {
-        self.overdue(Timestamp(i64::MAX), found);
+    fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
+        self.overdue(Timestamp(i64::MAX), context, found);
     }
 
     fn set(&mut self, settings: &Settings) {

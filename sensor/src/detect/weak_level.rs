@@ -27,7 +27,7 @@ impl WeakLevel {
 }
 
 impl Detection for WeakLevel {
-    fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>, found: &mut Vec<Found>) {
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
         let (Kind::Activation, Some(client), Some(server)) = (dcom.kind, meta.client, meta.server) else {
@@ -39,10 +39,10 @@ impl Detection for WeakLevel {
         };
         let anonymous = dcom.auth.service.as_deref() == Some("none");
         let key = (client.address, server.address, anonymous);
-        if self.told.get(&key, meta.timestamp).is_some() {
+        if self.told.get(&key, context.when(meta)).is_some() {
             return;
         }
-        self.told.entry(key, meta.timestamp, || ());
+        self.told.entry(key, context.when(meta), || ());
         let class = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
         let (who, whom) = (address(meta.client), address(meta.server));
         let class = class.unwrap_or_else(|| "a class that was not seen".to_owned());

@@ -11,7 +11,7 @@ use super::queue::{Queue, Where};
 use super::{Extracted, Notes, words};
 use crate::capture::{At, Frame, Input, Interface};
 use crate::clock::{Clock, Due};
-use crate::decode::{Decoded, Decoder, Endpoint, plain_tcp};
+use crate::decode::{Decoded, Decoder, Endpoint, SnapLengths, plain_tcp};
 use crate::flow::flow_id;
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -27,6 +27,7 @@ pub(crate) struct Copier {
     files: Files,
     names: Vec<String>,
     decoder: Decoder,
+    snap_lengths: SnapLengths,
     clock: Clock,
     patience: i64,
     /// Connections between the ends of those that are wanted, as they are by now.
@@ -105,6 +106,7 @@ impl Copier {
             plan,
             names: inputs.iter().map(ToString::to_string).collect(),
             decoder: Decoder::new(*limits),
+            snap_lengths: SnapLengths::default(),
             clock: Clock::new(limits),
             patience: limits.fragment_wait,
             now: HashMap::new(),
@@ -121,7 +123,9 @@ impl Copier {
 
     /// Takes the next frame in. The error is about the files that are written.
     pub(crate) fn take(&mut self, frame: &Frame<'_>, interface: &Interface) -> io::Result<()> {
-        if self.clock.step(frame.at).1 == Due::Settle {
+        let original_length = self.snap_lengths.original_length(frame);
+        let mut at = frame.at;
+        if self.clock.step(&mut at).1 == Due::Settle {
             self.era += 1;
         }
         if let Some((source, destination)) = plain_tcp(frame)
@@ -134,7 +138,11 @@ impl Copier {
         // A fault of ours on hostile bytes was told by the first reading, and costs the frame here too.
         let decoder = &mut self.decoder;
         let decoded = catch_unwind(AssertUnwindSafe(|| {
-            decoder.push(frame).map(|decoded| Packet::of(&decoded))
+            let frame = Frame {
+                original_length,
+                ..*frame
+            };
+            decoder.push(&frame).map(|decoded| Packet::of(&decoded))
         }));
         let packet = decoded.unwrap_or_default();
         let mut packets = self.decoder.packets_since(put).collect::<Vec<u64>>();

@@ -170,7 +170,7 @@ mod tests {
             at: At {
                 frame: number,
                 time: Timestamp(i64::try_from(number).unwrap()),
-                input: 0,
+                ..At::default()
             },
             link_type: LinkType(1),
             bytes: b"bytes",

@@ -50,7 +50,7 @@ impl Doubt {
         Self {
             until,
             by: behind(segment),
-            since: segment.at.time,
+            since: segment.at.steady(),
             waits: true,
             held: VecDeque::new(),
             bytes: 0,

@@ -90,7 +90,7 @@ impl<C: Consumer> Flow<C> {
         Self {
             key,
             opened: at,
-            last: at.time,
+            last: at.steady(),
             next: [None; 2],
             opener: None,
             spoke: [false; 2],
@@ -332,7 +332,7 @@ impl<C: Consumer> Flow<C> {
             return;
         }
         let by_opener = self.opener.map(usize::from) == Some(end);
-        let lasted = segment.at.time.since(self.opened.time);
+        let lasted = segment.at.steady().since(self.opened.steady());
         let silence = match (segment.rst, segment.acknowledgement.is_some()) {
             (true, _) if !by_opener => Silence::Refused,
             (false, false) if segment.syn && lasted >= shared.bounds.limits.connect => Silence::Ignored,
@@ -632,7 +632,7 @@ impl<C: Consumer> Flow<C> {
             let stop = start(segment).wrapping_add(length).wrapping_add(segment.cut);
             match &mut self.state {
                 State::Tracked(tracked) => {
-                    tracked.stop(end, stop, segment.at.time, out);
+                    tracked.stop(end, stop, segment.at.steady(), out);
                     tracked.tcp = tracked.tcp.fin(tracked.side(end));
                     over |= tracked.fins[1 - end].is_some() || !self.spoke[1 - end];
                 }

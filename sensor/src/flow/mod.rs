@@ -228,7 +228,7 @@ impl<C: Consumer> Flows<C> {
 
     /// Takes a segment in.
     pub fn push(&mut self, segment: &Segment<'_>, out: &mut impl FnMut(Output<'_, C>)) {
-        let now = segment.at.time;
+        let now = segment.at.steady();
         self.advance(now, out);
         let (key, end) = Key::new(segment.source, segment.destination);
         let slot = match self.table.find(&key) {
@@ -284,7 +284,7 @@ impl<C: Consumer> Flows<C> {
         shared.counters.connections += 1;
         let limits = shared.bounds.limits;
         table.sweep(
-            |flow| flow.is_over(at.time, &limits),
+            |flow| flow.is_over(at.steady(), &limits),
             |flow| {
                 shared.counters.idle += 1;
                 flow.end(Reason::Timeout, shared, out);

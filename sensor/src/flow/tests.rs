@@ -52,7 +52,7 @@ impl Rig {
             at: At {
                 frame: self.frame,
                 time,
-                input: 0,
+                ..At::default()
             },
             vlan: VlanTags::default(),
             tunnel: None,

@@ -148,7 +148,7 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        let now = segment.at.time;
+        let now = segment.at.steady();
         let limits = shared.bounds.limits;
         let tells = !(damaged || segment.rst || segment.syn);
         for missing in [end, 1 - end] {
@@ -219,7 +219,7 @@ impl<C> Tracked<C> {
         while let Some(doubt) = &mut self.doubts[missing] {
             if !is_there(doubt.first()) {
                 if went_on {
-                    doubt.since = doubt.held.front().map_or(now, |held| held.at.time);
+                    doubt.since = doubt.held.front().map_or(now, |held| held.at.steady());
                 }
                 return;
             }
@@ -477,7 +477,7 @@ impl<C> Tracked<C> {
                 stream.cut(end, end.wrapping_add(segment.cut), bounds, out);
             }
         });
-        self.reassure(end, segment.at.time, out);
+        self.reassure(end, segment.at.steady(), out);
     }
 
     /// The other end acknowledges, by this segment, what `end` sent before this sequence number.
@@ -489,7 +489,7 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        let (now, window) = (segment.at.time, shared.bounds.limits.window);
+        let (now, window) = (segment.at.steady(), shared.bounds.limits.window);
         if let Some(stream) = &mut self.streams[end] {
             stream.heard(acknowledgement);
         }
@@ -565,7 +565,7 @@ impl<C> Tracked<C> {
         }
         for end in [self.client, 1 - self.client] {
             while self.doubts[end].is_some() {
-                self.believe(end, self.last.time, shared, out);
+                self.believe(end, self.last.steady(), shared, out);
             }
         }
         for end in [self.client, 1 - self.client] {

@@ -12,7 +12,7 @@ use crate::analysis::Mark;
 use crate::capture::{CaptureError, CaptureFile, Frame, Input, Spare};
 use crate::clock::{Clock, Due};
 use crate::dcom;
-use crate::decode::is_read;
+use crate::decode::{SnapLengths, is_read};
 use crate::keys::Used;
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
@@ -83,6 +83,7 @@ impl Reading {
             }
             let alone = Alone {
                 clock: Clock::new(limits),
+                snap_lengths: SnapLengths::default(),
                 worker,
                 spoken: Vec::new(),
                 marks: Vec::new(),
@@ -172,6 +173,7 @@ impl Source {
 /// A worker that reads for itself.
 struct Alone {
     clock: Clock,
+    snap_lengths: SnapLengths,
     worker: Worker,
     spoken: Vec<Spoken>,
     marks: Vec<Mark>,
@@ -189,7 +191,7 @@ impl Alone {
                     Ok(Some(frame)) => {
                         let mut at = frame.at;
                         at.input = number;
-                        self.push(&Frame { at, ..frame });
+                        self.push(Frame { at, ..frame });
                     }
                     Ok(None) => {
                         failed = capture.unread(is_read);
@@ -228,20 +230,20 @@ impl Alone {
     }
 
     #[inline]
-    fn push(&mut self, frame: &Frame<'_>) {
+    fn push(&mut self, mut frame: Frame<'_>) {
         self.frames += 1;
         let before = self.clock.end();
-        let (sequence, due) = self.clock.step(frame.at);
-        let time = frame.at.time;
+        frame.original_length = self.snap_lengths.original_length(&frame);
+        let (sequence, due) = self.clock.step(&mut frame.at);
         if sequence == 1 {
-            self.marks.push(Mark::Begin(time));
+            self.marks.push(Mark::Begin(frame.at.time));
         }
         match due {
             Due::Nothing => {}
             Due::Tick => {
-                let place = Place { sequence, time };
-                self.worker.tick(place, &mut self.spoken);
-                self.marks.push(Mark::Tick(place));
+                let now = self.clock.now();
+                self.worker.tick(now, &mut self.spoken);
+                self.marks.push(Mark::Tick(now));
             }
             Due::Settle => {
                 let place = Place { sequence, ..before };
@@ -249,7 +251,7 @@ impl Alone {
                 self.marks.push(Mark::Settle(place));
             }
         }
-        self.worker.frame(sequence, frame, &mut self.spoken);
+        self.worker.frame(sequence, &frame, &mut self.spoken);
     }
 
     fn hand_over(&mut self, position: Position, source: &Source) -> Result<(), Unheard> {

@@ -121,7 +121,7 @@ impl Association {
         match event {
             StreamEvent::Data { at, side, bytes } => {
                 self.frame(side, handling, |framer, out| framer.data(at, bytes, out));
-                self.advance(at.time, handling);
+                self.advance(at.steady(), handling);
             }
             StreamEvent::Gap { side, bytes } => {
                 self.bytes_missing += bytes;
@@ -498,7 +498,7 @@ impl Association {
             call.is_read |= handling.bounds.keeps_opened && fragment.key.is_some();
             self.account(0, call.kept(), handling.bounds);
             self.calls.insert(call_id, call);
-            let time = fragment.at.time;
+            let time = fragment.at.steady();
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
         let ended = self.join(fragment, Side::Client, handling.bounds);
@@ -697,7 +697,7 @@ impl Association {
         let too_old = |asked: Timestamp| now.since(asked) > answer;
         if self.oldest.is_some_and(too_old) {
             let asked = |call: &Call| call.request.message.at;
-            let waiting = self.calls.iter().filter(|(_, call)| too_old(asked(call).time));
+            let waiting = self.calls.iter().filter(|(_, call)| too_old(asked(call).steady()));
             let mut old: Vec<_> = waiting.map(|(&id, call)| (asked(call), id)).collect();
             old.sort_unstable_by_key(|&(at, _)| (at.input, at.frame));
             for (_, call_id) in old {
@@ -705,7 +705,7 @@ impl Association {
                     self.give_up(call_id, call, handling);
                 }
             }
-            self.oldest = self.calls.values().map(|call| asked(call).time).min();
+            self.oldest = self.calls.values().map(|call| asked(call).steady()).min();
         }
         if let Some(oldest) = self.oldest {
             let due = Timestamp(oldest.0.saturating_add(answer).saturating_add(1));

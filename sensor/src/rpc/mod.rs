@@ -175,10 +175,10 @@ pub struct Exchange {
 impl Exchange {
     /// When the last of it was seen.
     pub fn latest(&self) -> Timestamp {
-        let asked = self.request.as_ref().map(|message| message.at.time);
+        let asked = self.request.as_ref().map(|message| message.at.steady());
         let answered = match &self.reply {
-            Reply::Response(message) => Some(message.at.time),
-            Reply::Fault { at, .. } => Some(at.time),
+            Reply::Response(message) => Some(message.at.steady()),
+            Reply::Fault { at, .. } => Some(at.steady()),
             Reply::Unanswered | Reply::NotWanted => None,
         };
         asked.max(answered).unwrap_or_default()

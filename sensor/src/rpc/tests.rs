@@ -443,7 +443,7 @@ fn an_old_call_is_given_up_while_the_connection_goes_on() {
         at: At {
             frame: 9,
             time,
-            input: 0,
+            ..At::default()
         },
         side: Side::Client,
         bytes: &ping,
@@ -525,7 +525,11 @@ fn an_old_call_is_given_up_though_nobody_speaks() {
     let ask = |rig: &mut Rig, frame, seconds: i64, call_id| {
         let time = Timestamp(seconds * 1_000_000_000);
         rig.push(StreamEvent::Data {
-            at: At { frame, time, input: 0 },
+            at: At {
+                frame,
+                time,
+                ..At::default()
+            },
             side: Side::Client,
             bytes: &Pdu::request(3, call_id, 0, 3).done(),
         });

@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 use crate::analysis::Mark;
 use crate::capture::{Batch, LinkType, Slot};
 use crate::clock::{Clock, Due};
-use crate::decode::{self, Decoded, Decoder, Endpoint, Tunnel};
+use crate::decode::{self, Decoded, Decoder, Endpoint, SnapLengths, Tunnel};
 use crate::keys::KDC_PORT;
 use crate::limits::Limits;
 use crate::name_answers::{self, NameAnswers};
@@ -22,6 +22,7 @@ use crate::worker::{Place, shard};
 /// Deals frames out to workers.
 pub(crate) struct Dealer {
     clock: Clock,
+    snap_lengths: SnapLengths,
     /// For what has to be decoded before it can be dealt out.
     decoder: Decoder,
     names: NameAnswers,
@@ -109,6 +110,7 @@ impl Dealer {
     pub(super) fn new(limits: &Limits, names: NameAnswers, lanes: Vec<Lane>) -> Self {
         Self {
             clock: Clock::new(limits),
+            snap_lengths: SnapLengths::default(),
             decoder: Decoder::new(*limits),
             names,
             failed: 0,
@@ -122,11 +124,11 @@ impl Dealer {
     }
 
     /// Hands frames to the workers, and says what happens between them.
-    pub(crate) fn deal(&mut self, batch: Batch) -> Result<Vec<Mark>, Gone> {
+    pub(crate) fn deal(&mut self, mut batch: Batch) -> Result<Vec<Mark>, Gone> {
         let mut marks = Vec::new();
         let mut takers = Vec::with_capacity(batch.frames.len());
         let first = self.clock.end().sequence + 1;
-        for (place, slot) in batch.frames.iter().enumerate() {
+        for (place, slot) in batch.frames.iter_mut().enumerate() {
             takers.push(self.frame(place, slot, &batch.bytes, &mut marks));
         }
         let dealt = Dealt { batch, first, takers };
@@ -169,17 +171,16 @@ impl Dealer {
 
     /// Decides who looks at the frame at this place in its batch, and what is due before it.
     #[inline]
-    fn frame(&mut self, at: usize, slot: &Slot, bytes: &[u8], marks: &mut Vec<Mark>) -> u8 {
+    fn frame(&mut self, at: usize, slot: &mut Slot, bytes: &[u8], marks: &mut Vec<Mark>) -> u8 {
         let before = self.clock.end();
-        let (sequence, due) = self.clock.step(slot.at);
+        let (sequence, due) = self.clock.step(&mut slot.at);
         if sequence == 1 {
             marks.push(Mark::Begin(slot.at.time));
         }
         match due {
             Due::Nothing => {}
             Due::Tick => {
-                let time = slot.at.time;
-                let place = Place { sequence, time };
+                let place = self.clock.now();
                 marks.push(Mark::Tick(place));
                 self.lanes
                     .iter_mut()
@@ -193,7 +194,9 @@ impl Dealer {
                     .for_each(|lane| lane.steps.push((at, Step::Settle(place))));
             }
         }
-        let frame = slot.clone().frame(|range| &bytes[range]);
+        let mut frame = slot.clone().frame(|range| &bytes[range]);
+        slot.original_length = self.snap_lengths.original_length(&frame);
+        frame.original_length = slot.original_length;
         let lanes = self.lanes.len();
         let is_kdc = |a: Endpoint, b: Endpoint| lanes > 1 && (a.port == KDC_PORT || b.port == KDC_PORT);
         if let Some((a, b)) = decode::plain_tcp(&frame) {

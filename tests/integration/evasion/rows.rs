@@ -428,6 +428,37 @@ pub(super) const ROWS: &[Row] = &[
         told: Alert,
     },
     Row {
+        does: "the same, three times over",
+        packets: || {
+            around(|real| {
+                let forged = Packet {
+                    longer: 1_000,
+                    ..real.forged()
+                };
+                vec![forged.clone(), forged.clone(), forged, real]
+            })
+        },
+        told: Alert,
+    },
+    Row {
+        does: "the same, one of them in the target's name, and no frame before that was longer",
+        packets: || {
+            around(|real| {
+                let forged = Packet {
+                    longer: 1_000,
+                    ..real.forged()
+                };
+                let [client, target] = forged.ends;
+                let answer = Packet {
+                    ends: [target, client],
+                    ..forged.clone()
+                };
+                vec![forged.clone(), answer, forged, real]
+            })
+        },
+        told: Nothing,
+    },
+    Row {
         does: "the last IP fragment 59 seconds after the first",
         packets: || around(|real| slow(&real)),
         told: Alert,

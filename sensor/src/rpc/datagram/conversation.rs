@@ -160,7 +160,7 @@ impl Conversation {
     pub(super) fn new(connection: Arc<Connection>, first: At) -> Self {
         Self {
             connection,
-            last: first.time,
+            last: first.steady(),
             packets: Sides::default(),
             last_packet: first,
             carried: Carried::default(),
@@ -375,9 +375,9 @@ impl Conversation {
     }
 
     fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
-        let latest = |call: &Call| call.request.at().time.max(call.reply.at().time);
+        let latest = |call: &Call| call.request.at().steady().max(call.reply.at().steady());
         let answer = handling.bounds.limits.answer;
-        let too_old = |call: &Call| at.time.since(latest(call)) > answer;
+        let too_old = |call: &Call| at.steady().since(latest(call)) > answer;
         let old: Vec<CallKey> = self
             .calls
             .iter()

@@ -88,7 +88,7 @@ impl Datagrams {
             // How the two are getting on with a call says nothing about the call.
             _ => return self.count(ends, datagram),
         };
-        self.advance(datagram.at.time, bounds, out);
+        self.advance(datagram.at.steady(), bounds, out);
         if !self.conversations.contains_key(&pair) {
             if header.ptype == DgPtype::ACK {
                 return;
@@ -98,7 +98,7 @@ impl Datagrams {
         let Some(conversation) = self.conversations.get_mut(&pair) else {
             return;
         };
-        let last = conversation.last.max(datagram.at.time);
+        let last = conversation.last.max(datagram.at.steady());
         self.idle.remove(&(conversation.last, pair));
         self.idle.insert((last, pair));
         conversation.last = last;
@@ -187,7 +187,7 @@ impl Datagrams {
         let mut conversation = Conversation::new(connection, datagram.at);
         conversation.carried.hear(&opened);
         out(opened);
-        self.idle.insert((datagram.at.time, (client, server)));
+        self.idle.insert((datagram.at.steady(), (client, server)));
         self.conversations.insert((client, server), conversation);
     }
 

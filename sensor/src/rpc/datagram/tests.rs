@@ -125,7 +125,7 @@ impl Rig {
         let at = At {
             frame: self.frame,
             time: Timestamp(seconds * SECOND),
-            input: 0,
+            ..At::default()
         };
         let datagram = Datagram {
             at,
