@@ -191,11 +191,14 @@ fn towers(reader: &mut Reader<'_>, referents: &[u64]) -> Result<Vec<Option<Tower
     read_towers(reader, referents, false)
 }
 
+/// What a copy of a tower takes, beside its texts.
+const COPY: usize = size_of::<Tower>();
+
 fn read_towers(reader: &mut Reader<'_>, referents: &[u64], shared: bool) -> Result<Vec<Option<Tower>>> {
     let mut known = BTreeMap::new();
     let mut all: Vec<Option<Tower>> = Vec::new();
     // Copies, too, are paid for by what was sent. Those that are known are of a few towers.
-    let mut room = reader.rest().len().saturating_add(64 * size_of::<Tower>());
+    let mut room = reader.rest().len().saturating_add(COPY.saturating_mul(64));
     for &id in referents {
         let earlier = known
             .get(&id)
@@ -204,7 +207,7 @@ fn read_towers(reader: &mut Reader<'_>, referents: &[u64], shared: bool) -> Resu
         all.push(match earlier {
             _ if id == 0 => None,
             Some(tower) => {
-                let Some(left) = room.checked_sub(size_of::<Tower>() + tower.text_length()) else {
+                let Some(left) = room.checked_sub(COPY.saturating_add(tower.text_length())) else {
                     return Err(reader.input().error(ErrorKind::Limit {
                         field: "tower",
                         max: room,
