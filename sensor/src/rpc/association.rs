@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, Request, Response, SecTrailer};
-use dcom_parsers::security::{AuthLevel, Claims};
+use dcom_parsers::security::{self, AuthLevel, Claims};
 
 use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
@@ -63,6 +63,8 @@ struct Offer {
     group: u32,
     signs_headers: bool,
     auth: Option<AuthState>,
+    /// Is it a leg of a login that goes on with it?
+    is_leg: bool,
 }
 
 /// A call on its way.
@@ -187,10 +189,13 @@ impl Association {
                 if handling.bounds.tells_pdus {
                     handling.say(RpcBody::Pdu(at, bytes.to_vec()));
                 }
+                if !self.is_of(side, at, header, handling) {
+                    return;
+                }
                 match Pdu::parse(bytes) {
                     Ok(pdu) => {
                         Shape::learn(&mut self.shape, at.frame, &pdu, bytes);
-                        self.pdu(at, &pdu, bytes, handling);
+                        self.pdu(side, at, &pdu, bytes, handling);
                     }
                     Err(error) => {
                         handling.bounds.counters.malformed += 1;
@@ -201,7 +206,9 @@ impl Association {
             }
             Framed::Damaged(at, header, start) => {
                 handling.bounds.counters.damaged += 1;
-                self.damaged(side, at, header, start, handling);
+                if self.is_of(side, at, header, handling) {
+                    self.damaged(side, at, header, start, handling);
+                }
             }
             Framed::Junk(at) => {
                 handling.bounds.counters.junk += 1;
@@ -221,6 +228,18 @@ impl Association {
                 );
             }
         }
+    }
+
+    /// May this side send such a PDU? What a client says in the server's name is no answer of the server, which does not
+    /// take such a PDU for anything.
+    fn is_of(&mut self, side: Side, at: At, header: CommonHeader, handling: &mut Handling<'_>) -> bool {
+        let by_client = side == Side::Client;
+        let of_the_other = header.ptype.sent_by_client().is_some_and(|client| client != by_client);
+        if of_the_other {
+            let detail = format!("{:?} of the {side:?}", header.ptype).to_lowercase();
+            self.odd(at, "pdu_of_the_other_side", detail, handling);
+        }
+        !of_the_other
     }
 
     /// Part of a fragment is lost: the call is there all the same, and its stub cannot be whole.
@@ -278,12 +297,10 @@ impl Association {
     }
 
     /// `bytes` is all of it.
-    fn pdu(&mut self, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) {
+    fn pdu(&mut self, side: Side, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) {
         let header = pdu.header;
-        if let Some(verifier) = &pdu.verifier {
-            self.verifier(at, pdu, verifier, handling);
-        }
-        let opening = self.open(at, pdu, bytes, handling);
+        let is_leg = self.login(side, at, pdu, handling);
+        let opening = self.open((side, at), (pdu, is_leg), bytes, handling);
         let condition = match pdu.verifier {
             Some(verifier) if AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY => match opening {
                 Some(_) => Condition::Clear,
@@ -293,8 +310,8 @@ impl Association {
         };
         let key = opening.as_ref().map(|opening| opening.key.clone());
         match &pdu.body {
-            Body::Bind(bind) => self.offer(at, pdu, BindKind::Bind, bind, handling),
-            Body::AlterContext(bind) => self.offer(at, pdu, BindKind::AlterContext, bind, handling),
+            Body::Bind(bind) => self.offer(at, (pdu, is_leg), BindKind::Bind, bind, handling),
+            Body::AlterContext(bind) => self.offer(at, (pdu, is_leg), BindKind::AlterContext, bind, handling),
             Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
             Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
             Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(Refusal::Nak(nak.reason)), handling),
@@ -327,8 +344,14 @@ impl Association {
         }
     }
 
-    /// Opens a sealed PDU, or checks a signed one, if there are keys.
-    fn open(&mut self, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) -> Option<Opening> {
+    /// Opens a sealed PDU, or checks a signed one, if there are keys, and takes from a leg of a login what they tell of it.
+    fn open(
+        &mut self,
+        (side, at): (Side, At),
+        (pdu, is_leg): (&Pdu<'_>, bool),
+        bytes: &[u8],
+        handling: &mut Handling<'_>,
+    ) -> Option<Opening> {
         let keys = handling.bounds.keys.clone()?;
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
@@ -336,7 +359,11 @@ impl Association {
             tickets, key_counters, ..
         } = &mut *handling.bounds;
         let before = openings.kept();
-        let taken = openings.take((&keys, tickets), pdu, verifier, bytes, key_counters);
+        let taken = if is_leg {
+            openings.login((&keys, tickets), verifier, key_counters)
+        } else {
+            openings.call(side, pdu, verifier, bytes, key_counters)
+        };
         let after = openings.kept();
         handling.bounds.held = handling.bounds.held + after - before;
         if after > before && handling.bounds.held > handling.bounds.limits.rpc_total {
@@ -360,15 +387,24 @@ impl Association {
         bounds.held += self.logins.kept();
     }
 
-    /// Takes note of who logs in. Signatures on calls say nothing.
-    fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
-        let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
-        if is_call {
-            return;
+    /// Takes note of who logs in. True if it is a leg of a login, and of one that is going on.
+    ///
+    /// Only these five kinds of PDUs are legs: of a verifier on any other, as on an `orphaned`, a server takes no notice.
+    fn login(&mut self, side: Side, at: At, pdu: &Pdu<'_>, handling: &mut Handling<'_>) -> bool {
+        let (
+            Some(verifier),
+            Body::Bind(_) | Body::BindAck(_) | Body::AlterContext(_) | Body::AlterContextResp(_) | Body::Auth3,
+        ) = (&pdu.verifier, &pdu.body)
+        else {
+            return false;
+        };
+        if side == Side::Client && self.logins.is_over(verifier.auth_context_id) {
+            // In three legs of Kerberos the last one answers the server's, and names nobody.
+            return security::is_kerberos_answer(verifier.auth_value);
         }
         let room = handling.bounds.limits.rpc_total.saturating_sub(handling.bounds.held);
         handling.bounds.held -= self.logins.kept();
-        let learnt = self.logins.learn(at, verifier, room);
+        let learnt = self.logins.learn(side, at, verifier, room);
         handling.bounds.held += self.logins.kept();
         match learnt {
             Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
@@ -377,9 +413,17 @@ impl Association {
         if let Some(who) = handling.bounds.tickets.client(verifier.auth_value) {
             self.name(verifier.auth_context_id, who, handling.bounds);
         }
+        true
     }
 
-    fn offer(&mut self, at: At, pdu: &Pdu<'_>, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+    fn offer(
+        &mut self,
+        at: At,
+        (pdu, is_leg): (&Pdu<'_>, bool),
+        kind: BindKind,
+        bind: &Bind,
+        handling: &mut Handling<'_>,
+    ) {
         let header = pdu.header;
         self.bind_seen |= kind == BindKind::Bind;
         let limits = handling.bounds.limits;
@@ -393,6 +437,7 @@ impl Association {
             group: bind.assoc_group_id,
             signs_headers: header.supports_header_signing() == Some(true),
             auth: pdu.verifier.as_ref().map(logins::state),
+            is_leg,
         };
         self.offers.insert(header.call_id, offer);
         let waiting = self.contexts.waiting();
@@ -417,7 +462,7 @@ impl Association {
         }
         let contexts = self.on_contexts(handling.bounds, |contexts| contexts.answer(header.call_id, ack));
         let (answered, call_id) = (Some(at), header.call_id);
-        let (_, claims) = self.logins.latest();
+        let claims = self.logins.claims(auth);
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,
@@ -439,8 +484,11 @@ impl Association {
         let contexts = withdrawn.into_iter().map(|element| (element, None)).collect();
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
         let auth = offer.as_ref().and_then(|offer| offer.auth);
+        let claims = self.logins.claims(auth);
+        if offer.as_ref().is_some_and(|offer| offer.is_leg) {
+            self.logins.refuse(auth);
+        }
         let offered = offer.map(|offer| offer.at);
-        let (_, claims) = self.logins.latest();
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,
