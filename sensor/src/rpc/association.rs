@@ -75,7 +75,6 @@ struct Call {
     interface: Named,
     encoding: Option<Encoding>,
     object: Option<Guid>,
-    flags: PfcFlags,
     is_read: bool,
     request: Joined,
     reply: Option<Joined>,
@@ -549,14 +548,7 @@ impl Association {
             let time = fragment.at.time;
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
-        let ended = self.join(fragment, Side::Client, handling.bounds);
-        let wants_no_answer = |call: &Call| call.flags.contains(PfcFlags::MAYBE);
-        if ended
-            && self.calls.get(&call_id).is_some_and(wants_no_answer)
-            && let Some(call) = self.take_call(call_id, handling.bounds)
-        {
-            self.close_call(call_id, call, Reply::NotWanted, handling);
-        }
+        self.join(fragment, Side::Client, handling.bounds);
     }
 
     /// Is it more of a request that was answered already? That is over with its last fragment, and with another request.
@@ -595,7 +587,6 @@ impl Association {
             interface,
             encoding,
             object: request.object,
-            flags: fragment.header.flags,
             is_read: is_read(interface, request.opnum, request.object),
             request: Joined::default(),
             reply: None,

@@ -242,18 +242,26 @@ fn faults_missing_answers_and_missing_requests_are_told_apart() {
     );
     rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).done());
     rig.send(Side::Server, &Pdu::response(3, 99).done());
-    rig.send(Side::Client, &Pdu::request(0x43, 4, 0, 3).done());
     let exchanges = rig.close();
     let told: Vec<_> = exchanges
         .iter()
         .map(|exchange| (exchange.call_id, exchange.request.is_some()))
         .collect();
-    assert_eq!(told, [(2, true), (99, false), (4, true), (3, true)]);
+    assert_eq!(told, [(2, true), (99, false), (3, true)]);
     assert!(matches!(exchanges[0].reply, Reply::Fault { status: 5, .. }));
-    assert_eq!(
-        (&exchanges[2].reply, &exchanges[3].reply),
-        (&Reply::NotWanted, &Reply::Unanswered)
-    );
+    assert_eq!(exchanges[2].reply, Reply::Unanswered);
+}
+
+/// [MS-RPCE] 2.2.2.2 `PFC_MAYBE` Flag: servers ignore it.
+#[test]
+fn a_call_that_wants_no_answer_has_one_all_the_same() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(0x43, 2, 0, 3).done());
+    rig.send(Side::Server, &Pdu::response(3, 2).done());
+    let exchanges = rig.close();
+    assert_eq!(exchanges.len(), 1);
+    assert!(response(&exchanges[0]).is_some());
 }
 
 #[test]
