@@ -570,6 +570,8 @@ impl Association {
         verifier: Option<SecTrailer<'_>>,
         is_read: IsRead,
     ) -> Call {
+        // The nil UUID stands for no object: C706 3.1.2 Call Handles and Objects.
+        let object = request.object.filter(|object| *object != Guid::NULL);
         let (interface, encoding) = match self.contexts.resolve(request.context_id) {
             Some(Context::Offered(interface, encoding) | Context::Accepted(interface, encoding)) => {
                 (Named::Interface(interface), encoding)
@@ -586,8 +588,8 @@ impl Association {
             context_id: request.context_id,
             interface,
             encoding,
-            object: request.object,
-            is_read: is_read(interface, request.opnum, request.object),
+            object,
+            is_read: is_read(interface, request.opnum, object),
             request: Joined::default(),
             reply: None,
             auth,

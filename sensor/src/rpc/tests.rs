@@ -264,6 +264,15 @@ fn a_call_that_wants_no_answer_has_one_all_the_same() {
     assert!(response(&exchanges[0]).is_some());
 }
 
+/// C706 3.1.2: the nil UUID stands for no object.
+#[test]
+fn a_nil_object_is_none() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(0x83, 2, 0, 3).with([0; 16]).done());
+    assert_eq!(rig.close()[0].object, None);
+}
+
 #[test]
 fn a_lost_fragment_leaves_a_call_without_a_stub_and_the_next_call_whole() {
     let mut rig = Rig::over_tcp();
