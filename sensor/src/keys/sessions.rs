@@ -101,10 +101,6 @@ impl Loss {
         self.stubs = self.stubs.saturating_add(other.stubs);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
-
-    pub(super) fn is_none(self) -> bool {
-        self == Self::default()
-    }
 }
 
 /// What a leg of a login came to.

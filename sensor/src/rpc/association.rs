@@ -352,17 +352,25 @@ impl Association {
         handling: &mut Handling<'_>,
     ) -> Option<Opening> {
         let keys = handling.bounds.keys.clone()?;
+        let header = pdu.header;
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
         let RpcBounds {
             tickets, key_counters, ..
         } = &mut *handling.bounds;
         let before = openings.kept();
-        let taken = if is_leg {
+        let mut taken = if is_leg {
             openings.login((&keys, tickets), verifier, key_counters)
         } else {
             openings.call(side, pdu, verifier, bytes, key_counters)
         };
+        if taken.is_strangers && self.bind_seen && self.bytes_missing == 0 && !self.logins.knows(verifier) {
+            let detail = format!(
+                "{:?} of call {}, by a login that there is not",
+                header.ptype, header.call_id
+            );
+            taken.odd = Some(("bad_signature", detail));
+        }
         let after = openings.kept();
         handling.bounds.held = handling.bounds.held + after - before;
         if after > before && handling.bounds.held > handling.bounds.limits.rpc_total {

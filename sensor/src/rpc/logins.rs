@@ -81,6 +81,11 @@ impl Logins {
         self.kept
     }
 
+    /// Did anybody log in, or begin to, in the security context of this verifier?
+    pub(super) fn knows(&self, verifier: &SecTrailer<'_>) -> bool {
+        self.by_context.contains_key(&verifier.auth_context_id)
+    }
+
     /// Has the client nothing more to say in this security context?
     pub(super) fn is_over(&self, id: u32) -> bool {
         self.by_context.get(&id).is_some_and(|login| login.over)
