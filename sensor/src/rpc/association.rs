@@ -417,7 +417,8 @@ impl Association {
             Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
             Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
         }
-        if let Some(who) = handling.bounds.tickets.client(verifier.auth_value) {
+        let client = handling.connection.client.address;
+        if let Some(who) = handling.bounds.tickets.client(client, verifier.auth_value) {
             self.name(verifier.auth_context_id, who, handling.bounds);
         }
         true
