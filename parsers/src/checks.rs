@@ -339,6 +339,7 @@ pub fn security(bytes: &[u8]) {
         assert!(ntlmssp::Message::is_one(bytes) && !kerberos::Message::is_one(bytes));
     }
     entry(bytes, spnego::Token::parse);
+    let _ = (security::is_kerberos_answer(bytes), security::is_last_word(bytes));
     entry(bytes, kerberos::Message::parse);
     entry(bytes, Sealed::parse);
     entry(bytes, kdc::Message::parse);

@@ -78,6 +78,7 @@ fn came_of(packets: &[Packet]) -> (bool, Vec<String>) {
             Body::Anomaly(anomaly)
                 if anomaly.kind == AnomalyKind::Stream
                     || anomaly.event == "oversized_stub"
+                    || anomaly.event == "pdu_of_the_other_side"
                     || anomaly.event == "unfinished_call_pushed_out" =>
             {
                 odd.push(anomaly.event.to_string());

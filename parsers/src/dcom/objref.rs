@@ -165,10 +165,9 @@ impl<'a> Objref<'a> {
             4 => {
                 input.enter("OBJREF_CUSTOM");
                 let clsid = Clsid(input.guid()?);
-                let extension = input.u32()?;
-                // The size that follows is not to be relied on ([MS-DCOM] 2.2.18.6); the data goes to the end.
-                input.skip(4)?;
-                input.skip(usize::try_from(extension).unwrap_or(usize::MAX))?;
+                // Neither `cbExtension` nor what follows means anything ([MS-DCOM] 2.2.18.6 OBJREF_CUSTOM): the data goes to
+                // the end.
+                input.skip(8)?;
                 Reference::Custom {
                     clsid,
                     data: input.rest(),
@@ -298,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_reference_steps_over_its_extension() {
+    fn the_extension_of_a_custom_reference_means_nothing() {
         let mut bytes = head(4);
         bytes.extend([0x38, 3, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46]);
-        bytes.extend([2, 0, 0, 0, 99, 0, 0, 0, 0xee, 0xee, 1, 2, 3]);
+        bytes.extend([2, 0, 0, 0, 99, 0, 0, 0, 1, 2, 3]);
         let objref = Objref::parse(&bytes).unwrap();
         assert_eq!(
             objref.reference,

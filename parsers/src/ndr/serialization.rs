@@ -26,11 +26,11 @@ pub fn type_serialization_1<'a>(bytes: &'a [u8], structure: &'static str) -> Res
         return Err(input.invalid("CommonHeaderLength", header_length));
     }
     input.skip(4)?;
-    let length = input.u32()?;
-    input.skip(4)?;
-    // The buffer is padded to eight bytes and some writers leave the padding out of the count or the bytes.
-    let length = usize::try_from(length).unwrap_or(usize::MAX).min(input.remaining());
-    Ok(Reader::from_input(input.sub(length)?, Encoding::Ndr20))
+    // `ObjectBufferLength` is not relied on: some writers leave the padding out of it, and exploits have written far behind
+    // it, where servers read on. Who carries the structure says where it ends.
+    input.skip(8)?;
+    let rest = input.remaining();
+    Ok(Reader::from_input(input.sub(rest)?, Encoding::Ndr20))
 }
 
 /// [MS-RPCE] 2.2.7 Type Serialization Version 2: the same with a transfer syntax of its own; always little-endian.
@@ -62,10 +62,9 @@ pub fn type_serialization_2<'a>(bytes: &'a [u8], structure: &'static str) -> Res
         }));
     };
     input.skip(20)?;
-    let length = input.u32()?;
-    input.skip(12)?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX).min(input.remaining());
-    Ok(Reader::from_input(input.sub(length)?, encoding))
+    input.skip(16)?;
+    let rest = input.remaining();
+    Ok(Reader::from_input(input.sub(rest)?, encoding))
 }
 
 #[cfg(test)]
@@ -87,6 +86,16 @@ mod tests {
             1, 0x00, 0, 8, 0xcc, 0xcc, 0xcc, 0xcc, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0,
         ];
         assert_eq!(type_serialization_1(&big, "test").unwrap().u32(), Ok(1));
+    }
+
+    #[test]
+    fn the_length_in_the_private_header_is_not_relied_on() {
+        let short = [
+            1, 0x10, 8, 0, 0xcc, 0xcc, 0xcc, 0xcc, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0,
+        ];
+        let mut reader = type_serialization_1(&short, "test").unwrap();
+        assert_eq!((reader.u32(), reader.u32()), (Ok(1), Ok(2)));
+        assert!(reader.u32().is_err());
     }
 
     /// The header of version 2, and what `write` writes behind it.

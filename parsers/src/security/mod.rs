@@ -257,6 +257,25 @@ pub fn ntlm(token: &[u8]) -> Option<ntlmssp::Message> {
     mechanism_token(token).and_then(|token| ntlmssp::Message::parse(token).ok())
 }
 
+/// Is it Kerberos' answer to a ticket, or in three legs the answer to that answer?
+pub fn is_kerberos_answer(token: &[u8]) -> bool {
+    let message = mechanism_token(token).and_then(|token| kerberos::Message::parse(token).ok());
+    matches!(message, Some(kerberos::Message::ApRep))
+}
+
+/// Does a server that says this end a login with it? A challenge, its own ticket and a refusal are for the client to answer,
+/// and so is what SPNEGO does not call complete.
+pub fn is_last_word(token: &[u8]) -> bool {
+    match mechanism_token(token) {
+        Some(token) if ntlmssp::Message::is_one(token) => false,
+        Some(token) => matches!(kerberos::Message::parse(token), Ok(kerberos::Message::ApRep)),
+        None => match spnego::Token::parse(token) {
+            Ok(spnego::Token::Resp(resp)) => resp.neg_state == Some(spnego::NegState::ACCEPT_COMPLETED),
+            _ => true,
+        },
+    }
+}
+
 /// What a mechanism's own token says; `None` if it is neither NTLM's nor Kerberos'.
 fn mechanism(token: &[u8]) -> Result<Option<Claims>> {
     if token.is_empty() {

@@ -71,6 +71,8 @@ pub enum Operation<'a> {
     Opened(FileId),
     /// Bytes are written.
     Write(Reference<FileId>, Payload<'a>),
+    /// They were taken.
+    Written,
     /// Bytes are asked for.
     Read(Reference<FileId>),
     /// Bytes that were asked for.

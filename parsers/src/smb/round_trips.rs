@@ -18,8 +18,8 @@ struct Parts {
 }
 
 /// What both versions have words for.
-const COMMON: usize = 15;
-const KINDS: usize = 18;
+const COMMON: usize = 16;
+const KINDS: usize = 19;
 
 impl Parts {
     fn operation(&self) -> Operation<'_> {
@@ -45,9 +45,10 @@ impl Parts {
             12 => Operation::Failed,
             13 => Operation::Login(payload),
             14 => Operation::LoginAnswered(payload, Verdict::Continued),
+            15 => Operation::Written,
             // What version 2 has no word for.
-            15 => Operation::TransactMore(payload),
-            16 => Operation::TransactDone(payload, Progress::Partial),
+            16 => Operation::TransactMore(payload),
+            17 => Operation::TransactDone(payload, Progress::Partial),
             _ => Operation::Other,
         }
     }
@@ -186,6 +187,10 @@ fn smb2(message: &Message<'_>) -> Vec<u8> {
             body.raw(&[0; 16]).raw(payload.bytes);
             9
         }
+        Operation::Written => {
+            body.u16(17).raw(&[0; 14]);
+            9
+        }
         Operation::Transact(id, payload) => {
             body.u16(57).u16(0).u32(TRANSCEIVE);
             file(&mut body, *id);
@@ -304,6 +309,11 @@ fn smb1(message: &Message<'_>, unicode: bool) -> Vec<u8> {
             words.u16(id(*file)).u32(0).u32(0).u16(0).u16(0).u16(0);
             words.u16(length(payload)).u16(0).u32(0);
             (0x2f, Behind::Data(payload.bytes, 22))
+        }
+        Operation::Written => {
+            alone(&mut words);
+            words.u16(9).u32(0).u32(0);
+            (0x2f, Behind::Nothing)
         }
         Operation::Transact(file, payload) => {
             words

@@ -246,7 +246,7 @@ impl<'a> Body<'a> {
 
     fn response(mut self, command: u8, status: u32) -> Result<Operation<'a>> {
         let words = &mut self.words;
-        if command == CLOSE {
+        if command == CLOSE && status == 0 {
             return Ok(Operation::Closed);
         }
         if command == SESSION_SETUP_ANDX {
@@ -257,6 +257,7 @@ impl<'a> Body<'a> {
         }
         Ok(match command {
             TREE_CONNECT_ANDX => Operation::Connected,
+            WRITE_ANDX => Operation::Written,
             NT_CREATE_ANDX => {
                 words.enter("SMB_COM_NT_CREATE_ANDX response");
                 words.skip(5)?;

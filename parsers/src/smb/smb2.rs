@@ -163,7 +163,8 @@ impl Header {
             (Sender::Client, command) => request(command, message, input, file),
             (Sender::Server, _) if self.status == STATUS_PENDING => Ok(Operation::Other),
             (Sender::Server, TREE_CONNECT) if self.status == 0 => Ok(Operation::Connected),
-            (Sender::Server, CLOSE) => Ok(Operation::Closed),
+            (Sender::Server, CLOSE) if self.status == 0 => Ok(Operation::Closed),
+            (Sender::Server, CLOSE) => Ok(Operation::Failed),
             (Sender::Server, SESSION_SETUP) => login_answered(Verdict::of(self.status), message, input),
             (Sender::Server, command) => response(command, message, input),
         }
@@ -254,7 +255,8 @@ fn token<'a>(message: &'a [u8], input: &mut Input<'a>) -> Result<Payload<'a>> {
 /// alone does not say, for more than one comes with bytes.
 fn response<'a>(command: u16, message: &'a [u8], mut input: Input<'a>) -> Result<Operation<'a>> {
     Ok(match (command, input.u16()?) {
-        (TREE_CONNECT | CREATE | READ | IOCTL, 9) => Operation::Failed,
+        (TREE_CONNECT | CREATE | READ | WRITE | IOCTL, 9) => Operation::Failed,
+        (WRITE, _) => Operation::Written,
         (CREATE, _) => {
             input.enter("SMB2 CREATE response");
             input.skip(62)?;

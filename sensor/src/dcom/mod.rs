@@ -39,7 +39,7 @@ use crate::event::anomaly::AnomalyKind;
 use crate::event::dcom::{ClientIdentity, Kind};
 use crate::event::login::ByLogin;
 use crate::event::meta::{Protocol, TunnelRecord};
-use crate::event::record::Interval;
+use crate::event::record::{Interval, Port};
 use crate::event::{self, Body, Dcerpc, Dcom, Event, Meta, Shared};
 use crate::flow::{Connection, Opener, Silence};
 use crate::limits::Limits;
@@ -456,6 +456,7 @@ impl Analyst {
             if let Some(endpoint) = &mut waiting.dcom.endpoint {
                 endpoint.followed = true;
                 endpoint.ip = Some(server.address);
+                endpoint.port = Some(Port(server.port));
             }
             out.hear(Told::Record(waiting));
         }
@@ -464,6 +465,7 @@ impl Analyst {
             if let Some(endpoint) = &mut dcom.endpoint {
                 endpoint.followed = true;
                 endpoint.ip = Some(server.address);
+                endpoint.port = Some(Port(server.port));
             }
             dcom.update = Some(true);
             let body = Body::Dcom(dcom);

@@ -4,6 +4,7 @@
 //! Every worker reads all of them, whichever hosts are its own: the client of one exchange shows its ticket elsewhere.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dcom_parsers::security::kdc::{Asked, EncKdcRepPart, Exchange, FastResponse, Issued as Reply, Message, is_one};
@@ -208,7 +209,7 @@ impl Kdc {
             }
             Ok(Some(Message::Issued(reply))) => {
                 let shown = self.asked.remove(&(way.1, way.0));
-                self.issue(&reply, shown);
+                self.issue(way.0.address, &reply, shown);
             }
             _ => {}
         }
@@ -232,7 +233,7 @@ impl Kdc {
         })
     }
 
-    fn issue(&mut self, reply: &Reply<'_>, shown: Option<Shown>) {
+    fn issue(&mut self, from: IpAddr, reply: &Reply<'_>, shown: Option<Shown>) {
         let who = (reply.client.name != ANONYMOUS).then(|| Who {
             user: reply.client.name.clone(),
             realm: reply.client_realm.clone(),
@@ -248,6 +249,7 @@ impl Kdc {
         }
         let issued = Issued {
             who,
+            from,
             unopened_by: unopened_by.filter(|_| session_key.is_none()),
             session_key,
         };

@@ -229,6 +229,8 @@ const SEARCH: usize = 32 << 20;
 const SEARCHES: u8 = 2;
 /// Bytes of the key stream that a search may look at.
 const REACH: u64 = 1 << 20;
+/// Bytes of PDUs in a row that are not right, behind which the place in the key stream counts as lost.
+const KNOWN: u64 = 1 << 18;
 
 impl Direction {
     /// [MS-NLMP] 3.4.5.2 SIGNKEY, 3.4.5.3 SEALKEY.
@@ -274,20 +276,20 @@ impl Direction {
             return Verdict::StreamLost;
         }
         let Some(signature) = Signature::parse(pdu.signature) else {
-            self.step(self.sequence, pdu);
+            self.miss(pdu);
             return Verdict::Bad;
         };
         let first = u32::from(self.sequence == 0 && in_spnego && signature.sequence > 0);
         let expected = self.sequence.max(first);
         let missing = signature.sequence.wrapping_sub(expected);
-        if missing == 0 || self.loss.is_none() {
+        if missing == 0 {
             // Some do not set the key stream back.
             let signed_list = usize::from(first == 1 && self.key_exchange) * 8;
-            if missing == 0 && signed_list == 0 && self.keystream.ahead.is_empty() {
+            if signed_list == 0 && self.keystream.ahead.is_empty() {
                 return self.open_next(&signature, pdu, plain);
             }
             for skipped in [0, signed_list] {
-                if missing == 0 && self.fits(skipped, &signature, pdu, plain) {
+                if self.fits(skipped, &signature, pdu, plain) {
                     self.keystream.advance(skipped);
                     self.step(expected, pdu);
                     return Verdict::Right;
@@ -296,7 +298,7 @@ impl Direction {
                     break;
                 }
             }
-            self.step(expected, pdu);
+            self.miss(pdu);
             return Verdict::Bad;
         }
         if let Some(skipped) = self.find(missing, &signature, pdu, plain) {
@@ -304,8 +306,11 @@ impl Direction {
             self.step(signature.sequence, pdu);
             return Verdict::Right;
         }
-        let stubs = if pdu.is_sealed { pdu.body.len() as u64 } else { 0 };
-        self.lose(Loss { stubs, bytes: 0 });
+        let is_known = self.loss.bytes == 0 && self.loss.stubs < KNOWN;
+        self.miss(pdu);
+        if is_known {
+            return Verdict::Bad;
+        }
         self.searches_left -= 1;
         if self.searches_left > 0 {
             return Verdict::StreamLost;
@@ -315,10 +320,8 @@ impl Direction {
         Verdict::StreamJustLost
     }
 
-    /// The PDU is the next one, so that its part of the key stream is used up, whatever it is: nothing is looked at ahead.
+    /// The PDU is the next one: nothing is looked at ahead.
     fn open_next(&mut self, signature: &Signature, pdu: &Protected<'_>, plain: &mut Vec<u8>) -> Verdict {
-        self.sequence = signature.sequence.wrapping_add(1);
-        self.loss = Loss::default();
         let rc4 = &mut self.keystream.rc4;
         let body = if pdu.is_sealed {
             plain.clear();
@@ -333,9 +336,27 @@ impl Direction {
             rc4.apply_keystream(&mut wanted);
         }
         if self.is_signed(wanted, signature.sequence, pdu, body) {
+            self.sequence = signature.sequence.wrapping_add(1);
+            self.loss = Loss::default();
             return Verdict::Right;
         }
+        // Its part of the key stream is put back: what comes next says whether it was used up.
+        let mut part = Zeroizing::new(Vec::with_capacity(self.uses(pdu)));
+        if pdu.is_sealed {
+            part.extend(pdu.body.iter().zip(&*plain).map(|(sealed, open)| sealed ^ open));
+        }
+        if self.key_exchange {
+            part.extend(
+                signature
+                    .checksum
+                    .iter()
+                    .zip(wanted)
+                    .map(|(sealed, open)| sealed ^ open),
+            );
+        }
+        (self.keystream.ahead, self.keystream.used) = (part, 0);
         plain.zeroize();
+        self.miss(pdu);
         Verdict::Bad
     }
 
@@ -353,7 +374,16 @@ impl Direction {
         found.is_some()
     }
 
-    /// The PDU has used up its part of the key stream, whatever it was.
+    /// The PDU is not right. Either it was changed on its way, and has used up its part of the key stream, or it is none of
+    /// the peer's: the number of the next one tells.
+    ///
+    /// Whether it was sealed is not relied on either.
+    fn miss(&mut self, pdu: &Protected<'_>) {
+        let stubs = pdu.body.len() as u64;
+        self.lose(Loss { stubs, bytes: 0 });
+    }
+
+    /// The PDU has used up its part of the key stream.
     fn step(&mut self, sequence: u32, pdu: &Protected<'_>) {
         self.keystream.advance(self.uses(pdu));
         self.sequence = sequence.wrapping_add(1);
@@ -403,7 +433,13 @@ impl Direction {
         let loss = self.loss;
         let known = usize::try_from(loss.stubs.min(2 * REACH)).ok()?;
         let exact = [known + signatures, signatures];
-        let reach = usize::try_from(loss.stubs.saturating_add(loss.bytes).min(REACH)).ok()?;
+        // Where all lengths are known, no others come into question.
+        let reach = if loss.bytes == 0 {
+            0
+        } else {
+            loss.stubs.saturating_add(loss.bytes)
+        };
+        let reach = usize::try_from(reach.min(REACH)).ok()?;
         // What is sealed is padded to four bytes at least.
         let others = (signatures..=signatures.saturating_add(reach)).step_by(4);
         let tries = SEARCH / (pdu.body.len() + 64);
@@ -491,6 +527,71 @@ mod tests {
         keys.accounts.clear();
         keys.add_account(None, "User", nt_hash("password").to_vec().into());
         assert!(matches!(example(&keys), Login::Mismatch(name) if &*name == "User"));
+    }
+
+    /// What the peer sends in this direction under the next number: the sealed body, and its signature.
+    fn seal(direction: &mut Direction, plain: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let mut mac = direction.signing.clone();
+        mac.update(&direction.sequence.to_le_bytes());
+        mac.update(plain);
+        let mut body = plain.to_vec();
+        direction.keystream.rc4.apply_keystream(&mut body);
+        let mut checksum = mac.finalize().into_bytes()[..8].to_vec();
+        if direction.key_exchange {
+            direction.keystream.rc4.apply_keystream(&mut checksum);
+        }
+        let signature = [&[1, 0, 0, 0], &checksum[..], &direction.sequence.to_le_bytes()].concat();
+        direction.sequence += 1;
+        (body, signature)
+    }
+
+    #[test]
+    fn a_pdu_that_is_not_right_takes_none_behind_it_along() {
+        let mut keys = Keys::default();
+        account(&mut keys);
+        for key_exchange in [false, true] {
+            let [Login::Known(mut peer), Login::Known(mut session)] = [example(&keys), example(&keys)] else {
+                panic!("the login is not known");
+            };
+            let (peer, direction) = (&mut peer.directions.client, &mut session.directions.client);
+            (peer.key_exchange, direction.key_exchange) = (key_exchange, key_exchange);
+            let sent: Vec<_> = (10..20).map(|length| seal(peer, &vec![7; length])).collect();
+            let mut plain = Vec::new();
+            let mut open = |direction: &mut Direction, body: &[u8], signature: &[u8]| {
+                direction.open(&pdu(body, signature), false, &mut plain)
+            };
+            let mut right = |direction: &mut Direction, number: usize| {
+                let (body, signature) = &sent[number];
+                assert_eq!(open(direction, body, signature), Verdict::Right, "{number}");
+            };
+            right(direction, 0);
+            // A bit is changed on its way: of two in a row, of a body and of a number.
+            let mut changed = sent[1].0.clone();
+            changed[3] ^= 1;
+            let mut plain = Vec::new();
+            let verdict = direction.open(&pdu(&changed, &sent[1].1), false, &mut plain);
+            assert_eq!(verdict, Verdict::Bad);
+            let mut changed = sent[2].1.clone();
+            changed[13] ^= 1;
+            let verdict = direction.open(&pdu(&sent[2].0, &changed), false, &mut plain);
+            assert_eq!(verdict, Verdict::Bad);
+            right(direction, 3);
+            // Somebody else's, under the right number and under another.
+            for number in [4_u32, 5] {
+                let signature = [&[1, 0, 0, 0][..], &[9; 8], &number.to_le_bytes()].concat();
+                let verdict = direction.open(&pdu(&[9; 33], &signature), false, &mut plain);
+                assert_eq!(verdict, Verdict::Bad);
+                assert!(plain.is_empty());
+            }
+            right(direction, 4);
+            // One that says that it is of another login.
+            direction.lose(Loss {
+                stubs: sent[5].0.len() as u64,
+                bytes: 0,
+            });
+            right(direction, 6);
+            right(direction, 7);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::keytab::add_key;
 
 /// Adds the accounts of such a text; gives how many keys. Lines of other kinds are stepped over: such a text is a log.
 pub(super) fn add(keys: &mut Keys, text: &[u8]) -> usize {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     // Line by line, so that no more than one is copied for the sake of a letter that is none.
     let lines = text.split(|&byte| byte == b'\n');
     lines
@@ -39,11 +40,19 @@ fn add_line(keys: &mut Keys, line: &str) -> Option<()> {
         add_key(keys, user, domain.unwrap_or_default(), None, etype, key.to_vec().into());
         return Some(());
     }
-    second.parse::<u32>().ok()?;
-    let _lm_hash = fields.next()?;
+    let is_hash = |field: &str| hex(field).is_some_and(|hash| hash.len() == 16);
+    // Of the computer itself, whose secrets are the LSA's, there is no RID.
+    if !is_hash(second) {
+        second.parse::<u32>().ok()?;
+        let _lm_hash = fields.next()?;
+    }
     let nt_hash = hex(fields.next()?).filter(|hash| hash.len() == 16)?;
     // Earlier passwords are listed too, as alice_history0.
-    let user = user.rsplit_once("_history").map_or(user, |(user, _)| user);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let user = match user.rsplit_once("_history") {
+        Some((user, number)) if is_number(number) => user,
+        _ => user,
+    };
     if user.is_empty() {
         return None;
     }
@@ -81,13 +90,17 @@ mod tests {
     #[test]
     fn accounts_and_their_kerberos_keys_are_found_among_other_lines() {
         let text = "[*] Dumping Domain Credentials (domain\\uid:rid:lmhash:nthash)\n\
+            LAB\\web_history:1104:aad3b435b51404eeaad3b435b51404ee:11111111111111111111111111111111:::\n\
+            LAB\\SRV01$:aad3b435b51404eeaad3b435b51404ee:22222222222222222222222222222222:::\n\
             LAB\\alice:1103:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::\r\n\
             LAB\\alice_history0:1103:aad3b435b51404eeaad3b435b51404ee:00000000000000000000000000000000:::\n\
             Guest:501:aad3b435b51404eeaad3b435b51404ee:31d6cfe0d16ae931b73c59d7e0c089c0:::\n\
             LAB\\DC$:aes128-cts-hmac-sha1-96:96f33635644c2f5625fd194095a71b5c\n\
             LAB\\DC$:des-cbc-md5:0011223344556677\n";
         let mut keys = Keys::default();
-        assert_eq!(add(&mut keys, text.as_bytes()), 4);
+        assert_eq!(add(&mut keys, text.as_bytes()), 6);
+        assert_eq!(keys.accounts("web_history", "LAB").count(), 1);
+        assert_eq!(keys.accounts("SRV01$", "LAB").count(), 1);
         assert_eq!(keys.accounts("ALICE", "lab").count(), 2);
         assert_eq!(keys.accounts("alice", "OTHER").count(), 0);
         assert_eq!(keys.accounts("alice@lab.example", "").count(), 2);
@@ -97,5 +110,8 @@ mod tests {
                 .iter()
                 .any(|key| key.etype == 17 && key.principal == "DC$")
         );
+        let marked = "\u{feff}LAB\\bob:1105:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::";
+        assert_eq!(add(&mut keys, marked.as_bytes()), 1);
+        assert_eq!(keys.accounts("bob", "LAB").count(), 1);
     }
 }

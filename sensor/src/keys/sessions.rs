@@ -101,10 +101,6 @@ impl Loss {
         self.stubs = self.stubs.saturating_add(other.stubs);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
-
-    pub(super) fn is_none(self) -> bool {
-        self == Self::default()
-    }
 }
 
 /// What a leg of a login came to.
@@ -200,9 +196,9 @@ impl Sessions {
             };
         }
         if let Some(message) = security::ntlm(token) {
-            match message {
-                Message::Challenge(challenge) => self.insert(id, Session::Challenged(challenge.server_challenge)),
-                _ => drop(self.by_context.remove(&id)),
+            // What the client wants is nothing until the server answers.
+            if let Message::Challenge(challenge) = message {
+                self.insert(id, Session::Challenged(challenge.server_challenge));
             }
             return Learnt::Nothing;
         }
@@ -213,8 +209,10 @@ impl Sessions {
     }
 
     fn learn_kerberos(&mut self, keys: &Keys, tickets: &SharedTickets, id: u32, message: &Sealed<'_>) -> Learnt {
-        if let (Sealed::ApRep(answer), Some(Session::Kerberos(session))) = (message, self.by_context.get_mut(&id)) {
-            session.answer(*answer);
+        if let Sealed::ApRep(answer) = message {
+            if let Some(Session::Kerberos(session)) = self.by_context.get_mut(&id) {
+                session.answer(*answer);
+            }
             return Learnt::Nothing;
         }
         // The server's own ticket, of user-to-user, is wanted when the client's comes.
@@ -231,7 +229,11 @@ impl Sessions {
 
     fn insert(&mut self, id: u32, session: Session) {
         if self.by_context.len() >= MAX_SESSIONS && !self.by_context.contains_key(&id) {
-            self.by_context.pop_first();
+            // One that came to nothing makes room first.
+            let is_open = |session: &Session| matches!(session, Session::Challenged(_));
+            let unfinished = self.by_context.iter().find(|(_, session)| is_open(session));
+            let forgotten = unfinished.or(self.by_context.first_key_value()).map(|(&id, _)| id);
+            forgotten.map(|id| self.by_context.remove(&id));
         }
         self.by_context.insert(id, session);
     }

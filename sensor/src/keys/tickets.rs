@@ -1,6 +1,7 @@
 //! Kerberos tickets that were seen when they were issued: whose they are, and the session key of those that a key opens.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dcom_parsers::security::sealed::Sealed;
@@ -33,6 +34,8 @@ pub(super) struct SessionKey {
 pub(super) struct Issued {
     /// The client, as the reply that brought the ticket names it in clear. None: it is hidden, or two replies differ.
     pub(super) who: Option<Who>,
+    /// Who sent that reply: not the client itself, if it is to be believed.
+    pub(super) from: IpAddr,
     pub(super) session_key: Option<SessionKey>,
     /// The key that was to open the reply, and did not.
     pub(super) unopened_by: Option<KeyName>,
@@ -149,14 +152,18 @@ impl SharedTickets {
         self.lock().counters
     }
 
-    /// Whose ticket a login shows, if it was seen when it was issued.
-    pub(crate) fn client(&self, auth_value: &[u8]) -> Option<Who> {
+    /// Whose ticket a login by this host shows, if it was seen when it was issued.
+    pub(crate) fn client(&self, shown_by: IpAddr, auth_value: &[u8]) -> Option<Who> {
         if self.lock().by_id.is_empty() {
             return None;
         }
         let token = security::mechanism_token(auth_value).filter(|token| kerberos::Message::is_one(token))?;
         match Sealed::parse(token) {
-            Ok(Some(Sealed::ApReq { ticket, .. })) => self.lock().get(ticket.sealed.cipher)?.who.clone(),
+            Ok(Some(Sealed::ApReq { ticket, .. })) => {
+                let tickets = self.lock();
+                let issued = tickets.get(ticket.sealed.cipher)?;
+                issued.who.clone().filter(|_| issued.from != shown_by)
+            }
             _ => None,
         }
     }
@@ -165,6 +172,7 @@ impl SharedTickets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::kerberos::tests::{ap_req, ticket};
 
     fn of(user: &str) -> Issued {
         let who = Who {
@@ -173,6 +181,7 @@ mod tests {
         };
         Issued {
             who: Some(who),
+            from: IpAddr::from([10, 0, 0, 88]),
             session_key: None,
             unopened_by: None,
         }
@@ -193,6 +202,24 @@ mod tests {
         tickets.issue(b"one", of("alice"), false);
         assert_eq!(user(&tickets, b"one"), None);
         assert_eq!(user(&tickets, b"two").as_deref(), Some("bob"));
+    }
+
+    #[test]
+    fn a_reply_that_the_client_itself_sent_names_nobody() {
+        let key = [1; 32];
+        let token = ap_req(&ticket("host/dc", 18, &key, &key), 0, 18, &key, &key);
+        let Some(Sealed::ApReq { ticket, .. }) = Sealed::parse(&token).unwrap() else {
+            panic!("no ticket");
+        };
+        let tickets = SharedTickets::new(8);
+        tickets.lock().issue(ticket.sealed.cipher, of("alice"), false);
+        let by = |last| {
+            tickets
+                .client(IpAddr::from([10, 0, 0, last]), &token)
+                .map(|who| who.user)
+        };
+        assert_eq!(by(20).as_deref(), Some("alice"));
+        assert_eq!(by(88), None);
     }
 
     #[test]

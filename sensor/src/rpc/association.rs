@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{Bind, BindAck, Body, CommonHeader, Fault, Pdu, PfcFlags, Request, Response, SecTrailer};
-use dcom_parsers::security::{AuthLevel, Claims};
+use dcom_parsers::security::{self, AuthLevel, Claims};
 
 use super::contexts::{Context, Contexts};
 use super::fragments::{Condition, Fragment, Joined};
@@ -63,6 +63,8 @@ struct Offer {
     group: u32,
     signs_headers: bool,
     auth: Option<AuthState>,
+    /// Is it a leg of a login that goes on with it?
+    is_leg: bool,
 }
 
 /// A call on its way.
@@ -73,7 +75,6 @@ struct Call {
     interface: Named,
     encoding: Option<Encoding>,
     object: Option<Guid>,
-    flags: PfcFlags,
     is_read: bool,
     request: Joined,
     reply: Option<Joined>,
@@ -187,10 +188,13 @@ impl Association {
                 if handling.bounds.tells_pdus {
                     handling.say(RpcBody::Pdu(at, bytes.to_vec()));
                 }
+                if !self.is_of(side, at, header, handling) {
+                    return;
+                }
                 match Pdu::parse(bytes) {
                     Ok(pdu) => {
                         Shape::learn(&mut self.shape, at.frame, &pdu, bytes);
-                        self.pdu(at, &pdu, bytes, handling);
+                        self.pdu(side, at, &pdu, bytes, handling);
                     }
                     Err(error) => {
                         handling.bounds.counters.malformed += 1;
@@ -201,7 +205,9 @@ impl Association {
             }
             Framed::Damaged(at, header, start) => {
                 handling.bounds.counters.damaged += 1;
-                self.damaged(side, at, header, start, handling);
+                if self.is_of(side, at, header, handling) {
+                    self.damaged(side, at, header, start, handling);
+                }
             }
             Framed::Junk(at) => {
                 handling.bounds.counters.junk += 1;
@@ -221,6 +227,18 @@ impl Association {
                 );
             }
         }
+    }
+
+    /// May this side send such a PDU? What a client says in the server's name is no answer of the server, which does not
+    /// take such a PDU for anything.
+    fn is_of(&mut self, side: Side, at: At, header: CommonHeader, handling: &mut Handling<'_>) -> bool {
+        let by_client = side == Side::Client;
+        let of_the_other = header.ptype.sent_by_client().is_some_and(|client| client != by_client);
+        if of_the_other {
+            let detail = format!("{:?} of the {side:?}", header.ptype).to_lowercase();
+            self.odd(at, "pdu_of_the_other_side", detail, handling);
+        }
+        !of_the_other
     }
 
     /// Part of a fragment is lost: the call is there all the same, and its stub cannot be whole.
@@ -278,12 +296,10 @@ impl Association {
     }
 
     /// `bytes` is all of it.
-    fn pdu(&mut self, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) {
+    fn pdu(&mut self, side: Side, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) {
         let header = pdu.header;
-        if let Some(verifier) = &pdu.verifier {
-            self.verifier(at, pdu, verifier, handling);
-        }
-        let opening = self.open(at, pdu, bytes, handling);
+        let is_leg = self.login(side, at, pdu, handling);
+        let opening = self.open((side, at), (pdu, is_leg), bytes, handling);
         let condition = match pdu.verifier {
             Some(verifier) if AuthLevel(verifier.auth_level) == AuthLevel::PKT_PRIVACY => match opening {
                 Some(_) => Condition::Clear,
@@ -293,8 +309,8 @@ impl Association {
         };
         let key = opening.as_ref().map(|opening| opening.key.clone());
         match &pdu.body {
-            Body::Bind(bind) => self.offer(at, pdu, BindKind::Bind, bind, handling),
-            Body::AlterContext(bind) => self.offer(at, pdu, BindKind::AlterContext, bind, handling),
+            Body::Bind(bind) => self.offer(at, (pdu, is_leg), BindKind::Bind, bind, handling),
+            Body::AlterContext(bind) => self.offer(at, (pdu, is_leg), BindKind::AlterContext, bind, handling),
             Body::BindAck(ack) => self.answer(at, header, BindKind::Bind, ack, handling),
             Body::AlterContextResp(ack) => self.answer(at, header, BindKind::AlterContext, ack, handling),
             Body::BindNak(nak) => self.refuse(Some(at), header.call_id, Some(Refusal::Nak(nak.reason)), handling),
@@ -327,16 +343,34 @@ impl Association {
         }
     }
 
-    /// Opens a sealed PDU, or checks a signed one, if there are keys.
-    fn open(&mut self, at: At, pdu: &Pdu<'_>, bytes: &[u8], handling: &mut Handling<'_>) -> Option<Opening> {
+    /// Opens a sealed PDU, or checks a signed one, if there are keys, and takes from a leg of a login what they tell of it.
+    fn open(
+        &mut self,
+        (side, at): (Side, At),
+        (pdu, is_leg): (&Pdu<'_>, bool),
+        bytes: &[u8],
+        handling: &mut Handling<'_>,
+    ) -> Option<Opening> {
         let keys = handling.bounds.keys.clone()?;
+        let header = pdu.header;
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
         let RpcBounds {
             tickets, key_counters, ..
         } = &mut *handling.bounds;
         let before = openings.kept();
-        let taken = openings.take((&keys, tickets), pdu, verifier, bytes, key_counters);
+        let mut taken = if is_leg {
+            openings.login((&keys, tickets), verifier, key_counters)
+        } else {
+            openings.call(side, pdu, verifier, bytes, key_counters)
+        };
+        if taken.is_strangers && self.bind_seen && self.bytes_missing == 0 && !self.logins.knows(verifier) {
+            let detail = format!(
+                "{:?} of call {}, by a login that there is not",
+                header.ptype, header.call_id
+            );
+            taken.odd = Some(("bad_signature", detail));
+        }
         let after = openings.kept();
         handling.bounds.held = handling.bounds.held + after - before;
         if after > before && handling.bounds.held > handling.bounds.limits.rpc_total {
@@ -360,26 +394,44 @@ impl Association {
         bounds.held += self.logins.kept();
     }
 
-    /// Takes note of who logs in. Signatures on calls say nothing.
-    fn verifier(&mut self, at: At, pdu: &Pdu<'_>, verifier: &SecTrailer<'_>, handling: &mut Handling<'_>) {
-        let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
-        if is_call {
-            return;
+    /// Takes note of who logs in. True if it is a leg of a login, and of one that is going on.
+    ///
+    /// Only these five kinds of PDUs are legs: of a verifier on any other, as on an `orphaned`, a server takes no notice.
+    fn login(&mut self, side: Side, at: At, pdu: &Pdu<'_>, handling: &mut Handling<'_>) -> bool {
+        let (
+            Some(verifier),
+            Body::Bind(_) | Body::BindAck(_) | Body::AlterContext(_) | Body::AlterContextResp(_) | Body::Auth3,
+        ) = (&pdu.verifier, &pdu.body)
+        else {
+            return false;
+        };
+        if side == Side::Client && self.logins.is_over(verifier.auth_context_id) {
+            // In three legs of Kerberos the last one answers the server's, and names nobody.
+            return security::is_kerberos_answer(verifier.auth_value);
         }
         let room = handling.bounds.limits.rpc_total.saturating_sub(handling.bounds.held);
         handling.bounds.held -= self.logins.kept();
-        let learnt = self.logins.learn(at, verifier, room);
+        let learnt = self.logins.learn(side, at, verifier, room);
         handling.bounds.held += self.logins.kept();
         match learnt {
             Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
             Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
         }
-        if let Some(who) = handling.bounds.tickets.client(verifier.auth_value) {
+        let client = handling.connection.client.address;
+        if let Some(who) = handling.bounds.tickets.client(client, verifier.auth_value) {
             self.name(verifier.auth_context_id, who, handling.bounds);
         }
+        true
     }
 
-    fn offer(&mut self, at: At, pdu: &Pdu<'_>, kind: BindKind, bind: &Bind, handling: &mut Handling<'_>) {
+    fn offer(
+        &mut self,
+        at: At,
+        (pdu, is_leg): (&Pdu<'_>, bool),
+        kind: BindKind,
+        bind: &Bind,
+        handling: &mut Handling<'_>,
+    ) {
         let header = pdu.header;
         self.bind_seen |= kind == BindKind::Bind;
         let limits = handling.bounds.limits;
@@ -393,6 +445,7 @@ impl Association {
             group: bind.assoc_group_id,
             signs_headers: header.supports_header_signing() == Some(true),
             auth: pdu.verifier.as_ref().map(logins::state),
+            is_leg,
         };
         self.offers.insert(header.call_id, offer);
         let waiting = self.contexts.waiting();
@@ -417,7 +470,7 @@ impl Association {
         }
         let contexts = self.on_contexts(handling.bounds, |contexts| contexts.answer(header.call_id, ack));
         let (answered, call_id) = (Some(at), header.call_id);
-        let (_, claims) = self.logins.latest();
+        let claims = self.logins.claims(auth);
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,
@@ -439,8 +492,11 @@ impl Association {
         let contexts = withdrawn.into_iter().map(|element| (element, None)).collect();
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
         let auth = offer.as_ref().and_then(|offer| offer.auth);
+        let claims = self.logins.claims(auth);
+        if offer.as_ref().is_some_and(|offer| offer.is_leg) {
+            self.logins.refuse(auth);
+        }
         let offered = offer.map(|offer| offer.at);
-        let (_, claims) = self.logins.latest();
         handling.say(RpcBody::Bound(Box::new(Bound {
             kind,
             offered,
@@ -501,14 +557,7 @@ impl Association {
             let time = fragment.at.steady();
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
-        let ended = self.join(fragment, Side::Client, handling.bounds);
-        let wants_no_answer = |call: &Call| call.flags.contains(PfcFlags::MAYBE);
-        if ended
-            && self.calls.get(&call_id).is_some_and(wants_no_answer)
-            && let Some(call) = self.take_call(call_id, handling.bounds)
-        {
-            self.close_call(call_id, call, Reply::NotWanted, handling);
-        }
+        self.join(fragment, Side::Client, handling.bounds);
     }
 
     /// Is it more of a request that was answered already? That is over with its last fragment, and with another request.
@@ -530,6 +579,8 @@ impl Association {
         verifier: Option<SecTrailer<'_>>,
         is_read: IsRead,
     ) -> Call {
+        // The nil UUID stands for no object: C706 3.1.2 Call Handles and Objects.
+        let object = request.object.filter(|object| *object != Guid::NULL);
         let (interface, encoding) = match self.contexts.resolve(request.context_id) {
             Some(Context::Offered(interface, encoding) | Context::Accepted(interface, encoding)) => {
                 (Named::Interface(interface), encoding)
@@ -546,9 +597,8 @@ impl Association {
             context_id: request.context_id,
             interface,
             encoding,
-            object: request.object,
-            flags: fragment.header.flags,
-            is_read: is_read(interface, request.opnum, request.object),
+            object,
+            is_read: is_read(interface, request.opnum, object),
             request: Joined::default(),
             reply: None,
             auth,

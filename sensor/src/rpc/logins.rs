@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use dcom_parsers::error::Result;
 use dcom_parsers::rpce::SecTrailer;
+use dcom_parsers::security::ntlmssp::Message;
 use dcom_parsers::security::spnego::NegState;
 use dcom_parsers::security::{self, AuthLevel, AuthService, Claims};
 
 use super::{AuthState, Reply};
 use crate::capture::At;
+use crate::flow::Side;
 use crate::keys::Who;
 
 /// Security contexts of one connection that are told apart.
@@ -47,6 +49,9 @@ struct Login {
     at: Option<At>,
     state: AuthState,
     claims: Arc<Claims>,
+    /// Has the client said who it is, or the server its last word? What the client says then is no leg of it, unless the
+    /// server asks for more.
+    over: bool,
     /// Has it been told?
     told: bool,
 }
@@ -76,24 +81,43 @@ impl Logins {
         self.kept
     }
 
+    /// Did anybody log in, or begin to, in the security context of this verifier?
+    pub(super) fn knows(&self, verifier: &SecTrailer<'_>) -> bool {
+        self.by_context.contains_key(&verifier.auth_context_id)
+    }
+
+    /// Has the client nothing more to say in this security context?
+    pub(super) fn is_over(&self, id: u32) -> bool {
+        self.by_context.get(&id).is_some_and(|login| login.over)
+    }
+
     /// Takes in one leg of a login. False when what it claims does not fit in `room` bytes.
-    pub(super) fn learn(&mut self, at: At, verifier: &SecTrailer<'_>, room: usize) -> Result<bool> {
+    pub(super) fn learn(&mut self, side: Side, at: At, verifier: &SecTrailer<'_>, room: usize) -> Result<bool> {
         let state = state(verifier);
         let id = verifier.auth_context_id;
         if self.by_context.len() >= MAX_LOGINS && !self.by_context.contains_key(&id) {
-            let forgotten = self.by_context.pop_first();
-            self.kept -= forgotten.map_or(0, |(_, login)| weight(&login.claims));
+            // One that came to nothing makes room first.
+            let unfinished = self.by_context.iter().find(|(_, login)| !login.over);
+            let forgotten = unfinished.or(self.by_context.first_key_value()).map(|(&id, _)| id);
+            let forgotten = forgotten.and_then(|id| self.by_context.remove(&id));
+            self.kept -= forgotten.map_or(0, |login| weight(&login.claims));
         }
         let login = self.by_context.entry(id).or_insert_with(|| Login {
             at: None,
             state,
             claims: Arc::default(),
+            over: false,
             told: false,
         });
         login.state = state;
-        if login.at.is_none() && security::ntlm(verifier.auth_value).is_some() {
+        let ntlm = security::ntlm(verifier.auth_value);
+        if login.at.is_none() && ntlm.is_some() {
             login.at = Some(at);
         }
+        login.over = match side {
+            Side::Client => matches!(ntlm, Some(Message::Authenticate(_))),
+            Side::Server => security::is_last_word(verifier.auth_value),
+        };
         self.latest = id;
         let claims = security::read(state.service, verifier.auth_value)?;
         if weight(&claims) > room {
@@ -103,6 +127,14 @@ impl Logins {
         Arc::make_mut(&mut login.claims).merge(claims);
         self.kept += weight(&login.claims);
         Ok(true)
+    }
+
+    /// The server refused the offer that this login was a leg of: nothing is done in its name.
+    pub(super) fn refuse(&mut self, auth: Option<AuthState>) {
+        let id = auth.and_then(|state| state.context);
+        if let Some(login) = id.and_then(|id| self.by_context.get_mut(&id)) {
+            login.over = false;
+        }
     }
 
     /// What a key or the ticket's issue tells of the client, which the login itself hides.
@@ -122,27 +154,55 @@ impl Logins {
 
     /// The login by NTLM that a call is made with, if it is the first one. That the server answers says that it took it.
     pub(super) fn used(&mut self, auth: Option<AuthState>, reply: &Reply) -> Option<super::Login> {
-        let id = auth.and_then(|state| state.context).unwrap_or(self.latest);
-        let login = self.by_context.get_mut(&id)?.tell()?;
         let answered = matches!(reply, Reply::Response(_));
+        let id = match auth.and_then(|state| state.context) {
+            Some(id) => id,
+            None => self.unnamed().filter(|&(_, is_sure)| is_sure)?.0,
+        };
+        let login = self.by_context.get_mut(&id)?;
+        login.over |= answered;
+        let login = login.tell()?;
         Some(super::Login {
             success: if answered { Some(true) } else { login.success },
             ..login
         })
     }
 
-    /// Who vouches for a call whose verifier is lost: whoever logged in last.
+    /// The login behind a call without a verifier: the last one that came to an end. Is it sure that it is of this
+    /// user? Where there were several of different ones, none of them is known to be.
+    fn unnamed(&self) -> Option<(u32, bool)> {
+        let over = || self.by_context.iter().filter(|(_, login)| login.over);
+        let latest = self.by_context.get_key_value(&self.latest);
+        let (&id, login) = latest
+            .filter(|(_, login)| login.over)
+            .or_else(|| over().next_back())
+            .or(latest)?;
+        let claims = &login.claims;
+        let is_sure = over()
+            .all(|(_, Login { claims: other, .. })| (&other.user, &other.domain) == (&claims.user, &claims.domain));
+        Some((id, is_sure))
+    }
+
+    /// Who vouches for a call whose verifier is lost, as one without a verifier.
     pub(super) fn latest(&self) -> (Option<AuthState>, Arc<Claims>) {
-        let login = self.by_context.get(&self.latest);
-        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
-        (login.map(|login| login.state), claims)
+        let login = self.unnamed().and_then(|(id, _)| self.by_context.get(&id));
+        (login.map(|login| login.state), self.claims(None))
+    }
+
+    /// What was said in clear in a security context, or for a call without a verifier.
+    pub(super) fn claims(&self, auth: Option<AuthState>) -> Arc<Claims> {
+        let id = auth.and_then(|state| state.context);
+        let id = id.or_else(|| self.unnamed().filter(|&(_, is_sure)| is_sure).map(|(id, _)| id));
+        let login = id.and_then(|id| self.by_context.get(&id));
+        login.map(|login| Arc::clone(&login.claims)).unwrap_or_default()
     }
 
     /// Who vouches for a call with this verifier, or without one.
     pub(super) fn vouch(&self, verifier: Option<SecTrailer<'_>>, bind_seen: bool) -> (Option<AuthState>, Arc<Claims>) {
-        let id = verifier.map_or(self.latest, |verifier| verifier.auth_context_id);
-        let login = self.by_context.get(&id);
-        let claims = login.map(|login| Arc::clone(&login.claims)).unwrap_or_default();
+        let id = verifier.map(|verifier| verifier.auth_context_id);
+        let id = id.or_else(|| Some(self.unnamed()?.0));
+        let login = id.and_then(|id| self.by_context.get(&id));
+        let claims = self.claims(verifier.as_ref().map(state));
         let none = AuthState {
             service: AuthService::NONE,
             level: AuthLevel::NONE,
@@ -190,7 +250,7 @@ mod tests {
         let mut logins = Logins::default();
         assert_eq!(logins.vouch(None, false).0, None);
         assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::NONE);
-        logins.learn(At::default(), &verifier(1, 5), 0).unwrap();
+        logins.learn(Side::Client, At::default(), &verifier(1, 5), 0).unwrap();
         assert_eq!(logins.vouch(None, true).0.unwrap().level, AuthLevel::CONNECT);
         assert_eq!(
             logins.vouch(Some(verifier(2, 6)), true).0.unwrap().level,
@@ -198,10 +258,77 @@ mod tests {
         );
     }
 
+    const CHALLENGE: &[u8] = b"NTLMSSP\0\x02\0\0\0\0\0\0\0\x38\0\0\0\x01\x02\0\0\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+    /// [MS-NLMP] 2.2.1.3 `AUTHENTICATE_MESSAGE` of this user, who says nothing else.
+    fn authenticate(user: &str) -> Vec<u8> {
+        let mut token = b"NTLMSSP\0\x03\0\0\0".to_vec();
+        let length = u8::try_from(user.len()).unwrap();
+        for length in [0, 0, 0, length, 0, 0] {
+            token.extend([length, 0, length, 0, 64, 0, 0, 0]);
+        }
+        // In OEM characters.
+        token.extend([0x02, 0x02, 0, 0]);
+        token.extend(user.bytes());
+        token
+    }
+
+    fn leg(logins: &mut Logins, side: Side, id: u32, token: &[u8]) {
+        let verifier = SecTrailer {
+            auth_value: token,
+            ..verifier(id, 2)
+        };
+        assert!(logins.learn(side, At::default(), &verifier, 1_000).unwrap());
+    }
+
+    fn user(logins: &Logins, id: Option<u32>) -> Option<String> {
+        logins.vouch(id.map(|id| verifier(id, 2)), true).1.user.clone()
+    }
+
+    #[test]
+    fn a_login_is_over_when_the_client_said_who_it_is_until_the_server_asks_again() {
+        let mut logins = Logins::default();
+        leg(&mut logins, Side::Server, 1, CHALLENGE);
+        assert!(!logins.is_over(1));
+        leg(&mut logins, Side::Client, 1, &authenticate("alice"));
+        assert!(logins.is_over(1));
+        assert_eq!(user(&logins, Some(1)).as_deref(), Some("alice"));
+        leg(&mut logins, Side::Server, 1, CHALLENGE);
+        assert!(!logins.is_over(1));
+    }
+
+    #[test]
+    fn a_call_without_a_verifier_is_of_nobody_where_it_may_be_of_two() {
+        let mut logins = Logins::default();
+        leg(&mut logins, Side::Client, 1, &authenticate("alice"));
+        leg(&mut logins, Side::Server, 2, CHALLENGE);
+        assert_eq!(
+            user(&logins, None).as_deref(),
+            Some("alice"),
+            "the other has not logged in"
+        );
+        leg(&mut logins, Side::Client, 2, &authenticate("bob"));
+        assert_eq!(user(&logins, None), None);
+        assert_eq!(user(&logins, Some(1)).as_deref(), Some("alice"));
+        assert!(logins.used(None, &Reply::Unanswered).is_none(), "of whom?");
+        logins.refuse(Some(state(&verifier(2, 2))));
+        assert_eq!(user(&logins, None).as_deref(), Some("alice"));
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_forgotten_first() {
+        let mut logins = Logins::default();
+        leg(&mut logins, Side::Client, 0, &authenticate("alice"));
+        for id in 1..100 {
+            leg(&mut logins, Side::Server, id, CHALLENGE);
+        }
+        assert_eq!(user(&logins, Some(0)).as_deref(), Some("alice"));
+    }
+
     #[test]
     fn what_a_ticket_tells_stands_in_the_claims_of_its_context() {
         let mut logins = Logins::default();
-        logins.learn(At::default(), &verifier(1, 6), 0).unwrap();
+        logins.learn(Side::Client, At::default(), &verifier(1, 6), 0).unwrap();
         let who = Who {
             user: "alice".to_owned(),
             realm: "LAB.EXAMPLE".to_owned(),
@@ -217,7 +344,7 @@ mod tests {
     fn security_contexts_are_bounded() {
         let mut logins = Logins::default();
         for id in 0..100 {
-            logins.learn(At::default(), &verifier(id, 2), 0).unwrap();
+            logins.learn(Side::Client, At::default(), &verifier(id, 2), 0).unwrap();
         }
         assert_eq!(logins.by_context.len(), MAX_LOGINS);
     }

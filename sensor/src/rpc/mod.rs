@@ -291,7 +291,7 @@ pub enum Reply {
     },
     /// No answer was seen.
     Unanswered,
-    /// None was wanted.
+    /// None was wanted, over UDP. On connections servers answer all the same ([MS-RPCE] 2.2.2.2 `PFC_MAYBE` Flag).
     NotWanted,
 }
 

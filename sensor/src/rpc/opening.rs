@@ -21,6 +21,8 @@ pub(super) struct Taken {
     pub(super) opening: Option<Opening>,
     /// It was a login, by whom only the key tells.
     pub(super) who: Option<Who>,
+    /// It is a call's, and by its verifier of no login whose key is known.
+    pub(super) is_strangers: bool,
     pub(super) odd: Odd,
 }
 
@@ -44,28 +46,8 @@ impl Opening {
 }
 
 impl Openings {
-    /// Takes in a PDU: a leg of a login, or a call.
-    pub(super) fn take(
-        &mut self,
-        (keys, tickets): (&Keys, &SharedTickets),
-        pdu: &Pdu<'_>,
-        verifier: &SecTrailer<'_>,
-        bytes: &[u8],
-        counters: &mut KeyCounters,
-    ) -> Taken {
-        let side = match pdu.header.ptype.sent_by_client() {
-            Some(true) => Side::Client,
-            Some(false) => Side::Server,
-            None => return Taken::default(),
-        };
-        if matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_)) {
-            self.call(side, pdu, verifier, bytes, counters)
-        } else {
-            self.login((keys, tickets), verifier, counters)
-        }
-    }
-
-    fn login(
+    /// Takes in a leg of a login.
+    pub(super) fn login(
         &mut self,
         (keys, tickets): (&Keys, &SharedTickets),
         verifier: &SecTrailer<'_>,
@@ -91,7 +73,8 @@ impl Openings {
         Some(("key_mismatch", detail)).into()
     }
 
-    fn call(
+    /// Takes in a PDU of a call; others' verifiers say nothing.
+    pub(super) fn call(
         &mut self,
         side: Side,
         pdu: &Pdu<'_>,
@@ -99,8 +82,10 @@ impl Openings {
         bytes: &[u8],
         counters: &mut KeyCounters,
     ) -> Taken {
+        let is_call = matches!(pdu.body, Body::Request(_) | Body::Response(_) | Body::Fault(_));
         let level = AuthLevel(verifier.auth_level);
-        if level < AuthLevel::CALL {
+        if !is_call || level < AuthLevel::CALL {
+            self.pass_over(side, pdu);
             return Taken::default();
         }
         let is_sealed = level == AuthLevel::PKT_PRIVACY;
@@ -110,6 +95,7 @@ impl Openings {
             &mut counters.signed
         } += 1;
         let Some(protected) = Protected::of(bytes, head_length(pdu.header), verifier) else {
+            self.pass_over(side, pdu);
             return Taken::default();
         };
         let (verdict, key) = self.0.open(side, verifier.auth_context_id, &protected);
@@ -138,8 +124,28 @@ impl Openings {
                     format!("{side:?}: sealed by a stream cipher, and too much was lost to find its place again");
                 Some(("key_stream_lost", detail.to_lowercase())).into()
             }
-            (Verdict::StreamLost | Verdict::NoKey, _) => Taken::default(),
+            (Verdict::StreamLost, _) => Taken::default(),
+            (Verdict::NoKey, _) => {
+                self.pass_over(side, pdu);
+                Taken {
+                    is_strangers: true,
+                    ..Taken::default()
+                }
+            }
         }
+    }
+
+    /// By its verifier the PDU is of no login whose key is known. A changed bit may say so: then it has used up its number,
+    /// and its part of the key stream.
+    fn pass_over(&mut self, side: Side, pdu: &Pdu<'_>) {
+        let bytes = 0;
+        self.0.lose(
+            side,
+            Loss {
+                bytes,
+                ..loss(pdu.header)
+            },
+        );
     }
 
     /// Bytes that the security contexts take, about.

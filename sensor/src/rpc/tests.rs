@@ -242,18 +242,35 @@ fn faults_missing_answers_and_missing_requests_are_told_apart() {
     );
     rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).done());
     rig.send(Side::Server, &Pdu::response(3, 99).done());
-    rig.send(Side::Client, &Pdu::request(0x43, 4, 0, 3).done());
     let exchanges = rig.close();
     let told: Vec<_> = exchanges
         .iter()
         .map(|exchange| (exchange.call_id, exchange.request.is_some()))
         .collect();
-    assert_eq!(told, [(2, true), (99, false), (4, true), (3, true)]);
+    assert_eq!(told, [(2, true), (99, false), (3, true)]);
     assert!(matches!(exchanges[0].reply, Reply::Fault { status: 5, .. }));
-    assert_eq!(
-        (&exchanges[2].reply, &exchanges[3].reply),
-        (&Reply::NotWanted, &Reply::Unanswered)
-    );
+    assert_eq!(exchanges[2].reply, Reply::Unanswered);
+}
+
+/// [MS-RPCE] 2.2.2.2 `PFC_MAYBE` Flag: servers ignore it.
+#[test]
+fn a_call_that_wants_no_answer_has_one_all_the_same() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(0x43, 2, 0, 3).done());
+    rig.send(Side::Server, &Pdu::response(3, 2).done());
+    let exchanges = rig.close();
+    assert_eq!(exchanges.len(), 1);
+    assert!(response(&exchanges[0]).is_some());
+}
+
+/// C706 3.1.2: the nil UUID stands for no object.
+#[test]
+fn a_nil_object_is_none() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(0x83, 2, 0, 3).with([0; 16]).done());
+    assert_eq!(rig.close()[0].object, None);
 }
 
 #[test]
@@ -558,4 +575,54 @@ fn an_old_call_is_given_up_though_nobody_speaks() {
     assert_eq!(told(&rig)[3..], [(9, false)]);
     assert_eq!((rig.bounds.counters.unanswered, rig.bounds.counters.unasked), (3, 1));
     assert_eq!(rig.close().len(), 4);
+}
+
+#[test]
+fn what_a_client_says_in_the_servers_name_is_no_answer() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
+    let fault = Pdu::new(3, 3, 2).with([0; 8]).with([5, 0, 0, 0]).with([0; 4]).done();
+    rig.send(Side::Client, &fault);
+    rig.send(Side::Server, &Pdu::response(3, 2).done());
+    let odd = |event: &RpcEvent| matches!(&event.body, RpcBody::Odd(odd) if odd.name == "pdu_of_the_other_side");
+    assert_eq!(rig.events.iter().filter(|event| odd(event)).count(), 1);
+    let exchanges = rig.close();
+    assert_eq!(exchanges.len(), 1);
+    assert!(response(&exchanges[0]).is_some());
+}
+
+/// A PDU with a verifier at level connect, that holds an NTLM token.
+fn with_token(pdu: &[u8], token: &[u8]) -> Vec<u8> {
+    let mut pdu = Pdu(pdu.to_vec()).with([10, 2, 0, 0, 1, 0, 0, 0]).with(token);
+    pdu.0[10] = u8::try_from(token.len()).unwrap();
+    pdu.done()
+}
+
+#[test]
+fn only_legs_of_a_login_that_goes_on_say_who_logs_in() {
+    let token = |user: &[u8; 5]| {
+        let mut token = b"NTLMSSP\0\x03\0\0\0".to_vec();
+        for length in [0, 0, 0, 5, 0, 0] {
+            token.extend([length, 0, length, 0, 64, 0, 0, 0]);
+        }
+        token.extend([0x02, 0x02, 0, 0]);
+        token.extend(user);
+        token
+    };
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    let auth3 = Pdu::new(16, 3, 1).with([0; 4]).0;
+    rig.send(Side::Client, &with_token(&auth3, &token(b"alice")));
+    // A `co_cancel`, an `orphaned`, and once more an `rpc_auth_3`, that nobody asked for.
+    for forged in [Pdu::new(18, 3, 9).0, Pdu::new(19, 3, 9).0, auth3] {
+        rig.send(Side::Client, &with_token(&forged, &token(b"admin")));
+        rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
+        rig.send(Side::Server, &Pdu::response(3, 2).done());
+    }
+    let exchanges = rig.close();
+    assert_eq!(exchanges.len(), 3);
+    for exchange in exchanges {
+        assert_eq!(exchange.claims.user.as_deref(), Some("alice"));
+    }
 }

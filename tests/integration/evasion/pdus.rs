@@ -203,6 +203,43 @@ pub(super) fn refused_bind() -> Vec<Packet> {
     packets::of(&conversation)
 }
 
+pub(super) fn answered_by_the_client() -> Vec<Packet> {
+    with_request(|request| {
+        let fault = pdu(3, request[12], &[0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        vec![request, fault]
+    })
+}
+
+pub(super) fn maybe() -> Vec<Packet> {
+    with_request(|mut request| {
+        request[3] |= 0x40;
+        vec![request]
+    })
+}
+
+/// Of the activation's OBJREF and of each type serialization in it the length is another.
+pub(super) fn lengths_passed_over() -> Vec<Packet> {
+    /// Where an OBJREF of a custom form, behind its signature, says how long its extension is.
+    const EXTENSION: usize = 40;
+    with_request(|mut request| {
+        let custom = b"MEOW\x04\0\0\0";
+        let at = request
+            .windows(8)
+            .position(|bytes| bytes == custom)
+            .expect("an OBJREF_CUSTOM");
+        request[at + EXTENSION..at + EXTENSION + 4].copy_from_slice(&[1, 0, 0, 0]);
+        let common = b"\x01\x10\x08\0\xcc\xcc\xcc\xcc";
+        let headers: Vec<_> = (at..request.len() - 16)
+            .filter(|&at| request[at..].starts_with(common))
+            .collect();
+        assert!(headers.len() > 3, "{headers:?}");
+        for at in headers {
+            request[at + 8..at + 12].copy_from_slice(&[8, 0, 0, 0]);
+        }
+        vec![request]
+    })
+}
+
 pub(super) fn junk_between() -> Vec<Packet> {
     with_request(|request| vec![vec![0xaa; 37], request])
 }

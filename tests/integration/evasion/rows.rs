@@ -514,6 +514,21 @@ pub(super) const ROWS: &[Row] = &[
         told: Alert,
     },
     Row {
+        does: "behind the activation, the client refuses it in the target's name, by a fault",
+        packets: pdus::answered_by_the_client,
+        told: AlertAnd(&["pdu_of_the_other_side"]),
+    },
+    Row {
+        does: "a client that wants no answer (`PFC_MAYBE`), which the target gives all the same",
+        packets: pdus::maybe,
+        told: Alert,
+    },
+    Row {
+        does: "lengths that the target does not look at: `cbExtension` of the activation's `OBJREF_CUSTOM`, `ObjectBufferLength`",
+        packets: pdus::lengths_passed_over,
+        told: Alert,
+    },
+    Row {
         does: "bytes that are no PDU before the activation",
         packets: pdus::junk_between,
         told: Alert,

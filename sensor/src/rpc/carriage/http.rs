@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
-use dcom_parsers::rpce::{self, Pdu, Ptype, RtsValue};
+use dcom_parsers::rpce::{self, CommonHeader, Pdu, Ptype, RtsValue};
 
 use crate::capture::At;
 use crate::decode::Endpoint;
@@ -215,6 +215,34 @@ impl Channel {
 /// What ends an HTTP head.
 const EMPTY_LINE: &[u8; 4] = b"\r\n\r\n";
 
+/// [MS-RPCH] 2.1.2.1.6 Echo Response: text, too, though a PDU stands in it. Another HTTP head follows.
+enum Echo<'a> {
+    /// Not all of it is here.
+    Incomplete,
+    /// One, and what stands behind it.
+    Behind(&'a [u8]),
+    /// None.
+    None,
+}
+
+impl<'a> Echo<'a> {
+    fn read(header: CommonHeader, bytes: &'a [u8]) -> Self {
+        let Some((pdu, behind)) = bytes.split_at_checked(header.frag_length.into()) else {
+            return match header.frag_length {
+                ..=LONGEST_FIRST => Self::Incomplete,
+                _ => Self::None,
+            };
+        };
+        let rts = Pdu::parse(pdu).ok().and_then(|pdu| pdu.rts()?.ok());
+        // A ping has no commands either, and says nothing to pass over.
+        if rts.is_some_and(|rts| rts.number_of_commands == 0) {
+            Self::Behind(behind)
+        } else {
+            Self::None
+        }
+    }
+}
+
 impl Text {
     /// Steps over text; gives the PDUs behind it.
     fn strip(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -227,6 +255,14 @@ impl Text {
         loop {
             match self {
                 Self::Start(_) => match rpce::recognise_next(rest) {
+                    rpce::Prefix::Header(header) if header.ptype == Ptype::RTS => match Echo::read(header, rest) {
+                        Echo::Incomplete => {
+                            *self = Self::Start(rest.to_vec());
+                            return Vec::new();
+                        }
+                        Echo::Behind(behind) => rest = behind,
+                        Echo::None => *self = Self::Over,
+                    },
                     rpce::Prefix::Header(_) => *self = Self::Over,
                     _ if rest.starts_with(BANNER) => {
                         rest = &rest[BANNER.len()..];
@@ -362,7 +398,7 @@ mod tests {
     use crate::rpc::{Reply, RpcBody, Stub};
 
     const PDU: &[u8; 24] = &[
-        5, 0, 20, 3, 16, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        5, 0, 20, 3, 16, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 7, 0, 0, 0,
     ];
 
     /// The PDUs behind some text, which comes in pieces of every size.
@@ -391,6 +427,21 @@ mod tests {
             stripped(&[&asked[..], asked, PDU, PDU].concat()),
             [&PDU[..], PDU].concat()
         );
+    }
+
+    /// [MS-RPCH] 2.1.2.1.5 Echo Request, 2.1.2.1.6 Echo Response: a client sees what stands between it and the server, and goes on.
+    #[test]
+    fn an_echo_before_a_channel_is_stepped_over() {
+        let asked = b"RPC_IN_DATA /rpc/rpcproxy.dll?a:593 HTTP/1.1\r\nContent-Length: 4\r\n\r\nechoRPC_IN_DATA / HTTP/1.1\r\n\r\n";
+        assert_eq!(stripped(&[&asked[..], &request(1)].concat()), request(1));
+        let head = b"HTTP/1.1 200 Success\r\nContent-Length: 20\r\n\r\n";
+        for flags in [0x40, 0] {
+            let echo = pdu(20, 0, &[flags, 0, 0, 0]);
+            assert_eq!(
+                stripped(&[&head[..], &echo, ACCEPTED, &request(1)].concat()),
+                request(1)
+            );
+        }
     }
 
     const OUT: &[u8] = b"RPC_OUT_DATA /rpc/rpcproxy.dll?a:593 HTTP/1.1\r\nContent-Length: 76\r\n\r\n";

@@ -4,12 +4,12 @@
 //! carries DCE/RPC, or begins like DCE/RPC on a share that is not known to hold files. So a pipe that was opened before the
 //! capture began is found too; then its name is not known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dcom_parsers::rpce;
 use dcom_parsers::smb::{
-    Access, FileId, Format, Message, Messages, Operation, Payload, Progress, Reference, RequestId,
+    Access, FileId, Format, Message, Messages, Operation, Payload, Progress, Reference, RequestId, Sender,
 };
 
 use super::blocks::{Blocks, Piece, Verdict};
@@ -30,7 +30,27 @@ pub(super) struct Session {
     shares: BTreeMap<(u64, u32), (At, Share)>,
     asked: BTreeMap<RequestId, Asked>,
     pipes: BTreeMap<Handle, Pipe>,
+    /// What was written to pipes and not answered, in its order: a server may refuse it.
+    written: VecDeque<Written>,
+    /// Bytes of that.
+    unanswered: usize,
+    /// Is the server there to answer?
+    is_heard: bool,
 }
+
+/// Bytes written to a pipe.
+#[derive(Debug)]
+struct Written {
+    request: RequestId,
+    handle: Handle,
+    at: At,
+    bytes: Vec<u8>,
+    /// How many there should be.
+    length: usize,
+}
+
+/// Nanoseconds within which a server refuses what it does not take.
+const REFUSAL: i64 = 1_000_000_000;
 
 /// What stands for an open pipe, in its session: [MS-SMB2] 3.3.1.10 Per Open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +110,8 @@ struct Pipe {
     name: Option<Arc<str>>,
     /// What it carries, once it turned out to be DCE/RPC.
     association: Option<Box<Association>>,
+    /// What was written to it, while that is too short to tell what it is.
+    start: Vec<u8>,
     /// The last frame that was about it.
     used: At,
 }
@@ -101,6 +123,7 @@ impl Session {
         self.blocks.client.held()
             + self.blocks.server.held()
             + self.setups.held()
+            + self.unanswered
             + pipes.map(|association| association.held()).sum::<usize>()
     }
 
@@ -113,10 +136,25 @@ impl Session {
             StreamEvent::Gap { side, bytes } => self.run(side, handling, |blocks, out| blocks.gap(bytes, out)),
             StreamEvent::Closed => self.close(handling),
         }
+        self.wait(handling);
+    }
+
+    /// It is said when what was written need not wait any more.
+    fn wait(&self, handling: &mut Handling<'_>) {
+        if let Some(first) = self.written.front() {
+            let due = Timestamp(first.at.time.0.saturating_add(REFUSAL));
+            handling.bounds.due = handling.bounds.due.min(due);
+        }
     }
 
     /// Time has come this far.
     pub(super) fn advance(&mut self, now: Timestamp, handling: &mut Handling<'_>) {
+        let is_old = |written: &Written| now.since(written.at.time) >= REFUSAL;
+        let old = self.written.iter().take_while(|written| is_old(written)).count();
+        for _ in 0..old {
+            self.take_written(0, handling);
+        }
+        self.wait(handling);
         for pipe in self.pipes.values_mut() {
             let act = |association: &mut Association, handling: &mut Handling<'_>| association.advance(now, handling);
             on_pipe(pipe, &mut self.opened, handling, act);
@@ -144,18 +182,19 @@ impl Session {
 
     fn piece(&mut self, side: Side, piece: Piece<'_>, handling: &mut Handling<'_>) -> Verdict {
         match piece {
-            Piece::Head(at, bytes, length) => return self.judge(at, bytes, length, handling),
+            Piece::Head(at, bytes, length) => return self.judge((side, at), bytes, length, handling),
             Piece::Whole(at, bytes) => {
                 count_closed(bytes, handling);
                 for message in Messages::new(bytes) {
                     match message {
-                        Ok(message) => self.message(at, message, handling),
-                        Err(_) => handling.bounds.carriage.malformed += 1,
+                        Ok(message) if is_of(side, &message) => self.message(at, message, handling),
+                        _ => handling.bounds.carriage.malformed += 1,
                     }
                 }
             }
-            Piece::Cut(at, bytes) => self.cut(at, bytes, handling),
+            Piece::Cut(at, bytes) => self.cut((side, at), bytes, handling),
             Piece::Lost(bytes) => {
+                self.take_all_written(handling);
                 for pipe in self.pipes.values_mut() {
                     let gap = StreamEvent::Gap { side, bytes };
                     feed(pipe, gap, &mut self.opened, handling);
@@ -166,14 +205,14 @@ impl Session {
     }
 
     /// What there is of a message.
-    fn cut(&mut self, at: At, bytes: &[u8], handling: &mut Handling<'_>) {
-        for message in Messages::new(bytes).flatten() {
+    fn cut(&mut self, (side, at): (Side, At), bytes: &[u8], handling: &mut Handling<'_>) {
+        for message in Messages::new(bytes).flatten().filter(|message| is_of(side, message)) {
             self.message(at, message, handling);
         }
     }
 
     /// Is the rest of a message wanted that starts like this?
-    fn judge(&mut self, at: At, head: &[u8], length: usize, handling: &mut Handling<'_>) -> Verdict {
+    fn judge(&mut self, from: (Side, At), head: &[u8], length: usize, handling: &mut Handling<'_>) -> Verdict {
         count_closed(head, handling);
         let mut messages = Messages::new(head);
         let wanted = match messages.next() {
@@ -185,7 +224,7 @@ impl Session {
         };
         if wanted && length > handling.bounds.limits.smb_message {
             handling.bounds.carriage.over_limit += 1;
-            self.cut(at, head, handling);
+            self.cut(from, head, handling);
             return Verdict::Skip;
         }
         if wanted { Verdict::Keep } else { Verdict::Skip }
@@ -193,11 +232,12 @@ impl Session {
 
     fn is_of_interest(&self, message: &Message<'_>) -> bool {
         match &message.operation {
-            Operation::Other | Operation::Failed => false,
+            Operation::Other => false,
+            Operation::Failed | Operation::Written => !self.written.is_empty(),
             Operation::Open(..) | Operation::Opened(_) => self.share(message) != Some(&Share::Files),
             _ if self.holds_files(message) => false,
             Operation::Write(file, payload) | Operation::Transact(file, payload) => {
-                self.is_rpc(Handle::new(message.session, *file)) || begins_like_rpc(payload)
+                self.may_be_rpc(Handle::new(message.session, *file), payload)
             }
             Operation::ReadDone(payload) | Operation::TransactDone(payload, _) | Operation::TransactMore(payload) => {
                 self.is_rpc(self.handle_asked(message)) || begins_like_rpc(payload)
@@ -226,6 +266,15 @@ impl Session {
         self.pipes.get(&handle).is_some_and(|pipe| pipe.association.is_some())
     }
 
+    /// May this be DCE/RPC that is written? A start that is too short to tell may be one in what is known to be a pipe.
+    fn may_be_rpc(&self, handle: Handle, payload: &Payload<'_>) -> bool {
+        let is_known = |pipe: &Pipe| pipe.name.is_some() && rpce::recognise(payload.bytes) == rpce::Prefix::TooShort;
+        let goes_on = |pipe: &Pipe| pipe.association.is_some() || !pipe.start.is_empty() || is_known(pipe);
+        self.pipes.get(&handle).is_some_and(goes_on)
+            || self.written.iter().any(|written| written.handle == handle)
+            || begins_like_rpc(payload)
+    }
+
     /// The handle that the request of this message was about.
     fn handle_asked(&self, message: &Message<'_>) -> Handle {
         match self.asked.get(&message.request) {
@@ -238,6 +287,7 @@ impl Session {
     }
 
     fn message(&mut self, at: At, message: Message<'_>, handling: &mut Handling<'_>) {
+        self.is_heard |= message.sender == Sender::Server;
         let files = self.holds_files(&message);
         let asked = self.handle_asked(&message);
         let share = match &message.operation {
@@ -256,6 +306,7 @@ impl Session {
                 }
             }
             Operation::Failed => {
+                self.refuse_written(request, handling);
                 // What was sent to it in the same message came to nothing.
                 if let Some(Asked::Open(session, _)) = self.asked.remove(&request) {
                     self.close_pipe(Handle::new(session, Reference::AnswerTo(request)), handling);
@@ -291,19 +342,29 @@ impl Session {
             _ if files => {}
             Operation::Read(file) => self.ask(request, Asked::Bytes(Handle::new(session, file)), handling),
             Operation::Write(file, payload) => {
-                self.carry(at, Handle::new(session, file), Side::Client, payload, handling);
+                self.write((at, request), Handle::new(session, file), payload, handling);
+            }
+            Operation::Written => {
+                let last = self.written.iter().rposition(|written| written.request == request);
+                if let Some(last) = last {
+                    let handle = self.written[last].handle;
+                    self.take_written_to(handle, last + 1, handling);
+                }
             }
             Operation::Transact(file, payload) => {
                 let handle = Handle::new(session, file);
                 self.ask(request, Asked::Bytes(handle), handling);
-                self.carry(at, handle, Side::Client, payload, handling);
+                self.write((at, request), handle, payload, handling);
             }
-            Operation::TransactMore(payload) => self.carry(at, asked, Side::Client, payload, handling),
+            Operation::TransactMore(payload) => self.write((at, request), asked, payload, handling),
             Operation::ReadDone(payload) | Operation::TransactDone(payload, Progress::Finished) => {
                 self.asked.remove(&request);
+                // What is answered was taken.
+                self.take_written_to(asked, usize::MAX, handling);
                 self.carry(at, asked, Side::Server, payload, handling);
             }
             Operation::TransactDone(payload, Progress::Partial) => {
+                self.take_written_to(asked, usize::MAX, handling);
                 self.carry(at, asked, Side::Server, payload, handling);
             }
             Operation::Close(file) => {
@@ -318,6 +379,88 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Bytes are written, which go to the pipe when the server does not refuse them.
+    fn write(
+        &mut self,
+        (at, request): (At, RequestId),
+        handle: Handle,
+        payload: Payload<'_>,
+        handling: &mut Handling<'_>,
+    ) {
+        if !self.is_heard {
+            return self.carry(at, handle, Side::Client, payload, handling);
+        }
+        if !self.may_be_rpc(handle, &payload) {
+            return;
+        }
+        let Payload { bytes, length } = payload;
+        self.unanswered += bytes.len();
+        handling.bounds.held += bytes.len();
+        self.written.push_back(Written {
+            request,
+            handle,
+            at,
+            bytes: bytes.to_vec(),
+            length,
+        });
+        let limits = handling.bounds.limits;
+        while self.written.len() > limits.smb_requests
+            || self.unanswered > limits.stubs_per_connection
+            || (handling.bounds.held > limits.rpc_total && !self.written.is_empty())
+        {
+            handling.bounds.carriage.over_limit += 1;
+            self.take_written(0, handling);
+        }
+    }
+
+    /// The server took it, or does not say.
+    fn take_written(&mut self, place: usize, handling: &mut Handling<'_>) {
+        let Some(written) = self.written.remove(place) else {
+            return;
+        };
+        let Written {
+            handle,
+            at,
+            bytes,
+            length,
+            ..
+        } = written;
+        self.unanswered -= bytes.len();
+        handling.bounds.held -= bytes.len();
+        let bytes = &bytes;
+        self.carry(at, handle, Side::Client, Payload { bytes, length }, handling);
+    }
+
+    /// The server took what was written to this pipe, among the first so many of what was written.
+    fn take_written_to(&mut self, handle: Handle, first: usize, handling: &mut Handling<'_>) {
+        let mut left = first;
+        let mut place = 0;
+        while place < left
+            && let Some(written) = self.written.get(place)
+        {
+            if written.handle == handle {
+                self.take_written(place, handling);
+                left -= 1;
+            } else {
+                place += 1;
+            }
+        }
+    }
+
+    fn take_all_written(&mut self, handling: &mut Handling<'_>) {
+        while !self.written.is_empty() {
+            self.take_written(0, handling);
+        }
+    }
+
+    /// The server did not take what this request brought.
+    fn refuse_written(&mut self, request: RequestId, handling: &mut Handling<'_>) {
+        self.written.retain(|written| written.request != request);
+        handling.bounds.held -= self.unanswered;
+        self.unanswered = self.written.iter().map(|written| written.bytes.len()).sum();
+        handling.bounds.held += self.unanswered;
     }
 
     /// Does something to the logins, of which one may be over.
@@ -374,6 +517,9 @@ impl Session {
                 _ => {}
             }
         }
+        for written in self.written.iter_mut().filter(|written| written.handle == unnamed) {
+            written.handle = handle;
+        }
         if let Some(pipe) = self.pipes.remove(&unnamed) {
             self.pipes.insert(handle, pipe);
         }
@@ -382,6 +528,7 @@ impl Session {
     }
 
     fn close_pipe(&mut self, handle: Handle, handling: &mut Handling<'_>) {
+        self.take_written_to(handle, usize::MAX, handling);
         if let Some(mut pipe) = self.pipes.remove(&handle) {
             feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
         }
@@ -417,8 +564,21 @@ impl Session {
 
     /// Hands bytes of a pipe to its association; it has one from its first DCE/RPC header on.
     fn carry(&mut self, at: At, handle: Handle, side: Side, payload: Payload<'_>, handling: &mut Handling<'_>) {
+        let mut start = Vec::new();
         if !self.is_rpc(handle) {
-            if !begins_like_rpc(&payload) {
+            let pipe = self.pipes.get_mut(&handle);
+            // Of what is known to be a pipe a header may come in several writes.
+            if let Some(pipe) = pipe.filter(|pipe| side == Side::Client && pipe.name.is_some()) {
+                start = std::mem::take(&mut pipe.start);
+                let joined = [&start, payload.bytes].concat();
+                if payload.bytes.len() == payload.length && rpce::recognise(&joined) == rpce::Prefix::TooShort {
+                    pipe.start = joined;
+                    return;
+                }
+                if !matches!(rpce::recognise(&joined), rpce::Prefix::Header(_)) {
+                    return;
+                }
+            } else if !begins_like_rpc(&payload) {
                 return;
             }
             handling.bounds.carriage.pipes += 1;
@@ -432,7 +592,9 @@ impl Session {
         };
         pipe.used = at;
         let Payload { bytes, length } = payload;
-        feed(pipe, StreamEvent::Data { at, side, bytes }, &mut self.opened, handling);
+        for bytes in [&start[..], bytes].into_iter().filter(|bytes| !bytes.is_empty()) {
+            feed(pipe, StreamEvent::Data { at, side, bytes }, &mut self.opened, handling);
+        }
         if let Some(missing) = length.checked_sub(bytes.len()).filter(|&missing| missing > 0) {
             let bytes = missing as u64;
             feed(pipe, StreamEvent::Gap { side, bytes }, &mut self.opened, handling);
@@ -445,6 +607,7 @@ impl Session {
             handling.bounds.held -= blocks.held();
             blocks.give_up(&mut |piece| self.piece(side, piece, handling));
         }
+        self.take_all_written(handling);
         handling.bounds.held -= self.setups.held();
         for login in self.setups.finish() {
             handling.say(RpcBody::Login(Box::new(login)));
@@ -496,6 +659,11 @@ fn on_pipe(
         out: &mut told,
     };
     act(association, &mut handling);
+}
+
+/// Does this side send what the message says of itself? What a client sends as the server's is no answer.
+fn is_of(side: Side, message: &Message<'_>) -> bool {
+    (message.sender == Sender::Client) == (side == Side::Client)
 }
 
 fn begins_like_rpc(payload: &Payload<'_>) -> bool {
@@ -725,6 +893,61 @@ mod tests {
             rig.send(Side::Server, &read_done(id, part));
         }
         assert_eq!(rig.told(), ["opened", "1 Some(5) Some(9) svcctl", "closed"]);
+    }
+
+    #[test]
+    fn what_the_server_refuses_does_not_go_to_the_pipe() {
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        // As if it were the start of a long request.
+        rig.send(
+            Side::Client,
+            &write(3, FILE, &[&pdu(0, 1, 40)[..8], &[0xff; 32]].concat()),
+        );
+        rig.send(Side::Server, &failed(WRITE, 3));
+        rig.send(Side::Client, &close(4, FILE));
+        let mut refused = failed(6, 4);
+        refused[12..16].copy_from_slice(&[0xc9, 0, 0, 0xc0]);
+        rig.send(Side::Server, &refused);
+        // What the client says in the server's name.
+        rig.send(Side::Client, &write(5, FILE, &pdu(0, 2, 40)));
+        rig.send(Side::Client, &failed(WRITE, 5));
+        rig.send(Side::Client, &read(6, FILE));
+        rig.send(Side::Server, &read_done(6, &pdu(2, 2, 40)));
+        assert_eq!(rig.bounds.carriage.malformed, 1);
+        assert_eq!(rig.told(), ["opened", "2 Some(9) Some(12) svcctl", "closed"]);
+    }
+
+    #[test]
+    fn what_is_not_answered_goes_to_the_pipe_in_the_end() {
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        rig.send(Side::Client, &write(3, FILE, &pdu(0, 1, 40)));
+        assert_eq!(rig.bounds.carriage.pipes, 0);
+        assert_eq!(rig.bounds.due, Timestamp(REFUSAL));
+        rig.advance(REFUSAL);
+        assert_eq!(rig.bounds.carriage.pipes, 1);
+        assert_eq!(rig.told(), ["opened", "1 Some(5) None svcctl", "closed"]);
+    }
+
+    #[test]
+    fn a_header_may_come_in_several_writes() {
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\IPC$", "svcctl");
+        let request = pdu(0, 1, 40);
+        for (id, part) in [(3, &request[..4]), (4, &request[4..9]), (5, &request[9..])] {
+            rig.send(Side::Client, &write(id, FILE, part));
+        }
+        rig.send(Side::Client, &read(6, FILE));
+        rig.send(Side::Server, &read_done(6, &pdu(2, 1, 40)));
+        assert_eq!(rig.told(), ["opened", "1 Some(7) Some(9) svcctl", "closed"]);
+        // In a pipe that carries something else it is nothing.
+        let mut rig = Rig::over_smb();
+        rig.open("\\\\host\\IPC$", "psexesvc");
+        for (id, part) in [(3, &[5_u8, 0][..]), (4, &[0xaa; 30])] {
+            rig.send(Side::Client, &write(id, FILE, part));
+        }
+        assert_eq!(rig.told(), [""; 0]);
     }
 
     #[test]
