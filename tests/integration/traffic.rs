@@ -168,6 +168,8 @@ pub(crate) struct Sent<'b> {
 pub(crate) enum Flag {
     Syn,
     Fin,
+    /// The last of what was written at once.
+    Push,
     None,
 }
 
@@ -189,6 +191,7 @@ impl Sent<'_> {
         match flag {
             Flag::Syn => tcp = tcp.syn(),
             Flag::Fin => tcp = tcp.fin(),
+            Flag::Push => tcp = tcp.psh(),
             Flag::None => {}
         }
         let mut bytes = Vec::new();
@@ -230,7 +233,8 @@ impl Conversation {
                     acknowledgement: Some(next[other]),
                     payload: &turn.bytes[start..end],
                 };
-                packets.push(sent.packet(Flag::None));
+                let is_last = end == turn.bytes.len();
+                packets.push(sent.packet(if is_last { Flag::Push } else { Flag::None }));
             }
             next[own] = next[own].wrapping_add(u32::try_from(turn.bytes.len()).expect("turns are short"));
         }

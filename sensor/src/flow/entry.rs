@@ -376,6 +376,9 @@ impl<C: Consumer> Flow<C> {
     ) {
         if let State::Tracked(tracked) = &mut self.state {
             tracked.resolve(segment, end, damaged, shared, out);
+            if !damaged {
+                tracked.settle_padding(segment, end, shared, out);
+            }
         }
     }
 

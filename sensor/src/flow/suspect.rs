@@ -12,6 +12,14 @@ pub(super) struct Suspect {
     pub(super) flaw: Flaw,
 }
 
+impl Suspect {
+    /// The sequence number behind it.
+    pub(super) fn behind(&self) -> u32 {
+        let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.sequence.wrapping_add(length)
+    }
+}
+
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
@@ -63,7 +71,7 @@ impl Flaw {
 /// shortest frame of Ethernet? IEEE 802.3 3.2.8 Pad field: 46 bytes, or 42 behind a VLAN tag; the two headers take 40.
 pub(super) fn is_padding(segment: &Segment<'_>) -> bool {
     const PSH: u8 = 0x08;
-    matches!(segment.whole.len(), 22 | 26)
+    (segment.whole.len() == 26 || (segment.whole.len() == 22 && segment.vlan.count > 0))
         && segment.source.address.is_ipv4()
         && segment.flags & PSH == 0
         && segment.payload.iter().all(|&byte| byte == 0)

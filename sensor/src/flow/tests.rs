@@ -896,6 +896,31 @@ fn what_fills_a_frame_behind_an_acknowledgement_is_no_part_of_the_stream() {
 }
 
 #[test]
+fn zeros_in_segments_as_short_as_padding_are_read_when_their_sender_goes_on() {
+    for length in [2, 6] {
+        let mut rig = Rig::new();
+        rig.shake_hands(100, 200);
+        rig.send(client(), server(), 101, 201, &pdu(11, 1));
+        let mut sequence = 129;
+        for piece in [&pdu(0, 2)[..], &[0; 12]].concat().chunks(length) {
+            let whole = [&[0; 20], piece].concat();
+            let segment = rig.segment(client(), server(), sequence, &whole[20..]);
+            rig.play(&Segment {
+                acknowledgement: Some(201),
+                whole: &whole,
+                ..segment
+            });
+            sequence += u32::try_from(piece.len()).unwrap();
+        }
+        rig.send(server(), client(), 201, sequence, &pdu(12, 1));
+        let lines = rig.finish();
+        let brought = lines.iter().filter(|line| line.starts_with("Client")).count();
+        assert_eq!(brought, 1 + 40_usize.div_ceil(length), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains("gap")), "{lines:?}");
+    }
+}
+
+#[test]
 fn six_zeros_that_were_acknowledged_are_a_part_of_the_stream() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 200);

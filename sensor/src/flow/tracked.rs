@@ -301,7 +301,7 @@ impl<C> Tracked<C> {
         if segment.syn {
             return Some(Flaw::Syn);
         }
-        if is_padding(segment) {
+        if is_padding(segment) && self.is_next(segment, end) {
             return Some(Flaw::Padding);
         }
         if self.packets[self.side(1 - end)].count == 0 {
@@ -322,6 +322,12 @@ impl<C> Tracked<C> {
         let room = self.streams[end].as_ref().and_then(Assembler::receiver);
         let beyond = room.is_some_and(|room| segment.sequence.wrapping_sub(room).cast_signed() >= 0);
         (self.full[1 - end] && beyond).then_some(Flaw::NoRoom)
+    }
+
+    /// Does it begin where its sender's stream goes on, and is nothing known of what stands behind that?
+    fn is_next(&self, segment: &Segment<'_>, end: End) -> bool {
+        let stream = self.streams[end].as_ref();
+        stream.is_none_or(|stream| stream.sequence() == start(segment) && stream.seen_until() == start(segment))
     }
 
     /// Bytes of what was put aside.
@@ -446,6 +452,29 @@ impl<C> Tracked<C> {
         }
     }
 
+    /// Whether zeros are padding is told by their sender's next segment: it goes on behind them, or begins where they do.
+    pub(super) fn settle_padding(
+        &mut self,
+        segment: &Segment<'_>,
+        end: End,
+        shared: &mut Shared,
+        out: &mut impl FnMut(Output<'_, C>),
+    ) {
+        let Some(at) = self.suspects[end]
+            .iter()
+            .position(|suspect| suspect.flaw == Flaw::Padding)
+        else {
+            return;
+        };
+        let suspect = &self.suspects[end][at];
+        let next = start(segment);
+        if next == suspect.sequence {
+            shared.bounds.held -= self.suspects[end].remove(at).bytes.len();
+        } else if next == suspect.behind() {
+            self.readmit(end, next, shared, out);
+        }
+    }
+
     /// The connection is over: what was put aside was not taken, or there was nobody to say so.
     fn readmit_unheard(&mut self, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         if self.packets[self.side(1 - end)].count > 0 {
@@ -453,11 +482,7 @@ impl<C> Tracked<C> {
                 shared.bounds.held -= suspect.bytes.len();
             }
         }
-        let behind = |suspect: &Suspect| {
-            let length = u32::try_from(suspect.bytes.len()).unwrap_or(u32::MAX);
-            suspect.sequence.wrapping_add(length)
-        };
-        while let Some(until) = self.suspects[end].first().map(behind) {
+        while let Some(until) = self.suspects[end].first().map(Suspect::behind) {
             self.readmit(end, until, shared, out);
         }
     }
