@@ -548,8 +548,9 @@ impl<C: Consumer> Flow<C> {
         shared: &mut Shared,
     ) {
         let client = match (self.opener, sender) {
+            // Whoever sent the first SYN: both may have, or the answer to it was one too.
+            (_, Some(Side::Client)) => end,
             (Some(opener), _) => usize::from(opener),
-            (None, Some(Side::Client)) => end,
             (None, Some(Side::Server)) => 1 - end,
             // Either may have sent it: the server is more likely to have the lesser port.
             (None, None) => usize::from(self.key.ends[0].port < self.key.ends[1].port),

@@ -388,6 +388,11 @@ pub(super) const ROWS: &[Row] = &[
         told: Alert,
     },
     Row {
+        does: "the target answers the SYN with one of its own, without an acknowledgement, and the client that one",
+        packets: split_handshake,
+        told: Alert,
+    },
+    Row {
         does: "the first byte alone, then a SYN with another sequence number",
         packets: first_byte,
         told: Alert,
@@ -765,6 +770,21 @@ fn second_syn() -> Vec<Packet> {
         ..open(moved(packets[0].clone(), 123_456))
     };
     packets.insert(2, decoy);
+    packets
+}
+
+/// RFC 9293 3.5 Establishing a Connection: a half of a simultaneous open.
+fn split_handshake() -> Vec<Packet> {
+    let mut packets = plain();
+    let acknowledgement = packets[1].tcp.sequence_number.wrapping_add(1);
+    let [syn, answer, ..] = &mut packets[..] else {
+        panic!("a handshake");
+    };
+    answer.tcp.ack = false;
+    let mut both = syn.clone();
+    both.tcp.ack = true;
+    both.tcp.acknowledgment_number = acknowledgement;
+    packets[2] = both;
     packets
 }
 
