@@ -225,16 +225,17 @@ impl Worker {
         let mut ends = None;
         // A panic on hostile bytes is a fault of ours that must not blind the sensor to everybody else.
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(decoded) = decoder.push(frame) {
+            // By reference: each packet comes through here, and is not to be copied about.
+            if let Some(decoded) = &decoder.push(frame) {
                 let (source, destination) = decoded.ends();
                 ends = Some([source, destination]);
                 if alone {
-                    kdc.take(&decoded);
+                    kdc.take(decoded);
                 }
                 let shard = &mut self.shards[shard(source.address, destination.address) / self.workers];
                 #[cfg(debug_assertions)]
-                provoke(self.provoke, &decoded);
-                shard.push(place, &decoded, out);
+                provoke(self.provoke, decoded);
+                shard.push(place, decoded, out);
             }
         }));
         if let Err(panic) = caught {
