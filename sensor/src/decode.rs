@@ -12,6 +12,7 @@
 mod carrier;
 mod fragments;
 mod ip;
+mod layers;
 mod link;
 mod snap;
 mod transport;
@@ -448,7 +449,7 @@ fn carried<'a>(
             missing = missing.max(usize::from(u16::MAX));
         }
         length = inner.len();
-        bytes = link::down(content, inner, &mut taken, counters)?;
+        bytes = layers::down(content, inner, &mut taken, counters)?;
     }
 }
 

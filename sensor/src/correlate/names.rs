@@ -354,15 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn one_name_in_many_domains_costs_no_more_than_many_names() {
+    fn one_name_in_many_domains_finds_no_more_room_than_many_names() {
         let mut names = Names::default();
-        let started = std::time::Instant::now();
         for number in 0..u32::from(u16::MAX) + 5 {
             let address = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
             names.learn(&format!("a.d{number}.example"), address, By::Dns);
         }
         assert_eq!(names.hosts.len(), MOST_HOSTS);
-        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     }
 
     #[test]

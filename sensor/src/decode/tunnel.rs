@@ -4,7 +4,7 @@ use etherparse::IpNumber;
 
 use super::carrier::{Carrier, Taken};
 use super::ip::Packet;
-use super::link::{Content, after, begins_with_labels, is_known, u16_at};
+use super::layers::{Content, after, begins_with_labels, is_known, u16_at};
 use super::{Datagram, DecodeCounters, Unread};
 
 type Inner<'a> = (Content, &'a [u8]);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::behind;
 use crate::capture::At;
 use crate::decode::Segment;
 use crate::time::Timestamp;
@@ -94,10 +95,4 @@ impl Doubt {
             }
         }
     }
-}
-
-/// The sequence number behind a segment.
-fn behind(segment: &Segment<'_>) -> u32 {
-    let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
-    segment.sequence.wrapping_add(length).wrapping_add(segment.cut)
 }

@@ -9,7 +9,7 @@ use super::suspect::{is_padding, urgent};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
 use super::traffic::{Reason, Seen, TcpState};
-use super::{Abandoned, Connection, Consumer, Opener, Output, Shared, Side, Sides, Silence, start};
+use super::{Abandoned, Connection, Consumer, Opener, Output, Shared, Side, Sides, Silence, behind, start};
 use crate::capture::At;
 use crate::decode::{Segment, Sum, Tunnel, VlanTags};
 use crate::limits::Limits;
@@ -631,9 +631,11 @@ impl<C: Consumer> Flow<C> {
     ) -> bool {
         let mut over = segment.rst && self.is_reset(segment, end, shared, out);
         if segment.fin {
-            let length = if is_padding(segment) { 0 } else { segment.payload.len() };
-            let length = u32::try_from(length).unwrap_or(u32::MAX);
-            let stop = start(segment).wrapping_add(length).wrapping_add(segment.cut);
+            let stop = if is_padding(segment) {
+                start(segment)
+            } else {
+                behind(segment)
+            };
             match &mut self.state {
                 State::Tracked(tracked) => {
                     tracked.stop(end, stop, segment.at.steady(), out);

@@ -168,6 +168,12 @@ fn start(segment: &Segment<'_>) -> u32 {
     segment.sequence.wrapping_add(u32::from(segment.syn))
 }
 
+/// The sequence number behind what a segment carries, with what the snap length cut off.
+fn behind(segment: &Segment<'_>) -> u32 {
+    let length = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
+    start(segment).wrapping_add(length).wrapping_add(segment.cut)
+}
+
 /// No time at all.
 pub(crate) const NEVER: Timestamp = Timestamp(i64::MAX);
 
