@@ -46,7 +46,8 @@ struct Walk<'f, 'a> {
 impl<'a> Walk<'_, 'a> {
     fn put(self, value: Value<'a>) {
         if let Some(field) = self.own {
-            self.fields.put(field, value, self.node == names::DATA);
+            let over = matches!(self.node, names::DATA | names::WAZUH);
+            self.fields.put(field, value, over);
         }
     }
 
@@ -54,9 +55,18 @@ impl<'a> Walk<'_, 'a> {
         match self.part.filter(|_| is_part(&text)) {
             Some(part) => self.fields.parts.push((part, text)),
             None if self.list && self.own.is_none() => self.fields.inserts.push(text),
+            None if self.node == names::WAZUH => self.put(Value::Text(escaped_once_more(text))),
             None => self.put(Value::Text(text)),
         }
     }
+}
+
+/// Takes the escapes off that stand within a text's own.
+fn escaped_once_more(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return text;
+    }
+    serde_json::from_str(&format!("\"{text}\"")).map_or(text, Cow::Owned)
 }
 
 /// Does it look like JSON or XML?

@@ -15,7 +15,9 @@ pub(super) const ROOT: Node = Node(0);
 pub(super) const DATA: Node = Node(1);
 /// The part of an event that is the same for all.
 pub(super) const SYSTEM: Node = Node(2);
-const FIRST_FREE: u16 = 3;
+/// Event data as Wazuh writes it: the first letter small, what a text escapes escaped once more (wazuh/wazuh #4509).
+pub(super) const WAZUH: Node = Node(3);
+const FIRST_FREE: u16 = 4;
 
 /// What a name means where it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,17 @@ const PATHS: &[(&str, F)] = &[
     ("System.Security.UserID", F::UserSid),
     ("System.Security.@UserID", F::UserSid),
     ("System.Security.#attributes.UserID", F::UserSid),
+    // Attributes beside their elements: evtx_dump where it is asked for that, Chainsaw.
+    ("System.Provider_attributes.Name", F::Provider),
+    ("System.TimeCreated_attributes.SystemTime", F::SystemTime),
+    ("System.Security_attributes.UserID", F::UserSid),
+    // Wazuh.
+    ("data.win.system.eventID", F::EventId),
+    ("data.win.system.providerName", F::Provider),
+    ("data.win.system.channel", F::Channel),
+    ("data.win.system.computer", F::Computer),
+    ("data.win.system.eventRecordID", F::Record),
+    ("data.win.system.systemTime", F::SystemTime),
     // Winlogbeat.
     ("winlog.event_id", F::EventId),
     ("winlog.provider_name", F::Provider),
@@ -129,6 +142,9 @@ const WRAPPERS: &[(&str, Node)] = &[
     ("winlog.event_data", DATA),
     ("winlog.user_data", DATA),
     ("RenderedEventData", DATA),
+    ("data.win.eventdata", WAZUH),
+    // Chainsaw.
+    ("document.data", ROOT),
 ];
 
 struct Tree {
@@ -146,20 +162,18 @@ impl Tree {
         self.steps[index].entry(name).or_default()
     }
 
-    fn path(&mut self, path: &'static str, field: F) {
+    /// The last step of a path.
+    fn path(&mut self, path: &'static str) -> &mut Step {
         // `@timestamp` and its like have no dots, and `winlog.event_data` leads where it is told to.
         let mut node = ROOT;
-        let mut names = path.split('.').peekable();
-        while let Some(name) = names.next() {
-            if names.peek().is_none() {
-                self.step(node, name).own.get_or_insert(field);
-            } else {
-                let fresh = Node(self.next);
-                let enter = *self.step(node, name).enter.get_or_insert(fresh);
-                self.next += u16::from(enter == fresh);
-                node = enter;
-            }
+        let mut rest = path;
+        while let Some((name, after)) = rest.split_once('.') {
+            let fresh = Node(self.next);
+            let enter = *self.step(node, name).enter.get_or_insert(fresh);
+            self.next += u16::from(enter == fresh);
+            (node, rest) = (enter, after);
         }
+        self.step(node, rest)
     }
 }
 
@@ -169,21 +183,13 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
         next: FIRST_FREE,
     };
     for (path, node) in WRAPPERS {
-        match path.rsplit_once('.') {
-            None => tree.step(ROOT, path).enter = Some(*node),
-            Some((around, name)) => {
-                let fresh = Node(tree.next);
-                let outer = *tree.step(ROOT, around).enter.get_or_insert(fresh);
-                tree.next += u16::from(outer == fresh);
-                tree.step(outer, name).enter = Some(*node);
-            }
-        }
+        tree.path(path).enter = Some(*node);
     }
     for (path, field) in PATHS {
-        tree.path(path, *field);
+        tree.path(path).own.get_or_insert(*field);
     }
     for (field, name) in F::ALL {
-        tree.path(name, *field);
+        tree.path(name).own.get_or_insert(*field);
         tree.step(DATA, name).own = Some(*field);
     }
     for (name, field) in DATA_NAMES {
@@ -202,6 +208,11 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
 
 /// What this name means here.
 pub(super) fn step(node: Node, name: &str) -> Option<Step> {
+    if node == WAZUH {
+        let step = |name: &str| step(DATA, name).filter(|step| step.own.is_some());
+        let first = name.get(..1)?.to_ascii_uppercase();
+        return step(name).or_else(|| step(&(first + &name[1..])));
+    }
     TREE.steps.get(usize::from(node.0))?.get(name).copied()
 }
 

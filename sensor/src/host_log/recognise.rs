@@ -101,6 +101,8 @@ pub(super) const NUMBER: usize = "Record ".len() + MOST_DIGITS + 2;
 /// Names of which at least one stands at the beginning of every log that is read, and of few other files.
 const MARKS: &[&str] = &[
     "EventID",
+    // Wazuh.
+    "eventID",
     "EventId",
     "event_id",
     "EventCode",
