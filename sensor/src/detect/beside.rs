@@ -35,7 +35,8 @@ struct Activation {
     /// Does the catalogue list its class as an attacker's?
     listed: bool,
     told_reverse: bool,
-    told_beside: bool,
+    /// How severe it was when it was told.
+    told_beside: Option<Severity>,
 }
 
 /// What else was seen of a pair.
@@ -77,17 +78,22 @@ impl BesideActivation {
             record: record.clone(),
             listed: class.is_some(),
             told_reverse: false,
-            told_beside: false,
+            told_beside: None,
         };
-        // A class that is listed is not forgotten for one that is not.
+        // A class that is listed is not forgotten for one that is not. What was told holds for the same class, and for all
+        // that are not listed.
         let known = self.activations.entry(pair, now, || activation.clone());
-        if activation.listed || !known.listed {
-            let (reverse, beside) = (known.told_reverse, known.told_beside);
+        let same = known.listed == activation.listed
+            && (!known.listed || known.record.dcom.clsid == activation.record.dcom.clsid);
+        if same {
+            let (told_reverse, told_beside) = (known.told_reverse, known.told_beside);
             *known = Activation {
-                told_reverse: reverse,
-                told_beside: beside,
+                told_reverse,
+                told_beside,
                 ..activation
             };
+        } else if activation.listed || !is_near(known.at, now, self.window) {
+            *known = activation;
         }
         if let Some(&mut at) = self.dcom.get(&(pair.1, pair.0), now) {
             self.reverse(pair, at, now, found);
@@ -124,15 +130,15 @@ impl BesideActivation {
             return;
         };
         let record = &activation.record;
-        if activation.told_beside || !is_near(beside.at, activation.at, self.window) {
-            return;
-        }
-        activation.told_beside = true;
         let severity = match (activation.listed, record.dcom.outcome) {
             (true, Some(Outcome::Succeeded)) => Severity::High,
             (true, _) => Severity::Medium,
             (false, _) => Severity::Low,
         };
+        if activation.told_beside >= Some(severity) || !is_near(beside.at, activation.at, self.window) {
+            return;
+        }
+        activation.told_beside = Some(severity);
         let (client, server) = pair;
         let message = format!(
             "{client} asked {server} for {}{}, and within {} s {}",
@@ -335,6 +341,27 @@ mod tests {
         let other = winreg(8, 1, 5 * SECOND);
         rig.show(&Seen::Bound(&other), other.meta.timestamp);
         assert!(rig.found().is_empty(), "another client");
+    }
+
+    #[test]
+    fn a_listed_class_is_told_whatever_was_told_before() {
+        let mut rig = rig();
+        let mut registry = |rig: &mut Rig<BesideActivation>, at: i64| {
+            let binding = winreg(9, 1, at);
+            rig.show(&Seen::Bound(&binding), binding.meta.timestamp);
+        };
+        rig.see(activation("").from(9).to(1));
+        registry(&mut rig, SECOND);
+        let mut refused = activation("MSTSWebProxy").from(9).to(1).at(10 * SECOND);
+        refused.dcom.outcome = Some(Outcome::Failed);
+        rig.see(refused);
+        rig.see(activation("MSTSWebProxy").from(9).to(1).at(20 * SECOND));
+        rig.see(activation("").from(9).to(1).at(30 * SECOND));
+        rig.see(activation("MSTSWebProxy").from(9).to(1).at(40 * SECOND));
+        let severities: Vec<_> = rig.found().iter().map(|it| it.alert.severity).collect();
+        assert_eq!(severities, [Severity::Low, Severity::Medium, Severity::High]);
+        rig.see(activation("htafile").from(9).to(1).at(50 * SECOND));
+        assert_eq!(rig.found().len(), 1, "another class");
     }
 
     #[test]

@@ -30,7 +30,7 @@ struct Sweep {
 struct Dump {
     towers: usize,
     lookups: usize,
-    told: bool,
+    told: Option<Timestamp>,
 }
 
 /// Sweeps and dumps.
@@ -83,12 +83,15 @@ impl Enumeration {
 
     fn lookup(&mut self, record: &Record, now: Timestamp, (source, target): (IpAddr, IpAddr), found: &mut Vec<Found>) {
         let dump = self.dumps.entry((source, target), now, Dump::default);
+        if dump.told.is_some_and(|told| now.since(told) > self.settings.quiet) {
+            *dump = Dump::default();
+        }
         dump.lookups += 1;
         dump.towers = dump.towers.saturating_add(record.dcom.towers.len());
-        if dump.told || dump.towers < self.settings.lookup_towers {
+        if dump.told.is_some() || dump.towers < self.settings.lookup_towers {
             return;
         }
-        dump.told = true;
+        dump.told = Some(now);
         let message = format!(
             "{source} had the endpoint mapper of {target} list its entries: {} in {} so far",
             dump.towers,
@@ -180,6 +183,15 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].alert.metadata.targets.len(), 10);
         assert_eq!(found[0].alert.severity, Severity::Informational);
+    }
+
+    #[test]
+    fn a_dump_that_goes_on_is_told_once_an_hour() {
+        let mut rig = Rig::new(Enumeration::new(Settings::default()));
+        for half_hour in 0..6 {
+            rig.see(lookup(346).from(9).to(1).at(half_hour * 1_800 * 1_000_000_000));
+        }
+        assert_eq!(rig.found().len(), 2);
     }
 
     #[test]

@@ -12,20 +12,27 @@ use crate::event::dcom::Kind;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// Different things that one source did, each with when it did it last.
+/// Different things that one source did.
 #[derive(Debug)]
 struct Spread<T> {
-    things: Vec<(T, Timestamp)>,
-    /// The worst class among them that the catalogue lists as an attacker's.
-    worst: Option<Severity>,
-    told: Option<Timestamp>,
+    things: Vec<Thing<T>>,
+    /// When it was told, and how severe it was then.
+    told: Option<(Timestamp, Severity)>,
+}
+
+/// One of them, with when it was done last.
+#[derive(Debug)]
+struct Thing<T> {
+    what: T,
+    at: Timestamp,
+    /// The worst class beside it that the catalogue lists as an attacker's, with when it was asked for last.
+    worst: Option<(Severity, Timestamp)>,
 }
 
 impl<T> Default for Spread<T> {
     fn default() -> Self {
         Self {
             things: Vec::new(),
-            worst: None,
             told: None,
         }
     }
@@ -35,21 +42,51 @@ impl<T> Default for Spread<T> {
 const MOST: usize = 1_000;
 
 impl<T: PartialEq> Spread<T> {
-    /// Takes one in; true when they are so many for the first time in the window.
-    fn push(&mut self, thing: T, now: Timestamp, window: i64, least: usize) -> bool {
-        self.things.retain(|(_, at)| now.since(*at) <= window);
+    /// Takes one in; how severe it is where they are so many for the first time in the window, or worse than was told.
+    fn push(
+        &mut self,
+        thing: T,
+        listed: Option<Severity>,
+        now: Timestamp,
+        window: i64,
+        least: usize,
+    ) -> Option<Severity> {
+        self.things.retain(|it| now.since(it.at) <= window);
         let full = self.things.len() >= MOST;
-        match self.things.iter_mut().find(|(known, _)| *known == thing) {
-            Some((_, at)) => *at = now,
+        let worst = listed.map(|severity| (severity, now));
+        match self.things.iter_mut().find(|it| it.what == thing) {
+            Some(known) => {
+                known.at = now;
+                known.worst = known.worst.filter(|(_, at)| now.since(*at) <= window);
+                if listed >= known.worst.map(|(severity, _)| severity) {
+                    known.worst = worst;
+                }
+            }
             None if full => {}
-            None => self.things.push((thing, now)),
+            None => self.things.push(Thing {
+                what: thing,
+                at: now,
+                worst,
+            }),
         }
-        let quiet = self.told.is_some_and(|told| now.since(told) <= window);
-        if self.things.len() < least || quiet {
-            return false;
+        if self.things.len() < least {
+            return None;
         }
-        self.told = Some(now);
-        true
+        let within = |&(_, at): &(Severity, Timestamp)| now.since(at) <= window;
+        let worst = self.things.iter().filter_map(|it| it.worst.filter(within)).max();
+        // Worth what the worst class is worth, if attackers use it; else low: nothing says that it is an attack.
+        let severity = match worst {
+            Some((worst, _)) => worst.clamp(Severity::Medium, Severity::High),
+            None => Severity::Low,
+        };
+        if self
+            .told
+            .is_some_and(|(at, told)| now.since(at) <= window && severity <= told)
+        {
+            return None;
+        }
+        self.told = Some((now, severity));
+        Some(severity)
     }
 }
 
@@ -82,7 +119,7 @@ impl Detection for FanOut {
         if class.is_some_and(|class| class.benign.is_some()) {
             return;
         }
-        let severity = class.map(|class| class.severity);
+        let listed = class.map(|class| class.severity);
         let (source, target, now) = (client.address, server.address, context.when(meta));
         let Settings {
             fanout_targets,
@@ -93,30 +130,28 @@ impl Detection for FanOut {
         } = self.settings;
 
         let targets = self.targets.entry(source, now, Spread::default);
-        targets.worst = targets.worst.max(severity);
-        if targets.push(target, now, fanout_window, fanout_targets) {
-            let names: Vec<_> = targets.things.iter().map(|(target, _)| target.to_string()).collect();
+        if let Some(severity) = targets.push(target, listed, now, fanout_window, fanout_targets) {
+            let names: Vec<_> = targets.things.iter().map(|it| it.what.to_string()).collect();
             let message = format!(
                 "{source}{} asked for classes on {} targets within {} s",
                 as_whom(&dcom.client),
                 names.len(),
                 fanout_window / 1_000_000_000,
             );
-            let mut alert = spread(&MANY_TARGETS, targets.worst, message, record, names.len());
+            let mut alert = spread(&MANY_TARGETS, severity, message, record, names.len());
             alert.alert.metadata.targets = names;
             found.push(alert);
         }
         let Some(clsid) = dcom.clsid else { return };
         let classes = self.classes.entry((source, target), now, Spread::default);
-        classes.worst = classes.worst.max(severity);
-        if classes.push(clsid, now, scan_window, scan_classes) {
+        if let Some(severity) = classes.push(clsid, listed, now, scan_window, scan_classes) {
             let name = |clsid: Clsid| {
                 context
                     .catalog
                     .class(clsid)
                     .map_or_else(|| clsid.to_string(), |it| it.name.clone())
             };
-            let names: Vec<_> = classes.things.iter().map(|(clsid, _)| name(*clsid)).collect();
+            let names: Vec<_> = classes.things.iter().map(|it| name(it.what)).collect();
             let message = format!(
                 "{source}{} asked {target} for {} classes within {} s: {}",
                 as_whom(&dcom.client),
@@ -124,7 +159,7 @@ impl Detection for FanOut {
                 scan_window / 1_000_000_000,
                 names.join(", "),
             );
-            let mut alert = spread(&MANY_CLASSES, classes.worst, message, record, names.len());
+            let mut alert = spread(&MANY_CLASSES, severity, message, record, names.len());
             alert.alert.metadata.classes = names;
             found.push(alert);
         }
@@ -146,18 +181,12 @@ impl Detection for FanOut {
     }
 }
 
-/// Worth what the worst class is worth, if attackers use it; else low: nothing says that it is an attack.
-fn spread(
-    signature: &'static Signature,
-    worst: Option<Severity>,
-    message: String,
-    record: &Record,
-    count: usize,
-) -> Found {
-    let (severity, confidence) = match worst {
-        Some(worst) if worst >= Severity::High => (Severity::High, "high"),
-        Some(_) => (Severity::Medium, "medium"),
-        None => (Severity::Low, "low"),
+/// As sure as it is severe.
+fn spread(signature: &'static Signature, severity: Severity, message: String, record: &Record, count: usize) -> Found {
+    let confidence = match severity {
+        Severity::High | Severity::Critical => "high",
+        Severity::Medium => "medium",
+        Severity::Low | Severity::Informational => "low",
     };
     let mut found = alert(signature, severity, confidence, message, record);
     found.alert.metadata.count = vec![count.to_string()];
@@ -196,6 +225,25 @@ mod tests {
         assert_eq!(found[0].alert.signature_id, MANY_TARGETS.id);
         assert_eq!(found[0].alert.severity, Severity::High);
         assert_eq!(found[0].alert.metadata.targets.len(), 5);
+    }
+
+    #[test]
+    fn it_is_as_severe_as_what_is_within_the_window_and_told_again_when_it_gets_worse() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        let mut from = |class: &str, seconds: i64| {
+            for target in 1..=6 {
+                let at = SECOND * (seconds + i64::from(target));
+                rig.see(activation(class).from(9).to(target).at(at));
+            }
+            let found = rig.found();
+            found.iter().map(|it| it.alert.severity).collect::<Vec<_>>()
+        };
+        let (of_nobody, worse) = ("", "MMC20.Application");
+        assert_eq!(from(of_nobody, 0), [Severity::Low]);
+        assert_eq!(from(worse, 10), [Severity::High]);
+        assert_eq!(from(worse, 20), [], "that was told");
+        assert_eq!(from(of_nobody, 200), [], "that too");
+        assert_eq!(from(of_nobody, 400), [Severity::Low], "what was worse is long ago");
     }
 
     #[test]

@@ -117,10 +117,12 @@ impl Allow {
         let known = |text: Option<&str>, words: &Words| text.is_some_and(|text| words.fit(text));
         self.sig_id.fits(|&id| id == facts.alert.signature_id)
             && self.source.fits(|host| host.is(facts.source, &facts.source_names))
-            && self.target.fits(|host| host.is(facts.target, &facts.target_names))
-            && self.class.fits(|words| match Guid::parse(words.as_str()) {
-                Some(guid) => facts.clsid() == Some(Clsid(guid)),
-                None => known(facts.class(), words),
+            && facts.each_target(|target, names| self.target.fits(|host| host.is(target, names)))
+            && facts.each_class(|class, clsid| {
+                self.class.fits(|words| match Guid::parse(words.as_str()) {
+                    Some(guid) => clsid == Some(Clsid(guid)),
+                    None => known(class, words),
+                })
             })
             && self.method.fits(|words| known(dcom.method.as_deref(), words))
             && self.command_line.fits(|words| known(facts.command_line(), words))

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dcom_parsers::guid::Clsid;
+use dcom_parsers::guid::{Clsid, Guid};
 
 use crate::event::{Alert, HostAlert, Meta};
 use crate::time::Timestamp;
@@ -12,6 +12,8 @@ pub(super) struct Facts<'a> {
     pub(super) at: Timestamp,
     pub(super) source: Option<IpAddr>,
     pub(super) target: Option<IpAddr>,
+    /// All of them, where it is about several.
+    pub(super) targets: Vec<IpAddr>,
     pub(super) source_names: Vec<&'a str>,
     pub(super) target_names: Vec<&'a str>,
     pub(super) alert: &'a Alert,
@@ -26,6 +28,7 @@ impl<'a> Facts<'a> {
             at: meta.timestamp,
             source: meta.client.map(|end| end.address).or(source_alone),
             target: meta.server.map(|end| end.address).or(target_alone),
+            targets: alert.metadata.targets.iter().filter_map(|it| it.parse().ok()).collect(),
             source_names: dcom.client.workstation.as_deref().into_iter().collect(),
             target_names: names
                 .into_iter()
@@ -33,6 +36,28 @@ impl<'a> Facts<'a> {
                 .chain(alert.host_event.as_ref().and_then(|event| event.target.as_deref()))
                 .collect(),
             alert,
+        }
+    }
+
+    /// Does this hold for the target, and where it is about several, for each?
+    pub(super) fn each_target(&self, holds: impl Fn(Option<IpAddr>, &[&str]) -> bool) -> bool {
+        let holds = |target: Option<IpAddr>| {
+            let names: &[&str] = if target == self.target { &self.target_names } else { &[] };
+            holds(target, names)
+        };
+        match &*self.targets {
+            [] => holds(self.target),
+            targets => targets.iter().all(|&target| holds(Some(target))),
+        }
+    }
+
+    /// Does this hold for the class, and where it is about several, for each?
+    pub(super) fn each_class(&self, holds: impl Fn(Option<&str>, Option<Clsid>) -> bool) -> bool {
+        match &*self.alert.metadata.classes {
+            [] => holds(self.class(), self.clsid()),
+            classes => classes
+                .iter()
+                .all(|class| holds(Some(class), Guid::parse(class).map(Clsid))),
         }
     }
 

@@ -76,8 +76,8 @@ impl Suppress {
             && match self.track {
                 None => true,
                 Some(End::BySrc) => holds(facts.source),
-                Some(End::ByDst) => holds(facts.target),
-                Some(End::ByEither) => holds(facts.source) || holds(facts.target),
+                Some(End::ByDst) => facts.each_target(|target, _| holds(target)),
+                Some(End::ByEither) => holds(facts.source) || facts.each_target(|target, _| holds(target)),
             }
     }
 }

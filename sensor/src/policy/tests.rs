@@ -43,6 +43,32 @@ fn is_allowed(conditions: &str, alert: &Alert) -> bool {
 }
 
 #[test]
+fn an_alert_about_several_targets_or_classes_is_allowed_where_each_is() {
+    let mut alert = samples::alert();
+    alert.metadata.targets = ["172.16.66.36", "10.0.0.1"].map(str::to_owned).to_vec();
+    for (conditions, fits) in [
+        ("target = \"172.16.66.36\"", false),
+        ("target = [\"172.16.66.36\", \"10.0.0.0/8\"]", true),
+        ("source = \"172.16.66.25\"", true),
+    ] {
+        assert_eq!(is_allowed(conditions, &alert), fits, "{conditions}");
+    }
+    let mut suppress = policy("[[suppress]]\nsig_id = 0\ntrack = \"by_dst\"\nip = \"172.16.66.36\"\n");
+    assert_eq!(suppress.judge(&samples::meta(), &alert), Verdict::Pass);
+    let mut alert = samples::alert();
+    let class = alert.about().class.clone().unwrap().to_string();
+    let unlisted = "f8582cf0-88fb-11d0-b850-00c0f0999999";
+    alert.metadata.classes = vec![class.clone(), unlisted.to_owned()];
+    for (conditions, fits) in [
+        (format!("class = '{class}'"), false),
+        (format!("class = ['{class}', '{unlisted}']"), true),
+        ("class = '*'".to_owned(), true),
+    ] {
+        assert_eq!(is_allowed(&conditions, &alert), fits, "{conditions}");
+    }
+}
+
+#[test]
 fn an_allow_entry_fits_by_each_of_its_conditions() {
     let mut alert = samples::alert();
     alert.dcom.as_mut().unwrap().server.dns = Some("fs01.corp.example".to_owned());
