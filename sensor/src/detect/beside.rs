@@ -4,13 +4,14 @@
 use std::net::IpAddr;
 
 use dcom_parsers::guid::Guid;
-use dcom_parsers::names::{self, known};
+use dcom_parsers::names;
 
 use super::pairs::Remembered;
 use super::settings::is_near;
 use super::signature::{BESIDE_FILES, REVERSE_CONNECTION};
 use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
 use crate::dcom::{Binding, File, Record};
+use crate::decode::Endpoint;
 use crate::event::Dcom;
 use crate::event::dcom::{Kind, Outcome};
 use crate::rpc::FileOpened;
@@ -46,11 +47,21 @@ struct Beside {
     what: String,
 }
 
+/// Since when a client does DCOM with a server, and how it did last.
+#[derive(Debug)]
+struct Usage {
+    since: Timestamp,
+    at: Timestamp,
+    client: Endpoint,
+    server: Endpoint,
+    frame: Option<u64>,
+}
+
 /// Both: they wait for the same activations.
 pub(super) struct BesideActivation {
     activations: Remembered<Pair, Activation>,
-    /// DCOM by a client, in the direction of the client.
-    dcom: Remembered<Pair, Timestamp>,
+    /// DCOM by a client, in the direction of the client: kept for long, so that what is usual is known for that.
+    dcom: Remembered<Pair, Usage>,
     beside: Remembered<Pair, Beside>,
     window: i64,
 }
@@ -61,7 +72,7 @@ impl BesideActivation {
         let keep = 2 * settings.pairing_window;
         Self {
             activations: Remembered::new(settings.remembered, keep),
-            dcom: Remembered::new(settings.remembered, keep),
+            dcom: Remembered::new(settings.remembered, settings.quiet),
             beside: Remembered::new(settings.remembered, keep),
             window: settings.pairing_window,
         }
@@ -95,21 +106,25 @@ impl BesideActivation {
         } else if activation.listed || !is_near(known.at, now, self.window) {
             *known = activation;
         }
-        if let Some(&mut at) = self.dcom.get(&(pair.1, pair.0), now) {
-            self.reverse(pair, at, now, found);
-        }
-        self.told_beside(pair, now, found);
+        self.reverse(pair, now, found);
+        self.told_beside(pair, now, context.managed, found);
     }
 
-    /// The target does DCOM with the activator, and did so last at this time.
-    fn reverse(&mut self, pair: Pair, at: Timestamp, now: Timestamp, found: &mut Vec<Found>) {
+    /// Does the target do DCOM with the activator, since the activation?
+    fn reverse(&mut self, pair: Pair, now: Timestamp, found: &mut Vec<Found>) {
+        let Some(usage) = self.dcom.get(&(pair.1, pair.0), now) else {
+            return;
+        };
         let Some(activation) = self.activations.get(&pair, now) else {
             return;
         };
         let record = &activation.record;
+        let after = usage.at.since(activation.at) >= 0 && is_near(usage.at, activation.at, self.window);
+        // What the target did before, it does not do because of the activation.
+        let usual = usage.since < activation.at;
+        let refused = record.dcom.outcome == Some(Outcome::Failed);
         // Callbacks are how many classes tell of events: only a listed class makes them worth a word.
-        let after = at.since(activation.at) >= 0 && is_near(at, activation.at, self.window);
-        if activation.told_reverse || !activation.listed || !after {
+        if activation.told_reverse || !activation.listed || !after || usual || refused {
             return;
         }
         activation.told_reverse = true;
@@ -119,10 +134,15 @@ impl BesideActivation {
             class(&record.dcom),
             as_whom(&record.dcom.client),
         );
-        found.push(alert(&REVERSE_CONNECTION, Severity::Medium, "medium", message, record));
+        let mut record = record.clone();
+        let frame = usage.frame.map_or_else(String::new, |frame| format!(", frame {frame}"));
+        let end = |end: Endpoint| std::net::SocketAddr::new(end.address, end.port);
+        let back = format!("back by DCOM: {} to {}{frame}", end(usage.client), end(usage.server));
+        record.dcom.because.push(back.into());
+        found.push(alert(&REVERSE_CONNECTION, Severity::Medium, "medium", message, &record));
     }
 
-    fn told_beside(&mut self, pair: Pair, now: Timestamp, found: &mut Vec<Found>) {
+    fn told_beside(&mut self, pair: Pair, now: Timestamp, managed: bool, found: &mut Vec<Found>) {
         let Some(beside) = self.beside.get(&pair, now) else {
             return;
         };
@@ -130,6 +150,10 @@ impl BesideActivation {
             return;
         };
         let record = &activation.record;
+        // A sealed activation between these is most likely for WMI, as others were.
+        if managed && record.dcom.clsid.is_none() {
+            return;
+        }
         let severity = match (activation.listed, record.dcom.outcome) {
             (true, Some(Outcome::Succeeded)) => Severity::High,
             (true, _) => Severity::Medium,
@@ -148,10 +172,15 @@ impl BesideActivation {
             beside.what,
         );
         let confidence = if activation.listed { "high" } else { "low" };
-        found.push(alert(&BESIDE_FILES, severity, confidence, message, record));
+        let mut record = record.clone();
+        record
+            .dcom
+            .because
+            .push(format!("the same client {}", beside.what).into());
+        found.push(alert(&BESIDE_FILES, severity, confidence, message, &record));
     }
 
-    fn bound(&mut self, binding: &Binding, now: Timestamp, found: &mut Vec<Found>) {
+    fn bound(&mut self, binding: &Binding, context: &Context<'_>, found: &mut Vec<Found>) {
         let (Some(client), Some(server)) = (binding.meta.client, binding.meta.server) else {
             return;
         };
@@ -164,14 +193,15 @@ impl BesideActivation {
             self.was_beside(
                 (client.address, server.address),
                 format!("bound to its registry ({name})"),
-                now,
+                context.when(&binding.meta),
+                context.managed,
                 found,
             );
         }
     }
 
     /// A file written there, or what a command wrote there fetched: impacket's names for that begin with two underscores.
-    fn opened(&mut self, file: &File, now: Timestamp, found: &mut Vec<Found>) {
+    fn opened(&mut self, file: &File, context: &Context<'_>, found: &mut Vec<Found>) {
         let (Some(client), Some(server)) = (file.meta.client, file.meta.server) else {
             return;
         };
@@ -185,15 +215,16 @@ impl BesideActivation {
             (false, false) => return,
         };
         let what = format!("{what}: {share}\\{}", name.trim_start_matches('\\'));
-        self.was_beside((client.address, server.address), what, now, found);
+        let (pair, now) = ((client.address, server.address), context.when(&file.meta));
+        self.was_beside(pair, what, now, context.managed, found);
     }
 
-    fn was_beside(&mut self, pair: Pair, what: String, now: Timestamp, found: &mut Vec<Found>) {
+    fn was_beside(&mut self, pair: Pair, what: String, now: Timestamp, managed: bool, found: &mut Vec<Found>) {
         *self.beside.entry(pair, now, || Beside {
             at: now,
             what: String::new(),
         }) = Beside { at: now, what };
-        self.told_beside(pair, now, found);
+        self.told_beside(pair, now, managed, found);
     }
 }
 
@@ -210,8 +241,8 @@ impl Detection for BesideActivation {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let record = match seen {
             Seen::Record(record) => *record,
-            Seen::Bound(binding) => return self.bound(binding, context.when(&binding.meta), found),
-            Seen::File(file) => return self.opened(file, context.when(&file.meta), found),
+            Seen::Bound(binding) => return self.bound(binding, context, found),
+            Seen::File(file) => return self.opened(file, context, found),
             Seen::Unanswered(_) => return,
         };
         let (Some(client), Some(server)) = (record.meta.client, record.meta.server) else {
@@ -219,8 +250,21 @@ impl Detection for BesideActivation {
         };
         let (pair, now) = ((client.address, server.address), context.when(&record.meta));
         if is_dcom(&record.dcom) {
-            *self.dcom.entry(pair, now, || now) = now;
-            self.reverse((pair.1, pair.0), now, now, found);
+            let usage = self.dcom.entry(pair, now, || Usage {
+                since: now,
+                at: now,
+                client,
+                server,
+                frame: None,
+            });
+            *usage = Usage {
+                since: usage.since,
+                at: now,
+                client,
+                server,
+                frame: record.meta.frame,
+            };
+            self.reverse((pair.1, pair.0), now, found);
         }
         if record.dcom.kind == Kind::Activation {
             self.activated(pair, record, context, found);
@@ -231,7 +275,7 @@ impl Detection for BesideActivation {
         self.window = settings.pairing_window;
         let keep = 2 * settings.pairing_window;
         self.activations.keep_for(keep);
-        self.dcom.keep_for(keep);
+        self.dcom.keep_for(settings.quiet);
         self.beside.keep_for(keep);
     }
 
@@ -248,13 +292,10 @@ impl Detection for BesideActivation {
 
 /// Something that only a client of an object does.
 fn is_dcom(dcom: &Dcom) -> bool {
-    let resolver = dcom
-        .interface
-        .as_ref()
-        .is_some_and(|it| it.uuid == known::IOBJECT_EXPORTER);
+    // Other operations of the resolver are pings, and questions for names.
     match dcom.kind {
         Kind::Activation | Kind::OxidResolution => true,
-        Kind::Call => dcom.ipid.is_some() || resolver,
+        Kind::Call => dcom.ipid.is_some(),
         Kind::EndpointMapping | Kind::HostConfirmation => false,
     }
 }
@@ -346,7 +387,7 @@ mod tests {
     #[test]
     fn a_listed_class_is_told_whatever_was_told_before() {
         let mut rig = rig();
-        let mut registry = |rig: &mut Rig<BesideActivation>, at: i64| {
+        let registry = |rig: &mut Rig<BesideActivation>, at: i64| {
             let binding = winreg(9, 1, at);
             rig.show(&Seen::Bound(&binding), binding.meta.timestamp);
         };

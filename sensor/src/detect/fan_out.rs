@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use dcom_parsers::guid::Clsid;
 
+use super::managed::is_wmi;
 use super::pairs::Remembered;
 use super::signature::{MANY_CLASSES, MANY_TARGETS, Signature};
 use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
+use crate::catalog::Class;
 use crate::dcom::Record;
 use crate::event::dcom::Kind;
 use crate::severity::Severity;
@@ -27,6 +29,17 @@ struct Thing<T> {
     at: Timestamp,
     /// The worst class beside it that the catalogue lists as an attacker's, with when it was asked for last.
     worst: Option<(Severity, Timestamp)>,
+    /// As whom.
+    whom: String,
+    /// Was no class seen?
+    sealed: bool,
+}
+
+/// One activation, as it counts.
+struct Asked<'a> {
+    at: Timestamp,
+    class: Option<&'a Class>,
+    record: &'a Record,
 }
 
 impl<T> Default for Spread<T> {
@@ -43,14 +56,11 @@ const MOST: usize = 1_000;
 
 impl<T: PartialEq> Spread<T> {
     /// Takes one in; how severe it is where they are so many for the first time in the window, or worse than was told.
-    fn push(
-        &mut self,
-        thing: T,
-        listed: Option<Severity>,
-        now: Timestamp,
-        window: i64,
-        least: usize,
-    ) -> Option<Severity> {
+    fn push(&mut self, thing: T, asked: &Asked<'_>, window: i64, least: usize) -> Option<Severity> {
+        let now = asked.at;
+        let listed = asked.class.map(|class| class.severity);
+        let whom = as_whom(&asked.record.dcom.client);
+        let sealed = asked.record.dcom.clsid.is_none();
         self.things.retain(|it| now.since(it.at) <= window);
         let full = self.things.len() >= MOST;
         let worst = listed.map(|severity| (severity, now));
@@ -61,12 +71,16 @@ impl<T: PartialEq> Spread<T> {
                 if listed >= known.worst.map(|(severity, _)| severity) {
                     known.worst = worst;
                 }
+                known.whom = whom;
+                known.sealed &= sealed;
             }
             None if full => {}
             None => self.things.push(Thing {
                 what: thing,
                 at: now,
                 worst,
+                whom,
+                sealed,
             }),
         }
         if self.things.len() < least {
@@ -88,6 +102,14 @@ impl<T: PartialEq> Spread<T> {
         self.told = Some((now, severity));
         Some(severity)
     }
+
+    /// As whom they were done.
+    fn whom(&self) -> &str {
+        match &*self.things {
+            [first, rest @ ..] if rest.iter().all(|it| it.whom == first.whom) => &first.whom,
+            _ => " as several users",
+        }
+    }
 }
 
 /// Both detections: they count the same activations.
@@ -105,12 +127,23 @@ impl FanOut {
             settings,
         }
     }
+
+    /// The sealed activation before it was for WMI, and does not count.
+    fn was_for_wmi(&mut self, seen: &Seen<'_>, now: Timestamp) {
+        let Some((source, target)) = seen.pair() else { return };
+        if let Some(targets) = self.targets.get(&source, now) {
+            targets.things.retain(|it| it.what != target || !it.sealed);
+        }
+    }
 }
 
 impl Detection for FanOut {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
+        if is_wmi(seen) && !context.managed {
+            self.was_for_wmi(seen, context.when(meta));
+        }
         let (Kind::Activation, Some(client), Some(server)) = (dcom.kind, meta.client, meta.server) else {
             return;
         };
@@ -119,7 +152,10 @@ impl Detection for FanOut {
         if class.is_some_and(|class| class.benign.is_some()) {
             return;
         }
-        let listed = class.map(|class| class.severity);
+        // It is most likely for WMI, as what came before it.
+        if context.managed && dcom.clsid.is_none() {
+            return;
+        }
         let (source, target, now) = (client.address, server.address, context.when(meta));
         let Settings {
             fanout_targets,
@@ -129,12 +165,13 @@ impl Detection for FanOut {
             ..
         } = self.settings;
 
+        let asked = Asked { at: now, class, record };
         let targets = self.targets.entry(source, now, Spread::default);
-        if let Some(severity) = targets.push(target, listed, now, fanout_window, fanout_targets) {
+        if let Some(severity) = targets.push(target, &asked, fanout_window, fanout_targets) {
             let names: Vec<_> = targets.things.iter().map(|it| it.what.to_string()).collect();
             let message = format!(
                 "{source}{} asked for classes on {} targets within {} s",
-                as_whom(&dcom.client),
+                targets.whom(),
                 names.len(),
                 fanout_window / 1_000_000_000,
             );
@@ -144,7 +181,7 @@ impl Detection for FanOut {
         }
         let Some(clsid) = dcom.clsid else { return };
         let classes = self.classes.entry((source, target), now, Spread::default);
-        if let Some(severity) = classes.push(clsid, listed, now, scan_window, scan_classes) {
+        if let Some(severity) = classes.push(clsid, &asked, scan_window, scan_classes) {
             let name = |clsid: Clsid| {
                 context
                     .catalog
@@ -154,7 +191,7 @@ impl Detection for FanOut {
             let names: Vec<_> = classes.things.iter().map(|it| name(it.what)).collect();
             let message = format!(
                 "{source}{} asked {target} for {} classes within {} s: {}",
-                as_whom(&dcom.client),
+                classes.whom(),
                 names.len(),
                 scan_window / 1_000_000_000,
                 names.join(", "),
@@ -195,8 +232,9 @@ fn spread(signature: &'static Signature, severity: Severity, message: String, re
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Rig, activation};
+    use super::super::testing::{Rig, activation, call};
     use super::*;
+    use crate::event::dcom::{ClientIdentity, Interface};
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -244,6 +282,49 @@ mod tests {
         assert_eq!(from(worse, 20), [], "that was told");
         assert_eq!(from(of_nobody, 200), [], "that too");
         assert_eq!(from(of_nobody, 400), [Severity::Low], "what was worse is long ago");
+    }
+
+    #[test]
+    fn sealed_activations_before_calls_of_wmi_are_none() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        let mut poll = |wmi: bool, seconds: i64| {
+            for target in 1..=9 {
+                let at = SECOND * (seconds + i64::from(target));
+                let sealed = activation("").from(9).to(target).at(at);
+                rig.see(sealed.clone());
+                if wmi {
+                    let mut login = call(&sealed, "NTLMLogin");
+                    login.dcom.interface = Some(Interface {
+                        uuid: dcom_parsers::wmi::IWBEM_LEVEL1_LOGIN,
+                        name: None,
+                    });
+                    rig.see(login);
+                }
+            }
+            rig.told().len()
+        };
+        assert_eq!(poll(true, 0), 0);
+        assert_eq!(poll(false, 60), 0, "who asked for WMI a minute ago");
+        assert_eq!(poll(false, 10_000), 1);
+    }
+
+    #[test]
+    fn several_users_are_not_taken_for_the_last() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        for target in 1..=5 {
+            let mut asked = activation("MMC20.Application").from(9).to(target);
+            asked.dcom.client = ClientIdentity {
+                user: Some(format!("user{}", target / 3)),
+                ..ClientIdentity::default()
+            }
+            .into();
+            rig.see(asked);
+        }
+        let message = &rig.found()[0].alert.message;
+        assert!(
+            message.contains(" as several users asked for classes on 5"),
+            "{message}"
+        );
     }
 
     #[test]

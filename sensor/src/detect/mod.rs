@@ -10,6 +10,7 @@ mod fan_out;
 mod first_activation;
 pub(crate) mod host_signature;
 mod loss;
+mod managed;
 mod no_call;
 mod odd_activation;
 mod pairs;
@@ -25,6 +26,7 @@ mod unanswered;
 mod weak_level;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(crate) use first_activation::first_activation;
@@ -37,6 +39,7 @@ pub(crate) use loss::doubtful;
 /// The alert of a connection that stayed without an answer, which has no record to rest on.
 pub(crate) const UNANSWERED_CONNECTION_ID: u32 = signature::UNANSWERED_CONNECTION.id;
 
+use self::managed::Managed;
 use crate::catalog::Catalog;
 use crate::dcom::{Binding, File, Record, Unanswered};
 use crate::decode::Endpoint;
@@ -59,6 +62,19 @@ pub enum Seen<'a> {
     File(&'a File),
 }
 
+impl Seen<'_> {
+    /// Client and server.
+    fn pair(&self) -> Option<(IpAddr, IpAddr)> {
+        let meta = match self {
+            Self::Record(record) => &record.meta,
+            Self::Bound(binding) => &binding.meta,
+            Self::File(file) => &file.meta,
+            Self::Unanswered(_) => return None,
+        };
+        Some((meta.client?.address, meta.server?.address))
+    }
+}
+
 /// What detections know beside what they see.
 pub struct Context<'a> {
     /// The classes.
@@ -67,6 +83,9 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// By how many seconds it is ahead of the frames' own time.
     pub set_back: u32,
+    /// Did the client of what is seen call WMI of the server within the last hour? A sealed activation between them is not
+    /// worth a word by itself then.
+    pub managed: bool,
 }
 
 impl Context<'_> {
@@ -132,6 +151,7 @@ trait Detection: Send {
 pub struct Detector {
     catalog: Arc<Catalog>,
     detections: Vec<Box<dyn Detection>>,
+    managed: Managed,
     now: Timestamp,
     set_back: u32,
     /// When time is told next.
@@ -160,6 +180,7 @@ impl Detector {
                 Box::new(sealed::SealedActivation::new(settings)),
                 Box::new(sealed_process::SealedProcess::new(settings)),
             ],
+            managed: Managed::new(settings),
             now: Timestamp::default(),
             set_back: 0,
             next: Timestamp::default(),
@@ -176,6 +197,7 @@ impl Detector {
         for detection in &mut self.detections {
             detection.set(settings);
         }
+        self.managed.set(settings);
     }
 
     /// Something was seen: everything that fires.
@@ -184,10 +206,12 @@ impl Detector {
             catalog: &self.catalog,
             now: self.now,
             set_back: self.set_back,
+            managed: self.managed.knows(seen, self.now),
         };
         for detection in &mut self.detections {
             detection.see(seen, &context, found);
         }
+        self.managed.see(seen, self.now);
     }
 
     /// Time has come this far, and by so many seconds it is ahead of the frames' own.
@@ -202,6 +226,7 @@ impl Detector {
             catalog: &self.catalog,
             now,
             set_back,
+            managed: false,
         };
         for detection in &mut self.detections {
             detection.advance(&context, found);
@@ -210,7 +235,11 @@ impl Detector {
 
     /// How many sources, targets or pairs were forgotten to make room for others.
     pub fn forgotten(&self) -> u64 {
-        self.detections.iter().map(|detection| detection.forgotten()).sum()
+        self.detections
+            .iter()
+            .map(|detection| detection.forgotten())
+            .sum::<u64>()
+            + self.managed.forgotten()
     }
 
     /// The capture is over.
@@ -219,6 +248,7 @@ impl Detector {
             catalog: &self.catalog,
             now: self.now,
             set_back: self.set_back,
+            managed: false,
         };
         for detection in &mut self.detections {
             detection.conclude(&context, found);
@@ -226,6 +256,7 @@ impl Detector {
         for detection in &mut self.detections {
             detection.forget();
         }
+        self.managed.forget();
     }
 }
 

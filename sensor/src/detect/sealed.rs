@@ -818,6 +818,7 @@ mod tests {
                 catalog: &Catalog::built_in(),
                 now: Timestamp(0),
                 set_back: 0,
+                managed: false,
             },
             &mut Vec::new(),
         );

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Context, Detection, Found, Seen};
+use super::managed::Managed;
+use super::{Context, Detection, Found, Seen, Settings};
 use crate::catalog::Catalog;
 use crate::dcom::Record;
 use crate::decode::Endpoint;
@@ -16,11 +17,17 @@ pub(super) struct Rig<D> {
     pub(super) detection: D,
     catalog: Catalog,
     set_back: u32,
+    managed: Managed,
     found: Vec<Found>,
 }
 
 fn context(catalog: &Catalog, now: Timestamp, set_back: u32) -> Context<'_> {
-    Context { catalog, now, set_back }
+    Context {
+        catalog,
+        now,
+        set_back,
+        managed: false,
+    }
 }
 
 impl<D: Detection> Rig<D> {
@@ -29,6 +36,7 @@ impl<D: Detection> Rig<D> {
             detection,
             catalog: Catalog::built_in(),
             set_back: 0,
+            managed: Managed::new(&Settings::default()),
             found: Vec::new(),
         }
     }
@@ -39,8 +47,12 @@ impl<D: Detection> Rig<D> {
     }
 
     pub(super) fn show(&mut self, seen: &Seen<'_>, now: Timestamp) {
-        let context = context(&self.catalog, now, self.set_back);
+        let context = Context {
+            managed: self.managed.knows(seen, now),
+            ..context(&self.catalog, now, self.set_back)
+        };
         self.detection.see(seen, &context, &mut self.found);
+        self.managed.see(seen, now);
     }
 
     /// Steady time is so many seconds ahead of the records' own from now on.

@@ -31,7 +31,7 @@ pub struct Allow {
     /// The tool that the wire gives away.
     #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
     pub tool: AnyOf<Words>,
-    /// The method that was called.
+    /// The method that was called; where none was read, the operation.
     #[serde(default, skip_serializing_if = "AnyOf::is_empty")]
     pub method: AnyOf<Words>,
     /// What was run.
@@ -124,7 +124,9 @@ impl Allow {
                     None => known(class, words),
                 })
             })
-            && self.method.fits(|words| known(dcom.method.as_deref(), words))
+            && self
+                .method
+                .fits(|words| words.fit(dcom.method.as_deref().unwrap_or(&dcom.operation)))
             && self.command_line.fits(|words| known(facts.command_line(), words))
             && self
                 .host

@@ -72,7 +72,8 @@ impl Handle {
 enum Share {
     /// `IPC$`: pipes.
     Pipes,
-    /// An administrative share, such as `C$` or `ADMIN$`, by its path: files of which it is told that they are opened.
+    /// An administrative share (`ADMIN$`, or a drive as `C$`), by its path: files of which it is told that they are opened.
+    /// Shares of others may end in a dollar sign too.
     Administrative(Arc<str>),
     /// Anything else.
     Files,
@@ -80,10 +81,11 @@ enum Share {
 
 impl Share {
     fn of(path: String) -> Self {
-        let name = path.to_ascii_uppercase();
-        if name.ends_with("IPC$") {
+        let upper = path.to_ascii_uppercase();
+        let name = upper.rsplit('\\').next().unwrap_or_default();
+        if name == "IPC$" {
             Self::Pipes
-        } else if name.ends_with('$') {
+        } else if name == "ADMIN$" || matches!(name.as_bytes(), [b'A'..=b'Z', b'$']) {
             Self::Administrative(path.into())
         } else {
             Self::Files
