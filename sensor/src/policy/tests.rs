@@ -56,7 +56,7 @@ fn an_alert_about_several_targets_or_classes_is_allowed_where_each_is() {
     let mut suppress = policy("[[suppress]]\nsig_id = 0\ntrack = \"by_dst\"\nip = \"172.16.66.36\"\n");
     assert_eq!(suppress.judge(&samples::meta(), &alert), Verdict::Pass);
     let mut alert = samples::alert();
-    let class = alert.about().class.clone().unwrap().to_string();
+    let class = alert.about().class.clone().unwrap();
     let unlisted = "f8582cf0-88fb-11d0-b850-00c0f0999999";
     alert.metadata.classes = vec![class.clone(), unlisted.to_owned()];
     for (conditions, fits) in [
