@@ -195,3 +195,39 @@ fn an_activation_over_http_is_found() {
         assert_eq!((activations.len(), alerts), (1, 1), "{said_first:?}");
     }
 }
+
+/// What is told of a sample of which only some turns were seen.
+fn seen_in_part(sample: &str, is_seen: impl Fn(&Turn) -> bool) -> Vec<Body> {
+    let mut conversation = Conversation::of(sample);
+    conversation.turns.retain(is_seen);
+    let events = sense(
+        &Limits::default(),
+        RAW_IP,
+        &conversation.travel(&Journey::smooth(1_400)),
+    );
+    events.into_iter().map(|event| event.body).collect()
+}
+
+#[test]
+fn a_number_with_fewer_arguments_than_the_method_takes_is_not_taken_for_it() {
+    let told = seen_in_part("mmc20-snap-in.pcap", |turn| turn.side == Side::Client);
+    let ran = |body: &&Body| matches!(body, Body::Alert(alert) if alert.signature_id == 1_021_303);
+    assert_eq!(told.iter().find(ran), None);
+    let told = seen_in_part("mmc20-connect.pcap", |turn| turn.side == Side::Client);
+    assert!(told.iter().any(|body| ran(&body)), "all four were given");
+}
+
+#[test]
+fn an_answer_alone_is_of_the_level_that_its_verifier_has() {
+    let told = seen_in_part("mmc20-signed.pcap", |turn| turn.side == Side::Server);
+    let levels: Vec<_> = told
+        .iter()
+        .filter_map(|body| match body {
+            Body::Dcom(dcom) if dcom.kind == Kind::Activation => dcom.auth.level.as_deref(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(levels, ["pkt_integrity"]);
+    let weak = |body: &Body| matches!(body, Body::Alert(alert) if alert.signature_id == 1_021_340);
+    assert!(!told.iter().any(weak));
+}

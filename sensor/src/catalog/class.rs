@@ -191,6 +191,9 @@ pub struct Method {
     /// What its arguments are called, in source order.
     #[serde(default)]
     pub arguments: Vec<String>,
+    /// How many of them a caller has to give: a number that nothing names is not taken for this method with fewer.
+    #[serde(default)]
+    pub required: usize,
     /// Which argument names what is run, counted from 0 in source order.
     pub program: Option<usize>,
     /// Which argument holds the parameters, when one does.

@@ -162,10 +162,10 @@ fn missing_start(connection: &Connection, exchange: &Exchange) -> Vec<Cow<'stati
     if exchange.interface != Named::Unseen {
         return Vec::new();
     }
-    let start = if connection.syn_seen {
-        "bind not seen"
-    } else {
-        "capture starts in mid-stream"
+    let start = match (connection.syn_seen, &exchange.request) {
+        (false, _) => "capture starts in mid-stream",
+        (true, None) => "request not seen",
+        (true, Some(_)) => "bind not seen",
     };
     vec![start.into(), "interface told by the content of the stub".into()]
 }

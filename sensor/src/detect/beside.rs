@@ -80,7 +80,9 @@ impl BesideActivation {
 
     fn activated(&mut self, pair: Pair, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
         let class = record.dcom.clsid.and_then(|clsid| context.catalog.class(clsid));
-        if class.is_some_and(|class| class.benign.is_some()) {
+        // Where the request was lost, nobody knows whether the class is benign.
+        let lost = record.dcom.clsid.is_none() && record.dcom.sealed_stub_length.is_none();
+        if lost || class.is_some_and(|class| class.benign.is_some()) {
             return;
         }
         let now = context.when(&record.meta);
@@ -308,6 +310,8 @@ fn class(dcom: &Dcom) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dcom_parsers::guid::Clsid;
+
     use super::super::testing::{Rig, activation, call};
     use super::*;
     use crate::event::dcom::ClientIdentity;
@@ -391,13 +395,15 @@ mod tests {
             let binding = winreg(9, 1, at);
             rig.show(&Seen::Bound(&binding), binding.meta.timestamp);
         };
-        rig.see(activation("").from(9).to(1));
+        let mut unlisted = activation("").from(9).to(1);
+        unlisted.dcom.clsid = Guid::parse("f8582cf0-88fb-11d0-b850-00c0f0999999").map(Clsid);
+        rig.see(unlisted.clone());
         registry(&mut rig, SECOND);
         let mut refused = activation("MSTSWebProxy").from(9).to(1).at(10 * SECOND);
         refused.dcom.outcome = Some(Outcome::Failed);
         rig.see(refused);
         rig.see(activation("MSTSWebProxy").from(9).to(1).at(20 * SECOND));
-        rig.see(activation("").from(9).to(1).at(30 * SECOND));
+        rig.see(unlisted.at(30 * SECOND));
         rig.see(activation("MSTSWebProxy").from(9).to(1).at(40 * SECOND));
         let severities: Vec<_> = rig.found().iter().map(|it| it.alert.severity).collect();
         assert_eq!(severities, [Severity::Low, Severity::Medium, Severity::High]);

@@ -254,7 +254,7 @@ impl Association {
         };
         match Body::parse(header, start) {
             Ok(Body::Request(request)) => self.request(&fragment, &request, None, handling),
-            Ok(Body::Response(response)) => self.response(&fragment, &response, handling),
+            Ok(Body::Response(response)) => self.response(&fragment, &response, None, handling),
             // Cut before it says more than whose fragment it is.
             _ => self.doubt(side, Some(header.call_id), handling.bounds),
         }
@@ -336,9 +336,9 @@ impl Association {
                     condition,
                     key,
                 };
-                self.response(&fragment, response, handling);
+                self.response(&fragment, response, pdu.verifier, handling);
             }
-            Body::Fault(fault) => self.fault(at, header.call_id, fault, handling),
+            Body::Fault(fault) => self.fault(at, header.call_id, fault, pdu.verifier, handling),
             Body::Auth3 | Body::Shutdown | Body::Cancel | Body::Orphaned | Body::Other(_) => {}
         }
     }
@@ -606,11 +606,17 @@ impl Association {
         }
     }
 
-    fn response(&mut self, fragment: &Fragment<'_>, response: &Response<'_>, handling: &mut Handling<'_>) {
+    fn response(
+        &mut self,
+        fragment: &Fragment<'_>,
+        response: &Response<'_>,
+        verifier: Option<SecTrailer<'_>>,
+        handling: &mut Handling<'_>,
+    ) {
         handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
         if !self.calls.contains_key(&call_id) {
-            self.unasked(fragment, response.context_id, handling);
+            self.unasked(fragment, response.context_id, verifier, handling);
         } else if self.join(fragment, Side::Server, handling.bounds)
             && let Some(mut call) = self.take_call(call_id, handling.bounds)
         {
@@ -642,7 +648,13 @@ impl Association {
     }
 
     /// An answer to a request that was not seen. Told once, at its last fragment.
-    fn unasked(&mut self, fragment: &Fragment<'_>, context_id: u16, handling: &mut Handling<'_>) {
+    fn unasked(
+        &mut self,
+        fragment: &Fragment<'_>,
+        context_id: u16,
+        verifier: Option<SecTrailer<'_>>,
+        handling: &mut Handling<'_>,
+    ) {
         if !fragment.header.flags.contains(PfcFlags::LAST_FRAG) {
             return;
         }
@@ -652,12 +664,22 @@ impl Association {
         let limits = &handling.bounds.limits;
         let room = limits.stub.min(limits.stubs_per_connection);
         joined.add(fragment, true, room, &mut handling.bounds.counters);
-        let mut exchange = self.exchange(fragment.header.call_id, Reply::Response(joined.finish()));
+        let mut exchange = self.exchange(fragment.header.call_id, Reply::Response(joined.finish()), verifier);
         exchange.context_id = context_id;
+        if verifier.is_none() && fragment.header.auth_length > 0 {
+            exchange.auth = None; // it has one that was cut off
+        }
         handling.say(RpcBody::Exchange(Box::new(exchange)));
     }
 
-    fn fault(&mut self, at: At, call_id: u32, fault: &Fault<'_>, handling: &mut Handling<'_>) {
+    fn fault(
+        &mut self,
+        at: At,
+        call_id: u32,
+        fault: &Fault<'_>,
+        verifier: Option<SecTrailer<'_>>,
+        handling: &mut Handling<'_>,
+    ) {
         handling.bounds.counters.faults += 1;
         let reply = Reply::Fault {
             at,
@@ -670,7 +692,7 @@ impl Association {
             self.refuse(Some(at), call_id, Some(Refusal::Fault(fault.status)), handling);
         } else {
             handling.bounds.counters.unasked += 1;
-            let mut exchange = self.exchange(call_id, reply);
+            let mut exchange = self.exchange(call_id, reply, verifier);
             exchange.context_id = fault.context_id;
             handling.say(RpcBody::Exchange(Box::new(exchange)));
         }
@@ -686,9 +708,9 @@ impl Association {
         }
     }
 
-    /// An exchange without a request.
-    fn exchange(&self, call_id: u32, reply: Reply) -> Exchange {
-        let (auth, claims) = self.logins.vouch(None, self.bind_seen);
+    /// An exchange without a request, by the verifier of its answer.
+    fn exchange(&self, call_id: u32, reply: Reply, verifier: Option<SecTrailer<'_>>) -> Exchange {
+        let (auth, claims) = self.logins.vouch(verifier, self.bind_seen);
         Exchange {
             call_id,
             activity: None,
@@ -733,7 +755,7 @@ impl Association {
             request: Some(call.request.finish()),
             auth: call.auth,
             claims: call.claims,
-            ..self.exchange(call_id, reply)
+            ..self.exchange(call_id, reply, None)
         };
         handling.say(RpcBody::Exchange(Box::new(exchange)));
         if let Some(login) = login {
