@@ -102,6 +102,20 @@ pub(crate) fn refuse_outputs(
     Ok(())
 }
 
+/// Logs of ours in that folder which are of other forms than these: they are of an earlier run, and not of this one.
+pub(super) fn of_other_forms(folder: &Path, formats: &[Format]) -> Vec<PathBuf> {
+    let own: Vec<String> = names_of(formats).map(|(name, _)| name).collect();
+    let mut others: Vec<PathBuf> = names_of(&Format::ALL)
+        .filter(|(name, _)| !own.contains(name))
+        .map(|(name, _)| folder.join(name))
+        // A pipe has nothing of an earlier run.
+        .filter(|path| path.metadata().is_ok_and(|found| found.is_file()))
+        .filter(|path| whose(path).is_ok_and(|whose| whose == Whose::Ours))
+        .collect();
+    others.sort();
+    others
+}
+
 /// Refuses to write over an input.
 pub(crate) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Occupied> {
     let id = |found: Metadata| (found.dev(), found.ino());

@@ -27,6 +27,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cli::complain;
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
 use sink::{Sink, Start};
@@ -131,8 +132,27 @@ pub struct Emitters {
 
 impl Emitters {
     /// Makes the folder if it is missing, and begins the logs. A format named twice is written once.
+    ///
+    /// Logs of an earlier run that this one may have no row for give way: they would be taken for this one's.
     pub fn create(folder: &Path, formats: &[Format]) -> io::Result<Self> {
-        Self::open(folder, formats, Start::Anew)
+        let emitters = Self::open(folder, formats, Start::Anew)?;
+        for (name, _) in names_of(formats).filter(|(_, is_told)| !is_told) {
+            let path = folder.join(name);
+            // A pipe, a device or a link is somebody's arrangement.
+            if path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+                fs::remove_file(&path).map_err(|error| naming(&path, &error))?;
+            }
+        }
+        let others = foreign::of_other_forms(folder, formats);
+        if !others.is_empty() {
+            let named: Vec<String> = others.iter().map(|path| path.display().to_string()).collect();
+            let message = format!("{}: of an earlier run, and not written by this one", named.join(", "));
+            complain(
+                &message,
+                Some("remove them, or `-o` another folder, lest they be taken for this run's"),
+            );
+        }
+        Ok(emitters)
     }
 
     /// The same, and goes on with logs that are there.
@@ -350,6 +370,25 @@ mod tests {
             ]
         );
         assert_eq!(files, written("again", &Format::ALL));
+    }
+
+    #[test]
+    fn a_run_without_rows_leaves_none_of_an_earlier_one() {
+        let folder = Scratch::new("earlier");
+        for events in [samples::all(), Vec::new()] {
+            let mut emitters = Emitters::create(&folder.0, &[Format::Eve, Format::Zeek]).unwrap();
+            for event in &events {
+                emitters.write(event).unwrap();
+            }
+            emitters.finish(samples::time(), samples::time()).unwrap();
+            assert_eq!(folder.0.join("notice.log").exists(), !events.is_empty());
+        }
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+        // Logs of forms that are not written stay, and are told.
+        let eve = folder.0.join("eve.json");
+        fs::write(&eve, "{\"event_type\":\"dcom\",\"dcom\":{}}\n").unwrap();
+        assert_eq!(foreign::of_other_forms(&folder.0, &[Format::Zeek]), [eve]);
+        assert!(foreign::of_other_forms(&folder.0, &[Format::Eve]).is_empty());
     }
 
     #[test]
