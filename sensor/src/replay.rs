@@ -300,7 +300,8 @@ impl Outlet {
         (first, last): (Timestamp, Timestamp),
         policy: &Policy,
     ) -> Result<bool> {
-        self.end_logs(first, last)?;
+        // What is wrong with them is told when all else is.
+        let logged = self.end_logs(first, last);
         if let Some(unsealed) = &mut self.unsealed {
             unsealed.flush()?;
         }
@@ -335,6 +336,7 @@ impl Outlet {
         if let Some(lines) = &mut self.lines {
             lines.end()?;
         }
+        logged?;
         Ok(options.fail_on.is_some_and(|least| self.summary.alerts.has(least)))
     }
 }
