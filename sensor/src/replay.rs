@@ -80,8 +80,11 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     }
     let files = Needs::of(config).files;
     foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &read)?;
+    if let Some(baseline) = config.baseline_file() {
+        foreign::refuse_beside(&baseline, options.log_dir.as_deref(), &config.output.logs, &read)?;
+    }
     if let Some(unsealed) = &options.keys.unsealed {
-        foreign::refuse_input(unsealed, &read)?;
+        foreign::refuse_beside(unsealed, options.log_dir.as_deref(), &config.output.logs, &read)?;
     }
     let mut output = Outlet::new(options, config, outputs)?;
     let progress = Progress::new(options, &inputs, "");
