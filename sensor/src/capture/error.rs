@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::emit::console::printable;
+
 /// A capture that could not be read, or not to its end.
 #[derive(Debug)]
 pub struct CaptureError {
@@ -208,7 +210,8 @@ impl CaptureError {
 
 impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.input)?;
+        // A line feed in a name would begin a line of its own.
+        write!(f, "{}: ", printable(&self.input))?;
         if let Some(offset) = self.offset {
             write!(f, "offset {offset}: ")?;
         }
@@ -246,6 +249,12 @@ mod tests {
             error.hint(),
             Some("the capture was cut short; what came before was read")
         );
+    }
+
+    #[test]
+    fn a_name_begins_no_line_and_commands_no_terminal() {
+        let told = Fault::whole(Cause::NoMatch).of("a\n\u{1b}[2Jb.pcap").to_string();
+        assert_eq!(told, "a\\u{0a}\\u{1b}[2Jb.pcap: no such file, and no file matches it");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::config::Config;
 use crate::detect::Found;
+use crate::emit::console::printable;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, OfRun, foreign};
@@ -254,7 +255,8 @@ impl Run<'_> {
         if self.options.verbose {
             progress.aside(|| tell(&format!("{}: {report}", path.display())));
         } else if let Some(complaint) = complaint.filter(|_| !self.options.quiet || failed) {
-            progress.aside(|| complain(&format!("{}: {complaint}", path.display()), hint(report)));
+            let name = path.display().to_string();
+            progress.aside(|| complain(&format!("{}: {complaint}", printable(&name)), hint(report)));
         }
     }
 

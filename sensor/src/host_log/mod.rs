@@ -45,6 +45,7 @@ pub use inputs::inputs;
 pub use report::{Kind, Reason, Report};
 
 use crate::capture::{Cause as StoredCause, stored::Stored};
+use crate::emit::console::printable;
 use crate::limits::host_log as limits;
 use reader::Reader;
 use recognise::{Bytes, Form};
@@ -52,7 +53,7 @@ use text::{Text, Utf16};
 
 /// A log that could not be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("{input}: {cause}")]
+#[error("{}: {cause}", printable(.input))]
 pub struct ReadError {
     /// The file as the user named it.
     pub input: String,
