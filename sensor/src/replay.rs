@@ -80,8 +80,11 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     }
     let files = Needs::of(config).files;
     foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &read)?;
+    if let Some(baseline) = config.baseline_file() {
+        foreign::refuse_beside(&baseline, options.log_dir.as_deref(), &config.output.logs, &read)?;
+    }
     if let Some(unsealed) = &options.keys.unsealed {
-        foreign::refuse_input(unsealed, &read)?;
+        foreign::refuse_beside(unsealed, options.log_dir.as_deref(), &config.output.logs, &read)?;
     }
     let mut output = Outlet::new(options, config, outputs)?;
     let progress = Progress::new(options, &inputs, "");
@@ -300,7 +303,8 @@ impl Outlet {
         (first, last): (Timestamp, Timestamp),
         policy: &Policy,
     ) -> Result<bool> {
-        self.end_logs(first, last)?;
+        // What is wrong with them is told when all else is.
+        let logged = self.end_logs(first, last);
         if let Some(unsealed) = &mut self.unsealed {
             unsealed.flush()?;
         }
@@ -335,6 +339,7 @@ impl Outlet {
         if let Some(lines) = &mut self.lines {
             lines.end()?;
         }
+        logged?;
         Ok(options.fail_on.is_some_and(|least| self.summary.alerts.has(least)))
     }
 }

@@ -83,6 +83,16 @@ fn what_was_written_is_told_and_what_could_not_be_read_ends_with_2() {
     ]);
     assert_eq!((both.code, both.stdout.as_str()), (Some(2), ""));
     assert!(both.stderr.contains("missing: cannot open"), "{}", both.stderr);
+    // A run that was broken off says nothing of what there was.
+    std::fs::write(&missing, "").expect("a file can be written");
+    let empty = report([missing.as_os_str(), "-o".as_ref(), file.as_os_str()]);
+    assert_eq!(empty.code, Some(2));
+    assert!(
+        empty.stdout.starts_with("No alert, and nothing else"),
+        "{}",
+        empty.stdout
+    );
+    std::fs::remove_file(&missing).expect("the file can be removed");
     let none = report([missing.as_os_str()]);
     assert_eq!(none.code, Some(2));
     assert!(none.stderr.contains("\nhint: "), "{}", none.stderr);

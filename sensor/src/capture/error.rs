@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::emit::console::printable;
+
 /// A capture that could not be read, or not to its end.
 #[derive(Debug)]
 pub struct CaptureError {
@@ -38,6 +40,12 @@ pub enum Cause {
         /// `gzip` or `zstd`.
         format: &'static str,
     },
+    /// The compressed stream looks further back than is kept of it.
+    #[error("the zstd stream says that it needs a window of more than 128 MiB")]
+    Window,
+    /// A compressed file in a folder of which nothing can be had that tells what it is.
+    #[error("{0}, and nothing of it tells what it is")]
+    Undecided(Box<Self>),
     /// There are no bytes at all.
     #[error("is empty")]
     Empty,
@@ -134,6 +142,9 @@ pub enum Cause {
     List(io::Error),
 }
 
+/// What to do with a stream of a large window.
+const WINDOW: &str = "decompress it: `zstd -d --long=31`";
+
 /// A cause and its place, before the file's name is put to it.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -166,10 +177,16 @@ impl Fault {
 impl CaptureError {
     /// What the user may make of it.
     pub fn hint(&self) -> Option<&'static str> {
-        match self.cause {
+        let from_the_start = self.offset == Some(0);
+        match &self.cause {
+            Cause::Truncated { .. } | Cause::CompressedEnd { .. } if from_the_start => {
+                Some("the capture was cut short in its first bytes: nothing of it could be read")
+            }
             Cause::Truncated { .. } | Cause::CompressedEnd { .. } => {
                 Some("the capture was cut short; what came before was read")
             }
+            Cause::Window => Some(WINDOW),
+            Cause::Undecided(cause) => matches!(**cause, Cause::Window).then_some(WINDOW),
             Cause::Empty | Cause::NotACapture { .. } => Some("expected pcap or pcapng, plain, .gz or .zst"),
             Cause::Compression { .. }
             | Cause::TooLong { .. }
@@ -179,7 +196,11 @@ impl CaptureError {
             | Cause::ByteOrderMagic(_)
             | Cause::UnknownInterface { .. }
             | Cause::TooManyInterfaces(_)
-            | Cause::Read(_) => Some("what came before the damage was read"),
+            | Cause::Read(_) => Some(if from_the_start {
+                "nothing of it could be read"
+            } else {
+                "what came before the damage was read"
+            }),
             Cause::LinkType(_) => Some("capture on Ethernet, or on -i any; docs/OPERATING.md lists the link types"),
             Cause::NoCaptureInFolder => Some("a folder is searched for pcap and pcapng, plain, .gz or .zst"),
             Cause::Open(_) | Cause::Version { .. } | Cause::Pattern(_) | Cause::NoMatch | Cause::List(_) => None,
@@ -189,7 +210,8 @@ impl CaptureError {
 
 impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.input)?;
+        // A line feed in a name would begin a line of its own.
+        write!(f, "{}: ", printable(&self.input))?;
         if let Some(offset) = self.offset {
             write!(f, "offset {offset}: ")?;
         }
@@ -227,6 +249,22 @@ mod tests {
             error.hint(),
             Some("the capture was cut short; what came before was read")
         );
+    }
+
+    #[test]
+    fn a_name_begins_no_line_and_commands_no_terminal() {
+        let told = Fault::whole(Cause::NoMatch).of("a\n\u{1b}[2Jb.pcap").to_string();
+        assert_eq!(told, "a\\u{0a}\\u{1b}[2Jb.pcap: no such file, and no file matches it");
+    }
+
+    #[test]
+    fn a_hint_says_what_was_read_before_the_fault() {
+        let hint = |offset, cause| Fault::at(offset, cause).of("a.pcap.gz").hint().unwrap();
+        let cut = || Cause::CompressedEnd { format: "gzip" };
+        assert!(hint(1, cut()).ends_with("what came before was read"));
+        assert!(hint(0, cut()).ends_with("nothing of it could be read"));
+        assert_eq!(hint(0, Cause::ByteOrderMagic(1)), "nothing of it could be read");
+        assert_eq!(hint(0, Cause::Undecided(Box::new(Cause::Window))), WINDOW);
     }
 
     #[test]

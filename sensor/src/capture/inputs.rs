@@ -89,9 +89,9 @@ fn folder(top: &Path, inputs: &mut Vec<Input>, errors: &mut Vec<CaptureError>) {
                     inputs.push(Input::File(entry.into_path()));
                 }
                 Ok(false) => {}
-                Err(error) => {
+                Err(cause) => {
                     found = true;
-                    errors.push(Fault::whole(Cause::Open(error)).of(entry.path().display()));
+                    errors.push(Fault::whole(cause).of(entry.path().display()));
                 }
             },
             Ok(_) => {}
@@ -107,11 +107,15 @@ fn folder(top: &Path, inputs: &mut Vec<Input>, errors: &mut Vec<CaptureError>) {
     }
 }
 
-/// Looks at the first bytes, uncompressed. What does not decompress is not a capture; what does not open is an error.
-fn is_capture(path: &Path) -> std::io::Result<bool> {
+/// Looks at the first bytes, uncompressed. What does not open is an error, and so is what gives none of them: it may have
+/// been a capture.
+fn is_capture(path: &Path) -> Result<bool, Cause> {
     let mut first = Vec::new();
-    let decompressed = Stored::open(path)?.take(12).read_to_end(&mut first);
-    Ok(decompressed.is_ok() && file::recognise(&first))
+    let mut stored = Stored::open(path).map_err(Cause::Open)?;
+    match stored.by_ref().take(12).read_to_end(&mut first) {
+        Err(error) if first.is_empty() => Err(stored.undecided(error)),
+        _ => Ok(file::recognise(&first)),
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +163,31 @@ mod tests {
         let (inputs, errors) = expand(std::slice::from_ref(&folder.0));
         assert!(errors.is_empty());
         assert_eq!(inputs, folder.files(&["a.bin", "b.pcap", "deeper/c"]));
+    }
+
+    #[test]
+    fn what_is_compressed_and_gives_nothing_is_told() {
+        let folder = Folder::new("undecided");
+        let capture = fs::read(folder.0.join("b.pcap")).unwrap();
+        let mut wide = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        wide.window_log(28).unwrap();
+        std::io::Write::write_all(&mut wide, &capture).unwrap();
+        fs::write(folder.0.join("wide"), wide.finish().unwrap()).unwrap();
+        let whole = zstd::stream::encode_all(&capture[..], 1).unwrap();
+        fs::write(folder.0.join("cut"), &whole[..whole.len() / 2]).unwrap();
+        fs::write(folder.0.join("damaged"), b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff\xff").unwrap();
+        let (inputs, errors) = expand(std::slice::from_ref(&folder.0));
+        assert_eq!(inputs, folder.files(&["a.bin", "b.pcap", "deeper/c"]));
+        let told: Vec<String> = errors.iter().map(|error| error.cause.to_string()).collect();
+        assert_eq!(
+            told[0],
+            "the zstd stream stops before its end, and nothing of it tells what it is"
+        );
+        assert!(told[1].starts_with("the gzip stream is damaged: "), "{told:?}");
+        assert_eq!(
+            told[2],
+            "the zstd stream says that it needs a window of more than 128 MiB, and nothing of it tells what it is"
+        );
     }
 
     #[test]

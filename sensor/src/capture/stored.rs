@@ -141,10 +141,22 @@ impl Stored {
             Encoding::Gzip(_) => "gzip",
             Encoding::Zstd(_) => "zstd",
         };
+        // The library has no other word for it than this text.
+        if format == "zstd" && error.to_string().contains("requires too much memory") {
+            return Cause::Window;
+        }
         if error.kind() == io::ErrorKind::UnexpectedEof {
             Cause::CompressedEnd { format }
         } else {
             Cause::Compression { format, error }
+        }
+    }
+
+    /// The same where nothing could be read that tells what the file is.
+    pub(crate) fn undecided(&self, error: io::Error) -> Cause {
+        match self.cause(error) {
+            cause @ Cause::Read(_) => cause,
+            cause => Cause::Undecided(Box::new(cause)),
         }
     }
 }

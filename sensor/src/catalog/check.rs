@@ -154,6 +154,7 @@ fn doubts(document: &mut Document<'_>, entry: &Entry<'_, Class>) {
 /// What the entry that is replaced has and the new one has not.
 fn lost(known: &Class, new: &Class) -> Option<String> {
     let lost: Vec<&str> = [
+        ("paths", !known.paths.is_empty() && new.paths.is_empty()),
         ("members", !known.members.is_empty() && new.members.is_empty()),
         (
             "host_processes",
@@ -343,6 +344,11 @@ hint: did you mean `class`?"
             problems
                 .to_string()
                 .starts_with("f.toml:2: note: replaces the entry `MMC20.Application`"),
+            "{problems}"
+        );
+        // Without them, a sealed call is not told by the object's depth.
+        assert!(
+            problems.to_string().contains("the new entry has no paths, members, "),
             "{problems}"
         );
         let doubtful = class("00000000-1111-2222-3333-444444444444", "ShellWindows")

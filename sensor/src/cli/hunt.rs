@@ -16,9 +16,10 @@ use super::{
 };
 use crate::config::Config;
 use crate::detect::Found;
+use crate::emit::console::printable;
 use crate::emit::findings::{Findings, Summary};
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, foreign};
+use crate::emit::{Emitters, OfRun, foreign};
 use crate::event::Event;
 use crate::host_log::{self, Cause, Report};
 use crate::hunt;
@@ -110,7 +111,7 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
     let emitters = options
         .log_dir
         .as_ref()
-        .map(|folder| Emitters::create(folder, &config.output.logs))
+        .map(|folder| Emitters::create(folder, &config.output.logs).map(OfRun::new))
         .transpose()?;
     let goes_on = options.log_dir.is_some() || !outputs.is_empty();
     let unread = if goes_on { Unread::GoesOn } else { Unread::Ends };
@@ -254,7 +255,8 @@ impl Run<'_> {
         if self.options.verbose {
             progress.aside(|| tell(&format!("{}: {report}", path.display())));
         } else if let Some(complaint) = complaint.filter(|_| !self.options.quiet || failed) {
-            progress.aside(|| complain(&format!("{}: {complaint}", path.display()), hint(report)));
+            let name = path.display().to_string();
+            progress.aside(|| complain(&format!("{}: {complaint}", printable(&name)), hint(report)));
         }
     }
 
@@ -264,9 +266,11 @@ impl Run<'_> {
         let counters = self.hunt.counters();
         output.summary.limited = counters.late + counters.forgotten + counters.told_early + counters.incomplete_scripts;
         output.summary.suppressed = output.policy.counters().suppressed;
+        let mut logged = Ok(());
         if let Some(emitters) = output.emitters.take() {
             let (first, last) = self.span.unwrap_or_default();
-            emitters.finish(first, last)?;
+            // What is wrong with them is told when all else is.
+            logged = emitters.finish(first, last);
         }
         if let Some(lines) = &mut output.lines {
             lines.flush()?;
@@ -299,13 +303,14 @@ impl Run<'_> {
         if let Some(lines) = &mut output.lines {
             lines.end()?;
         }
+        logged?;
         Ok(options.fail_on.is_some_and(|least| output.summary.findings.has(least)))
     }
 }
 
 /// Where findings go.
 struct Output<'o> {
-    emitters: Option<Emitters>,
+    emitters: Option<OfRun>,
     outputs: &'o Outputs,
     lines: Option<Lines>,
     table: Findings,
@@ -337,7 +342,7 @@ impl Output<'_> {
             }
             let event: Event = found.into_event();
             if let Some(emitters) = &mut self.emitters {
-                emitters.write(&event)?;
+                emitters.write(&event);
             }
             self.outputs.offer(&event);
             if let (Some(lines), true) = (&mut self.lines, shown) {

@@ -47,7 +47,7 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
         checkup.incomplete = true;
         let what_to_do = error
             .hint()
-            .unwrap_or("what is before the damage was read; the rest cannot be");
+            .unwrap_or("it was left out: nothing is said of what is in it");
         checkup
             .checks
             .push(Check::bad("capture", error.to_string(), what_to_do));

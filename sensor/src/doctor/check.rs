@@ -7,6 +7,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::cli::{FOUND, RAN, UNUSABLE};
+use crate::emit::console::printable;
 use crate::emit::growing::Colour;
 use crate::emit::summary::counted;
 
@@ -162,7 +163,9 @@ impl Checkup {
         for check in &self.checks {
             let name = check.name.replace('_', " ");
             let subject = check.subject.as_ref().map(|subject| format!("{subject}: "));
-            let mut says = format!("{}{}", subject.unwrap_or_default(), check.says);
+            // Names of files stand in it, which whoever made the files chose.
+            let said = format!("{}{}", subject.unwrap_or_default(), check.says);
+            let mut says = printable(&said).into_owned();
             if let Some(what_to_do) = &check.what_to_do {
                 let _ = write!(says, "\n→ {what_to_do}");
             }
@@ -222,7 +225,7 @@ mod tests {
         Checkup {
             checks: vec![
                 Check::ok("rights", "root may"),
-                Check::bad("link", "it is down", "ip link set eth1 up").of("eth1"),
+                Check::bad("link", "it is \u{1b}[2Jdown\nok", "ip link set eth1 up").of("eth1"),
                 Check::cannot_tell("clock", "nobody says", "ask bad people").measured([("seconds", 3)]),
             ],
             incomplete: false,
@@ -234,7 +237,7 @@ mod tests {
         let plain = checkup().text(100, Colour::Never);
         let lines: Vec<_> = plain.lines().map(str::trim).collect();
         assert_eq!(lines[0], "ok           rights  root may");
-        assert_eq!(lines[1], "bad          link    eth1: it is down");
+        assert_eq!(lines[1], r"bad          link    eth1: it is \u{1b}[2Jdown\u{0a}ok");
         assert_eq!(lines[2], "→ ip link set eth1 up");
         assert_eq!(lines.last(), Some(&"3 checks: 1 is bad, 1 cannot be told"));
         let coloured = checkup().text(100, Colour::Always);

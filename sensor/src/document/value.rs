@@ -91,7 +91,9 @@ impl Error for Fault {
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = match expected.to_string().as_str() {
-            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0".to_owned(),
+            "u8" => format!("a whole number from 0 to {}", u8::MAX),
+            "u16" => format!("a whole number from 0 to {}", u16::MAX),
+            "u32" | "u64" | "usize" => "a whole number from 0".to_owned(),
             "a sequence" => "a list, such as [\"…\"],".to_owned(),
             "path string" => "a path in quotes".to_owned(),
             "a string" => "a text in quotes".to_owned(),

@@ -24,6 +24,9 @@ pub(crate) enum Occupied {
     /// It is a log already.
     #[error("{}: is a log already, and would have each line twice\nhint: name another file in [[eve-log]]", .0.display())]
     Twice(PathBuf),
+    /// It is a log, and something else is to be kept in it.
+    #[error("{}: is where a log is to be written\nhint: name another file", .0.display())]
+    Log(PathBuf),
     /// It is another's.
     #[error(
         "{}: is not a log of this program, and stays as it is\nhint: `-o` another folder, or move that file away",
@@ -85,21 +88,53 @@ pub(crate) fn refuse_outputs(
 ) -> Result<(), Occupied> {
     for file in files {
         refuse_input(file, inputs)?;
-        let of_file = match file.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // One that is not there yet holds neither.
-        let is_there = |folder: &Path| {
-            let places = (folder.canonicalize(), of_file.canonicalize());
-            matches!(places, (Ok(one), Ok(other)) if one == other)
-        };
-        let is_log = || names_of(formats).any(|(name, _)| file.file_name() == Some(name.as_ref()));
-        if folder.is_some_and(is_there) && is_log() {
+        if is_log(file, folder, formats) {
             return Err(Occupied::Twice(file.clone()));
         }
     }
     Ok(())
+}
+
+/// Refuses a file that something else is kept in, if it is an input, or a log of these forms in that folder.
+pub(crate) fn refuse_beside(
+    file: &Path,
+    folder: Option<&Path>,
+    formats: &[Format],
+    inputs: &[PathBuf],
+) -> Result<(), Occupied> {
+    refuse_input(file, inputs)?;
+    if is_log(file, folder, formats) {
+        return Err(Occupied::Log(file.to_owned()));
+    }
+    Ok(())
+}
+
+/// Is this file a log of these forms in that folder, or will it be one?
+fn is_log(file: &Path, folder: Option<&Path>, formats: &[Format]) -> bool {
+    let of_file = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let is_there = |folder: &Path| {
+        let places = (folder.canonicalize(), of_file.canonicalize());
+        // One of them may not be there yet.
+        folder == of_file || matches!(places, (Ok(one), Ok(other)) if one == other)
+    };
+    folder.is_some_and(is_there) && names_of(formats).any(|(name, _)| file.file_name() == Some(name.as_ref()))
+}
+
+/// Logs of ours in that folder which are of other forms than these: they are of an earlier run, and not of this one.
+pub(super) fn of_other_forms(folder: &Path, formats: &[Format]) -> Vec<PathBuf> {
+    let own: Vec<String> = names_of(formats).map(|(name, _)| name).collect();
+    let mut others: Vec<PathBuf> = names_of(&Format::ALL)
+        .filter(|(name, _)| !own.contains(name))
+        .map(|(name, _)| folder.join(name))
+        // A pipe has nothing of an earlier run.
+        .filter(|path| path.metadata().is_ok_and(|found| found.is_file()))
+        .filter(|path| whose(path).is_ok_and(|whose| whose == Whose::Ours))
+        .collect();
+    others.sort();
+    others
 }
 
 /// Refuses to write over an input.
@@ -229,6 +264,16 @@ mod tests {
         assert!(matches!(refused("eve.json"), Err(Occupied::Twice(_))));
         assert!(matches!(refused("./dcom.log"), Err(Occupied::Twice(_))));
         assert!(refused("ecs.json").is_ok() && refused("other/eve.json").is_ok());
+    }
+
+    #[test]
+    fn what_else_is_kept_is_no_log_also_of_a_folder_to_come() {
+        let scratch = Scratch::new("beside");
+        for folder in [scratch.0.clone(), scratch.0.join("to-come")] {
+            let beside = |name: &str| refuse_beside(&folder.join(name), Some(&folder), &[Format::Eve], &[]);
+            assert!(matches!(beside("eve.json"), Err(Occupied::Log(_))));
+            assert!(beside("baseline.txt").is_ok() && beside("notice.log").is_ok());
+        }
     }
 
     #[test]

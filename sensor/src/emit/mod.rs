@@ -27,6 +27,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cli::complain;
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
 use sink::{Sink, Start};
@@ -131,8 +132,27 @@ pub struct Emitters {
 
 impl Emitters {
     /// Makes the folder if it is missing, and begins the logs. A format named twice is written once.
+    ///
+    /// Logs of an earlier run that this one may have no row for give way: they would be taken for this one's.
     pub fn create(folder: &Path, formats: &[Format]) -> io::Result<Self> {
-        Self::open(folder, formats, Start::Anew)
+        let emitters = Self::open(folder, formats, Start::Anew)?;
+        for (name, _) in names_of(formats).filter(|(_, is_told)| !is_told) {
+            let path = folder.join(name);
+            // A pipe, a device or a link is somebody's arrangement.
+            if path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+                fs::remove_file(&path).map_err(|error| naming(&path, &error))?;
+            }
+        }
+        let others = foreign::of_other_forms(folder, formats);
+        if !others.is_empty() {
+            let named: Vec<String> = others.iter().map(|path| path.display().to_string()).collect();
+            let message = format!("{}: of an earlier run, and not written by this one", named.join(", "));
+            complain(
+                &message,
+                Some("remove them, or `-o` another folder, lest they be taken for this run's"),
+            );
+        }
+        Ok(emitters)
     }
 
     /// The same, and goes on with logs that are there.
@@ -217,7 +237,9 @@ impl Emitters {
     /// Ends the logs. `first` and `last` are the times of the first and last frame that was read.
     pub fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
         let first_error = self.end(first, last).into_iter().next();
-        first_error.map_or(Ok(()), |unfinished| Err(unfinished.error))
+        first_error.map_or(Ok(()), |unfinished| {
+            Err(io::Error::new(unfinished.error.kind(), unfinished.to_string()))
+        })
     }
 
     /// The same; each that could not be ended is told.
@@ -225,6 +247,50 @@ impl Emitters {
         let lines = self.lines.into_iter().filter_map(|log| log.finish().err());
         let zeek = self.zeek.into_iter().flat_map(|logs| logs.finish(first, last));
         lines.chain(zeek).collect()
+    }
+}
+
+/// Logs of a run over captures or host logs: what cannot be written ends them, and not the run, which has more to tell.
+#[derive(Debug)]
+pub(crate) struct OfRun {
+    emitters: Emitters,
+    /// Is there no more to be written?
+    ended: bool,
+    /// Events that came after that.
+    missed: u64,
+}
+
+impl OfRun {
+    pub(crate) fn new(emitters: Emitters) -> Self {
+        Self {
+            emitters,
+            ended: false,
+            missed: 0,
+        }
+    }
+
+    /// Writes an event; that this cannot be done is told the first time.
+    pub(crate) fn write(&mut self, event: &Event) {
+        if self.ended {
+            self.missed += 1;
+        } else if let Err(error) = self.emitters.write(event) {
+            let hint = "the logs end here; what is found is printed all the same, and brought to outputs";
+            complain(&error.to_string(), Some(hint));
+            self.ended = true;
+        }
+    }
+
+    /// Ends the logs. The error says how much is not in them.
+    pub(crate) fn finish(self, first: Timestamp, last: Timestamp) -> io::Result<()> {
+        if !self.ended {
+            return self.emitters.finish(first, last);
+        }
+        let unfinished = self.emitters.end(first, last);
+        let lost = self.missed + unfinished.iter().map(|log| log.lost).sum::<u64>();
+        let lines = summary::counted(lost, "line is", "lines are");
+        Err(io::Error::other(format!(
+            "the logs are not whole: {lines} lost, or more"
+        )))
     }
 }
 
@@ -350,6 +416,39 @@ mod tests {
             ]
         );
         assert_eq!(files, written("again", &Format::ALL));
+    }
+
+    #[test]
+    fn a_run_without_rows_leaves_none_of_an_earlier_one() {
+        let folder = Scratch::new("earlier");
+        for events in [samples::all(), Vec::new()] {
+            let mut emitters = Emitters::create(&folder.0, &[Format::Eve, Format::Zeek]).unwrap();
+            for event in &events {
+                emitters.write(event).unwrap();
+            }
+            emitters.finish(samples::time(), samples::time()).unwrap();
+            assert_eq!(folder.0.join("notice.log").exists(), !events.is_empty());
+        }
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+        // Logs of forms that are not written stay, and are told.
+        let eve = folder.0.join("eve.json");
+        fs::write(&eve, "{\"event_type\":\"dcom\",\"dcom\":{}}\n").unwrap();
+        assert_eq!(foreign::of_other_forms(&folder.0, &[Format::Zeek]), [eve]);
+        assert!(foreign::of_other_forms(&folder.0, &[Format::Eve]).is_empty());
+    }
+
+    #[test]
+    fn a_run_goes_on_without_logs_and_says_what_they_lack() {
+        let folder = Scratch::new("full");
+        let mut logs = OfRun::new(Emitters::create(&folder.0.join("logs"), &[Format::Zeek]).unwrap());
+        // A log is made at its first row, and by then its folder is gone.
+        fs::remove_dir(folder.0.join("logs")).unwrap();
+        for event in &samples::all() {
+            logs.write(event);
+        }
+        let told = logs.finish(samples::time(), samples::time()).unwrap_err().to_string();
+        assert!(told.starts_with("the logs are not whole: "), "{told}");
+        assert!(told.ends_with(" lines are lost, or more"), "{told}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::Emitters;
+use super::{Emitters, OfRun};
 use crate::event::Event;
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
@@ -24,27 +24,25 @@ pub(crate) struct Writer {
     /// Batches that were written. Their events are let go of on the thread that made them: between threads it costs three times
     /// as much.
     written: Receiver<Vec<Event>>,
-    thread: JoinHandle<(Emitters, io::Result<()>)>,
+    thread: JoinHandle<OfRun>,
 }
 
 impl Writer {
     /// From now on these logs are written by a thread, which also hands events to outputs.
-    pub(crate) fn start(mut emitters: Emitters, outputs: Outputs) -> Self {
+    pub(crate) fn start(emitters: Emitters, outputs: Outputs) -> Self {
         let (batches, to_write) = sync_channel::<Vec<Event>>(QUEUE);
         let (done, written) = sync_channel(QUEUE);
         let thread = thread::spawn(move || {
-            let mut write = |event: &Event| {
-                let written = emitters.write(event);
-                outputs.offer(event);
-                written
-            };
-            let result = to_write.iter().try_for_each(|batch| {
-                batch.iter().try_for_each(&mut write)?;
+            let mut logs = OfRun::new(emitters);
+            for batch in to_write {
+                for event in &batch {
+                    logs.write(event);
+                    outputs.offer(event);
+                }
                 // With no room, or nobody there any more, they are let go of here.
                 let _ = done.try_send(batch);
-                Ok(())
-            });
-            (emitters, result)
+            }
+            logs
         });
         Self {
             batch: Vec::with_capacity(BATCH),
@@ -54,7 +52,7 @@ impl Writer {
         }
     }
 
-    /// Takes the events, and leaves none. False when the logs cannot be written any more: [`Self::finish`] says why.
+    /// Takes the events, and leaves none. False when nobody writes them any more, which [`Self::finish`] goes on to say.
     pub(crate) fn write(&mut self, events: &mut Vec<Event>) -> bool {
         if self.batch.is_empty() {
             mem::swap(&mut self.batch, events);
@@ -70,14 +68,12 @@ impl Writer {
         self.batches.send(mem::replace(&mut self.batch, next)).is_ok()
     }
 
-    /// Waits for what was handed over, and ends the logs as [`Emitters::finish`] does.
+    /// Waits for what was handed over, and ends the logs.
     pub(crate) fn finish(mut self, first: Timestamp, last: Timestamp) -> io::Result<()> {
         self.send();
         drop(self.batches);
-        let (emitters, written) = self.thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        // Also after an error they are ended: with a whole line.
-        let finished = emitters.finish(first, last);
-        written.and(finished)
+        let logs = self.thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        logs.finish(first, last)
     }
 }
 
@@ -120,8 +116,14 @@ mod tests {
         let mut writer = Writer::start(emitters, Outputs::none());
         // The log is made at its first row, and by then its folder is gone.
         fs::remove_dir(&scratch.0).unwrap();
-        while writer.write(&mut samples::all()) {}
+        for _ in 0..BATCH {
+            assert!(writer.write(&mut samples::all()));
+        }
         let error = writer.finish(samples::time(), samples::time()).unwrap_err();
-        assert!(error.to_string().contains("dcom.log"), "{error}");
+        let told = error.to_string();
+        assert!(
+            told.starts_with("the logs are not whole: ") && told.ends_with(" lines are lost, or more"),
+            "{told}"
+        );
     }
 }

@@ -43,6 +43,8 @@ pub struct Extracted {
     pub left_out: u64,
     /// Frames that were left out, since too many fragments of IP packets were on their way.
     pub frames_left_out: u64,
+    /// Was the second reading interrupted? Then files and packets are missing.
+    pub interrupted: bool,
     /// The folder.
     pub folder: PathBuf,
 }
@@ -53,7 +55,8 @@ impl fmt::Display for Extracted {
         let folder = self.folder.display().to_string();
         write!(
             f,
-            "packets of {} in {} ({})",
+            "{}packets of {} in {} ({})",
+            if self.interrupted { "not all " } else { "" },
             of(self.alerts, "alert"),
             printable(&folder),
             of(self.files, "file")
@@ -63,6 +66,9 @@ impl fmt::Display for Extracted {
         }
         if self.frames_left_out > 0 {
             write!(f, ", {} left out", of(self.frames_left_out, "frame"))?;
+        }
+        if self.interrupted {
+            write!(f, ", interrupted")?;
         }
         Ok(())
     }
@@ -282,6 +288,12 @@ mod tests {
         assert_eq!(
             extracted.to_string(),
             "packets of 3 alerts in packets (1 file), 2 alerts left out, 1 frame left out"
+        );
+        extracted.interrupted = true;
+        let told = extracted.to_string();
+        assert!(
+            told.starts_with("not all packets of 3 alerts in ") && told.ends_with(", interrupted"),
+            "{told}"
         );
     }
 }

@@ -25,21 +25,27 @@ pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) ->
     let settings = Arc::new(ParserSettings::default().num_threads(1));
     let mut buffer = Vec::with_capacity(2 * CHUNK);
     fill(&mut input, &mut buffer, CHUNK_SIGNATURE.len())?;
+    let mut to_come = 0;
     if buffer.starts_with(SIGNATURE) {
         fill(&mut input, &mut buffer, FILE_HEADER)?;
         if buffer.len() < FILE_HEADER {
             // Cut within its header: whatever it had, is gone.
             reader.skip(Reason::BrokenChunk);
         }
+        to_come = chunks(&buffer);
         buffer.clear();
     }
     loop {
         fill(&mut input, &mut buffer, CHUNK)?;
         if buffer.len() < CHUNK_SIGNATURE.len() {
             reader.report.lost_bytes += buffer.len() as u64;
+            for _ in 0..to_come {
+                reader.skip(Reason::MissingChunk);
+            }
             return Ok(());
         }
         if buffer.starts_with(CHUNK_SIGNATURE) {
+            to_come = to_come.saturating_sub(1);
             let taken = chunk(&buffer, &settings, reader, sink);
             buffer.drain(..taken.min(buffer.len()));
             continue;
@@ -51,9 +57,21 @@ pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) ->
             reader.report.lost_bytes += passed as u64;
             if buffer.len() == CHUNK && passed == buffer.len() - (CHUNK_SIGNATURE.len() - 1) {
                 reader.skip(Reason::BrokenChunk);
+                to_come = to_come.saturating_sub(1);
             }
         }
         buffer.drain(..passed);
+    }
+}
+
+/// How many chunks a file has by its header, if that is whole: its checksum, of the first 120 bytes, stands behind two flags.
+/// A log that was copied while it was written to has more of them, and never fewer.
+fn chunks(header: &[u8]) -> u16 {
+    let mut checksum = flate2::Crc::new();
+    checksum.update(header.get(..120).unwrap_or_default());
+    match (header.get(42..44), header.get(124..128)) {
+        (Some(&[low, high]), Some(told)) if told == checksum.sum().to_le_bytes() => u16::from_le_bytes([low, high]),
+        _ => 0,
     }
 }
 
@@ -212,6 +230,25 @@ mod tests {
         // A header alone is an empty log.
         file.resize(FILE_HEADER, 0);
         assert!(!read_all(&file).is_damaged());
+        // Unless it says that there is more.
+        file[40..44].copy_from_slice(&[0, 16, 3, 0]);
+        assert_eq!(
+            read_all(&file).skipped.get(&Reason::MissingChunk),
+            None,
+            "its checksum is another"
+        );
+        let mut checksum = flate2::Crc::new();
+        checksum.update(&file[..120]);
+        file[124..128].copy_from_slice(&checksum.sum().to_le_bytes());
+        let report = read_all(&file);
+        assert_eq!(report.skipped.get(&Reason::MissingChunk), Some(&3));
+        assert_eq!(
+            report.complaint().as_deref(),
+            Some("of 3 records none is of use: 3 missing chunks")
+        );
+        file.resize(FILE_HEADER + 5 * CHUNK, 0);
+        file[FILE_HEADER..][..8].copy_from_slice(CHUNK_SIGNATURE);
+        assert_eq!(read_all(&file).skipped.get(&Reason::MissingChunk), Some(&2));
         // Records 7 to 15, by the chunk's header.
         let mut chunk = CHUNK_SIGNATURE.to_vec();
         chunk.extend(7_u64.to_le_bytes().into_iter().chain(15_u64.to_le_bytes()));

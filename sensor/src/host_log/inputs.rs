@@ -1,6 +1,6 @@
 //! What the user named, as a list of logs.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -36,7 +36,7 @@ fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
             Ok(entry) if entry.file_type().is_file() => match is_log(entry.path()) {
                 Ok(true) => files.push(entry.into_path()),
                 Ok(false) => {}
-                Err(error) => failures.push(fail(entry.path(), StoredCause::Open(error).into())),
+                Err(cause) => failures.push(fail(entry.path(), cause.into())),
             },
             Ok(_) => {}
             Err(error) => {
@@ -55,19 +55,22 @@ const LOOK: u64 = 64 << 10;
 /// Its first record may be a long one, with the names that tell at its end.
 const LOOK_ON: u64 = 1 << 20;
 
-/// Looks at the first bytes, uncompressed. What does not decompress is no log; what does not open is an error.
-fn is_log(path: &Path) -> io::Result<bool> {
-    let mut stored = Stored::open(path)?;
+/// Looks at the first bytes, uncompressed. What does not open is an error, and so is what gives none of them: it may have
+/// been a log.
+fn is_log(path: &Path) -> Result<bool, StoredCause> {
+    let mut stored = Stored::open(path).map_err(StoredCause::Open)?;
     let mut first = Vec::new();
     for more in [LOOK, LOOK_ON] {
-        match stored.by_ref().take(more).read_to_end(&mut first) {
-            Ok(read) if read > 0 => {}
-            _ => return Ok(false),
-        }
+        let goes_on = match stored.by_ref().take(more).read_to_end(&mut first) {
+            Err(error) if first.is_empty() => return Err(stored.undecided(error)),
+            Err(_) => false,
+            Ok(0) => return Ok(false),
+            Ok(_) => true,
+        };
         if is_known(&first) {
             return Ok(true);
         }
-        if !has_form(&first) {
+        if !goes_on || !has_form(&first) {
             return Ok(false);
         }
     }

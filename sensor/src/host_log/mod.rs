@@ -45,6 +45,7 @@ pub use inputs::inputs;
 pub use report::{Kind, Reason, Report};
 
 use crate::capture::{Cause as StoredCause, stored::Stored};
+use crate::emit::console::printable;
 use crate::limits::host_log as limits;
 use reader::Reader;
 use recognise::{Bytes, Form};
@@ -52,7 +53,7 @@ use text::{Text, Utf16};
 
 /// A log that could not be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("{input}: {cause}")]
+#[error("{}: {cause}", printable(.input))]
 pub struct ReadError {
     /// The file as the user named it.
     pub input: String,
@@ -95,12 +96,39 @@ pub fn read(path: &Path, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, Read
     };
     let mut stored = opened.map_err(|error| fail(StoredCause::Open(error).into(), Report::default()))?;
     let mut reader = Reader::new(name.clone(), Kind::default());
-    let outcome = bytes(&mut stored, &mut reader, sink);
+    let mut input = UpToDamage {
+        input: &mut stored,
+        failed: None,
+    };
+    let outcome = bytes(&mut input, &mut reader, sink);
+    let failed = input.failed.take();
     reader.finish(sink);
-    match outcome {
-        Ok(true) => Ok(reader.report),
-        Ok(false) => Err(fail(Cause::NotALog, reader.report)),
-        Err(error) => Err(fail(stored.cause(error).into(), reader.report)),
+    match (failed, outcome) {
+        (Some(error), _) | (None, Err(error)) => Err(fail(stored.cause(error).into(), reader.report)),
+        (None, Ok(true)) => Ok(reader.report),
+        (None, Ok(false)) => Err(fail(Cause::NotALog, reader.report)),
+    }
+}
+
+/// An input that ends where it cannot be read any more: what came before is read as that of a file that ends there.
+struct UpToDamage<R> {
+    input: R,
+    /// Why it ended there.
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Read for UpToDamage<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failed.is_some() {
+            return Ok(0);
+        }
+        match self.input.read(buffer) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                self.failed = Some(error);
+                Ok(0)
+            }
+            read => read,
+        }
     }
 }
 

@@ -66,6 +66,8 @@ pub enum Reason {
     TooDeep,
     /// A chunk of an EVTX file without a valid header.
     BrokenChunk,
+    /// A chunk of an EVTX file that its header counts and that is not there.
+    MissingChunk,
     /// A record of an EVTX file that cannot be decoded.
     BrokenRecord,
     /// The reader gave up on it: a fault of ours or of a library, contained.
@@ -88,6 +90,7 @@ impl fmt::Display for Reason {
             Self::TooLong => "too long",
             Self::TooDeep => "nested too deep",
             Self::BrokenChunk => "broken chunks",
+            Self::MissingChunk => "missing chunks",
             Self::BrokenRecord => "broken records",
             Self::Fault => "reader gave up",
         })
@@ -178,6 +181,7 @@ impl Report {
                     | Reason::TooLong
                     | Reason::TooDeep
                     | Reason::BrokenChunk
+                    | Reason::MissingChunk
                     | Reason::BrokenRecord
                     | Reason::Fault
             )

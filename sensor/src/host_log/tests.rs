@@ -334,3 +334,34 @@ fn what_evtx_dump_writes_is_read() {
     // Anything else between them is damage, as ever.
     assert!(read(&format!("Record 1\n{json}Record x\n{json}")).1.is_damaged());
 }
+
+#[test]
+fn of_a_compressed_log_that_was_cut_all_is_read_that_came_before() {
+    let mut lines = String::new();
+    for number in 0..400 {
+        let _ = writeln!(
+            lines,
+            r#"{{"EventID":1,"Channel":"Microsoft-Windows-Sysmon/Operational","Provider":"Microsoft-Windows-Sysmon","Computer":"ws6","UtcTime":"2020-09-18 17:05:52.9{:02}","ProcessId":{number},"Image":"C:\\a{number}.exe","CommandLine":"a {}"}}"#,
+            number % 100,
+            number * 7_919 % 10_007
+        );
+    }
+    let packed = zstd::stream::encode_all(lines.as_bytes(), 1).unwrap();
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    io::Write::write_all(&mut writer, lines.as_bytes()).unwrap();
+    let gzip = writer.finish().unwrap();
+    for (name, bytes, least) in [("gz", &gzip, 150), ("zst", &packed, 0)] {
+        let path = std::env::temp_dir().join(format!("dcom-sensor-{}-cut.{name}", std::process::id()));
+        std::fs::write(&path, &bytes[..bytes.len() * 3 / 4]).unwrap();
+        let mut events = 0;
+        let outcome = super::read(&path, &mut |_| events += 1);
+        std::fs::remove_file(&path).unwrap();
+        let error = outcome.unwrap_err();
+        assert!(error.to_string().ends_with(" stream stops before its end"), "{error}");
+        assert!(
+            events >= least && error.report.events == events,
+            "{name}: {events}, {}",
+            error.report
+        );
+    }
+}

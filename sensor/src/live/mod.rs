@@ -93,6 +93,9 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let (logs, read) = (&config.output.logs, &options.hosts.host_logs);
     foreign::refuse_but_of(user, &log_dir, logs, read)?;
     foreign::refuse_outputs(&Needs::of(&config).files, Some(&log_dir), logs, read)?;
+    if let Some(baseline) = config.baseline_file() {
+        foreign::refuse_beside(&baseline, Some(&log_dir), logs, read)?;
+    }
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {

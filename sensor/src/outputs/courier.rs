@@ -172,8 +172,8 @@ impl Courier {
                 Remedy::Reconnect => self.destination.close(),
                 Remedy::Wait => {}
             }
-            let time = self.back_off.next().max(trouble.respite.min(BackOff::LONGEST));
-            if !self.queue.pause(time, *seen) {
+            let respite = trouble.respite.min(BackOff::LONGEST);
+            if !self.queue.pause(self.back_off.next(), respite, *seen) {
                 return false;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A line, shared among the outputs that it goes to.
 pub(super) type Line = Arc<[u8]>;
@@ -158,20 +158,25 @@ impl Queue {
         true
     }
 
-    /// Waits before something is tried again; less when somebody waits for the end, and not at all when it is to connect
-    /// anew. False when it is not to be tried again.
-    pub(super) fn pause(&self, time: Duration, seen: u64) -> bool {
-        /// Those who wait for the end wait seconds.
-        const HURRY: Duration = Duration::from_millis(100);
+    /// Waits before something is tried again, but for `respite`, which the other side asks for, less when somebody waits for
+    /// the end; not at all when it is to connect anew. False when it is not to be tried again.
+    pub(super) fn pause(&self, time: Duration, respite: Duration, seen: u64) -> bool {
+        /// Those who wait for the end wait seconds: it is tried once more at once, then often enough, and not so often that
+        /// what is tried a few times only is given up before they would.
+        const AT_ONCE: Duration = Duration::from_millis(100);
+        const HURRY: Duration = Duration::from_secs(1);
+        let begin = Instant::now();
         let state = self.state();
+        let hurry = if state.phase == Phase::Open { AT_ONCE } else { HURRY };
         let waits = |state: &mut State| state.phase == Phase::Open && state.renewals == seen;
-        let waited = self.news.wait_timeout_while(state, time, waits);
+        let waited = self.news.wait_timeout_while(state, time.max(respite), waits);
         let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() || state.phase != Phase::Closing {
             return state.phase != Phase::Abandoned;
         }
+        let time = time.min(hurry).max(respite.saturating_sub(begin.elapsed()));
         let waits = |state: &mut State| state.phase != Phase::Abandoned;
-        let waited = self.news.wait_timeout_while(state, time.min(HURRY), waits);
+        let waited = self.news.wait_timeout_while(state, time, waits);
         waited.unwrap_or_else(PoisonError::into_inner).0.phase != Phase::Abandoned
     }
 
@@ -222,7 +227,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Instant;
 
     use super::*;
 
@@ -290,14 +294,35 @@ mod tests {
         let queue = Arc::new(Queue::new(1_000));
         let long = Duration::from_secs(60);
         let other = Arc::clone(&queue);
-        let thread = thread::spawn(move || (other.pause(long, 0), other.renewed(&mut 0), other.pause(long, 1)));
+        let thread = thread::spawn(move || {
+            let none = Duration::ZERO;
+            (
+                other.pause(long, none, 0),
+                other.renewed(&mut 0),
+                other.pause(long, none, 1),
+            )
+        });
         thread::sleep(Duration::from_millis(20));
         queue.renew();
         thread::sleep(Duration::from_millis(20));
         queue.close();
         assert_eq!(thread.join().unwrap(), (true, true, true));
         queue.abandon();
-        assert!(!queue.pause(long, 1));
+        assert!(!queue.pause(long, long, 1));
         assert!(!queue.take(1, 1, &mut VecDeque::new()));
+    }
+
+    #[test]
+    fn the_end_is_no_reason_to_press_who_asks_to_be_left_alone() {
+        let queue = Queue::new(1_000);
+        queue.close();
+        let waited = |time: u64, respite: u64| {
+            let begin = Instant::now();
+            assert!(queue.pause(Duration::from_millis(time), Duration::from_millis(respite), 0));
+            begin.elapsed().as_millis()
+        };
+        assert!((10..900).contains(&waited(10, 0)));
+        assert!((1_000..5_000).contains(&waited(30_000, 0)));
+        assert!((1_200..5_000).contains(&waited(30_000, 1_200)));
     }
 }

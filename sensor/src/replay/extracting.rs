@@ -30,7 +30,16 @@ pub(super) fn run(
     let extracted = extract(notes, folder, inputs, &mut failures, interrupted);
     failures.progress.done();
     match extracted {
-        Ok(extracted) => (Some(extracted), failures.count),
+        Ok(extracted) => {
+            let interrupted = interrupted.load(Ordering::Relaxed);
+            (
+                Some(Extracted {
+                    interrupted,
+                    ..extracted
+                }),
+                failures.count,
+            )
+        }
         Err(error) => {
             complain(&format!("cannot extract packets: {error}"), None);
             (None, failures.count + 1)

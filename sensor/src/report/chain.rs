@@ -11,6 +11,8 @@ use super::text::{COMMAND, NAME, SCRIPT, SENTENCE, Texts};
 use crate::detect::host_signature::SCRIPT as SCRIPT_THAT_ACTIVATES;
 use crate::detect::{HOST_SIGNATURES, SIGNATURES};
 
+/// What a host says of an alert that was told before, by its kind.
+const CONFIRMATION: &str = "host_confirmation";
 /// So many steps of an incident are told; what alerted or ran something goes before the rest.
 const MAX_STEPS: usize = 80;
 /// So many of anything else that an incident lists.
@@ -33,6 +35,8 @@ pub(super) enum Reach {
     Activated,
     /// It was called.
     Called,
+    /// It was told to run something, and nobody saw what came of it.
+    Told,
     /// It was told to run something, and reported success.
     Executed,
 }
@@ -41,9 +45,6 @@ pub(super) enum Reach {
 const REACHES: &[(&str, Reach)] = &[
     ("DCOM::Execution", Reach::Executed),
     ("DCOM::WMI_Process_Creation", Reach::Executed),
-    ("DCOM::Coercion", Reach::Called),
-    ("DCOM::WMI_Event_Subscription", Reach::Called),
-    ("DCOM::Trapped_Object", Reach::Called),
     ("DCOM::Remote_Activation_Attempt", Reach::Tried),
     ("DCOM::Execution_Attempt", Reach::Tried),
     ("DCOM::Activation_Refused", Reach::Tried),
@@ -69,11 +70,19 @@ impl Reach {
 
     /// What an alert says of how far it went: its signature, else the record that it rests on.
     pub(super) fn of(event: &Value) -> Self {
-        let signature = event.pointer("/alert/signature_id").and_then(Value::as_u64);
-        if let Some(reach) = signature.and_then(Self::of_signature) {
-            return reach;
-        }
+        let signature = ["/alert/signature_id", "/dcom/host/alert/signature_id"]
+            .iter()
+            .find_map(|place| event.pointer(place).and_then(Value::as_u64));
         let word = |place| event.pointer(place).and_then(Value::as_str);
+        if let Some(reach) = signature.and_then(Self::of_signature) {
+            return match (reach, word("/dcom/outcome")) {
+                // The host has seen it run.
+                (Self::Executed, _) if word("/dcom/host/verdict") == Some("confirmed") => reach,
+                (Self::Executed, Some("failed")) => Self::Tried,
+                (Self::Executed, Some("unanswered")) => Self::Told,
+                _ => reach,
+            };
+        }
         match (word("/dcom/kind"), word("/dcom/outcome")) {
             (Some("activation"), Some("failed" | "unanswered")) => Self::Tried,
             (Some("activation"), _) => Self::Activated,
@@ -99,8 +108,11 @@ pub(super) struct Host {
     pub(super) verdict: String,
     pub(super) process: Vec<(String, String)>,
     pub(super) parent: Vec<(String, String)>,
+    /// From the activation to the event in `source`, and from the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) time_delta_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) call_delta_ms: Option<f64>,
     pub(super) matched_on: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) source: Option<String>,
@@ -261,6 +273,7 @@ impl Step {
             process: texts.pairs(event, "/host_event/process"),
             parent: texts.pairs(event, "/host_event/parent"),
             time_delta_ms: None,
+            call_delta_ms: None,
             matched_on: Vec::new(),
             source: texts.at(event, "/host_event/source", NAME).map(|source| {
                 match texts.at(event, "/host_event/input", SENTENCE) {
@@ -294,6 +307,7 @@ fn host(event: &Value, texts: &mut Texts) -> Option<Host> {
         process: texts.pairs(event, "/dcom/host/process"),
         parent: texts.pairs(event, "/dcom/host/parent"),
         time_delta_ms: event.pointer("/dcom/host/time_delta_ms").and_then(Value::as_f64),
+        call_delta_ms: event.pointer("/dcom/host/call_delta_ms").and_then(Value::as_f64),
         matched_on: texts.list(event, "/dcom/host/matched_on", 12, NAME),
         source: texts.at(event, "/dcom/host/source", SENTENCE).or_else(|| {
             let parts = texts.pairs(event, "/dcom/host/source");
@@ -415,19 +429,52 @@ impl Incident {
             self.read = self.read.max(Some(Reach::Called));
         }
         self.describe(event, texts);
-        self.insert(key(event, &step), step);
+        if step.kind == CONFIRMATION {
+            self.add_confirmation(event, step);
+        } else {
+            self.insert(key(event, &step), step);
+        }
+    }
+
+    /// Live, what a host says of an alert comes after it, as a record of its own: it belongs to the exchange that alerted.
+    fn add_confirmation(&mut self, event: &Value, mut step: Step) {
+        step.reach = Some(Reach::of(event));
+        self.take_in(&step);
+        let of_exchange = |number| (step.at, step.flow, step.frame, number);
+        let same = self
+            .steps
+            .range_mut(of_exchange(0)..=of_exchange(u64::MAX))
+            .map(|(_, known)| known)
+            .find(|known| !known.alerts.is_empty() && known.operation == step.operation);
+        match same {
+            Some(known) => {
+                known.reach = known.reach.max(step.reach);
+                known.host = step.host;
+            }
+            None => self.insert(key(event, &step), step),
+        }
+    }
+
+    /// How far it went by this step, and what a host says of it.
+    fn take_in(&mut self, step: &Step) {
+        let reach = if step.evidence.as_deref() == Some("inferred") {
+            &mut self.concluded
+        } else {
+            &mut self.read
+        };
+        *reach = step.reach.max(*reach);
+        if let Some(host) = &step.host
+            && self.verdicts.len() < MAX_LISTED
+        {
+            *self.verdicts.entry(host.verdict.clone()).or_default() += 1;
+        }
     }
 
     /// An alert, and the record it rests on.
     pub(super) fn add_alert(&mut self, event: &Value, at: i64, grade: Grade, signature: usize, texts: &mut Texts) {
         let mut step = Step::read(event, at, texts);
-        let reach = Reach::of(event);
-        step.reach = Some(reach);
-        if step.evidence.as_deref() == Some("inferred") {
-            self.concluded = self.concluded.max(Some(reach));
-        } else {
-            self.read = self.read.max(Some(reach));
-        }
+        step.reach = Some(Reach::of(event));
+        self.take_in(&step);
         let several = |place: &str, texts: &mut Texts| texts.list(event, place, MAX_LISTED, NAME);
         let mut of_several = several("/alert/metadata/targets", texts);
         self.other_targets.extend(
@@ -448,11 +495,6 @@ impl Incident {
             for (number, id) in ids.into_iter().enumerate().take(MAX_LISTED.saturating_sub(list.len())) {
                 list.insert(id, names.get(number).cloned().unwrap_or_default().replace('_', " "));
             }
-        }
-        if let Some(host) = &step.host
-            && self.verdicts.len() < MAX_LISTED
-        {
-            *self.verdicts.entry(host.verdict.clone()).or_default() += 1;
         }
         self.describe(event, texts);
         let key = key(event, &step);
@@ -609,9 +651,53 @@ mod tests {
         let event = json!({"alert": {"signature_id": 1_021_302}, "dcom": {"kind": "activation", "evidence": "class"}});
         incident.add_alert(&event, 6, 3, 1, &mut texts);
         assert_eq!(incident.reach(), (Reach::Activated, true));
-        let event = json!({"alert": {"signature_id": 1_021_303}, "dcom": {"kind": "call", "evidence": "arguments"}});
+        let event = json!({"alert": {"signature_id": 1_021_303}, "dcom": {"kind": "call", "outcome": "succeeded",
+            "evidence": "arguments"}});
         incident.add_alert(&event, 7, 1, 2, &mut texts);
         assert_eq!(incident.reach(), (Reach::Executed, false));
+    }
+
+    #[test]
+    fn what_failed_was_not_run_unless_the_host_saw_it() {
+        let of = |id: u64, outcome: &str, verdict: Option<&str>| {
+            Reach::of(&json!({"alert": {"signature_id": id},
+                "dcom": {"kind": "call", "outcome": outcome, "evidence": "arguments", "host": {"verdict": verdict}}}))
+        };
+        for process in [1_021_303, 1_021_350] {
+            assert_eq!(of(process, "succeeded", None), Reach::Executed);
+            assert_eq!(of(process, "failed", None), Reach::Tried);
+            assert_eq!(of(process, "unanswered", Some("not_seen")), Reach::Told);
+            assert_eq!(of(process, "unanswered", Some("confirmed")), Reach::Executed);
+        }
+        // Authentication that was coerced, a subscription, an object out of type information.
+        for call in [1_021_308, 1_021_351, 1_021_313] {
+            assert_eq!(of(call, "succeeded", None), Reach::Called);
+            assert_eq!(of(call, "failed", None), Reach::Tried);
+        }
+    }
+
+    #[test]
+    fn a_confirmation_that_comes_later_is_the_alerts() {
+        let (mut incident, mut texts) = (incident(), Texts::default());
+        let alert = json!({"flow_id": 1, "pcap_cnt": 10, "alert": {"signature_id": 1_021_303}, "dcom": {"kind": "call",
+            "operation": "Invoke", "command_line": "calc.exe", "outcome": "unanswered", "evidence": "arguments"}});
+        incident.add_alert(&alert, 5, 1, 0, &mut texts);
+        assert_eq!(incident.reach(), (Reach::Told, false));
+        let mut told = alert;
+        told.as_object_mut().unwrap().remove("alert");
+        told["dcom"]["kind"] = json!("host_confirmation");
+        told["dcom"]["host"] = json!({"verdict": "confirmed", "alert": {"signature_id": 1_021_303}});
+        incident.add_record(&told, 5, &mut texts);
+        assert_eq!(incident.reach(), (Reach::Executed, false));
+        assert_eq!(incident.verdicts.get("confirmed"), Some(&1));
+        assert_eq!(incident.alerts(), 1);
+        let steps: Vec<&Step> = incident.steps().collect();
+        assert_eq!(steps.len(), 1);
+        assert_eq!(steps[0].host.as_ref().unwrap().verdict, "confirmed");
+        // Of a log in which the alert stands behind it, it is told for itself.
+        told["pcap_cnt"] = json!(11);
+        incident.add_record(&told, 5, &mut texts);
+        assert_eq!(incident.steps().count(), 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 
 use crate::capture::stored::Stored;
+use crate::emit::console::printable;
 
 /// A longer line is not read, but counted as one that could not be.
 const MAX_LINE: u64 = 4 << 20;
@@ -17,7 +18,7 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%S%.f%z";
 
 /// An input that cannot be used, or not to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {message}", .path.display())]
+#[error("{}: {message}", printable(&.path.display().to_string()))]
 pub(super) struct Unusable {
     path: PathBuf,
     message: String,

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::emit::console::printable;
 use crate::emit::foreign::has_our_event;
 use crate::severity::Severity;
 use chain::Incident;
@@ -65,10 +66,6 @@ impl Report {
         let incidents = sightings.group();
         let shown = incidents.spans.iter().cloned().map(Incident::new).collect();
         let mut builder = Builder::new(shown);
-        // An empty log says that there was nothing.
-        builder.ours = readable
-            .iter()
-            .all(|(_, lines)| lines.as_ref().is_ok_and(|lines| lines.all == 0));
         let (mut told, mut bad_lines, mut alerts) = (Vec::new(), Vec::new(), 0);
         for (file, first) in readable {
             // What could not be read to its end the first time has been told.
@@ -123,7 +120,9 @@ fn name(file: &Path) -> String {
 fn complaint(file: &Path, lines: &Lines) -> Option<String> {
     let first = lines.first_bad?;
     let many = text::counted(lines.bad, "line is no event and was", "lines are no events and were");
-    Some(format!("{}: {many} skipped; the first is line {first}", file.display()))
+    let name = file.display().to_string();
+    let name = printable(&name);
+    Some(format!("{name}: {many} skipped; the first is line {first}"))
 }
 
 /// Source and target of an event; a host's alert names the host itself.
@@ -137,7 +136,7 @@ fn pair(head: &Head<'_>, event: &Value) -> Pair {
         target = head.dest_ip.as_deref().unwrap_or_else(|| text("/host_event/target"));
     }
     let short = |text: &str| text.chars().take(100).collect::<String>();
-    let shown = |text: &str| crate::emit::console::printable(&short(text)).into_owned();
+    let shown = |text: &str| printable(&short(text)).into_owned();
     (shown(source), shown(target))
 }
 
@@ -341,7 +340,9 @@ mod tests {
         );
         assert_eq!(Report::read(&[none]).unwrap_err().len(), 1);
         let silent = folder.write("silent.json", "");
-        assert!(Report::read(&[silent]).unwrap().headline().starts_with("No alert"));
+        // A run that was broken off leaves it so: it says nothing of what there was.
+        let report = Report::read(&[silent]).unwrap();
+        assert!(report.nothing_of_ours && report.headline().starts_with("No alert, and nothing else"));
     }
 
     #[test]

@@ -153,7 +153,7 @@
   // ---- The graph --------------------------------------------------------------------------------------------------
 
   const REACH = {
-    executed: ["had a command run", ""], called: ["called an object", "11 3"], activated: ["activated an object", "7 4"],
+    executed: ["had a command run", ""], told: ["sent a command, no answer seen", "16 3"], called: ["called an object", "11 3"], activated: ["activated an object", "7 4"],
     tried: ["tried", "2 4"], asked: ["probed", "1 6"], noted: ["logged what points to DCOM", "1 9"],
   };
   const VERDICTS = {
@@ -464,7 +464,10 @@
 
   function hostItem(step) {
     const { host } = step;
-    const delta = host.time_delta_ms === undefined ? "" : `, ${Math.abs(host.time_delta_ms)} ms ${host.time_delta_ms < 0 ? "before" : "after"} the call`;
+    // What ran may be older than the call; of a call, the other distance is that from its activation.
+    const [ms, what] = host.call_delta_ms !== undefined ? [host.call_delta_ms, "call"]
+      : step.kind === "call" ? [] : [host.time_delta_ms, ["failed", "unanswered"].includes(step.outcome) ? "attempt" : "activation"];
+    const delta = ms === undefined ? "" : `, ${host.source ? `${host.source} ` : ""}${Math.abs(ms)} ms ${ms < 0 ? "before" : "after"} the ${what}`;
     return h("li", {}, h("span", { class: "dot" }), h("p", { class: "step-title" }, h("span", { class: `flag ${host.verdict}` }, { confirmed: "✓ ", contradicted: "✕ ", not_seen: "! " }[host.verdict] || "", `Host: ${VERDICTS[host.verdict] || host.verdict}`), delta), processList(host));
   }
 

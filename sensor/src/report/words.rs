@@ -26,7 +26,7 @@ pub(super) const EVIDENCE: [(&str, &str); 4] = [
     ),
     (
         "inferred",
-        "Nothing of it was read in clear: it is a conclusion from the shape of the traffic.",
+        "Not all of it was read: it is a conclusion, and what it is drawn from stands with it.",
     ),
     (
         "header",
@@ -92,7 +92,7 @@ pub(super) fn title(incident: &Incident) -> String {
     // That of what went as far as is said: the start of a COM server is not the command that it ran.
     let command = incident
         .steps()
-        .filter(|step| alerting(step) && step.reach.is_none_or(|of_step| of_step == reach))
+        .filter(|step| step.reach == Some(reach) && (reach != Reach::Tried || step.kind == "call"))
         .find_map(|step| step.command_line.as_deref())
         .map(|command| match command.char_indices().nth(MAX_COMMAND) {
             Some((end, _)) => format!("“{}…”", &command[..end]),
@@ -120,17 +120,22 @@ pub(super) fn title(incident: &Incident) -> String {
             _ => {}
         }
     }
-    match reach {
-        Reach::Executed => {
-            let command = command.unwrap_or_else(|| "a command".to_owned());
-            let through = class.map(|class| format!(" through {class}")).unwrap_or_default();
-            format!("{who}{probably} had {at} run {command}{through}")
+    let through = class.map(|class| format!(" through {class}")).unwrap_or_default();
+    let a_command = |command: Option<String>| command.unwrap_or_else(|| "a command".to_owned());
+    match (reach, command) {
+        (Reach::Executed, command) => format!("{who}{probably} had {at} run {}{through}", a_command(command)),
+        (Reach::Told, command) => format!(
+            "{who}{probably} told {at} to run {}{through}; no answer was seen",
+            a_command(command)
+        ),
+        (Reach::Called, _) => format!("{who}{probably} activated {a_class} on {at} and called it"),
+        (Reach::Activated, _) => format!("{who}{probably} activated {a_class} on {at}"),
+        (Reach::Tried, Some(command)) => {
+            format!("{who} tried to have {at} run {command}{through}; no success was seen")
         }
-        Reach::Called => format!("{who}{probably} activated {a_class} on {at} and called it"),
-        Reach::Activated => format!("{who}{probably} activated {a_class} on {at}"),
-        Reach::Tried => format!("{who} tried to use {a_class} on {at}; no success was seen"),
-        Reach::Asked => format!("{who} probed {at}; no activation was seen"),
-        Reach::Noted => format!("{at} logged what points to DCOM, from {who}"),
+        (Reach::Tried, None) => format!("{who} tried to use {a_class} on {at}; no success was seen"),
+        (Reach::Asked, _) => format!("{who} probed {at}; no activation was seen"),
+        (Reach::Noted, _) => format!("{at} logged what points to DCOM, from {who}"),
     }
 }
 
@@ -200,6 +205,7 @@ fn sentence(incidents: &[Incident]) -> String {
     let count = |wanted: Reach| targets.values().filter(|(reach, _)| *reach == wanted).count() as u64;
     let parts: Vec<String> = [
         (Reach::Executed, "had commands run on"),
+        (Reach::Told, "sent commands without a seen answer to"),
         (Reach::Called, "called objects on"),
         (Reach::Activated, "activated objects on"),
         (Reach::Tried, "tried without seen success on"),
@@ -216,7 +222,7 @@ fn sentence(incidents: &[Incident]) -> String {
     let concluded = targets.values().filter(|(_, concluded)| *concluded).count() as u64;
     let concluded = match concluded {
         0 => String::new(),
-        some => format!(" (on {}, this is a conclusion from sealed traffic)", grouped(some)),
+        some => format!(" (on {}, this is a conclusion)", grouped(some)),
     };
     match &parts[..] {
         [one] => format!(
@@ -369,7 +375,7 @@ mod tests {
 
     fn executed() -> Value {
         json!({"alert": {"signature_id": 1_021_303}, "dcom": {"kind": "call", "class": "MMC20.Application",
-            "command_line": "cmd.exe /c whoami", "evidence": "arguments", "server": {"netbios": "SRV01", "dns": "srv01.lab.example"}}})
+            "command_line": "cmd.exe /c whoami", "outcome": "succeeded", "evidence": "arguments", "server": {"netbios": "SRV01", "dns": "srv01.lab.example"}}})
     }
 
     fn activated() -> Value {
@@ -388,6 +394,29 @@ mod tests {
         assert!(
             told.facts
                 .contains(&("First alert", "2020-07-18 23:10:02 UTC".to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_was_not_seen_to_succeed_is_not_said_to_have_run() {
+        let told = |outcome: &str, verdict: Option<&str>| {
+            let mut event = executed();
+            event["dcom"]["outcome"] = json!(outcome);
+            event["dcom"]["host"] = json!({"verdict": verdict});
+            headline(&[incident("192.0.2.20", "192.0.2.10", &event)], 1, true).text
+        };
+        let through = "“cmd.exe /c whoami” through MMC20.Application";
+        assert_eq!(
+            told("unanswered", None),
+            format!("192.0.2.20 told SRV01 (192.0.2.10) to run {through}; no answer was seen.")
+        );
+        assert_eq!(
+            told("failed", None),
+            format!("192.0.2.20 tried to have SRV01 (192.0.2.10) run {through}; no success was seen.")
+        );
+        assert_eq!(
+            told("unanswered", Some("confirmed")),
+            format!("192.0.2.20 had SRV01 (192.0.2.10) run {through}.")
         );
     }
 

@@ -77,6 +77,50 @@ fn logs_are_whole_though_nobody_reads_what_is_shown() {
 }
 
 #[test]
+fn a_full_disk_ends_the_logs_and_not_the_run() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("logs")).expect("a folder");
+    std::os::unix::fs::symlink("/dev/full", scratch.path("logs").join("eve.json")).expect("a link");
+    let [logs, capture] = [scratch.path("logs"), pcap(ABUSED)];
+    let run = replay(["-o".as_ref(), logs.as_os_str(), capture.as_os_str()]);
+    assert_eq!(run.code, Some(2));
+    // What was found is printed all the same. How long it took is another matter.
+    let table = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.contains(", read in "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(table(&run.stdout), table(&replay([&capture]).stdout));
+    let full = format!(
+        "dcom-sensor: {}: No space left on device",
+        logs.join("eve.json").display()
+    );
+    assert!(run.stderr.starts_with(&full), "{}", run.stderr);
+    assert!(run.stderr.contains(" lines of it are lost"), "{}", run.stderr);
+}
+
+#[test]
+fn logs_are_those_of_this_run() {
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let run = |formats: &str, capture: &str| {
+        let options = ["-q", "--logs", formats, "-o"].map(std::ffi::OsStr::new);
+        replay(options.into_iter().chain([logs.as_os_str(), pcap(capture).as_os_str()]))
+    };
+    let first = run("eve,zeek", ABUSED);
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    assert!(logs.join("notice.log").exists());
+    // One without an alert.
+    let second = run("eve,zeek", "wmi-login-signed.pcap");
+    assert_eq!((second.code, second.stderr.as_str()), (Some(0), ""));
+    assert!(!logs.join("notice.log").exists());
+    // A log that is not written is not this run's.
+    let third = run("zeek", "wmi-login-signed.pcap");
+    assert_eq!(third.code, Some(0));
+    let told = format!("dcom-sensor: {}: of an earlier run, ", logs.join("eve.json").display());
+    assert!(third.stderr.starts_with(&told), "{}", third.stderr);
+}
+
+#[test]
 fn json_lines_are_all_that_standard_output_carries() {
     let run = replay(["--json".as_ref(), pcap(ABUSED).as_os_str()]);
     assert_eq!(run.code, Some(0));
