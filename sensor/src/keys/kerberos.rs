@@ -9,7 +9,7 @@ use super::etype::{AP_REP, AUTHENTICATOR, Etype, TICKET, Wiped};
 use super::gss::Protection;
 use super::sessions::{Learnt, Protected, Verdict, Who};
 use super::tickets::{Issued, SessionKey, Tickets};
-use super::{KeyName, Keys, TicketKey};
+use super::{KeyName, Keys, TicketKey, is_same_domain};
 use crate::flow::Side;
 
 /// Keys of other names that are tried on one ticket: a service is known by many names, and its key only by one.
@@ -69,10 +69,8 @@ impl Kerberos {
             let who = session.who.clone();
             return (Some(session), Learnt::Known(who));
         }
-        let unopened_by = issued.and_then(|issued| issued.unopened_by.clone());
-        let mismatch = unopened_by
-            .filter(|_| unopened == Learnt::Nothing)
-            .map(Learnt::Mismatch);
+        let mismatch = issued.and_then(|issued| issued.unopened.clone());
+        let mismatch = mismatch.filter(|_| unopened == Learnt::Nothing);
         (None, mismatch.unwrap_or(unopened))
     }
 
@@ -106,10 +104,7 @@ impl Kerberos {
         let given = || tickets.granting(&ticket.service.name);
         let known = || given().filter_map(|own| own.session_key.as_ref());
         let opened = own.or_else(|| known().find_map(|known| open(known.etype, &known.key, &known.by)));
-        opened.ok_or_else(|| {
-            let unopened_by = given().find_map(|own| own.unopened_by.clone());
-            unopened_by.map_or(Learnt::Nothing, Learnt::Mismatch)
-        })
+        opened.ok_or_else(|| given().find_map(|own| own.unopened.clone()).unwrap_or(Learnt::Nothing))
     }
 
     fn of_ticket(opened: &[u8], name: KeyName) -> Option<Self> {
@@ -200,21 +195,30 @@ pub(super) fn usable(key: EncryptionKey<'_>) -> Option<(Etype, Wiped)> {
 
 /// Opens a ticket by whichever key it is sealed in.
 fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
+    open_by_name(keys, ticket).or_else(|learnt| {
+        let sealed = ticket.sealed;
+        let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
+        let owner = Owner::of(ticket);
+        let strangers = keys
+            .ticket_keys
+            .iter()
+            .filter(|key| key.etype == sealed.etype && !owner.has(key));
+        // RFC 4120 section 5.3 Tickets: EncTicketPart is [APPLICATION 3].
+        let may_open =
+            |key: &&TicketKey| etype.begins(key.key.expose_secret(), TICKET, sealed.cipher, 0x63) != Some(false);
+        let strangers = strangers.take(STRANGERS).filter(may_open);
+        first_that_opens(etype, strangers, ticket).ok_or(learnt)
+    })
+}
+
+/// Opens a ticket by a key of its service by name.
+fn open_by_name(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
     let sealed = ticket.sealed;
-    let Some(etype) = Etype::of(sealed.etype) else {
-        return Err(Learnt::Nothing);
-    };
-    let of_type = || keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
-    let (named, strangers): (Vec<_>, Vec<_>) = of_type().partition(|key| is_named(key, &ticket.service.name));
-    // RFC 4120 section 5.3 Tickets: EncTicketPart is [APPLICATION 3].
-    let may_open =
-        |key: &&&TicketKey| etype.begins(key.key.expose_secret(), TICKET, sealed.cipher, 0x63) != Some(false);
-    let strangers = strangers.iter().take(STRANGERS).filter(may_open);
-    let opened = named.iter().chain(strangers).find_map(|key| {
-        let opened = etype.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
-        Some((opened, key.name.clone()))
-    });
-    opened.ok_or_else(|| {
+    let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
+    let owner = Owner::of(ticket);
+    let of_type = keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
+    let named: Vec<_> = of_type.filter(|key| owner.has(key)).collect();
+    first_that_opens(etype, named.iter().copied(), ticket).ok_or_else(|| {
         // Another version of the key is another key, which is worth knowing too.
         let version = |key: &TicketKey| key.kvno.filter(|_| sealed.kvno.is_some());
         let same_version = |key: &&&TicketKey| version(key).is_none() || key.kvno == sealed.kvno;
@@ -230,29 +234,61 @@ fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName
     })
 }
 
-/// The session key in a ticket, if there is a key of its service by name.
-pub(super) fn session_key_of(keys: &Keys, ticket: &SealedTicket<'_>) -> Option<SessionKey> {
-    let sealed = ticket.sealed;
-    let of_type = Etype::of(sealed.etype)?;
-    let mut named = keys
-        .ticket_keys
-        .iter()
-        .filter(|key| key.etype == sealed.etype && is_named(key, &ticket.service.name));
-    let (opened, by) = named.find_map(|key| {
-        let opened = of_type.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
+fn first_that_opens<'k>(
+    etype: Etype,
+    mut keys: impl Iterator<Item = &'k TicketKey>,
+    ticket: &SealedTicket<'_>,
+) -> Option<(Wiped, KeyName)> {
+    keys.find_map(|key| {
+        let opened = etype.open(key.key.expose_secret(), TICKET, ticket.sealed.cipher)?;
         Some((opened, key.name.clone()))
-    })?;
-    let (etype, key) = usable(EncTicketPart::parse(&opened).ok()?.key)?;
-    Some(SessionKey { etype, key, by })
+    })
 }
 
-/// Is it the key of this service by its name, or of the computer account behind it?
-fn is_named(key: &TicketKey, service: &str) -> bool {
-    let of = key.principal.to_lowercase();
-    let service = service.to_lowercase();
-    let host = service.split('/').nth(1).unwrap_or_default();
-    let host = host.split('.').next().unwrap_or_default();
-    of == service || of.strip_suffix('$').is_some_and(|computer| computer == host)
+/// The session key in a ticket, if there is a key of its service by name.
+pub(super) fn session_key_of(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<SessionKey, Learnt> {
+    let (opened, by) = open_by_name(keys, ticket)?;
+    let key = EncTicketPart::parse(&opened).ok().and_then(|part| usable(part.key));
+    let (etype, key) = key.ok_or(Learnt::Nothing)?;
+    Ok(SessionKey { etype, key, by })
+}
+
+/// Whose key a ticket is sealed in, as its service's name says: the service's own, or that of an account behind it.
+struct Owner<'a> {
+    service: String,
+    /// The computer account.
+    computer: String,
+    /// The account of the key distribution centre, where it is a domain's own ticket-granting ticket. What a domain gives its
+    /// users for another one is sealed in a key that the two share.
+    kdc: Option<String>,
+    realm: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    fn of(ticket: &'a SealedTicket<'_>) -> Self {
+        let service = ticket.service.name.to_lowercase();
+        let (class, instance) = service.split_once('/').unwrap_or_default();
+        let host = instance.split(['.', '/']).next().unwrap_or_default();
+        let realm = ticket.realm.to_lowercase();
+        let is_own = class == "krbtgt" && (instance == realm || realm.split('.').next() == Some(instance));
+        // A read-only domain controller has an account of its own, whose number is the upper half of its key's version.
+        let kdc = match ticket.sealed.kvno.unwrap_or_default() >> 16 {
+            0 => "krbtgt".to_owned(),
+            number => format!("krbtgt_{number}"),
+        };
+        Self {
+            computer: format!("{host}$"),
+            kdc: Some(kdc).filter(|_| is_own),
+            service,
+            realm: &ticket.realm,
+        }
+    }
+
+    fn has(&self, key: &TicketKey) -> bool {
+        let is_of_kdc = self.kdc.as_ref() == Some(&key.principal)
+            && key.realm.as_ref().is_none_or(|realm| is_same_domain(realm, self.realm));
+        key.principal == self.service || key.principal == self.computer || is_of_kdc
+    }
 }
 
 #[cfg(test)]

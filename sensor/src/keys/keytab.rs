@@ -130,7 +130,8 @@ pub(super) fn add_key(keys: &mut Keys, principal: &str, realm: &str, kvno: Optio
         format!("{principal}@{realm}")
     };
     keys.ticket_keys.push(TicketKey {
-        principal: principal.to_owned(),
+        principal: principal.to_lowercase(),
+        realm: Some(realm.to_owned()).filter(|realm| !realm.is_empty()),
         kvno,
         etype,
         key,

@@ -64,8 +64,10 @@ struct Account {
 
 /// A key that tickets are sealed in.
 struct TicketKey {
-    /// Without the realm.
+    /// Without the realm, in lower case.
     principal: String,
+    /// None: of any.
+    realm: Option<String>,
     /// None: not known.
     kvno: Option<u32>,
     etype: i32,
@@ -111,7 +113,8 @@ impl Keys {
     fn add_nt_hash(&mut self, domain: Option<&str>, user: &str, nt_hash: &[u8]) {
         let name = self.add_account(domain, user, nt_hash.to_vec().into());
         self.ticket_keys.push(TicketKey {
-            principal: user.to_owned(),
+            principal: user.to_lowercase(),
+            realm: domain.map(str::to_owned),
             kvno: None,
             etype: etype::RC4,
             key: nt_hash.to_vec().into(),
@@ -123,18 +126,21 @@ impl Keys {
     fn accounts<'k>(&'k self, user: &str, domain: &str) -> impl Iterator<Item = &'k Account> {
         // A login may say alice@lab.example, with or without a domain beside it.
         let (account, suffix) = user.split_once('@').unwrap_or((user, ""));
-        let said = if domain.is_empty() { suffix } else { domain }.to_lowercase();
+        let said = if domain.is_empty() { suffix } else { domain }.to_owned();
         let of_domain = move |account: &&Account| {
             let Some(domain) = &account.domain else { return true };
-            let domain = domain.to_lowercase();
-            // lab.example is LAB too; which of the two a login says is the client's choice.
-            let first = |name: &str| name.split('.').next().map(str::to_owned);
-            said.is_empty() || domain == said || first(&domain) == first(&said)
+            said.is_empty() || is_same_domain(domain, &said)
         };
         let by_account = self.accounts.get(&account.to_lowercase());
         let by_user = self.accounts.get(&user.to_lowercase()).filter(|_| account != user);
         by_user.into_iter().chain(by_account).flatten().filter(of_domain)
     }
+}
+
+/// Are these names of one domain? lab.example is LAB too; which of the two a login says is the client's choice.
+fn is_same_domain(one: &str, other: &str) -> bool {
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
+    first(one) == first(other)
 }
 
 /// Keys in use, and what becomes of that which they open.
