@@ -35,7 +35,7 @@ use secrecy::SecretSlice;
 pub use file::KeysError;
 pub(crate) use file::keep_out_of_core_dumps;
 pub(crate) use kdc::{Kdc, PORT as KDC_PORT};
-pub(crate) use sessions::{Learnt, Loss, Protected, Sessions, Verdict, Who};
+pub(crate) use sessions::{Learnt, Loss, MAX_SESSIONS, Protected, Sessions, Verdict, Who};
 pub(crate) use tickets::SharedTickets;
 pub use tickets::TicketCounters;
 

@@ -13,8 +13,9 @@ use super::tickets::SharedTickets;
 use super::{KeyName, Keys};
 use crate::flow::Side;
 
-/// Security contexts of one connection that are told apart.
-const MAX_SESSIONS: usize = 16;
+/// Security contexts of one connection that are told apart. Clients build 2,000 at most ([MS-RPCE] 3.3.1.5.4 Security Context
+/// Multiplexing), and few more than one.
+pub(crate) const MAX_SESSIONS: usize = 256;
 
 /// A PDU, by what of it is protected how.
 #[derive(Clone, Copy, Debug)]
