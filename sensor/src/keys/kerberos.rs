@@ -12,8 +12,44 @@ use super::tickets::{Issued, SessionKey, Tickets};
 use super::{KeyName, Keys, TicketKey, is_same_domain};
 use crate::flow::Side;
 
-/// Keys of other names that are tried on one ticket: a service is known by many names, and its key only by one.
+/// Keys of other names that are tried on each ticket: a service is known by many names, and its key only by one. More are
+/// while there is credit for it.
 const STRANGERS: usize = 1024;
+
+/// How many keys may still be tried on tickets beyond that. A shard's own: what it says depends on its packets alone.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    left: usize,
+    /// Tickets on which not all keys were tried.
+    pub(crate) untried: u64,
+}
+
+/// What is spent on tickets that no key opens, whoever makes them up: seconds.
+const CREDIT: usize = 1 << 22;
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self {
+            left: CREDIT,
+            untried: 0,
+        }
+    }
+}
+
+impl Credit {
+    /// So many keys are to be tried; gives how many may be.
+    fn spend(&mut self, wanted: usize) -> usize {
+        let granted = wanted.min(self.left);
+        self.left -= granted;
+        self.untried += u64::from(granted < wanted);
+        granted
+    }
+
+    /// That so many were tried was worth it.
+    fn earn(&mut self, granted: usize) {
+        self.left = self.left.saturating_add(granted).min(CREDIT);
+    }
+}
 
 /// One security context whose ticket was opened.
 pub(super) struct Kerberos {
@@ -31,7 +67,7 @@ pub(super) struct Kerberos {
 impl Kerberos {
     /// What a client's ticket, or the server's own, comes to.
     pub(super) fn login(
-        keys: &Keys,
+        (keys, credit): (&Keys, &mut Credit),
         tickets: &Tickets,
         message: &Sealed<'_>,
         earlier: Option<&Self>,
@@ -42,13 +78,13 @@ impl Kerberos {
                 authenticator,
                 user_to_user,
             } => (ticket, *authenticator, *user_to_user),
-            Sealed::TgtRep(ticket) => return Self::servers_own(keys, tickets, ticket),
+            Sealed::TgtRep(ticket) => return Self::servers_own((keys, credit), tickets, ticket),
             Sealed::ApRep(_) => return (None, Learnt::Nothing),
         };
         let opened = if user_to_user {
             Self::user_to_user(tickets, ticket, earlier)
         } else {
-            open_ticket(keys, ticket)
+            open_ticket(keys, credit, ticket)
         };
         let unopened = match opened {
             Ok((opened, name)) => match Self::of_ticket(&opened, name) {
@@ -75,8 +111,12 @@ impl Kerberos {
     }
 
     /// The ticket by which a user-to-user ticket will be sealed.
-    fn servers_own(keys: &Keys, tickets: &Tickets, ticket: &SealedTicket<'_>) -> (Option<Self>, Learnt) {
-        let opened = open_ticket(keys, ticket);
+    fn servers_own(
+        (keys, credit): (&Keys, &mut Credit),
+        tickets: &Tickets,
+        ticket: &SealedTicket<'_>,
+    ) -> (Option<Self>, Learnt) {
+        let opened = open_ticket(keys, credit, ticket);
         let session = match &opened {
             Ok((opened, name)) => Self::of_ticket(opened, name.clone()),
             Err(_) => tickets.get(ticket.sealed.cipher).and_then(Self::of_issued),
@@ -194,20 +234,26 @@ pub(super) fn usable(key: EncryptionKey<'_>) -> Option<(Etype, Wiped)> {
 }
 
 /// Opens a ticket by whichever key it is sealed in.
-fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
+fn open_ticket(keys: &Keys, credit: &mut Credit, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
     open_by_name(keys, ticket).or_else(|learnt| {
         let sealed = ticket.sealed;
         let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
         let owner = Owner::of(ticket);
-        let strangers = keys
+        let strangers: Vec<_> = keys
             .ticket_keys
             .iter()
-            .filter(|key| key.etype == sealed.etype && !owner.has(key));
+            .filter(|key| key.etype == sealed.etype && !owner.has(key))
+            .collect();
+        let more = credit.spend(strangers.len().saturating_sub(STRANGERS));
         // RFC 4120 section 5.3 Tickets: EncTicketPart is [APPLICATION 3].
         let may_open =
             |key: &&TicketKey| etype.begins(key.key.expose_secret(), TICKET, sealed.cipher, 0x63) != Some(false);
-        let strangers = strangers.take(STRANGERS).filter(may_open);
-        first_that_opens(etype, strangers, ticket).ok_or(learnt)
+        let may_open = strangers.into_iter().take(STRANGERS + more).filter(may_open);
+        let opened = first_that_opens(etype, may_open, ticket);
+        if opened.is_some() {
+            credit.earn(more);
+        }
+        opened.ok_or(learnt)
     })
 }
 
@@ -388,7 +434,7 @@ pub(super) mod tests {
         earlier: Option<&Kerberos>,
     ) -> (Option<Kerberos>, Learnt) {
         let message = Sealed::parse(token).unwrap().unwrap();
-        Kerberos::login(keys, tickets, &message, earlier)
+        Kerberos::login((keys, &mut Credit::default()), tickets, &message, earlier)
     }
 
     #[test]
@@ -417,6 +463,36 @@ pub(super) mod tests {
             assert!(session.is_none());
             assert_eq!(learnt, Learnt::Nothing, "{etype}");
         }
+    }
+
+    #[test]
+    fn any_key_is_tried_on_a_service_of_another_name_as_long_as_there_is_credit() {
+        let mut keys = keys("user0", 18, &[9; 32]);
+        for number in 1..2_000 {
+            keys_add(&mut keys, &format!("user{number}"), [8; 32]);
+        }
+        keys_add(&mut keys, "DC$", [1; 32]);
+        let ticket_of = |by: [u8; 32]| ticket("host/files.lab.example", 18, &by, &[2; 32]);
+        let opens = |credit: &mut Credit, by| {
+            let token = ap_req(&ticket_of(by), 0, 18, &[2; 32], &[3; 32]);
+            let message = Sealed::parse(&token).unwrap().unwrap();
+            let opened = Kerberos::login((&keys, credit), &Tickets::new(8), &message, None).0;
+            opened.is_some()
+        };
+        // Two that none of them opens cost more than there is; one that is opened costs nothing.
+        let mut credit = Credit {
+            left: 1_500,
+            ..Credit::default()
+        };
+        assert!(opens(&mut credit, [1; 32]));
+        assert!(!opens(&mut credit, [7; 32]));
+        assert_eq!(credit.untried, 0);
+        assert!(!opens(&mut credit, [1; 32]));
+        assert_eq!(credit.untried, 1);
+    }
+
+    fn keys_add(keys: &mut Keys, principal: &str, key: [u8; 32]) {
+        crate::keys::keytab::add_key(keys, principal, "", None, 18, key.to_vec().into());
     }
 
     #[test]

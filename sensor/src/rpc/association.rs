@@ -356,11 +356,14 @@ impl Association {
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
         let RpcBounds {
-            tickets, key_counters, ..
+            tickets,
+            key_credit,
+            key_counters,
+            ..
         } = &mut *handling.bounds;
         let before = openings.kept();
         let mut taken = if is_leg {
-            openings.login((&keys, tickets), verifier, key_counters)
+            openings.login((&keys, key_credit), tickets, verifier, key_counters)
         } else {
             openings.call(side, pdu, verifier, bytes, key_counters)
         };

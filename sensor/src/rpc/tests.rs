@@ -600,7 +600,7 @@ fn with_token(pdu: &[u8], token: &[u8]) -> Vec<u8> {
 }
 
 /// [MS-NLMP] 2.2.1.3 `AUTHENTICATE_MESSAGE`.
-fn authenticate(user: &[u8; 5]) -> Vec<u8> {
+fn authenticate(user: [u8; 5]) -> Vec<u8> {
     let mut token = b"NTLMSSP\0\x03\0\0\0".to_vec();
     for length in [0, 0, 0, 5, 0, 0] {
         token.extend([length, 0, length, 0, 64, 0, 0, 0]);
@@ -623,10 +623,10 @@ fn only_legs_of_a_login_that_goes_on_say_who_logs_in() {
     );
     rig.send(Side::Server, &Pdu::answer(12, 1, 0));
     let auth3 = Pdu::new(16, 3, 1).with([0; 4]).0;
-    rig.send(Side::Client, &with_token(&auth3, &token(b"alice")));
+    rig.send(Side::Client, &with_token(&auth3, &token(*b"alice")));
     // A `co_cancel`, an `orphaned`, and once more an `rpc_auth_3`, that nobody asked for.
     for forged in [Pdu::new(18, 3, 9).0, Pdu::new(19, 3, 9).0, auth3] {
-        rig.send(Side::Client, &with_token(&forged, &token(b"admin")));
+        rig.send(Side::Client, &with_token(&forged, &token(*b"admin")));
         rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
         rig.send(Side::Server, &Pdu::response(3, 2).done());
     }
@@ -648,7 +648,7 @@ fn a_login_of_which_the_server_says_nothing_names_no_call_on_a_connection_that_b
         );
         rig.send(Side::Server, &Pdu::answer(15, 2, 0));
         let auth3 = Pdu::new(16, 3, 2).with([0; 4]).0;
-        rig.send(Side::Client, &with_token(&auth3, &authenticate(b"admin")));
+        rig.send(Side::Client, &with_token(&auth3, &authenticate(*b"admin")));
         rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).done());
         rig.send(Side::Server, &Pdu::response(3, 3).done());
         let exchange = rig.close().remove(0);
