@@ -159,10 +159,10 @@ impl Logins {
     /// Makes room. One that came to nothing goes first.
     fn forget_one(&mut self) {
         let unfinished = self.by_context.iter().find(|(_, login)| !login.over);
-        self.some_forgotten |= unfinished.is_none();
         let id = unfinished.or(self.by_context.first_key_value()).map(|(&id, _)| id);
         if let Some(mut login) = id.and_then(|id| self.by_context.remove(&id)) {
             self.kept -= login.kept();
+            self.some_forgotten |= !login.refused;
             self.forgotten = login.tell();
         }
     }
@@ -395,9 +395,14 @@ mod tests {
     fn what_came_to_nothing_is_forgotten_first() {
         let mut logins = Logins::default();
         leg(&mut logins, Side::Client, 0, &authenticate("alice"));
-        for id in 1..100 {
-            leg(&mut logins, Side::Server, id, CHALLENGE);
+        for id in 1..1_000 {
+            let verifier = SecTrailer {
+                auth_value: CHALLENGE,
+                ..verifier(id, 2)
+            };
+            logins.learn(Side::Server, At::default(), &verifier, 1_000).unwrap();
         }
+        assert_eq!(logins.by_context.len(), MAX_SESSIONS);
         assert_eq!(user(&logins, Some(0)).as_deref(), Some("alice"));
     }
 
