@@ -28,6 +28,7 @@ KRB5_CONF = """\
  dns_canonicalize_hostname = false
  rdns = false
  permitted_enctypes = {enctype}
+ allow_rc4 = true
  udp_preference_limit = 1
 [realms]
  {realm} = {{
@@ -50,6 +51,10 @@ KDC_CONF = """\
 """
 
 
+# The account behind a domain's ticket-granting service, as Windows and Samba name it.
+KRBTGT = "krbtgt"
+
+
 def keytab_of(name, enctype, key):
     """A keytab file of one key: "The Keytab Binary File Format", version 2."""
 
@@ -59,6 +64,16 @@ def keytab_of(name, enctype, key):
     entry = struct.pack(">H", 1) + counted(REALM.encode()) + counted(name.encode())
     entry += struct.pack(">IIBH", 1, 0, 1, enctype) + counted(key)
     return b"\5\2" + struct.pack(">I", len(entry)) + entry
+
+
+def only_key(keytab):
+    """The encryption type and the key of a keytab of one, as MIT writes it."""
+    # What stands behind the key is the longer version number.
+    for length in (16, 32):
+        enctype, counted = struct.unpack_from(">HH", keytab, len(keytab) - 4 - length - 4)
+        if counted == length:
+            return enctype, keytab[-4 - length : -4]
+    raise ValueError("no keytab of one key")
 
 
 class Kdc:
@@ -112,8 +127,11 @@ class Kdc:
         self._folder.cleanup()
 
     def keytab(self, names):
-        """A keytab of these accounts' keys."""
+        """A keytab of these accounts' keys, or of that of the KDC itself."""
         path = self.folder / "told.keytab"
+        if names == (KRBTGT,):
+            self._write_keytab(path, [f"{KRBTGT}/{REALM}"])
+            return keytab_of(KRBTGT, *only_key(path.read_bytes()))
         self._write_keytab(path, names)
         return path.read_bytes()
 

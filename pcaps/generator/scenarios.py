@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcom_server.world import MMC20
-from kdc import SERVICE
+from kdc import KRBTGT, SERVICE
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path(sys.executable).parent
@@ -236,6 +236,16 @@ KERBEROS = [
         client=MIT,
         enctype="aes256-cts-hmac-sha384-192",
         keys=("alice",),
+    ),
+    Scenario(
+        "mmc20-kerberos-rc4",
+        "The same with rc4-hmac",
+        session("mmc20", "--kerberos", "service", command=PLAIN),
+        {"authn_hint": 6},
+        PLAIN,
+        client=MIT,
+        enctype="arcfour-hmac",
+        keys=(KRBTGT,),
     ),
     Scenario(
         "mmc20-user-to-user",

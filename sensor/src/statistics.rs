@@ -89,6 +89,7 @@ impl Tally {
             bad: self.get("dcom.signed.bad"),
             logins: self.get("dcom.keys.logins"),
             mismatches: self.get("dcom.keys.mismatches"),
+            untried: self.get("dcom.keys.untried"),
             streams_lost: self.get("dcom.keys.streams_lost"),
         })
     }
@@ -258,6 +259,7 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
             ("dcom.signed.bad", keys.bad),
             ("dcom.keys.logins", keys.logins),
             ("dcom.keys.mismatches", keys.mismatches),
+            ("dcom.keys.untried", keys.untried),
             ("dcom.keys.streams_lost", keys.streams_lost),
         ]);
     }

@@ -12,11 +12,13 @@ use crate::program::{self, Scratch};
 use crate::records::{Records, text};
 
 /// A sample, whose key opens it, and how that is called.
-const SAMPLES: [(&str, &str); 3] = [
+const SAMPLES: [(&str, &str); 4] = [
     // The service's, by which its ticket is sealed.
     ("mmc20-kerberos-aes128-sha2", "host/dcomsrv01.lab.example@LAB.EXAMPLE"),
     // The client's own, by the exchanges in which it was given its tickets, the second one armoured.
     ("mmc20-kerberos-aes256-sha2", "alice@LAB.EXAMPLE"),
+    // The domain's, by what seals the tickets by which others are asked for; the second exchange is armoured too.
+    ("mmc20-kerberos-rc4", "krbtgt@LAB.EXAMPLE"),
     // That of the user who runs the server, by the exchange in which it was given its own ticket.
     ("mmc20-user-to-user", "bob@LAB.EXAMPLE"),
 ];
@@ -64,6 +66,18 @@ fn each_sample_opens_by_its_key_and_tells_what_its_signed_twin_tells() {
             assert_eq!(dcom["auth"]["level"], "pkt_privacy", "{sample}");
         }
     }
+}
+
+/// RC4's key is the hash of the password.
+#[test]
+fn the_clients_password_opens_what_rc4_seals_under_kerberos() {
+    let run = Run::of(
+        "[[ntlm]]\nuser = \"alice\"\npassword = \"Rig-Test-1!\"\n",
+        &capture("mmc20-kerberos-rc4"),
+    );
+    assert!(run.counter("dcom.sealed.pdus") > 0);
+    assert_eq!(run.counter("dcom.sealed.opened"), run.counter("dcom.sealed.pdus"));
+    assert_eq!(run.anomalies(), [""; 0]);
 }
 
 #[test]

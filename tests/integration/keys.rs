@@ -41,12 +41,13 @@ nt_hash = \"1468ea2e51733edf2a6bd21af25d6174\"
 const ESCAPED: &str = "[[ntlm]]\nuser = \"alice\"\npassword = \"Rig-Test-1\\u0021\"\n";
 const WRONG: &str = "[[ntlm]]\nuser = \"alice\"\npassword = \"Rig-Test-2!\"\n";
 /// None of these may ever be seen in what the program writes.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "Rig-Test",
     "Second_Lab",
     // Keys of the samples' keytabs.
     "30fa85cb0da6ba39473c4a1885f7316c",
     "b36cb66fee781c7d3a031bad21b2be1e5fd237ba80692b6619ab3a91cf7b9cd9",
+    "50f34304148706b5acc92982f8ad318c",
     "1468ea2e51733edf2a6bd21af25d6174",
     // The session key of a sealed capture's first login, and the key of a keytab.
     "767032616272674d3236365135776561",
@@ -273,6 +274,29 @@ fn ntlm_v1_and_short_keys_open_too() {
         assert_eq!(wrong.counter("dcom.sealed.opened"), 0, "{sample}");
         assert!(wrong.anomalies().contains(&"key_mismatch"), "{sample}");
     }
+}
+
+#[test]
+fn a_file_that_others_could_read_is_its_owners_alone_before_stubs_are_written_to_it() {
+    let scratch = Scratch::new();
+    let lines = scratch.write("unsealed.jsonl", "what was there\n");
+    fs::set_permissions(&lines, Permissions::from_mode(0o664)).expect("its mode can be set");
+    let file = keys_file(&scratch, PASSWORDS);
+    let mut command = program::dcom_sensor();
+    command
+        .args(["replay", "--quiet", "--keys"])
+        .arg(file)
+        .arg("--unsealed")
+        .arg(&lines);
+    let output = command
+        .arg(program::pcap("mmc20-sealed.pcap"))
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(0));
+    let mode = fs::metadata(&lines).expect("the lines are there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let lines = fs::read_to_string(&lines).expect("the lines are text");
+    assert!(lines.starts_with('{') && !lines.contains("what was there"));
 }
 
 #[test]

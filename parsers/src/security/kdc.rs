@@ -139,11 +139,22 @@ fn armoured(fast: &[u8]) -> Result<EncryptedData<'_>> {
     EncryptedData::parse(der::required(&mut der::expect(&mut choice, Tag::SEQUENCE)?, 0)?)
 }
 
-/// RFC 6113 section 5.4.3 `KrbFastResponse`: the key that goes into the reply's.
+/// RFC 6113 section 5.4.3 `KrbFastResponse`: the key that goes into the reply's, and who the client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FastResponse<'a> {
     /// `strengthen-key`.
     pub strengthen: Option<EncryptionKey<'a>>,
+    /// `finished`, where it ends the exchange.
+    pub finished: Option<FastFinished>,
+}
+
+/// RFC 6113 section 5.4.3 `KrbFastFinished`: the client, whom the reply may hide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FastFinished {
+    /// `crealm`.
+    pub client_realm: String,
+    /// `cname`.
+    pub client: Principal,
 }
 
 impl<'a> FastResponse<'a> {
@@ -153,6 +164,18 @@ impl<'a> FastResponse<'a> {
         let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
         Ok(Self {
             strengthen: der::field(&mut input, 1)?.map(EncryptionKey::parse).transpose()?,
+            finished: der::field(&mut input, 2)?.map(FastFinished::parse).transpose()?,
+        })
+    }
+}
+
+impl FastFinished {
+    fn parse(mut input: Input<'_>) -> Result<Self> {
+        input.enter("KrbFastFinished");
+        let mut input = der::expect(&mut input, Tag::SEQUENCE)?;
+        Ok(Self {
+            client_realm: der::text(&mut der::required(&mut input, 2)?)?,
+            client: Principal::parse(der::required(&mut input, 3)?)?,
         })
     }
 }
@@ -293,13 +316,31 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_response_may_give_a_key() {
+    fn a_fast_response_may_give_a_key_and_the_client() {
         let key = tlv(0x30, &[&tlv(0xa0, &[&[2, 1, 18]]), &tlv(0xa1, &[&tlv(4, &[b"key"])])]);
-        let response = tlv(0x30, &[&tlv(0xa0, &[&tlv(0x30, &[])]), &tlv(0xa1, &[&key])]);
-        let strengthen = FastResponse::parse(&response).unwrap().strengthen;
-        assert_eq!(strengthen.unwrap().value, b"key");
+        let finished = tlv(
+            0x30,
+            &[
+                &tlv(0xa1, &[&[2, 1, 0]]),
+                &tlv(0xa2, &[&tlv(0x1b, &[b"LAB.EXAMPLE"])]),
+                &tlv(0xa3, &[&principal("alice")]),
+            ],
+        );
+        let padata = tlv(0xa0, &[&tlv(0x30, &[])]);
+        let response = tlv(0x30, &[&padata, &tlv(0xa1, &[&key]), &tlv(0xa2, &[&finished])]);
+        let response = FastResponse::parse(&response).unwrap();
+        assert_eq!(response.strengthen.unwrap().value, b"key");
+        let finished = response.finished.unwrap();
+        assert_eq!(
+            (&*finished.client.name, &*finished.client_realm),
+            ("alice", "LAB.EXAMPLE")
+        );
         let without = tlv(0x30, &[&tlv(0xa3, &[&[2, 1, 7]])]);
-        assert_eq!(FastResponse::parse(&without), Ok(FastResponse { strengthen: None }));
+        let none = FastResponse {
+            strengthen: None,
+            finished: None,
+        };
+        assert_eq!(FastResponse::parse(&without), Ok(none));
     }
 
     proptest! {

@@ -1,10 +1,10 @@
 //! What was opened, as JSON lines: for checking it, and for other tools.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,6 +112,22 @@ impl Unsealed {
     }
 }
 
+/// An empty file that nobody but its owner may read, whoever might read it before. Pipes and devices are left as they are.
+fn owners_alone(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
 /// The file that holds the lines. Nobody but its owner may read it.
 #[derive(Debug)]
 pub struct Log {
@@ -120,11 +136,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Makes the file.
+    /// Makes the file, or empties it.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(path).map_err(|error| naming(path, &error))?;
+        let file = owners_alone(path).map_err(|error| naming(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             file: BufWriter::new(file),

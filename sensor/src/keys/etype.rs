@@ -122,12 +122,8 @@ impl Etype {
 
 /// RFC 4757 section 5.1 Encryption Types: the key of a usage.
 fn rc4_usage(key: &[u8], usage: u32) -> Zeroizing<[u8; 16]> {
-    // Section 3 Basic Operations: these have another number here.
-    let usage = if matches!(usage, AS_REP | TGS_REP_SUBKEY) {
-        8
-    } else {
-        usage
-    };
+    // Section 3 Basic Operations: it has another number here. So has 9 there, which an erratum takes back; nobody did so.
+    let usage = if usage == AS_REP { 8 } else { usage };
     hmac_md5(key, &[&usage.to_le_bytes()])
 }
 
@@ -452,6 +448,19 @@ pub(super) mod tests {
         assert_eq!(Etype::Rc4.begins(&key, TICKET, &cipher, 0x63), Some(true));
         assert_eq!(Etype::Rc4.begins(&key, TICKET, &cipher, 0x62), Some(false));
         assert_eq!(Etype::Rc4.begins(&key, TICKET, &cipher[..24], 0x63), None);
+    }
+
+    #[test]
+    fn of_the_usages_of_rc4_that_of_a_reply_to_a_login_alone_has_another_number() {
+        for (usage, number) in [
+            (TICKET, 2_u32),
+            (AS_REP, 8),
+            (TGS_REP, 8),
+            (TGS_REP_SUBKEY, 9),
+            (AUTHENTICATOR, 11),
+        ] {
+            assert_eq!(rc4_usage(&[3; 16], usage), hmac_md5(&[3; 16], &[&number.to_le_bytes()]));
+        }
     }
 
     #[test]

@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dcom_parsers::security::kdc::{Asked, EncKdcRepPart, Exchange, FastResponse, Issued as Reply, Message, is_one};
-use dcom_parsers::security::sealed::Authenticator;
+use dcom_parsers::security::sealed::{Authenticator, EncryptionKey};
 use secrecy::ExposeSecret;
 
 use super::etype::{AS_REP, Etype, FAST_REP, TGS_AUTHENTICATOR, TGS_REP, TGS_REP_SUBKEY, Wiped};
 use super::kerberos::{session_key_of, usable};
-use super::sessions::Who;
+use super::sessions::{Learnt, Who};
 use super::tickets::{Issued, SessionKey, SharedTickets};
 use super::{KeyName, Keys};
 use crate::decode::{Datagram, Decoded, Endpoint, Segment};
@@ -54,7 +54,8 @@ struct Stream {
 struct Shown {
     session_key: Option<SessionKey>,
     subkey: Option<(Etype, Wiped)>,
-    unopened_by: Option<KeyName>,
+    /// Of a key that was to open it.
+    unopened: Option<Learnt>,
 }
 
 impl Kdc {
@@ -220,37 +221,49 @@ impl Kdc {
         let tickets = self.tickets.lock();
         let issued = tickets.get(asked.ticket.sealed.cipher);
         let session_key = issued.and_then(|issued| issued.session_key.clone());
-        let session_key = session_key.or_else(|| session_key_of(self.keys.as_ref()?, &asked.ticket));
-        let unopened_by = issued.and_then(|issued| issued.unopened_by.clone());
+        let mut unopened = issued.and_then(|issued| issued.unopened.clone());
+        let session_key = session_key.or_else(|| match session_key_of(self.keys.as_ref()?, &asked.ticket) {
+            Ok(session_key) => Some(session_key),
+            Err(Learnt::Nothing) => None,
+            Err(learnt) => {
+                unopened.get_or_insert(learnt);
+                None
+            }
+        });
         let subkey = session_key.as_ref().and_then(|SessionKey { etype, key, .. }| {
             let opened = etype.open(key, TGS_AUTHENTICATOR, asked.authenticator.cipher)?;
             usable(Authenticator::parse(&opened).ok()?.subkey?)
         });
-        (session_key.is_some() || unopened_by.is_some()).then_some(Shown {
+        (session_key.is_some() || unopened.is_some()).then_some(Shown {
             session_key,
             subkey,
-            unopened_by,
+            unopened,
         })
     }
 
     fn issue(&mut self, from: IpAddr, reply: &Reply<'_>, shown: Option<Shown>) {
-        let who = (reply.client.name != ANONYMOUS).then(|| Who {
-            user: reply.client.name.clone(),
-            realm: reply.client_realm.clone(),
-        });
-        let (session_key, unopened_by) = match (&self.keys, reply.exchange) {
-            (None, _) => (None, None),
+        let Opened {
+            session_key,
+            who,
+            unopened,
+        } = match (&self.keys, reply.exchange) {
+            (None, _) => Opened::default(),
             (Some(keys), Exchange::AuthenticationService) => by_account(keys, reply),
             (Some(_), Exchange::TicketGranting) => by_ticket(reply, shown),
         };
-        let session_key = session_key.or_else(|| session_key_of(self.keys.as_ref()?, &reply.ticket));
-        if who.is_none() && session_key.is_none() {
+        let in_clear = (reply.client.name != ANONYMOUS).then(|| Who {
+            user: reply.client.name.clone(),
+            realm: reply.client_realm.clone(),
+        });
+        let who = who.or(in_clear);
+        let session_key = session_key.or_else(|| session_key_of(self.keys.as_ref()?, &reply.ticket).ok());
+        if who.is_none() && session_key.is_none() && unopened.is_none() {
             return;
         }
         let issued = Issued {
             who,
             from,
-            unopened_by: unopened_by.filter(|_| session_key.is_none()),
+            unopened: unopened.filter(|_| session_key.is_none()),
             session_key,
         };
         let grants = reply.ticket.service.name.starts_with("krbtgt/");
@@ -258,36 +271,64 @@ impl Kdc {
     }
 }
 
+/// What the keys tell of a reply.
+#[derive(Default)]
+struct Opened {
+    session_key: Option<SessionKey>,
+    /// Its client, where that is sealed.
+    who: Option<Who>,
+    /// Of the key that was to open it.
+    unopened: Option<Learnt>,
+}
+
 /// The session key in what is sealed by the client's own key, or the key that does not open it.
-fn by_account(keys: &Keys, reply: &Reply<'_>) -> (Option<SessionKey>, Option<KeyName>) {
-    let Some(etype) = Etype::of(reply.sealed.etype) else {
-        return (None, None);
-    };
+fn by_account(keys: &Keys, reply: &Reply<'_>) -> Opened {
     let mut unopened = None;
-    for key in &keys.ticket_keys {
-        if reply.armoured.is_some()
-            || key.etype != reply.sealed.etype
-            || !key.principal.eq_ignore_ascii_case(&reply.client.name)
-        {
+    let (Some(etype), None) = (Etype::of(reply.sealed.etype), reply.armoured) else {
+        return Opened::default();
+    };
+    let client = reply.client.name.to_lowercase();
+    // Of alice@lab.example it may be alice's.
+    let account = client.split('@').next().unwrap_or_default();
+    for key in keys.ticket_keys.iter().filter(|key| key.etype == reply.sealed.etype) {
+        let is_named = key.principal == client;
+        if !is_named && key.principal != account {
             continue;
         }
         let opened = etype.open(key.key.expose_secret(), AS_REP, reply.sealed.cipher);
         if let Some(session_key) = opened.and_then(|opened| in_part(&opened, &key.name)) {
-            return (Some(session_key), None);
+            return Opened {
+                session_key: Some(session_key),
+                ..Opened::default()
+            };
         }
         let same_version = key.kvno.is_none() || reply.sealed.kvno.is_none() || key.kvno == reply.sealed.kvno;
-        unopened = Some(key.name.clone()).filter(|_| same_version).or(unopened);
+        if is_named && same_version {
+            unopened = Some(Learnt::Mismatch(key.name.clone()));
+        }
     }
-    (None, unopened)
+    Opened {
+        unopened,
+        ..Opened::default()
+    }
 }
 
 /// The session key in what is sealed by that of the ticket that was shown, or by the key suggested beside it.
-fn by_ticket(reply: &Reply<'_>, shown: Option<Shown>) -> (Option<SessionKey>, Option<KeyName>) {
-    let Some(shown) = shown else { return (None, None) };
-    let opened = shown.session_key.as_ref().and_then(|session_key| {
+fn by_ticket(reply: &Reply<'_>, shown: Option<Shown>) -> Opened {
+    let Some(shown) = shown else { return Opened::default() };
+    let mut who = None;
+    let session_key = shown.session_key.as_ref().and_then(|session_key| {
         let own = (session_key.etype, session_key.key.clone());
         let keys = match (shown.subkey.clone(), reply.armoured) {
-            (Some(subkey), Some(armoured)) => vec![(strengthened(&own, subkey, armoured.cipher)?, TGS_REP_SUBKEY)],
+            (Some(subkey), Some(armoured)) => {
+                let response = open_armoured(&own, &subkey, armoured.cipher)?;
+                let response = FastResponse::parse(&response).ok()?;
+                who = response.finished.map(|finished| Who {
+                    user: finished.client.name,
+                    realm: finished.client_realm,
+                });
+                vec![(strengthened(subkey, response.strengthen)?, TGS_REP_SUBKEY)]
+            }
             (Some(subkey), None) => vec![(subkey, TGS_REP_SUBKEY), (own, TGS_REP)],
             (None, _) => vec![(own, TGS_REP)],
         };
@@ -296,20 +337,27 @@ fn by_ticket(reply: &Reply<'_>, shown: Option<Shown>) -> (Option<SessionKey>, Op
             .find_map(|((etype, key), usage)| etype.open(&key, usage, reply.sealed.cipher))?;
         in_part(&opened, &session_key.by)
     });
-    (opened, shown.unopened_by)
+    Opened {
+        session_key,
+        who,
+        unopened: shown.unopened,
+    }
 }
 
-/// The key of an armoured reply: RFC 6113 section 5.4.3. The armour is made of the ticket's session key and the client's.
-fn strengthened(session_key: &(Etype, Wiped), subkey: (Etype, Wiped), armoured: &[u8]) -> Option<(Etype, Wiped)> {
-    let (etype, key) = session_key;
-    let suggested = (subkey.0, &**subkey.1);
-    let (armour, armour_key) = Etype::combine([suggested, (*etype, key)], [b"subkeyarmor", b"ticketarmor"])?;
-    let opened = armour.open(&armour_key, FAST_REP, armoured)?;
-    let Some(strengthen) = FastResponse::parse(&opened).ok()?.strengthen else {
+/// Opens what is in the armour of a reply: RFC 6113 section 5.4.1.1. It is made of the ticket's session key and the client's.
+fn open_armoured(session_key: &(Etype, Wiped), subkey: &(Etype, Wiped), armoured: &[u8]) -> Option<Wiped> {
+    let keys = [subkey, session_key].map(|(etype, key)| (*etype, &***key));
+    let (armour, armour_key) = Etype::combine(keys, [b"subkeyarmor", b"ticketarmor"])?;
+    armour.open(&armour_key, FAST_REP, armoured)
+}
+
+/// The key of an armoured reply: RFC 6113 section 5.4.3.
+fn strengthened(subkey: (Etype, Wiped), strengthen: Option<EncryptionKey<'_>>) -> Option<(Etype, Wiped)> {
+    let Some(strengthen) = strengthen else {
         return Some(subkey);
     };
     let (etype, key) = usable(strengthen)?;
-    Etype::combine([(etype, &key), suggested], [b"strengthenkey", b"replykey"])
+    Etype::combine([(etype, &key), (subkey.0, &subkey.1)], [b"strengthenkey", b"replykey"])
 }
 
 fn in_part(opened: &[u8], by: &KeyName) -> Option<SessionKey> {
@@ -377,7 +425,6 @@ mod tests {
     use crate::capture::At;
     use crate::decode::{Marks, VlanTags};
     use crate::keys::kerberos::tests::{ap_req, integer, key, keys, login_with, principal, sealed, ticket, tlv};
-    use crate::keys::sessions::Learnt;
 
     const REALM: &str = "LAB.EXAMPLE";
 
@@ -525,6 +572,114 @@ mod tests {
         datagram(&mut kdc, true, &story.asked);
         datagram(&mut kdc, false, &story.given);
         assert!(is_alice(&learnt(&own, &kdc, &story)));
+    }
+
+    #[test]
+    fn so_does_it_by_the_name_of_its_account() {
+        let story = story();
+        for (realm, opens) in [
+            ("LAB.EXAMPLE", true),
+            ("lab", true),
+            ("", true),
+            ("OTHER.EXAMPLE", false),
+        ] {
+            let mut own = Keys::default();
+            crate::keys::keytab::add_key(&mut own, "krbtgt", realm, Some(2), 18, vec![2; 32].into());
+            let mut kdc = kdc(&Arc::new(own));
+            datagram(&mut kdc, true, &story.asked);
+            datagram(&mut kdc, false, &story.given);
+            let keys = kdc.keys.clone().unwrap();
+            assert_eq!(is_alice(&learnt(&keys, &kdc, &story)), opens, "{realm}");
+        }
+    }
+
+    #[test]
+    fn another_key_of_the_kdc_or_an_older_one_is_told() {
+        let story = story();
+        let name = || "krbtgt@LAB.EXAMPLE".into();
+        let older = Learnt::OtherVersion {
+            name: name(),
+            wanted: 2,
+            given: 1,
+        };
+        for (kvno, expected) in [(None, Learnt::Mismatch(name())), (Some(1), older)] {
+            let mut own = keys("krbtgt", 18, &[9; 32]);
+            own.ticket_keys[0].kvno = kvno;
+            let own = Arc::new(own);
+            let mut kdc = kdc(&own);
+            datagram(&mut kdc, true, &story.asked);
+            datagram(&mut kdc, false, &story.given);
+            assert_eq!(learnt(&own, &kdc, &story), expected);
+        }
+    }
+
+    #[test]
+    fn a_client_under_the_name_of_its_mail_is_opened_by_its_account() {
+        let mut story = story();
+        let granting = ticket("krbtgt/LAB.EXAMPLE", 18, &[2; 32], &[3; 32]);
+        story.granted = reply(0x6b, "alice@mail.example", &granting, &[3; 32], &[1; 32], AS_REP);
+        for (key, expected) in [([1; 32], true), ([9; 32], false)] {
+            let own = Arc::new(keys("Alice", 18, &key));
+            let mut kdc = kdc(&own);
+            datagram(&mut kdc, false, &story.granted);
+            datagram(&mut kdc, true, &story.asked);
+            datagram(&mut kdc, false, &story.given);
+            let learnt = learnt(&own, &kdc, &story);
+            assert_eq!(is_alice(&learnt), expected);
+            // The alice whose key it is need not be the one of that mail.
+            assert_eq!(learnt == Learnt::Nothing, !expected);
+        }
+    }
+
+    /// The reply in armour: nobody is named in clear.
+    #[test]
+    fn a_client_that_is_hidden_is_named_by_what_the_armour_holds() {
+        let mut story = story();
+        let (own, subkey) = ((Etype::Aes256Sha1, vec![3_u8; 32]), (Etype::Aes256Sha1, vec![4_u8; 32]));
+        let keys_of_armour = [(subkey.0, &subkey.1[..]), (own.0, &own.1[..])];
+        let (_, armour) = Etype::combine(keys_of_armour, [b"subkeyarmor", b"ticketarmor"]).unwrap();
+        let finished = tlv(
+            0x30,
+            &[
+                &tlv(0xa2, &[&tlv(0x1b, &[REALM.as_bytes()])]),
+                &tlv(0xa3, &[&principal("alice")]),
+            ],
+        );
+        let response = tlv(0x30, &[&tlv(0xa2, &[&finished])]);
+        let armoured = tlv(
+            0xa0,
+            &[&tlv(0x30, &[&tlv(0xa0, &[&sealed(18, &armour, FAST_REP, &response)])])],
+        );
+        let kind = tlv(0xa1, &[&tlv(2, &[&[0, 136]])]);
+        let padata = tlv(
+            0xa2,
+            &[&tlv(
+                0x30,
+                &[&tlv(0x30, &[&kind, &tlv(0xa2, &[&tlv(4, &[&armoured])])])],
+            )],
+        );
+        let ticket = ticket("host/dc.lab.example", 18, &[5; 32], &[6; 32]);
+        let part = tlv(0x7a, &[&tlv(0x30, &[&tlv(0xa0, &[&key(18, &[6; 32])])])]);
+        let fields = [
+            tlv(0xa0, &[&integer(5)]),
+            tlv(0xa1, &[&integer(13)]),
+            padata,
+            tlv(0xa3, &[&tlv(0x1b, &[b"WELLKNOWN:ANONYMOUS"])]),
+            tlv(0xa4, &[&principal(ANONYMOUS)]),
+            tlv(0xa5, &[&ticket]),
+            tlv(0xa6, &[&sealed(18, &subkey.1, TGS_REP_SUBKEY, &part)]),
+        ];
+        story.given = tlv(0x6d, &[&tlv(0x30, &[&fields.concat()])]);
+        for own in [keys("alice", 18, &[1; 32]), keys("krbtgt", 18, &[2; 32])] {
+            let own = Arc::new(own);
+            let mut kdc = kdc(&own);
+            datagram(&mut kdc, false, &story.granted);
+            datagram(&mut kdc, true, &story.asked);
+            datagram(&mut kdc, false, &story.given);
+            // Said again, it hides the client again.
+            datagram(&mut kdc, false, &story.given);
+            assert!(is_alice(&learnt(&own, &kdc, &story)));
+        }
     }
 
     #[test]

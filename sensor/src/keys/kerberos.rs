@@ -9,11 +9,47 @@ use super::etype::{AP_REP, AUTHENTICATOR, Etype, TICKET, Wiped};
 use super::gss::Protection;
 use super::sessions::{Learnt, Protected, Verdict, Who};
 use super::tickets::{Issued, SessionKey, Tickets};
-use super::{KeyName, Keys, TicketKey};
+use super::{KeyName, Keys, TicketKey, is_same_domain};
 use crate::flow::Side;
 
-/// Keys of other names that are tried on one ticket: a service is known by many names, and its key only by one.
+/// Keys of other names that are tried on each ticket: a service is known by many names, and its key only by one. More are
+/// while there is credit for it.
 const STRANGERS: usize = 1024;
+
+/// How many keys may still be tried on tickets beyond that. A shard's own: what it says depends on its packets alone.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    left: usize,
+    /// Tickets on which not all keys were tried.
+    pub(crate) untried: u64,
+}
+
+/// What is spent on tickets that no key opens, whoever makes them up: seconds.
+const CREDIT: usize = 1 << 22;
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self {
+            left: CREDIT,
+            untried: 0,
+        }
+    }
+}
+
+impl Credit {
+    /// So many keys are to be tried; gives how many may be.
+    fn spend(&mut self, wanted: usize) -> usize {
+        let granted = wanted.min(self.left);
+        self.left -= granted;
+        self.untried += u64::from(granted < wanted);
+        granted
+    }
+
+    /// That so many were tried was worth it.
+    fn earn(&mut self, granted: usize) {
+        self.left = self.left.saturating_add(granted).min(CREDIT);
+    }
+}
 
 /// One security context whose ticket was opened.
 pub(super) struct Kerberos {
@@ -31,7 +67,7 @@ pub(super) struct Kerberos {
 impl Kerberos {
     /// What a client's ticket, or the server's own, comes to.
     pub(super) fn login(
-        keys: &Keys,
+        (keys, credit): (&Keys, &mut Credit),
         tickets: &Tickets,
         message: &Sealed<'_>,
         earlier: Option<&Self>,
@@ -42,13 +78,13 @@ impl Kerberos {
                 authenticator,
                 user_to_user,
             } => (ticket, *authenticator, *user_to_user),
-            Sealed::TgtRep(ticket) => return Self::servers_own(keys, tickets, ticket),
+            Sealed::TgtRep(ticket) => return Self::servers_own((keys, credit), tickets, ticket),
             Sealed::ApRep(_) => return (None, Learnt::Nothing),
         };
         let opened = if user_to_user {
             Self::user_to_user(tickets, ticket, earlier)
         } else {
-            open_ticket(keys, ticket)
+            open_ticket(keys, credit, ticket)
         };
         let unopened = match opened {
             Ok((opened, name)) => match Self::of_ticket(&opened, name) {
@@ -69,16 +105,18 @@ impl Kerberos {
             let who = session.who.clone();
             return (Some(session), Learnt::Known(who));
         }
-        let unopened_by = issued.and_then(|issued| issued.unopened_by.clone());
-        let mismatch = unopened_by
-            .filter(|_| unopened == Learnt::Nothing)
-            .map(Learnt::Mismatch);
+        let mismatch = issued.and_then(|issued| issued.unopened.clone());
+        let mismatch = mismatch.filter(|_| unopened == Learnt::Nothing);
         (None, mismatch.unwrap_or(unopened))
     }
 
     /// The ticket by which a user-to-user ticket will be sealed.
-    fn servers_own(keys: &Keys, tickets: &Tickets, ticket: &SealedTicket<'_>) -> (Option<Self>, Learnt) {
-        let opened = open_ticket(keys, ticket);
+    fn servers_own(
+        (keys, credit): (&Keys, &mut Credit),
+        tickets: &Tickets,
+        ticket: &SealedTicket<'_>,
+    ) -> (Option<Self>, Learnt) {
+        let opened = open_ticket(keys, credit, ticket);
         let session = match &opened {
             Ok((opened, name)) => Self::of_ticket(opened, name.clone()),
             Err(_) => tickets.get(ticket.sealed.cipher).and_then(Self::of_issued),
@@ -106,10 +144,7 @@ impl Kerberos {
         let given = || tickets.granting(&ticket.service.name);
         let known = || given().filter_map(|own| own.session_key.as_ref());
         let opened = own.or_else(|| known().find_map(|known| open(known.etype, &known.key, &known.by)));
-        opened.ok_or_else(|| {
-            let unopened_by = given().find_map(|own| own.unopened_by.clone());
-            unopened_by.map_or(Learnt::Nothing, Learnt::Mismatch)
-        })
+        opened.ok_or_else(|| given().find_map(|own| own.unopened.clone()).unwrap_or(Learnt::Nothing))
     }
 
     fn of_ticket(opened: &[u8], name: KeyName) -> Option<Self> {
@@ -199,22 +234,37 @@ pub(super) fn usable(key: EncryptionKey<'_>) -> Option<(Etype, Wiped)> {
 }
 
 /// Opens a ticket by whichever key it is sealed in.
-fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
+fn open_ticket(keys: &Keys, credit: &mut Credit, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
+    open_by_name(keys, ticket).or_else(|learnt| {
+        let sealed = ticket.sealed;
+        let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
+        let owner = Owner::of(ticket);
+        let strangers: Vec<_> = keys
+            .ticket_keys
+            .iter()
+            .filter(|key| key.etype == sealed.etype && !owner.has(key))
+            .collect();
+        let more = credit.spend(strangers.len().saturating_sub(STRANGERS));
+        // RFC 4120 section 5.3 Tickets: EncTicketPart is [APPLICATION 3].
+        let may_open =
+            |key: &&TicketKey| etype.begins(key.key.expose_secret(), TICKET, sealed.cipher, 0x63) != Some(false);
+        let may_open = strangers.into_iter().take(STRANGERS + more).filter(may_open);
+        let opened = first_that_opens(etype, may_open, ticket);
+        if opened.is_some() {
+            credit.earn(more);
+        }
+        opened.ok_or(learnt)
+    })
+}
+
+/// Opens a ticket by a key of its service by name.
+fn open_by_name(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName), Learnt> {
     let sealed = ticket.sealed;
-    let Some(etype) = Etype::of(sealed.etype) else {
-        return Err(Learnt::Nothing);
-    };
-    let of_type = || keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
-    let (named, strangers): (Vec<_>, Vec<_>) = of_type().partition(|key| is_named(key, &ticket.service.name));
-    // RFC 4120 section 5.3 Tickets: EncTicketPart is [APPLICATION 3].
-    let may_open =
-        |key: &&&TicketKey| etype.begins(key.key.expose_secret(), TICKET, sealed.cipher, 0x63) != Some(false);
-    let strangers = strangers.iter().take(STRANGERS).filter(may_open);
-    let opened = named.iter().chain(strangers).find_map(|key| {
-        let opened = etype.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
-        Some((opened, key.name.clone()))
-    });
-    opened.ok_or_else(|| {
+    let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
+    let owner = Owner::of(ticket);
+    let of_type = keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
+    let named: Vec<_> = of_type.filter(|key| owner.has(key)).collect();
+    first_that_opens(etype, named.iter().copied(), ticket).ok_or_else(|| {
         // Another version of the key is another key, which is worth knowing too.
         let version = |key: &TicketKey| key.kvno.filter(|_| sealed.kvno.is_some());
         let same_version = |key: &&&TicketKey| version(key).is_none() || key.kvno == sealed.kvno;
@@ -230,29 +280,61 @@ fn open_ticket(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyName
     })
 }
 
-/// The session key in a ticket, if there is a key of its service by name.
-pub(super) fn session_key_of(keys: &Keys, ticket: &SealedTicket<'_>) -> Option<SessionKey> {
-    let sealed = ticket.sealed;
-    let of_type = Etype::of(sealed.etype)?;
-    let mut named = keys
-        .ticket_keys
-        .iter()
-        .filter(|key| key.etype == sealed.etype && is_named(key, &ticket.service.name));
-    let (opened, by) = named.find_map(|key| {
-        let opened = of_type.open(key.key.expose_secret(), TICKET, sealed.cipher)?;
+fn first_that_opens<'k>(
+    etype: Etype,
+    mut keys: impl Iterator<Item = &'k TicketKey>,
+    ticket: &SealedTicket<'_>,
+) -> Option<(Wiped, KeyName)> {
+    keys.find_map(|key| {
+        let opened = etype.open(key.key.expose_secret(), TICKET, ticket.sealed.cipher)?;
         Some((opened, key.name.clone()))
-    })?;
-    let (etype, key) = usable(EncTicketPart::parse(&opened).ok()?.key)?;
-    Some(SessionKey { etype, key, by })
+    })
 }
 
-/// Is it the key of this service by its name, or of the computer account behind it?
-fn is_named(key: &TicketKey, service: &str) -> bool {
-    let of = key.principal.to_lowercase();
-    let service = service.to_lowercase();
-    let host = service.split('/').nth(1).unwrap_or_default();
-    let host = host.split('.').next().unwrap_or_default();
-    of == service || of.strip_suffix('$').is_some_and(|computer| computer == host)
+/// The session key in a ticket, if there is a key of its service by name.
+pub(super) fn session_key_of(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<SessionKey, Learnt> {
+    let (opened, by) = open_by_name(keys, ticket)?;
+    let key = EncTicketPart::parse(&opened).ok().and_then(|part| usable(part.key));
+    let (etype, key) = key.ok_or(Learnt::Nothing)?;
+    Ok(SessionKey { etype, key, by })
+}
+
+/// Whose key a ticket is sealed in, as its service's name says: the service's own, or that of an account behind it.
+struct Owner<'a> {
+    service: String,
+    /// The computer account.
+    computer: String,
+    /// The account of the key distribution centre, where it is a domain's own ticket-granting ticket. What a domain gives its
+    /// users for another one is sealed in a key that the two share.
+    kdc: Option<String>,
+    realm: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    fn of(ticket: &'a SealedTicket<'_>) -> Self {
+        let service = ticket.service.name.to_lowercase();
+        let (class, instance) = service.split_once('/').unwrap_or_default();
+        let host = instance.split(['.', '/']).next().unwrap_or_default();
+        let realm = ticket.realm.to_lowercase();
+        let is_own = class == "krbtgt" && (instance == realm || realm.split('.').next() == Some(instance));
+        // A read-only domain controller has an account of its own, whose number is the upper half of its key's version.
+        let kdc = match ticket.sealed.kvno.unwrap_or_default() >> 16 {
+            0 => "krbtgt".to_owned(),
+            number => format!("krbtgt_{number}"),
+        };
+        Self {
+            computer: format!("{host}$"),
+            kdc: Some(kdc).filter(|_| is_own),
+            service,
+            realm: &ticket.realm,
+        }
+    }
+
+    fn has(&self, key: &TicketKey) -> bool {
+        let is_of_kdc = self.kdc.as_ref() == Some(&key.principal)
+            && key.realm.as_ref().is_none_or(|realm| is_same_domain(realm, self.realm));
+        key.principal == self.service || key.principal == self.computer || is_of_kdc
+    }
 }
 
 #[cfg(test)]
@@ -352,7 +434,7 @@ pub(super) mod tests {
         earlier: Option<&Kerberos>,
     ) -> (Option<Kerberos>, Learnt) {
         let message = Sealed::parse(token).unwrap().unwrap();
-        Kerberos::login(keys, tickets, &message, earlier)
+        Kerberos::login((keys, &mut Credit::default()), tickets, &message, earlier)
     }
 
     #[test]
@@ -381,6 +463,36 @@ pub(super) mod tests {
             assert!(session.is_none());
             assert_eq!(learnt, Learnt::Nothing, "{etype}");
         }
+    }
+
+    #[test]
+    fn any_key_is_tried_on_a_service_of_another_name_as_long_as_there_is_credit() {
+        let mut keys = keys("user0", 18, &[9; 32]);
+        for number in 1..2_000 {
+            keys_add(&mut keys, &format!("user{number}"), [8; 32]);
+        }
+        keys_add(&mut keys, "DC$", [1; 32]);
+        let ticket_of = |by: [u8; 32]| ticket("host/files.lab.example", 18, &by, &[2; 32]);
+        let opens = |credit: &mut Credit, by| {
+            let token = ap_req(&ticket_of(by), 0, 18, &[2; 32], &[3; 32]);
+            let message = Sealed::parse(&token).unwrap().unwrap();
+            let opened = Kerberos::login((&keys, credit), &Tickets::new(8), &message, None).0;
+            opened.is_some()
+        };
+        // Two that none of them opens cost more than there is; one that is opened costs nothing.
+        let mut credit = Credit {
+            left: 1_500,
+            ..Credit::default()
+        };
+        assert!(opens(&mut credit, [1; 32]));
+        assert!(!opens(&mut credit, [7; 32]));
+        assert_eq!(credit.untried, 0);
+        assert!(!opens(&mut credit, [1; 32]));
+        assert_eq!(credit.untried, 1);
+    }
+
+    fn keys_add(keys: &mut Keys, principal: &str, key: [u8; 32]) {
+        crate::keys::keytab::add_key(keys, principal, "", None, 18, key.to_vec().into());
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn add_entry(keys: &mut Keys, mut entry: Cursor<'_>) -> Result<bool, KeytabError
 pub(super) fn add_key(keys: &mut Keys, principal: &str, realm: &str, kvno: Option<u32>, etype: i32, key: Secret) {
     if Etype::of(etype) == Some(Etype::Rc4) && !principal.contains('/') {
         let domain = Some(realm).filter(|realm| !realm.is_empty());
-        let _ = keys.add_account(domain, principal, key.expose_secret().to_vec().into());
+        let _ = keys.add_account(domain, false, principal, key.expose_secret().to_vec().into());
     }
     let name = if realm.is_empty() {
         principal.to_owned()
@@ -130,7 +130,8 @@ pub(super) fn add_key(keys: &mut Keys, principal: &str, realm: &str, kvno: Optio
         format!("{principal}@{realm}")
     };
     keys.ticket_keys.push(TicketKey {
-        principal: principal.to_owned(),
+        principal: principal.to_lowercase(),
+        realm: Some(realm.to_owned()).filter(|realm| !realm.is_empty()),
         kvno,
         etype,
         key,

@@ -35,7 +35,8 @@ use secrecy::SecretSlice;
 pub use file::KeysError;
 pub(crate) use file::keep_out_of_core_dumps;
 pub(crate) use kdc::{Kdc, PORT as KDC_PORT};
-pub(crate) use sessions::{Learnt, Loss, Protected, Sessions, Verdict, Who};
+pub(crate) use kerberos::Credit;
+pub(crate) use sessions::{Learnt, Loss, MAX_SESSIONS, Protected, Sessions, Verdict, Who};
 pub(crate) use tickets::SharedTickets;
 pub use tickets::TicketCounters;
 
@@ -58,14 +59,18 @@ type Secret = SecretSlice<u8>;
 struct Account {
     /// None: of any domain.
     domain: Option<String>,
+    /// Is that what logins call it? A dump has what is behind the @ of the user's name, a keytab the realm.
+    is_sure: bool,
     nt_hash: Secret,
     name: KeyName,
 }
 
 /// A key that tickets are sealed in.
 struct TicketKey {
-    /// Without the realm.
+    /// Without the realm, in lower case.
     principal: String,
+    /// None: of any.
+    realm: Option<String>,
     /// None: not known.
     kvno: Option<u32>,
     etype: i32,
@@ -93,14 +98,15 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Gives what the key is called.
-    fn add_account(&mut self, domain: Option<&str>, user: &str, nt_hash: Secret) -> KeyName {
+    /// Gives what the key is called. `is_sure`: logins say that domain.
+    fn add_account(&mut self, domain: Option<&str>, is_sure: bool, user: &str, nt_hash: Secret) -> KeyName {
         let name: KeyName = match domain {
             Some(domain) => format!("{domain}\\{user}").into(),
             None => user.into(),
         };
         self.accounts.entry(user.to_lowercase()).or_default().push(Account {
             domain: domain.map(str::to_owned),
+            is_sure,
             nt_hash,
             name: name.clone(),
         });
@@ -109,9 +115,10 @@ impl Keys {
 
     /// An account's NT hash, which is its key for RC4 under Kerberos too.
     fn add_nt_hash(&mut self, domain: Option<&str>, user: &str, nt_hash: &[u8]) {
-        let name = self.add_account(domain, user, nt_hash.to_vec().into());
+        let name = self.add_account(domain, true, user, nt_hash.to_vec().into());
         self.ticket_keys.push(TicketKey {
-            principal: user.to_owned(),
+            principal: user.to_lowercase(),
+            realm: domain.map(str::to_owned),
             kvno: None,
             etype: etype::RC4,
             key: nt_hash.to_vec().into(),
@@ -119,22 +126,33 @@ impl Keys {
         });
     }
 
-    /// Accounts of this name, in this domain as a login says it.
-    fn accounts<'k>(&'k self, user: &str, domain: &str) -> impl Iterator<Item = &'k Account> {
+    /// Accounts of this name that a login may be of, by the domain that it says, and whether it is sure that it is: those first.
+    fn accounts(&self, user: &str, domain: &str) -> Vec<(&Account, bool)> {
         // A login may say alice@lab.example, with or without a domain beside it.
         let (account, suffix) = user.split_once('@').unwrap_or((user, ""));
-        let said = if domain.is_empty() { suffix } else { domain }.to_lowercase();
-        let of_domain = move |account: &&Account| {
-            let Some(domain) = &account.domain else { return true };
-            let domain = domain.to_lowercase();
-            // lab.example is LAB too; which of the two a login says is the client's choice.
-            let first = |name: &str| name.split('.').next().map(str::to_owned);
-            said.is_empty() || domain == said || first(&domain) == first(&said)
+        let said = if domain.is_empty() { suffix } else { domain };
+        let fits = |of: &Account| match &of.domain {
+            Some(of) => said.is_empty() || is_same_domain(of, said),
+            None => true,
         };
+        // What is behind the @ may be the name of anything.
+        let may_be = |of: &Account| domain.is_empty() || !of.is_sure;
         let by_account = self.accounts.get(&account.to_lowercase());
         let by_user = self.accounts.get(&user.to_lowercase()).filter(|_| account != user);
-        by_user.into_iter().chain(by_account).flatten().filter(of_domain)
+        let all = by_user.into_iter().chain(by_account).flatten();
+        let mut accounts: Vec<_> = all
+            .map(|of| (of, fits(of)))
+            .filter(|&(of, fits)| fits || may_be(of))
+            .collect();
+        accounts.sort_by_key(|&(_, fits)| !fits);
+        accounts
     }
+}
+
+/// Are these names of one domain? lab.example is LAB too; which of the two a login says is the client's choice.
+fn is_same_domain(one: &str, other: &str) -> bool {
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
+    first(one) == first(other)
 }
 
 /// Keys in use, and what becomes of that which they open.
@@ -161,6 +179,8 @@ pub struct KeyCounters {
     pub logins: u64,
     /// Logins by an account whose key is known, which do not answer to it.
     pub mismatches: u64,
+    /// Logins by tickets on which not all keys were tried, as too many would have been.
+    pub untried: u64,
     /// Directions of a security context in which sealed PDUs can no longer be opened, because what was lost is not known.
     pub streams_lost: u64,
 }

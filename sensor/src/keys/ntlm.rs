@@ -50,14 +50,16 @@ pub(super) fn login(keys: &Keys, challenge: [u8; 8], proof: &Proof<'_>) -> Login
     }
     let (user, domain) = (text(proof.user, proof.flags), text(proof.domain, proof.flags));
     let mut mismatch = None;
-    for account in keys.accounts(&user, &domain) {
+    for (account, is_sure) in keys.accounts(&user, &domain) {
         if let Some(base) = session_base_key(account, challenge, proof, &user, &domain) {
             return match Established::new(proof, base, &account.name) {
                 Some(established) => Login::Known(Box::new(established)),
                 None => Login::Unknown,
             };
         }
-        mismatch = Some(account.name.clone());
+        if is_sure {
+            mismatch = Some(account.name.clone());
+        }
     }
     mismatch.map_or(Login::Unknown, Login::Mismatch)
 }
@@ -473,7 +475,7 @@ mod tests {
     }
 
     fn account(keys: &mut Keys) {
-        keys.add_account(None, "User", nt_hash("Password").to_vec().into());
+        keys.add_account(None, true, "User", nt_hash("Password").to_vec().into());
     }
 
     fn utf16(text: &str) -> Vec<u8> {
@@ -525,7 +527,7 @@ mod tests {
         );
         assert_eq!(plain, utf16("Plaintext"));
         keys.accounts.clear();
-        keys.add_account(None, "User", nt_hash("password").to_vec().into());
+        keys.add_account(None, true, "User", nt_hash("password").to_vec().into());
         assert!(matches!(example(&keys), Login::Mismatch(name) if &*name == "User"));
     }
 

@@ -99,19 +99,33 @@ mod tests {
             LAB\\DC$:des-cbc-md5:0011223344556677\n";
         let mut keys = Keys::default();
         assert_eq!(add(&mut keys, text.as_bytes()), 6);
-        assert_eq!(keys.accounts("web_history", "LAB").count(), 1);
-        assert_eq!(keys.accounts("SRV01$", "LAB").count(), 1);
-        assert_eq!(keys.accounts("ALICE", "lab").count(), 2);
-        assert_eq!(keys.accounts("alice", "OTHER").count(), 0);
-        assert_eq!(keys.accounts("alice@lab.example", "").count(), 2);
-        assert_eq!(keys.accounts("guest", "ANY").count(), 1);
+        let sure = |keys: &Keys, user: &str, domain: &str| {
+            let accounts = keys.accounts(user, domain).into_iter();
+            accounts.map(|(_, is_sure)| is_sure).collect::<Vec<_>>()
+        };
+        assert_eq!(sure(&keys, "web_history", "LAB"), [true]);
+        assert_eq!(sure(&keys, "SRV01$", "LAB"), [true]);
+        assert_eq!(sure(&keys, "ALICE", "lab"), [true; 2]);
+        assert_eq!(
+            sure(&keys, "alice", "OTHER"),
+            [false; 2],
+            "what the dump says need not be the domain"
+        );
+        assert_eq!(sure(&keys, "alice@lab.example", ""), [true; 2]);
+        assert_eq!(sure(&keys, "guest", "ANY"), [true]);
         assert!(
             keys.ticket_keys
                 .iter()
-                .any(|key| key.etype == 17 && key.principal == "DC$")
+                .any(|key| key.etype == 17 && key.principal == "dc$")
         );
         let marked = "\u{feff}LAB\\bob:1105:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::";
         assert_eq!(add(&mut keys, marked.as_bytes()), 1);
-        assert_eq!(keys.accounts("bob", "LAB").count(), 1);
+        assert_eq!(sure(&keys, "bob", "LAB"), [true]);
+        // Of the user's own word a login is to say that domain, if it says any.
+        keys.add_nt_hash(Some("LAB"), "carol", &[1; 16]);
+        assert!(sure(&keys, "carol", "OTHER").is_empty());
+        assert_eq!(sure(&keys, "carol@mail.example", ""), [false]);
+        assert!(sure(&keys, "carol@mail.example", "OTHER").is_empty());
+        assert_eq!(sure(&keys, "carol@lab.example", ""), [true]);
     }
 }

@@ -7,14 +7,15 @@ use dcom_parsers::security::ntlmssp::{Message, Proof};
 use dcom_parsers::security::sealed::Sealed;
 use dcom_parsers::security::{self, AuthLevel, AuthService};
 
-use super::kerberos::Kerberos;
+use super::kerberos::{Credit, Kerberos};
 use super::ntlm::{self, Established, Login};
 use super::tickets::SharedTickets;
 use super::{KeyName, Keys};
 use crate::flow::Side;
 
-/// Security contexts of one connection that are told apart.
-const MAX_SESSIONS: usize = 16;
+/// Security contexts of one connection that are told apart. Clients build 2,000 at most ([MS-RPCE] 3.3.1.5.4 Security Context
+/// Multiplexing), and few more than one.
+pub(crate) const MAX_SESSIONS: usize = 256;
 
 /// A PDU, by what of it is protected how.
 #[derive(Clone, Copy, Debug)]
@@ -169,13 +170,18 @@ impl Sessions {
     }
 
     /// Takes in one leg of a login.
-    pub(crate) fn learn(&mut self, keys: &Keys, tickets: &SharedTickets, verifier: &SecTrailer<'_>) -> Learnt {
+    pub(crate) fn learn(
+        &mut self,
+        keys: (&Keys, &mut Credit),
+        tickets: &SharedTickets,
+        verifier: &SecTrailer<'_>,
+    ) -> Learnt {
         let learnt = self.learn_leg(keys, tickets, verifier);
         self.kept = self.by_context.values().map(Session::kept).sum();
         learnt
     }
 
-    fn learn_leg(&mut self, keys: &Keys, tickets: &SharedTickets, verifier: &SecTrailer<'_>) -> Learnt {
+    fn learn_leg(&mut self, keys: (&Keys, &mut Credit), tickets: &SharedTickets, verifier: &SecTrailer<'_>) -> Learnt {
         let id = verifier.auth_context_id;
         let Some(token) = security::mechanism_token(verifier.auth_value) else {
             return Learnt::Nothing;
@@ -185,7 +191,7 @@ impl Sessions {
                 return Learnt::Nothing;
             };
             self.by_context.remove(&id);
-            return match ntlm::login(keys, challenge, &proof) {
+            return match ntlm::login(keys.0, challenge, &proof) {
                 Login::Known(established) => {
                     let in_spnego = AuthService(verifier.auth_type) == AuthService::SPNEGO;
                     self.insert(id, Session::Ntlm { established, in_spnego });
@@ -208,7 +214,13 @@ impl Sessions {
         }
     }
 
-    fn learn_kerberos(&mut self, keys: &Keys, tickets: &SharedTickets, id: u32, message: &Sealed<'_>) -> Learnt {
+    fn learn_kerberos(
+        &mut self,
+        keys: (&Keys, &mut Credit),
+        tickets: &SharedTickets,
+        id: u32,
+        message: &Sealed<'_>,
+    ) -> Learnt {
         if let Sealed::ApRep(answer) = message {
             if let Some(Session::Kerberos(session)) = self.by_context.get_mut(&id) {
                 session.answer(*answer);

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::KeyName;
 use super::etype::{Etype, Wiped};
-use super::sessions::Who;
+use super::sessions::{Learnt, Who};
 
 /// What tells a ticket from all others: a digest of its sealed part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +32,14 @@ pub(super) struct SessionKey {
 
 /// What is known of a ticket.
 pub(super) struct Issued {
-    /// The client, as the reply that brought the ticket names it in clear. None: it is hidden, or two replies differ.
+    /// The client, as the reply that brought the ticket names it, in clear or where a key opens it. None: it is hidden, or two
+    /// replies differ.
     pub(super) who: Option<Who>,
     /// Who sent that reply: not the client itself, if it is to be believed.
     pub(super) from: IpAddr,
     pub(super) session_key: Option<SessionKey>,
-    /// The key that was to open the reply, and did not.
-    pub(super) unopened_by: Option<KeyName>,
+    /// Of the key that was to open the reply, or the ticket it rests on, and did not.
+    pub(super) unopened: Option<Learnt>,
 }
 
 /// What was counted of tickets.
@@ -81,7 +82,7 @@ impl Tickets {
         let id = TicketId::of(cipher);
         if let Some(known) = self.by_id.get_mut(&id) {
             // Whoever names another client for the same ticket takes away what was said, and adds nothing.
-            if known.who != issued.who {
+            if issued.who.is_some() && known.who != issued.who {
                 known.who = None;
             }
             if known.session_key.is_none() {
@@ -98,12 +99,12 @@ impl Tickets {
         }
         if let Some(who) = &issued.who
             && grants
-            && (issued.session_key.is_some() || issued.unopened_by.is_some())
+            && (issued.session_key.is_some() || issued.unopened.is_some())
         {
             if self.granting.len() >= GRANTING {
                 self.granting.pop_front();
             }
-            self.granting.push_back((who.user.to_lowercase(), id));
+            self.granting.push_back((account(&who.user), id));
         }
         self.order.push_back(id);
         self.by_id.insert(id, issued);
@@ -119,11 +120,15 @@ impl Tickets {
 
     /// The ticket-granting tickets of an account whose key is given, the latest first.
     pub(super) fn granting<'t>(&'t self, account: &str) -> impl Iterator<Item = &'t Issued> {
-        // Some ask for bob@lab.example.
-        let account = account.split('@').next().unwrap_or_default().to_lowercase();
-        let own = self.granting.iter().rev().filter(move |(name, _)| *name == account);
+        let wanted = self::account(account);
+        let own = self.granting.iter().rev().filter(move |(name, _)| *name == wanted);
         own.filter_map(|(_, id)| self.by_id.get(id))
     }
+}
+
+/// The account behind a name: some say bob@lab.example.
+fn account(name: &str) -> String {
+    name.split('@').next().unwrap_or_default().to_lowercase()
 }
 
 /// The tickets that all shards of a worker know.
@@ -183,7 +188,7 @@ mod tests {
             who: Some(who),
             from: IpAddr::from([10, 0, 0, 88]),
             session_key: None,
-            unopened_by: None,
+            unopened: None,
         }
     }
 
@@ -227,7 +232,7 @@ mod tests {
         let mut tickets = Tickets::new(4);
         for number in 0..2_000_u32 {
             let issued = Issued {
-                unopened_by: Some("alice".into()),
+                unopened: Some(Learnt::Mismatch("alice".into())),
                 ..of("alice")
             };
             tickets.issue(&number.to_be_bytes(), issued, true);

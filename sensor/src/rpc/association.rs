@@ -356,11 +356,14 @@ impl Association {
         let verifier = pdu.verifier.as_ref()?;
         let openings = self.openings.get_or_insert_default();
         let RpcBounds {
-            tickets, key_counters, ..
+            tickets,
+            key_credit,
+            key_counters,
+            ..
         } = &mut *handling.bounds;
         let before = openings.kept();
         let mut taken = if is_leg {
-            openings.login((&keys, tickets), verifier, key_counters)
+            openings.login((&keys, key_credit), tickets, verifier, key_counters)
         } else {
             openings.call(side, pdu, verifier, bytes, key_counters)
         };
@@ -417,6 +420,9 @@ impl Association {
             Ok(kept) => handling.bounds.counters.over_limit += u64::from(!kept),
             Err(error) => self.odd(at, "malformed_token", error.to_string(), handling),
         }
+        if let Some(login) = self.logins.forgotten() {
+            handling.say(RpcBody::Login(Box::new(login)));
+        }
         let client = handling.connection.client.address;
         if let Some(who) = handling.bounds.tickets.client(client, verifier.auth_value) {
             self.name(verifier.auth_context_id, who, handling.bounds);
@@ -433,7 +439,10 @@ impl Association {
         handling: &mut Handling<'_>,
     ) {
         let header = pdu.header;
-        self.bind_seen |= kind == BindKind::Bind;
+        if kind == BindKind::Bind && !self.bind_seen {
+            self.bind_seen = true;
+            self.logins.begin(pdu.verifier.is_some());
+        }
         let limits = handling.bounds.limits;
         let room = limits.rpc_total.saturating_sub(handling.bounds.held);
         let offer = |contexts: &mut Contexts| contexts.offer(header.call_id, bind, limits.contexts, room);
@@ -463,7 +472,14 @@ impl Association {
         let header_signing = signing.filter(|&signing| signing || kind == BindKind::Bind);
         let auth = offer.as_ref().and_then(|offer| offer.auth);
         let offered = offer.as_ref().map(|offer| offer.at);
+        if let Some(offer) = offer.as_ref().filter(|offer| offer.is_leg)
+            && header.auth_length == 0
+        {
+            self.logins.accept(offer.auth);
+        }
         if kind == BindKind::Bind {
+            self.logins
+                .begin(offer.as_ref().is_none_or(|offer| offer.auth.is_some()));
             handling.bounds.counters.associations += 1;
             let joined = offer.is_some_and(|offer| offer.group != 0 && offer.group == ack.assoc_group_id);
             handling.bounds.counters.joined += u64::from(joined);

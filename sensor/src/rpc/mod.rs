@@ -31,7 +31,7 @@ pub use shape::{BindShape, NegotiateShape, Noted, ResponseShape, Shape};
 use crate::anomaly::Anomaly;
 use crate::capture::At;
 use crate::flow::{Connection, NEVER};
-use crate::keys::{KeyCounters, KeyName, Keys, SharedTickets};
+use crate::keys::{Credit, KeyCounters, KeyName, Keys, SharedTickets};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -328,6 +328,8 @@ pub struct RpcBounds {
     pub keeps_opened: bool,
     /// What was counted of sealed and signed PDUs, with keys.
     pub key_counters: KeyCounters,
+    /// How many keys are tried on tickets of a service that none of them names.
+    pub(crate) key_credit: Credit,
     /// Kerberos tickets that were seen when they were issued.
     pub(crate) tickets: SharedTickets,
     /// What was counted.
@@ -360,6 +362,7 @@ impl RpcBounds {
             keys: None,
             keeps_opened: false,
             key_counters: KeyCounters::default(),
+            key_credit: Credit::default(),
             tickets: SharedTickets::new(limits.tickets),
             counters: RpcCounters::default(),
             carriage: CarriageCounters::default(),

@@ -5,7 +5,7 @@ use dcom_parsers::security::AuthLevel;
 use zeroize::Zeroizing;
 
 use crate::flow::Side;
-use crate::keys::{KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, SharedTickets, Verdict, Who};
+use crate::keys::{Credit, KeyCounters, KeyName, Keys, Learnt, Loss, Protected, Sessions, SharedTickets, Verdict, Who};
 
 /// Anything odd that comes up: its name, and what exactly.
 type Odd = Option<(&'static str, String)>;
@@ -49,11 +49,14 @@ impl Openings {
     /// Takes in a leg of a login.
     pub(super) fn login(
         &mut self,
-        (keys, tickets): (&Keys, &SharedTickets),
+        (keys, credit): (&Keys, &mut Credit),
+        tickets: &SharedTickets,
         verifier: &SecTrailer<'_>,
         counters: &mut KeyCounters,
     ) -> Taken {
-        let detail = match self.0.learn(keys, tickets, verifier) {
+        let learnt = self.0.learn((keys, credit), tickets, verifier);
+        counters.untried += std::mem::take(&mut credit.untried);
+        let detail = match learnt {
             Learnt::Nothing => return Taken::default(),
             Learnt::Known(who) => {
                 counters.logins += 1;

@@ -599,24 +599,34 @@ fn with_token(pdu: &[u8], token: &[u8]) -> Vec<u8> {
     pdu.done()
 }
 
+/// [MS-NLMP] 2.2.1.3 `AUTHENTICATE_MESSAGE`.
+fn authenticate(user: [u8; 5]) -> Vec<u8> {
+    let mut token = b"NTLMSSP\0\x03\0\0\0".to_vec();
+    for length in [0, 0, 0, 5, 0, 0] {
+        token.extend([length, 0, length, 0, 64, 0, 0, 0]);
+    }
+    token.extend([0x02, 0x02, 0, 0]);
+    token.extend(user);
+    token
+}
+
+/// [MS-NLMP] 2.2.1.1 `NEGOTIATE_MESSAGE`.
+const NEGOTIATE: [u8; 32] = *b"NTLMSSP\0\x01\0\0\0\x02\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 #[test]
 fn only_legs_of_a_login_that_goes_on_say_who_logs_in() {
-    let token = |user: &[u8; 5]| {
-        let mut token = b"NTLMSSP\0\x03\0\0\0".to_vec();
-        for length in [0, 0, 0, 5, 0, 0] {
-            token.extend([length, 0, length, 0, 64, 0, 0, 0]);
-        }
-        token.extend([0x02, 0x02, 0, 0]);
-        token.extend(user);
-        token
-    };
+    let token = authenticate;
     let mut rig = Rig::over_tcp();
-    rig.bind();
+    rig.send(
+        Side::Client,
+        &with_token(&Pdu::offer(11, 1, 0, known::EPMAPPER), &NEGOTIATE),
+    );
+    rig.send(Side::Server, &Pdu::answer(12, 1, 0));
     let auth3 = Pdu::new(16, 3, 1).with([0; 4]).0;
-    rig.send(Side::Client, &with_token(&auth3, &token(b"alice")));
+    rig.send(Side::Client, &with_token(&auth3, &token(*b"alice")));
     // A `co_cancel`, an `orphaned`, and once more an `rpc_auth_3`, that nobody asked for.
     for forged in [Pdu::new(18, 3, 9).0, Pdu::new(19, 3, 9).0, auth3] {
-        rig.send(Side::Client, &with_token(&forged, &token(b"admin")));
+        rig.send(Side::Client, &with_token(&forged, &token(*b"admin")));
         rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
         rig.send(Side::Server, &Pdu::response(3, 2).done());
     }
@@ -625,4 +635,26 @@ fn only_legs_of_a_login_that_goes_on_say_who_logs_in() {
     for exchange in exchanges {
         assert_eq!(exchange.claims.user.as_deref(), Some("alice"));
     }
+}
+
+#[test]
+fn a_login_of_which_the_server_says_nothing_names_no_call_on_a_connection_that_began_without_one() {
+    let user = |begin: &dyn Fn(&mut Rig)| {
+        let mut rig = Rig::over_tcp();
+        begin(&mut rig);
+        rig.send(
+            Side::Client,
+            &with_token(&Pdu::offer(14, 2, 0, known::EPMAPPER), &NEGOTIATE),
+        );
+        rig.send(Side::Server, &Pdu::answer(15, 2, 0));
+        let auth3 = Pdu::new(16, 3, 2).with([0; 4]).0;
+        rig.send(Side::Client, &with_token(&auth3, &authenticate(*b"admin")));
+        rig.send(Side::Client, &Pdu::request(3, 3, 0, 3).done());
+        rig.send(Side::Server, &Pdu::response(3, 3).done());
+        let exchange = rig.close().remove(0);
+        (exchange.claims.user.clone(), exchange.auth.map(|auth| auth.level))
+    };
+    assert_eq!(user(&|rig| rig.bind()), (None, Some(AuthLevel::NONE)));
+    // Of a connection whose beginning was not seen the login is the only one that is known.
+    assert_eq!(user(&|_| {}), (Some("admin".to_owned()), Some(AuthLevel::CONNECT)));
 }
