@@ -440,7 +440,11 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
     for &(std, iid, descent) in &read.references {
         told.push(Told {
             lineage: lineage(descent, std.oxid),
-            describes: read.dcom.ipid.filter(|_| descent == Descent::Aside),
+            describes: match descent {
+                Descent::Aside => read.dcom.ipid,
+                Descent::Of(other) => exporters.find(pair, other).and_then(|other| other.describes),
+                Descent::Same | Descent::Member => None,
+            },
             reference: Some(std),
             ..Told::interface(std.ipid, iid, frame)
         });

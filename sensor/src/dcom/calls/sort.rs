@@ -74,6 +74,7 @@ pub(super) fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<So
         | known::ICLASS_FACTORY
         | known::ICLASS_FACTORY2
         | known::ITYPE_INFO
+        | known::ITYPE_INFO2
         | known::IENUM_VARIANT
         | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
         known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
