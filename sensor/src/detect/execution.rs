@@ -19,13 +19,15 @@ impl Detection for Execution {
             return;
         };
         let failed = dcom.outcome == Some(Outcome::Failed);
-        let unsure = effect == Effect::Execution && may_be_another(dcom, context.catalog);
+        let unsure = may_be_another(dcom, context.catalog);
         let (signature, severity) = match (effect, failed) {
             (Effect::Execution, false) if unsure => (&EXECUTION_CALL, Severity::Medium),
             (Effect::Execution, true) if unsure => (&EXECUTION_ATTEMPT, Severity::Low),
             (Effect::Execution, false) if dcom.evidence == Evidence::Arguments => (&EXECUTION_CALL, Severity::Critical),
             (Effect::Execution, false) => (&EXECUTION_CALL, Severity::High),
             (Effect::Execution, true) => (&EXECUTION_ATTEMPT, Severity::Medium),
+            (Effect::Coercion, false) if unsure => (&COERCION, Severity::Medium),
+            (Effect::Coercion, true) if unsure => (&COERCION, Severity::Low),
             (Effect::Coercion, false) => (&COERCION, Severity::High),
             (Effect::Coercion, true) => (&COERCION, Severity::Medium),
             // A subscription has parts; those without a command prepare it.
