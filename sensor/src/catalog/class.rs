@@ -230,6 +230,9 @@ pub enum Effect {
     Coercion,
     /// It creates a process through WMI.
     Process,
+    /// It creates a service through WMI, or has one run another program.
+    #[serde(skip)]
+    Service,
     /// It is part of a permanent WMI event subscription.
     #[serde(skip)]
     Subscription,
@@ -242,6 +245,7 @@ impl Effect {
             Self::Execution => "runs something",
             Self::Coercion => "coerces",
             Self::Process => "creates a process",
+            Self::Service => "creates a service",
             Self::Subscription => "subscribes",
         }
     }

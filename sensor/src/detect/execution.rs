@@ -1,6 +1,6 @@
 //! Something was run through an object, or someone tried: a call that the catalogue knows to run something.
 
-use super::signature::{COERCION, EXECUTION_ATTEMPT, EXECUTION_CALL, WMI_PROCESS, WMI_SUBSCRIPTION};
+use super::signature::{COERCION, EXECUTION_ATTEMPT, EXECUTION_CALL, WMI_PROCESS, WMI_SERVICE, WMI_SUBSCRIPTION};
 use super::{Context, Detection, Found, Seen, address, alert, as_whom, result};
 use crate::catalog::{Catalog, Effect};
 use crate::dcom::{Record, members_of_unseen};
@@ -35,6 +35,8 @@ impl Detection for Execution {
             (Effect::Subscription, _) => (&WMI_SUBSCRIPTION, Severity::Medium),
             (Effect::Process, false) => (&WMI_PROCESS, Severity::Medium),
             (Effect::Process, true) => (&WMI_PROCESS, Severity::Low),
+            (Effect::Service, false) => (&WMI_SERVICE, Severity::Medium),
+            (Effect::Service, true) => (&WMI_SERVICE, Severity::Low),
         };
         let confidence = if dcom.evidence == Evidence::Arguments {
             "high"

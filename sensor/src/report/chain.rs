@@ -43,6 +43,7 @@ const REACHES: &[(&str, Reach)] = &[
     ("DCOM::WMI_Process_Creation", Reach::Executed),
     ("DCOM::Coercion", Reach::Called),
     ("DCOM::WMI_Event_Subscription", Reach::Called),
+    ("DCOM::WMI_Service_Creation", Reach::Called),
     ("DCOM::Trapped_Object", Reach::Called),
     ("DCOM::Remote_Activation_Attempt", Reach::Tried),
     ("DCOM::Execution_Attempt", Reach::Tried),
