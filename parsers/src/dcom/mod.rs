@@ -15,6 +15,7 @@ mod remote_activation;
 mod reply_properties;
 #[cfg(test)]
 mod round_trips;
+mod url_moniker;
 
 pub use activation::{ActivationReply, ActivationRequest, InterfaceResult};
 pub use blob::CustomHeader;
@@ -35,3 +36,4 @@ pub use rem_unknown::{
 };
 pub use remote_activation::{RemoteActivationReply, RemoteActivationRequest};
 pub use reply_properties::ScmReplyInfo;
+pub use url_moniker::UrlMoniker;

@@ -21,6 +21,7 @@ samples! {
     OrpcThis { version = sample().prop_map(|minor| ComVersion { major: 5, minor }), flags, causality, extensions }
     OrpcThat { flags, extensions }
     ErrorInfo { version, help_context, iid, source, description, help_file }
+    UrlMoniker { url }
     StringBinding { tower_id = 1..=u16::MAX, network_address }
     SecurityBinding { authn_service = 1..=u16::MAX, principal_name }
     DualStringArray { string_bindings, security_bindings }
@@ -374,6 +375,13 @@ writes! {
         }
         None => w.put(&it.objref),
     };
+    UrlMoniker: |it, w| {
+        let units: Vec<u16> = it.url.encode_utf16().chain([0]).collect();
+        w.u32(u32::try_from(units.len() * 2).unwrap());
+        for unit in units {
+            w.u16(unit);
+        }
+    };
     Context: |it, w| {
         w.put(&it.version.0).put(&it.version.1).guid(it.id).u32(it.flags).raw(&[0xdd; 12]);
         w.u32(it.marshal_flags).u32(it.count).u32(it.frozen);
@@ -573,6 +581,7 @@ fn what_stands_before_arguments_and_results_is_read_as_it_was_written() {
 #[test]
 fn every_reference_is_read_as_it_was_written() {
     little_endian_round_trips(Objref::parse);
+    little_endian_round_trips(UrlMoniker::parse);
     round_trips(DualStringArray::parse_ndr);
     proptest!(|(array in sample::<DualStringArray>())| {
         let bytes = packet(&array);

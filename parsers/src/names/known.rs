@@ -52,6 +52,8 @@ pub const ICLASS_FACTORY2: Guid = Guid::new(
 pub const IDISPATCH: Guid = Guid::com(0x0002_0400);
 /// What members a class has, by name and DISPID: `ITypeInfo` ([MS-OAUT] 1.9 Standards Assignments).
 pub const ITYPE_INFO: Guid = Guid::com(0x0002_0401);
+/// `ITypeInfo` with further operations behind its own: `ITypeInfo2` ([MS-OAUT] 3.9 `ITypeInfo2` Server Details).
+pub const ITYPE_INFO2: Guid = Guid::com(0x0002_0412);
 
 /// [MS-OAUT] 3.3.4 `IEnumVARIANT` Server Details: walks a collection.
 pub const IENUM_VARIANT: Guid = Guid::com(0x0002_0404);
@@ -137,6 +139,7 @@ mod tests {
             (ICLASS_FACTORY2, "IClassFactory2"),
             (IDISPATCH, "IDispatch"),
             (ITYPE_INFO, "ITypeInfo"),
+            (ITYPE_INFO2, "ITypeInfo2"),
         ] {
             assert_eq!(names::interface(uuid), Some(name));
         }

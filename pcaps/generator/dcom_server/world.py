@@ -13,6 +13,8 @@ IFACES = {
     "00000143-0000-0000-c000-000000000046": "IRemUnknown2",
     "00020400-0000-0000-c000-000000000046": "IDispatch",
     "00020401-0000-0000-c000-000000000046": "ITypeInfo",
+    # ITypeInfo2, of which the operations of ITypeInfo are the first.
+    "00020412-0000-0000-c000-000000000046": "ITypeInfo",
     "00000001-0000-0000-c000-000000000046": "IClassFactory",
     "f309ad18-d86a-11d0-a075-00c04fb68820": "IWbemLevel1Login",
     "9556dc99-828c-11cf-a37e-00aa003240c7": "IWbemServices",

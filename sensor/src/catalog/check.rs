@@ -59,6 +59,11 @@ fn operations(document: &mut Document<'_>) -> Vec<Operation> {
     let mut added: Vec<Operation> = Vec::new();
     for entry in document.sections::<Operation>("operation") {
         let same = |known: &Operation| (known.interface, known.opnum) == (entry.read.interface, entry.read.opnum);
+        let (given, program) = (entry.read.arguments.len(), entry.read.program);
+        if let Some(program) = program.filter(|&program| program >= given) {
+            let cause = format!("`program` is {program}, and {given} of its arguments are told");
+            document.problem(Gravity::Error, entry.place_of("program"), cause, None);
+        }
         if added.iter().any(same) {
             let cause = format!(
                 "operation {} of {} is listed twice",

@@ -7,6 +7,7 @@ use dcom_parsers::guid::{Clsid, Guid};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::elsewhere::is_elsewhere;
 use crate::severity::Severity;
 
 /// What is known of a COM class.
@@ -67,16 +68,32 @@ impl Class {
     /// The member that a number stands for on the object that `members` lead to from the class on; none of them lead to the
     /// class's own object. The same number means something else on another object.
     pub fn member(&self, members: &str, dispid: i64) -> Option<&str> {
+        let members = if self.is_itself(members) { "" } else { members };
         self.named(dispid).find(|name| self.stands_at(name, members))
     }
 
-    /// The path to the member that has this number on some object of the class.
+    /// Do they lead back to the class's own object? Objects of an application name it so, unless a path of the class says
+    /// otherwise.
+    fn is_itself(&self, members: &str) -> bool {
+        let last = members.rsplit('.').next().unwrap_or_default();
+        let by_number = || numbered(last).is_some_and(|number| self.members.get(APPLICATION) == Some(&number));
+        let is_application = last.eq_ignore_ascii_case(APPLICATION) || by_number();
+        is_application
+            && !self
+                .paths
+                .iter()
+                .any(|path| places(path).any(|place| self.has_members(place, members, true)))
+    }
+
+    /// The path to the member that has this number on some object of the class: where the path is known by that alone, on an
+    /// object of its own alone.
     pub fn path_to(&self, dispid: i64) -> Option<&str> {
         let ends = |path: &&str| {
             let last = path.rsplit('.').next().unwrap_or_default();
             self.named(dispid).any(|name| name.eq_ignore_ascii_case(last))
         };
-        self.paths.iter().map(String::as_str).find(ends)
+        let several = |path: &&str| path.contains('.');
+        self.paths.iter().map(String::as_str).filter(several).find(ends)
     }
 
     /// The members with a number, whatever the object.
@@ -89,8 +106,7 @@ impl Class {
     fn stands_at(&self, name: &str, members: &str) -> bool {
         let mut on_a_path = false;
         for path in &self.paths {
-            let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
-            for led_to in ends.filter_map(|end| path.get(..end)) {
+            for led_to in places(path) {
                 let (before, last) = led_to.rsplit_once('.').unwrap_or(("", led_to));
                 if last.eq_ignore_ascii_case(name) {
                     on_a_path = true;
@@ -108,12 +124,8 @@ impl Class {
         let mut known = path.rsplit('.');
         for member in members.rsplit('.') {
             let Some(name) = known.next() else { return false };
-            let number = || {
-                let digits = member.strip_prefix("[dispid 0x")?.strip_suffix(']')?;
-                i64::from_str_radix(digits, 16).ok()
-            };
             let same = name.eq_ignore_ascii_case(member)
-                || (self.members.contains_key(name) && self.members.get(name).copied() == number())
+                || (self.members.contains_key(name) && self.members.get(name).copied() == numbered(member))
                 || (name == ITEM && ELEMENTS.contains(&member));
             if !same {
                 return false;
@@ -123,6 +135,20 @@ impl Class {
     }
 }
 
+/// The objects and members that a path leads over, from the class on, and the last.
+fn places(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+    ends.filter_map(|end| path.get(..end))
+}
+
+/// The number of a member that is known by that alone.
+fn numbered(member: &str) -> Option<i64> {
+    let digits = member.strip_prefix("[dispid 0x")?.strip_suffix(']')?;
+    i64::from_str_radix(digits, 16).ok()
+}
+
+/// What every object of an application calls the application.
+const APPLICATION: &str = "Application";
 /// What a collection's element is called on a path.
 const ITEM: &str = "Item";
 /// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).
@@ -142,9 +168,55 @@ pub struct Operation {
     /// What it does.
     #[serde(default)]
     pub effect: Effect,
+    /// Its parameters, in order, as far as they are known: those behind the first that matters need not be given.
+    #[serde(default)]
+    pub arguments: Vec<Parameter>,
+    /// Which argument names what is run, counted from 0.
+    pub program: Option<usize>,
+    /// Is the effect there only where one of its arguments is a path on another machine? That is what is told then.
+    #[serde(default)]
+    pub elsewhere: bool,
     /// Where the facts are from.
     #[serde(default)]
     pub references: Vec<String>,
+}
+
+impl Operation {
+    /// Has it its effect, called so?
+    pub fn is_called(&self, arguments: &[String]) -> bool {
+        !self.elsewhere || self.command_line(arguments).is_some()
+    }
+
+    /// What the target would run, or where it would log in.
+    pub fn command_line(&self, arguments: &[String]) -> Option<String> {
+        let index = telling(self.program, self.elsewhere, arguments)?;
+        arguments.get(index).filter(|text| !text.is_empty()).cloned()
+    }
+}
+
+/// A parameter of an operation that is called by its own number, as far as it goes to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Parameter {
+    /// [MS-OAUT] 2.2.23 BSTR.
+    Bstr,
+    /// [MS-OAUT] 2.2.29 VARIANT.
+    Variant,
+    /// Four bytes: a number, a BOOL.
+    Number,
+    /// A text, of which nothing published says how it travels: a BSTR, or a string behind a pointer or without one.
+    Text,
+    /// A moniker, told where it is one of a URL by value.
+    Moniker,
+}
+
+/// Which argument tells what is run; with `elsewhere`, which is a path on another machine.
+fn telling(program: Option<usize>, elsewhere: bool, arguments: &[String]) -> Option<usize> {
+    let leads = |index: &usize| !elsewhere || arguments.get(*index).is_some_and(|text| is_elsewhere(text));
+    match program {
+        None if elsewhere => (0..arguments.len()).find(leads),
+        program => program.filter(leads),
+    }
 }
 
 /// What a method does to the target.
@@ -157,8 +229,10 @@ pub enum Effect {
     /// It makes an account authenticate to another machine.
     Coercion,
     /// It creates a process through WMI.
-    #[serde(skip)]
     Process,
+    /// It creates a service through WMI, or has one run another program.
+    #[serde(skip)]
+    Service,
     /// It is part of a permanent WMI event subscription.
     #[serde(skip)]
     Subscription,
@@ -171,6 +245,7 @@ impl Effect {
             Self::Execution => "runs something",
             Self::Coercion => "coerces",
             Self::Process => "creates a process",
+            Self::Service => "creates a service",
             Self::Subscription => "subscribes",
         }
     }
@@ -200,6 +275,9 @@ pub struct Method {
     pub parameters: Option<usize>,
     /// What that argument has to look like, `*` for anything: without it, whatever it says.
     pub only: Option<String>,
+    /// Does this hold only where that argument, or any where none is named, is a path on another machine? It is told then.
+    #[serde(default)]
+    pub elsewhere: bool,
     /// What the program's name is, by the argument's text, where the argument is a number.
     #[serde(default)]
     pub programs: BTreeMap<String, String>,
@@ -213,12 +291,17 @@ impl Method {
     pub fn is_called(&self, path: Option<&str>, arguments: &[String]) -> bool {
         let object =
             self.path.is_empty() || path.is_some_and(|path| self.path.iter().any(|pattern| matches(pattern, path)));
-        let argument = || self.program.and_then(|index| arguments.get(index));
         object
+            && (!self.elsewhere || self.telling(arguments).is_some())
             && self
                 .only
                 .as_deref()
-                .is_none_or(|only| argument().is_some_and(|text| matches(only, text)))
+                .is_none_or(|only| self.telling(arguments).is_some_and(|text| matches(only, text)))
+    }
+
+    /// The argument that says what is run, or where the target is to log in.
+    fn telling<'a>(&self, arguments: &'a [String]) -> Option<&'a String> {
+        arguments.get(telling(self.program, self.elsewhere, arguments)?)
     }
 
     /// Is it this method of an object of that class, which these members lead to, called so? Names such as Run mean many
@@ -226,18 +309,20 @@ impl Method {
     pub(super) fn may_be_of(&self, class: &str, members: &str, arguments: &[String]) -> bool {
         let leads_there = |pattern: &String| {
             let (start, rest) = pattern.split_at_checked(class.len())?;
+            // The members that matter: what may stand before them, or behind, does not.
+            let rest = rest.strip_prefix('*').unwrap_or(rest);
             let rest = rest.strip_suffix('*').unwrap_or(rest);
             (start.eq_ignore_ascii_case(class) && rest.eq_ignore_ascii_case(members))
                 .then(|| format!("{class}{members}"))
         };
-        let given = || self.program.and_then(|index| arguments.get(index));
         let mut paths = self.path.iter().filter_map(leads_there);
-        given().is_some_and(|text| !text.is_empty()) && paths.any(|path| self.is_called(Some(&path), arguments))
+        self.telling(arguments).is_some_and(|text| !text.is_empty())
+            && paths.any(|path| self.is_called(Some(&path), arguments))
     }
 
     /// The program and its parameters as the target would run them.
     pub fn command_line(&self, arguments: &[String]) -> Option<String> {
-        let given = arguments.get(self.program?).filter(|program| !program.is_empty())?;
+        let given = self.telling(arguments).filter(|program| !program.is_empty())?;
         let program = self.programs.get(given).unwrap_or(given);
         let parameters = self
             .parameters
@@ -469,7 +554,8 @@ mod tests {
                 .method_of_unseen(name, members, &text)
                 .map(|(_, classes)| classes)
         };
-        assert_eq!(classes("Add", ".Addons").as_deref(), Some(&["Visio.Application"][..]));
+        let visio = ["Visio.Application", "Visio.InvisibleApp"];
+        assert_eq!(classes("Add", ".Addons").as_deref(), Some(&visio[..]));
         assert_eq!(classes("macro", "").as_deref(), Some(&["MSProject.Application"][..]));
         let run = classes("Run", "").unwrap();
         assert!(
@@ -518,6 +604,20 @@ mod tests {
         ] {
             assert_eq!(named(class, members, dispid), name, "{class}.{members} {dispid:#x}");
         }
+        for (class, members, dispid, name) in [
+            ("Excel.Application", "", 30, "RegisterXLL"),
+            ("Excel.Application", "Workbooks.Item.Application", 30, "RegisterXLL"),
+            ("Excel.Application", "Workbooks.[dispid 0x94]", 0x14e, "DDEInitiate"),
+            ("Excel.Application (second CLSID)", "", 0x15e, "ExecuteExcel4Macro"),
+            ("Excel.Application", "Workbooks", 30, "-"),
+            ("Excel.Application", "ActiveSheet.Shapes", 30, "-"),
+            ("Word.Application", "Documents.Add.Application", 0x137, "DDEInitiate"),
+            ("MMC20.Application", "Document.Application", 4, "Document"),
+        ] {
+            assert_eq!(named(class, members, dispid), name, "{class}.{members} {dispid:#x}");
+        }
+        let excel = catalog.find("Excel.Application")[0];
+        assert_eq!(excel.path_to(30), None, "on other objects it is another member");
         let mmc = catalog.find("MMC20.Application")[0];
         assert_eq!(mmc.path_to(54), Some("Document.ActiveView.ExecuteShellCommand"));
         assert_eq!((mmc.path_to(6), mmc.path_to(1)), (None, None), "those run nothing");
@@ -527,6 +627,120 @@ mod tests {
             (own.member("", 54), own.member("Document", 6)),
             (Some("ExecuteShellCommand"), None)
         );
+    }
+
+    #[test]
+    fn what_holds_for_an_object_holds_wherever_it_is_reached_from() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let effect = |path: &str, name: &str, arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
+            let method = catalog.method(name, Some(path), &arguments);
+            method.map(|method| (method.effect, method.command_line(&arguments)))
+        };
+        let runs = |what: &str| Some((Effect::Execution, Some(what.to_owned())));
+        for (path, name, arguments, told) in [
+            (
+                "Excel.Application (second CLSID).AddIns",
+                "Add",
+                &["C:\\x.xlam"][..],
+                "C:\\x.xlam",
+            ),
+            (
+                "PowerPoint.Application.Application.AddIns",
+                "Add",
+                &["C:\\x.ppam"],
+                "C:\\x.ppam",
+            ),
+            ("Visio.InvisibleApp.Addons", "Add", &["cmd.exe"], "cmd.exe"),
+            (
+                "Visio.InvisibleApp.Addons.Add(\"cmd.exe\")",
+                "Run",
+                &["/c calc"],
+                "/c calc",
+            ),
+            ("Visio.InvisibleApp.Documents.Add(\"\")", "ExecuteLine", &["x"], "x"),
+            ("WScript.Shell", "Run", &["cmd.exe", "0", "False"], "cmd.exe"),
+            ("WScript.Shell", "exec", &["cmd.exe"], "cmd.exe"),
+            ("MSScriptControl.ScriptControl", "ExecuteStatement", &["x"], "x"),
+            ("Shell.Application", "Open", &["C:\\x.exe"], "C:\\x.exe"),
+            (
+                "ShellBrowserWindow.Document.Application",
+                "Open",
+                &["dvs://cmd"],
+                "dvs://cmd",
+            ),
+            (
+                "ShellWindows.Item.Document.Application",
+                "ControlPanelItem",
+                &["x.cpl"],
+                "x.cpl",
+            ),
+            (
+                "InternetExplorerMedium.Document.Application",
+                "Open",
+                &["dvs://cmd"],
+                "dvs://cmd",
+            ),
+            (
+                "InternetExplorerMedium",
+                "Navigate2",
+                &["http://192.0.2.66/"],
+                "http://192.0.2.66/",
+            ),
+            ("MSProject.Application", "DDEExecute", &["[exec()]", "30"], "[exec()]"),
+            ("MSProject.Application", "Run", &["macro"], "macro"),
+            ("Excel.Application", "DDEExecute", &["1", "[exec()]"], "[exec()]"),
+            ("BDEUILauncher", "BdeUIProcessStart", &["4", "5", "a b"], "a b"),
+        ] {
+            assert_eq!(effect(path, name, arguments), runs(told), "{path}.{name}");
+        }
+        let create = effect(
+            "WbemScripting.SWbemLocator.ConnectServer(\"h\", \"ROOT\\CIMV2\").Get(\"Win32_Process\")",
+            "Create",
+            &["cmd.exe"],
+        );
+        assert_eq!(create, Some((Effect::Process, Some("cmd.exe".to_owned()))));
+        for (path, name) in [
+            ("Excel.Application.Workbooks", "Open"),
+            ("ShellWindows.Item", "Open"),
+            ("InternetExplorer.Application", "Open"),
+            ("Lab.Inventory", "ControlPanelItem"),
+            (
+                "WbemScripting.SWbemLocator.ConnectServer.Get(\"Win32_Share\")",
+                "Create",
+            ),
+        ] {
+            assert_eq!(effect(path, name, &["x"]), None, "{path}.{name}");
+        }
+    }
+
+    #[test]
+    fn coercion_takes_a_path_that_leads_elsewhere_on_an_object_that_logs_in_there() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let coerces = |path: &str, name: &str, arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
+            let method = catalog.method(name, Some(path), &arguments)?;
+            assert_eq!(method.effect, Effect::Coercion);
+            method.command_line(&arguments)
+        };
+        let share = "//192.0.2.66/share";
+        let image = "IMAPI2FS.MsftFileSystemImage";
+        assert_eq!(coerces(image, "workingdirectory", &[share]).as_deref(), Some(share));
+        for path in ["PLA.SystemDataCollectorSet.datamanager", "?.DataManager"] {
+            for arguments in [[share, "C:\\x"], ["C:\\x.cab", share]] {
+                assert_eq!(coerces(path, "Extract", &arguments).as_deref(), Some(share), "{path}");
+            }
+        }
+        let scan = coerces(
+            "Microsoft.Update.ServiceManager",
+            "AddScanPackageService",
+            &["x", share, "0"],
+        );
+        assert_eq!(scan.as_deref(), Some(share));
+        assert_eq!(coerces(image, "workingdirectory", &["\\\\?\\C:\\images"]), None);
+        assert_eq!(coerces("Schedule.Service", "WorkingDirectory", &[share]), None);
+        let unseen = catalog.method_of_unseen("workingdirectory", "", &[share.to_owned()]);
+        assert_eq!(unseen.unwrap().1, [image], "one grade less");
     }
 
     #[test]

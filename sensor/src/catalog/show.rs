@@ -110,6 +110,7 @@ fn runs(method: &Method) -> String {
         None => format!("argument {index}"),
     };
     let mut text = match method.program {
+        _ if method.elsewhere => format!("{} with a path on another machine", method.name),
         Some(program) => format!("{}: {} is the program", method.name, argument(program)),
         None => method.name.clone(),
     };

@@ -104,8 +104,20 @@ impl Rig {
 
     /// The object is called.
     pub(super) fn call(&mut self, interface: Guid, opnum: u16, stub: Stub, answer: Option<Vec<u8>>) -> Shared<Dcom> {
+        self.call_on(OBJECT, interface, opnum, stub, answer)
+    }
+
+    /// Another object is called.
+    pub(super) fn call_on(
+        &mut self,
+        object: Ipid,
+        interface: Guid,
+        opnum: u16,
+        stub: Stub,
+        answer: Option<Vec<u8>>,
+    ) -> Shared<Dcom> {
         let mut exchange = exchange(Some(interface), opnum, stub, answer);
-        exchange.object = Some(OBJECT.0);
+        exchange.object = Some(object.0);
         exchange.forget_unread(super::is_read);
         self.read(&exchange).expect("it is a call").dcom
     }

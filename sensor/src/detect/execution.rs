@@ -1,6 +1,6 @@
 //! Something was run through an object, or someone tried: a call that the catalogue knows to run something.
 
-use super::signature::{COERCION, EXECUTION_ATTEMPT, EXECUTION_CALL, WMI_PROCESS, WMI_SUBSCRIPTION};
+use super::signature::{COERCION, EXECUTION_ATTEMPT, EXECUTION_CALL, WMI_PROCESS, WMI_SERVICE, WMI_SUBSCRIPTION};
 use super::{Context, Detection, Found, Seen, address, alert, as_whom, result};
 use crate::catalog::{Catalog, Effect};
 use crate::dcom::{Record, members_of_unseen};
@@ -19,13 +19,15 @@ impl Detection for Execution {
             return;
         };
         let failed = dcom.outcome == Some(Outcome::Failed);
-        let unsure = effect == Effect::Execution && may_be_another(dcom, context.catalog);
+        let unsure = may_be_another(dcom, context.catalog);
         let (signature, severity) = match (effect, failed) {
             (Effect::Execution, false) if unsure => (&EXECUTION_CALL, Severity::Medium),
             (Effect::Execution, true) if unsure => (&EXECUTION_ATTEMPT, Severity::Low),
             (Effect::Execution, false) if dcom.evidence == Evidence::Arguments => (&EXECUTION_CALL, Severity::Critical),
             (Effect::Execution, false) => (&EXECUTION_CALL, Severity::High),
             (Effect::Execution, true) => (&EXECUTION_ATTEMPT, Severity::Medium),
+            (Effect::Coercion, false) if unsure => (&COERCION, Severity::Medium),
+            (Effect::Coercion, true) if unsure => (&COERCION, Severity::Low),
             (Effect::Coercion, false) => (&COERCION, Severity::High),
             (Effect::Coercion, true) => (&COERCION, Severity::Medium),
             // A subscription has parts; those without a command prepare it.
@@ -33,6 +35,8 @@ impl Detection for Execution {
             (Effect::Subscription, _) => (&WMI_SUBSCRIPTION, Severity::Medium),
             (Effect::Process, false) => (&WMI_PROCESS, Severity::Medium),
             (Effect::Process, true) => (&WMI_PROCESS, Severity::Low),
+            (Effect::Service, false) => (&WMI_SERVICE, Severity::Medium),
+            (Effect::Service, true) => (&WMI_SERVICE, Severity::Low),
         };
         let confidence = if dcom.evidence == Evidence::Arguments {
             "high"

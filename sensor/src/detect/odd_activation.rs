@@ -12,7 +12,7 @@ use crate::event::Dcom;
 use crate::event::dcom::{Kind, Outcome};
 use crate::severity::Severity;
 
-/// [MS-OAUT] 3.7.4.12 `ITypeInfo::CreateInstance`.
+/// [MS-OAUT] 3.7.4.11 `ITypeInfo::CreateInstance`, which `ITypeInfo2` has too.
 const CREATE_INSTANCE: u16 = 16;
 
 /// All three.
@@ -68,8 +68,8 @@ fn is_odd(dcom: &Dcom) -> bool {
     match dcom.kind {
         Kind::Activation => session(dcom).is_some() || dcom.storage == Some(true) || dcom.file_name.is_some(),
         Kind::Call => {
-            dcom.opnum == Some(CREATE_INSTANCE)
-                && dcom.interface.as_ref().is_some_and(|it| it.uuid == known::ITYPE_INFO)
+            let interface = dcom.interface.as_ref().map(|interface| interface.uuid);
+            dcom.opnum == Some(CREATE_INSTANCE) && matches!(interface, Some(known::ITYPE_INFO | known::ITYPE_INFO2))
         }
         _ => false,
     }
@@ -114,13 +114,12 @@ mod tests {
         rig.see(with(&|dcom| dcom.console_session = Some(true)));
         rig.see(with(&|dcom| dcom.storage = Some(true)));
         rig.see(with(&|dcom| dcom.file_name = Some("\\\\host\\share\\x.xls".to_owned())));
-        let mut trapped = call(&plain, "CreateInstance");
-        trapped.dcom.opnum = Some(CREATE_INSTANCE);
-        trapped.dcom.interface = Some(Interface {
-            uuid: known::ITYPE_INFO,
-            name: None,
-        });
-        rig.see(trapped);
+        for uuid in [known::ITYPE_INFO, known::ITYPE_INFO2] {
+            let mut trapped = call(&plain, "CreateInstance");
+            trapped.dcom.opnum = Some(CREATE_INSTANCE);
+            trapped.dcom.interface = Some(Interface { uuid, name: None });
+            rig.see(trapped);
+        }
         rig.see(with(&|dcom| {
             dcom.session_id = Some(2);
             dcom.outcome = Some(Outcome::Failed);
@@ -132,6 +131,7 @@ mod tests {
                 (CROSS_SESSION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::Medium),
+                (TRAPPED_OBJECT.id, Severity::High),
                 (TRAPPED_OBJECT.id, Severity::High),
                 (CROSS_SESSION.id, Severity::Low),
             ]

@@ -99,6 +99,9 @@ signatures! {
     WMI_SUBSCRIPTION = 1_021_351, rev 1, "DCOM::WMI_Event_Subscription", PERSISTENCE,
         &[("T1546.003", "Windows_Management_Instrumentation_Event_Subscription")], "Persistence",
         "Permanent WMI event subscription over DCOM";
+    WMI_SERVICE = 1_021_352, rev 1, "DCOM::WMI_Service_Creation", PERSISTENCE,
+        &[("T1543.003", "Windows_Service"), ("T1047", "Windows_Management_Instrumentation")], "Persistence",
+        "Service created or given another program through WMI over DCOM";
     FIRST_ACTIVATION = 1_021_360, rev 1, "DCOM::First_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
         "First time this source activates this class on this target";
 }

@@ -171,8 +171,9 @@ impl<'e> Process<'e> {
 }
 
 /// Techniques whose sub-techniques signatures name, as ATT&CK calls them.
-const TECHNIQUES: [(&str, &str); 3] = [
+const TECHNIQUES: [(&str, &str); 4] = [
     ("T1021", "Remote Services"),
+    ("T1543", "Create or Modify System Process"),
     ("T1546", "Event Triggered Execution"),
     ("T1574", "Hijack Execution Flow"),
 ];

@@ -236,6 +236,10 @@ fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
     let Some((class, path)) = call.catalog.by_members(&without_arguments(&members), whole) else {
         return;
     };
+    // One number is that of a member of many things.
+    if method.starts_with(UNNAMED) && !path.contains('.') {
+        return;
+    }
     let because = format!("class concluded from the members called: {path}");
     let named = path.rsplit('.').next().unwrap_or_default();
     if !method.starts_with(UNNAMED) {

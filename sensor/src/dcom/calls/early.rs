@@ -3,21 +3,14 @@
 //! [MS-OAUT] 2.2.49.4.2 Dual Interfaces: such an interface has both, so that what `IDispatch` can do can be done without
 //! it. Here are those whose methods run something, as far as their order in the interface is published.
 
-use dcom_parsers::dcom::OrpcThis;
-use dcom_parsers::error::Result;
+use dcom_parsers::dcom::{OrpcThis, UrlMoniker};
+use dcom_parsers::error::{ParseError, Result};
 use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Reader;
-use dcom_parsers::oaut::{Bstr, Variant};
+use dcom_parsers::oaut::{Bstr, InterfacePointer, Variant};
 
 use super::{Read, dispatch, management};
-
-/// A parameter that goes to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parameter {
-    Bstr,
-    Variant,
-}
-
+use crate::catalog::Parameter;
 use Parameter::{Bstr as Text, Variant as Value};
 
 /// `View` of the management console (Windows SDK, mmcobj.idl).
@@ -89,8 +82,10 @@ const BROWSER_2: Guid = Guid::new(
 /// The parameters of a method that is read here, in order; of some, only the first.
 pub(super) fn parameters(interface: Guid, opnum: u16) -> Option<&'static [Parameter]> {
     Some(match (opnum, interface) {
-        // Navigate(URL, …)
-        (11, BROWSER | BROWSER_APP | BROWSER_2) => &[Text],
+        // Navigate(URL, …), ControlPanelItem(bstrDir)
+        (11, BROWSER | BROWSER_APP | BROWSER_2) | (29, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => {
+            &[Text]
+        }
         // Open(vDir)
         (12, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Value],
         // ShellExecute(File, vArgs, vDir, vOperation, vShow)
@@ -105,22 +100,31 @@ pub(super) fn parameters(interface: Guid, opnum: u16) -> Option<&'static [Parame
 
 /// Reads a method that has these parameters.
 pub(super) fn read(call: &mut Read<'_>, parameters: &[Parameter]) {
+    // Its number says which method it is, whether or not the arguments can be read.
+    call.dcom.method = Some(call.dcom.operation.clone());
+    if let (Some(error), Some(message)) = (arguments(call, parameters), call.exchange.request.as_ref()) {
+        call.odd.push(super::unreadable(message, &error));
+    }
+    dispatch::set_effect(call, call.dcom.arguments.len());
+    result(call);
+}
+
+/// Reads the request's arguments, and says where they make no sense.
+pub(super) fn arguments(call: &mut Read<'_>, parameters: &[Parameter]) -> Option<ParseError> {
     let request = |reader: &mut Reader<'_>| {
         let this = OrpcThis::parse(reader)?;
         let mut arguments = Vec::with_capacity(parameters.len());
         let broken = read_arguments(reader, parameters, &mut arguments).err();
         Ok((this, arguments, broken))
     };
-    // Its number says which method it is, whether or not the arguments can be read.
-    call.dcom.method = Some(call.dcom.operation.clone());
-    if let Some((this, arguments, broken)) = call.request(request) {
-        call.dcom.causality = Some(this.causality);
-        call.dcom.arguments = arguments;
-        if let (Some(error), Some(message)) = (broken, call.exchange.request.as_ref()) {
-            call.odd.push(super::unreadable(message, &error));
-        }
-    }
-    dispatch::set_effect(call, call.dcom.arguments.len());
+    let (this, arguments, broken) = call.request(request)?;
+    call.dcom.causality = Some(this.causality);
+    call.dcom.arguments = arguments;
+    broken
+}
+
+/// What became of the call: each ends with an HRESULT.
+pub(super) fn result(call: &mut Read<'_>) {
     if let Some(status) = super::response(call.exchange).and_then(management::status) {
         call.result(status);
     }
@@ -131,11 +135,41 @@ fn read_arguments(reader: &mut Reader<'_>, parameters: &[Parameter], arguments: 
     for parameter in parameters {
         reader.enter("method of a dual interface");
         arguments.push(match parameter {
-            Text => Bstr::parse(reader)?.to_text(),
-            Value => Variant::parse(reader)?.to_text(),
+            Parameter::Bstr => Bstr::parse(reader)?.to_text(),
+            Parameter::Variant => Variant::parse(reader)?.to_text(),
+            Parameter::Number => reader.u32()?.to_string(),
+            Parameter::Text => text(reader)?,
+            Parameter::Moniker => moniker(InterfacePointer::parse(reader)?),
         });
     }
     Ok(())
+}
+
+/// A text in whichever of its forms the bytes are whole: each says its length in places of its own.
+fn text(reader: &mut Reader<'_>) -> Result<String> {
+    let mut bstr = *reader;
+    if let Ok(text) = Bstr::parse(&mut bstr)
+        && !text.bytes().is_empty()
+    {
+        *reader = bstr;
+        return Ok(text.to_text());
+    }
+    let mut unique = *reader;
+    if let Ok(Some(text)) = unique.optional_wide_string()
+        && !text.is_empty()
+    {
+        *reader = unique;
+        return Ok(text);
+    }
+    reader.wide_string()
+}
+
+/// The URL of a moniker that is passed by value, or what is referred to.
+fn moniker(pointer: Option<InterfacePointer<'_>>) -> String {
+    let Some(pointer) = pointer else { return String::new() };
+    let objref = pointer.objref().ok();
+    let url = objref.as_ref().and_then(UrlMoniker::of);
+    url.map_or_else(|| pointer.to_string(), |moniker| moniker.url)
 }
 
 #[cfg(test)]
@@ -234,6 +268,100 @@ mod tests {
                 found += 1;
             }
         }
-        assert_eq!(found, 6 + 5 + 5 + 1 + 3);
+        assert_eq!(found, 6 + 6 + 5 + 5 + 1 + 3);
+    }
+
+    fn listed(uuid: &str) -> Guid {
+        Guid::parse(uuid).unwrap()
+    }
+
+    const DENIED: u32 = 0x8007_0005;
+
+    #[test]
+    fn a_listed_operation_is_told_with_what_became_of_it() {
+        // IMsiCustomAction.LoadEmbeddedDLL: what it takes is not told.
+        let interface = listed("000c1025-0000-0000-c000-000000000046");
+        for (answer, outcome) in [(0, Outcome::Succeeded), (DENIED, Outcome::Failed)] {
+            let reply = Bytes::reply().words(&[answer]).0;
+            let dcom = Rig::new().call(interface, 33, Bytes::request().into(), Some(reply));
+            assert_eq!(
+                (dcom.effect, dcom.evidence),
+                (Some(Effect::Execution), Evidence::Header)
+            );
+            assert_eq!(
+                (dcom.outcome, dcom.hresult),
+                (Some(outcome), Some(crate::event::dcom::Hresult(answer)))
+            );
+        }
+        let mut rig = Rig::new();
+        let own = "[[operation]]\ninterface = \"00000077-0000-0000-c000-000000000046\"\nopnum = 7\nname = \"Start\"\n\
+                   arguments = [\"number\", \"bstr\"]\nprogram = 1\n";
+        rig.catalog.extend_from_toml("own.toml", own).unwrap();
+        let stub = Bytes::request().words(&[1]).bstr("cmd.exe");
+        let dcom = rig.call(Guid::com(0x77), 7, stub.into(), Some(Bytes::reply().words(&[DENIED]).0));
+        assert_eq!(
+            (dcom.command_line.as_deref(), dcom.outcome),
+            (Some("cmd.exe"), Some(Outcome::Failed))
+        );
+        assert_eq!(dcom.evidence, Evidence::Arguments);
+    }
+
+    #[test]
+    fn a_text_is_read_in_whichever_form_it_travels() {
+        let url = "file:///C:/x.exe";
+        let units: Vec<u8> = url.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let count = u32::try_from(units.len() / 2).unwrap();
+        let string = |bytes: Bytes| bytes.words(&[count, 0, count]).with(&units);
+        for stub in [
+            Bytes::request().bstr(url),
+            string(Bytes::request().words(&[0x2_0000])),
+            string(Bytes::request()),
+        ] {
+            let mut rig = Rig::new();
+            let dcom = rig.call(listed("8cec595b-07a1-11d9-b15e-000d56bfe6ee"), 3, stub.into(), None);
+            assert_eq!(dcom.command_line.as_deref(), Some(url));
+            assert_eq!((dcom.evidence, rig.odd.len()), (Evidence::Arguments, 0));
+        }
+        for stub in [Stub::Sealed, Bytes::request().words(&[7]).into()] {
+            let mut rig = Rig::new();
+            let dcom = rig.call(listed("8cec595b-07a1-11d9-b15e-000d56bfe6ee"), 3, stub, None);
+            assert_eq!(
+                (dcom.effect, dcom.evidence),
+                (Some(Effect::Execution), Evidence::Header)
+            );
+            assert_eq!((&dcom.command_line, rig.odd.len()), (&None, 0));
+        }
+    }
+
+    #[test]
+    fn the_url_of_a_moniker_by_value_is_what_is_run() {
+        let url: Vec<u8> = "javascript:x()\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let length = u32::try_from(url.len()).unwrap();
+        let objref = Bytes::default().with("MEOW").words(&[4]).guid(Guid::com(0xf));
+        let objref = objref.guid(listed("79eac9e0-baf9-11ce-8c82-00aa004ba90b"));
+        let objref = objref.words(&[0, length + 12, length]).with(&url).0;
+        let size = u32::try_from(objref.len()).unwrap();
+        let stub = Bytes::request().words(&[1, 0x2_0000, size, size]).with(objref).align(4);
+        let load = listed("79eac9c9-baf9-11ce-8c82-00aa004ba90b");
+        let dcom = Rig::new().call(load, 5, stub.words(&[0, 0]).into(), None);
+        assert_eq!(dcom.command_line.as_deref(), Some("javascript:x()"));
+        assert_eq!(
+            (dcom.effect, dcom.evidence),
+            (Some(Effect::Execution), Evidence::Arguments)
+        );
+    }
+
+    #[test]
+    fn coercion_by_an_interfaces_own_number_takes_a_path_that_leads_elsewhere() {
+        let share = "\\\\192.0.2.66\\share\\a.cab";
+        let extract = |texts: [&str; 2]| {
+            let stub = texts.iter().fold(Bytes::request(), |bytes, text| bytes.bstr(text));
+            let dcom = Rig::new().call(listed("03837541-098b-11d8-9414-505054503030"), 31, stub.into(), None);
+            (dcom.effect, dcom.command_line.clone())
+        };
+        let told = (Some(Effect::Coercion), Some(share.to_owned()));
+        assert_eq!(extract([share, "C:\\x"]), told);
+        assert_eq!(extract(["C:\\a.cab", share]), told);
+        assert_eq!(extract(["C:\\a.cab", "\\\\.\\C:\\x"]), (None, None));
     }
 }

@@ -8,7 +8,7 @@ use dcom_parsers::{scmr, tsch, wmi};
 
 use super::{Descent, Read, is_sealed, powershell};
 use crate::catalog::Effect;
-use crate::event::dcom::Outcome;
+use crate::event::dcom::{Evidence, Outcome};
 use crate::rpc::{Message, Stub};
 
 /// [MS-WMI] 3.1.4.3 `IWbemServices` Interface: opnums.
@@ -23,11 +23,22 @@ const EXEC_METHOD_ASYNC: u16 = 25;
 
 /// Classes whose instances make a permanent event subscription, with the properties that say what it runs, the telling one
 /// first.
-const SUBSCRIPTION: [(&str, &[&str]); 4] = [
+const SUBSCRIPTION: [(&str, &[&str]); 7] = [
     ("CommandLineEventConsumer", &["CommandLineTemplate", "ExecutablePath"]),
     ("ActiveScriptEventConsumer", &["ScriptText", "ScriptFileName"]),
+    ("LogFileEventConsumer", &[]),
+    ("NTEventLogEventConsumer", &[]),
+    ("SMTPEventConsumer", &[]),
     ("__EventFilter", &[]),
     ("__FilterToConsumerBinding", &[]),
+];
+
+/// Classes of services: `Create` makes one, and `Change` gives one another program.
+const SERVICES: [&str; 4] = [
+    "Win32_Service",
+    "Win32_BaseService",
+    "Win32_SystemDriver",
+    "Win32_TerminalService",
 ];
 
 /// Is it one of theirs?
@@ -98,11 +109,36 @@ fn method(call: &mut Read<'_>) {
     // An object's path may begin with server and namespace.
     let path = request.object_path.unwrap_or_default();
     let class = path.rsplit([':', '\\', '/']).next().unwrap_or_default();
-    if class.eq_ignore_ascii_case("Win32_Process") && method.eq_ignore_ascii_case("Create") {
-        let parameters = request.in_parameters.and_then(Result::ok);
-        let command = parameters.as_ref().and_then(|it| it.get("CommandLine")?.as_text());
-        call.dcom.effect = Some(Effect::Process);
-        call.dcom.command_line = command.map(str::to_owned);
+    let parameters = request.in_parameters.and_then(Result::ok);
+    let given = |name| {
+        parameters
+            .as_ref()
+            .and_then(|it| it.get(name)?.as_text().map(str::to_owned))
+    };
+    let is = |known: &str| class.eq_ignore_ascii_case(known);
+    if method.eq_ignore_ascii_case("Create") {
+        let command = given("CommandLine");
+        // A class that somebody derived from it has the method too, by whatever name.
+        if !is("Win32_Process") && command.is_some() {
+            call.dcom.evidence = Evidence::Inferred;
+            let because =
+                format!("{class}.Create takes a CommandLine, as it does where the class derives from Win32_Process");
+            call.dcom.because.push(because.into());
+        }
+        if is("Win32_Process") || command.is_some() {
+            call.dcom.effect = Some(Effect::Process);
+            call.dcom.command_line = command;
+        }
+    }
+    // An instance is named behind its class: Win32_Service.Name="x".
+    let of_class = class.split('.').next().unwrap_or_default();
+    let is_service = SERVICES.iter().any(|known| of_class.eq_ignore_ascii_case(known));
+    let takes_program = ["Create", "Change"]
+        .iter()
+        .any(|known| method.eq_ignore_ascii_case(known));
+    if let (true, true, Some(program)) = (is_service, takes_program, given("PathName")) {
+        call.dcom.effect = Some(Effect::Service);
+        call.dcom.command_line = Some(program).filter(|program| !program.is_empty());
     }
     call.dcom.method = (!method.is_empty()).then(|| method.into());
 }
@@ -154,16 +190,17 @@ fn reply(call: &mut Read<'_>, interface: Guid, opnum: u16) {
     }
 }
 
-/// `Win32_Process.Create` that ran, and created nothing, says so in what it returns: 0 alone is success.
+/// `Win32_Process.Create` that ran, and created nothing, says so in what it returns: 0 alone is success. So it is with services.
 fn process_created(call: &mut Read<'_>, returned: &wmi::Object) {
-    if call.dcom.effect != Some(Effect::Process) {
-        return;
-    }
+    let told = match call.dcom.effect {
+        Some(Effect::Process) => "Win32_Process.Create returned {}: no process was created",
+        Some(Effect::Service) => "the method returned {}: the service is as it was",
+        _ => return,
+    };
     let value = returned.get("ReturnValue").and_then(wmi::Value::as_unsigned);
     if let Some(value) = value.filter(|&value| value != 0) {
         call.dcom.outcome = Some(Outcome::Failed);
-        let because = format!("Win32_Process.Create returned {value}: no process was created");
-        call.dcom.because.push(because.into());
+        call.dcom.because.push(told.replace("{}", &value.to_string()).into());
     }
 }
 
@@ -181,6 +218,85 @@ pub(super) fn status(message: &Message) -> Option<u32> {
 mod tests {
     use super::super::super::rig::Rig;
     use super::*;
+
+    #[test]
+    fn a_class_that_takes_a_command_line_to_create_is_one_of_processes() {
+        let stub = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-request.bin").to_vec();
+        let utf16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        let (name, other) = (utf16("Win32_Process"), utf16("Win32_Updater"));
+        let at = stub.windows(name.len()).position(|bytes| bytes == name).unwrap();
+        let mut derived = stub.clone();
+        derived[at..at + other.len()].copy_from_slice(&other);
+        let called = |stub: Vec<u8>| Rig::new().call(wmi::IWBEM_SERVICES, EXEC_METHOD, Stub::Whole(stub), None);
+        let known = called(stub);
+        let told = called(derived.clone());
+        assert_eq!((told.effect, &told.command_line), (known.effect, &known.command_line));
+        assert!(told.command_line.is_some());
+        assert_eq!(
+            (known.evidence, told.evidence),
+            (Evidence::Arguments, Evidence::Inferred)
+        );
+        assert!(
+            told.because[0].starts_with("Win32_Updater.Create"),
+            "{:?}",
+            told.because
+        );
+        let at = derived.windows(11).position(|bytes| bytes == b"CommandLine").unwrap();
+        derived[at..at + 11].copy_from_slice(b"PathName\0\0\0");
+        assert_eq!(called(derived).effect, None, "no class of services");
+    }
+
+    /// `Create` of this class, whose name is as long as `Win32_Process`, with a `PathName`.
+    fn service(class: &str, method: &str) -> crate::event::Shared<crate::event::Dcom> {
+        let mut stub = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-request.bin").to_vec();
+        let mut replace = |old: &[u8], new: &[u8]| {
+            let at = stub.windows(old.len()).position(|bytes| bytes == old).unwrap();
+            stub[at..at + new.len()].copy_from_slice(new);
+        };
+        let utf16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        replace(&utf16("Win32_Process"), &utf16(class));
+        replace(&utf16("Create"), &utf16(method));
+        replace(b"CommandLine", b"PathName\0\0\0");
+        Rig::new().call(wmi::IWBEM_SERVICES, EXEC_METHOD, Stub::Whole(stub), None)
+    }
+
+    #[test]
+    fn a_service_that_gets_a_program_is_told_with_it() {
+        for method in ["Create", "Change"] {
+            let dcom = service("win32_service", method);
+            assert_eq!(dcom.effect, Some(Effect::Service));
+            assert_eq!(
+                (dcom.command_line.is_some(), dcom.evidence),
+                (true, Evidence::Arguments)
+            );
+        }
+        assert_eq!(service("Win32_Service", "Delete").effect, None);
+        assert_eq!(service("Win32_Printer", "Create").effect, None);
+    }
+
+    #[test]
+    fn every_standard_consumer_is_part_of_a_subscription() {
+        let stub = include_bytes!("../../../../parsers/corpus/wmi/put-instance-command-line-consumer-request.bin");
+        let name = b"CommandLineEventConsumer";
+        let windows = stub.windows(name.len()).enumerate();
+        let places: Vec<_> = windows
+            .filter_map(|(at, bytes)| (bytes == name).then_some(at))
+            .collect();
+        let consumers = ["LogFileEventConsumer", "NTEventLogEventConsumer", "SMTPEventConsumer"];
+        for other in consumers {
+            let mut stub = stub.to_vec();
+            for &at in &places {
+                stub[at..at + name.len()].fill(0);
+                stub[at..at + other.len()].copy_from_slice(other.as_bytes());
+            }
+            let dcom = Rig::new().call(wmi::IWBEM_SERVICES, PUT_INSTANCE, Stub::Whole(stub), None);
+            assert_eq!(
+                (dcom.effect, &dcom.command_line),
+                (Some(Effect::Subscription), &None),
+                "{other}"
+            );
+        }
+    }
 
     fn create(returned: u32) -> crate::event::Shared<crate::event::Dcom> {
         let request = include_bytes!("../../../../parsers/corpus/wmi/exec-method-create-request.bin");

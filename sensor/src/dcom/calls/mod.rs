@@ -373,13 +373,24 @@ fn set_told(dcom: &mut Dcom, exchange: &Exchange, by: By) {
     }
 }
 
-/// An operation of an interface of its own. True when it is known to run something.
+/// An operation of an interface of its own. True when it is known to run something, or has another effect.
 fn operation(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
-    let Some(operation) = call.catalog.operation(interface, opnum) else {
+    let catalog = call.catalog;
+    let Some(operation) = catalog.operation(interface, opnum) else {
         return false;
     };
     call.dcom.method = Some(operation.name.clone().into());
-    call.dcom.effect = Some(operation.effect);
+    // What little is published of them may be wrong: of arguments that make no sense the number says enough.
+    let broken = !operation.arguments.is_empty() && early::arguments(call, &operation.arguments).is_some();
+    if broken {
+        call.dcom.evidence = Evidence::Header;
+    }
+    if operation.is_called(&call.dcom.arguments) {
+        call.dcom.effect = Some(operation.effect);
+        call.dcom.command_line = operation.command_line(&call.dcom.arguments);
+        call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
+    }
+    early::result(call);
     true
 }
 
@@ -440,7 +451,11 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
     for &(std, iid, descent) in &read.references {
         told.push(Told {
             lineage: lineage(descent, std.oxid),
-            describes: read.dcom.ipid.filter(|_| descent == Descent::Aside),
+            describes: match descent {
+                Descent::Aside => read.dcom.ipid,
+                Descent::Of(other) => exporters.find(pair, other).and_then(|other| other.describes),
+                Descent::Same | Descent::Member => None,
+            },
             reference: Some(std),
             ..Told::interface(std.ipid, iid, frame)
         });

@@ -37,7 +37,8 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         (known::IREM_UNKNOWN | known::IREM_UNKNOWN2, 3) => query_interface(call),
         (known::IREM_UNKNOWN | known::IREM_UNKNOWN2, 4 | 5) => count_references(call, opnum),
         (known::IREM_UNKNOWN2, 6) => query_interface_2(call),
-        (known::ICLASS_FACTORY | known::ICLASS_FACTORY2, 3) | (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE) => {
+        (known::ICLASS_FACTORY | known::ICLASS_FACTORY2, 3)
+        | (known::ITYPE_INFO | known::ITYPE_INFO2, CREATE_INSTANCE_OF_TYPE) => {
             create_instance(call);
         }
         (known::ICLASS_FACTORY2, CREATE_INSTANCE_LIC) => create_licensed_instance(call),
@@ -46,7 +47,7 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
             interface_reply(call, Descent::Aside);
         }
         (known::IENUM_VARIANT, 3) => enumerate(call),
-        (known::ITYPE_INFO, _) => type_info(call, opnum),
+        (known::ITYPE_INFO | known::ITYPE_INFO2, _) => type_info(call, opnum),
         _ => {}
     }
     is_of_interest(interface, opnum)
@@ -54,7 +55,10 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
 
 /// Does the call say what was done? Only where it makes an object out of type information.
 pub(super) fn is_of_interest(interface: Guid, opnum: u16) -> bool {
-    (interface, opnum) == (known::ITYPE_INFO, CREATE_INSTANCE_OF_TYPE)
+    matches!(
+        (interface, opnum),
+        (known::ITYPE_INFO | known::ITYPE_INFO2, CREATE_INSTANCE_OF_TYPE)
+    )
 }
 
 fn query_interface(call: &mut Read<'_>) {
@@ -224,8 +228,9 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
 
 #[cfg(test)]
 mod tests {
-    use dcom_parsers::guid::Ipid;
+    use dcom_parsers::guid::{Iid, Ipid};
 
+    use super::super::super::exporters::Told;
     use super::super::super::rig::{Bytes, OBJECT, Rig};
     use super::*;
 
@@ -272,5 +277,37 @@ mod tests {
         let made = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(made.lineage.as_ref().unwrap().path, "MMC20.Application");
         assert!(rig.odd.is_empty(), "{:?}", rig.odd);
+    }
+
+    #[test]
+    fn type_information_of_either_version_names_members_and_makes_objects() {
+        const INFORMATION: Ipid = Ipid(Guid::com(0xbbb3));
+        for interface in [known::ITYPE_INFO, known::ITYPE_INFO2] {
+            let mut rig = Rig::new().reached("Excel.Application", "Excel.Application");
+            let mut about = Told::interface(INFORMATION, Iid(known::ITYPE_INFO), 1);
+            about.describes = Some(OBJECT);
+            rig.exporters.learn(Rig::pair(), about);
+            // The one is asked for the other.
+            let asked = Bytes::request()
+                .guid(INFORMATION.0)
+                .words(&[5])
+                .with([1, 0, 0, 0])
+                .words(&[1]);
+            let answer = std(Bytes::reply().words(&[0x2_0000, 1, 0, 0]), FOUND).words(&[0]);
+            rig.call(known::IREM_UNKNOWN, 3, asked.guid(interface).into(), Some(answer.0));
+            let asked = Bytes::request().words(&[77, 1]);
+            let named = Bytes::reply().bstr("RegisterXLL").words(&[0, 0, 0, 0]);
+            rig.call_on(FOUND, interface, 12, asked.into(), Some(named.0));
+            let object = rig.exporters.find(Rig::pair(), OBJECT).unwrap();
+            assert_eq!(
+                object.member(77).map(|(name, _)| name),
+                Some("RegisterXLL"),
+                "{interface}"
+            );
+            let asked = Bytes::request().guid(known::IUNKNOWN);
+            let made = rig.call_on(FOUND, interface, CREATE_INSTANCE_OF_TYPE, asked.into(), None);
+            assert_eq!(made.iids[0].uuid, known::IUNKNOWN);
+            assert!(is_of_interest(interface, CREATE_INSTANCE_OF_TYPE));
+        }
     }
 }

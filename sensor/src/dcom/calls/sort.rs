@@ -7,6 +7,7 @@ use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest};
 
 use super::{GET_IDS_OF_NAMES, INVOKE, early, management, references};
+use crate::catalog::Parameter;
 use crate::dcom::exchange::parse;
 use crate::dcom::exporters::Known;
 use crate::rpc::Exchange;
@@ -17,7 +18,7 @@ pub(super) enum Sort {
     /// `IDispatch`, or the first operations of an interface derived from it.
     Dispatch,
     /// A method of a dual interface that runs something, by its own number, with these parameters.
-    Early(&'static [early::Parameter]),
+    Early(&'static [Parameter]),
     /// Counting and passing on of references, type information.
     References,
     /// WMI, the task scheduler, the service manager.
@@ -74,6 +75,7 @@ pub(super) fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<So
         | known::ICLASS_FACTORY
         | known::ICLASS_FACTORY2
         | known::ITYPE_INFO
+        | known::ITYPE_INFO2
         | known::IENUM_VARIANT
         | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
         known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
@@ -92,11 +94,6 @@ fn is_dual(interface: Guid) -> bool {
 /// Of an interface whose operation of this number nobody knows: may it be one that derives from `IDispatch`?
 pub(super) fn may_be_dispatch(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
     ipid.is_some() && matches!(opnum, GET_IDS_OF_NAMES | INVOKE) && names::operation(interface, opnum).is_none()
-}
-
-/// Of an interface that is known, and has no such operation: an object may be called in a context of another's.
-fn may_be_of_another(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> bool {
-    ipid.is_some() && names::interface(interface).is_some() && names::operation(interface, opnum).is_none()
 }
 
 /// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte?
@@ -136,12 +133,10 @@ fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
     matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
 }
 
-/// Is the stub of this operation, or of its answer, read here?
+/// Is the stub of this operation, or of its answer, read here? Any that is called on an object may be one that the catalogue
+/// lists.
 pub(in crate::dcom) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>) -> bool {
-    let ipid = object.map(Ipid);
-    may_be_dispatch(interface, opnum, ipid)
-        || may_be_of_another(interface, opnum, ipid)
-        || !matches!(sort(interface, opnum, ipid), None | Some(Sort::Other))
+    object.is_some() || sort(interface, opnum, None).is_some()
 }
 
 #[cfg(test)]
@@ -312,6 +307,27 @@ mod tests {
     }
 
     #[test]
+    fn a_number_alone_is_a_member_of_excel_where_the_object_is_known() {
+        let called = |mut rig: Rig| rig.call(known::IDISPATCH, 6, invocation(30, "c:\\x.xll").into(), None);
+        for path in ["Excel.Application", "Excel.Application.Workbooks.Add.Application"] {
+            let dcom = called(Rig::new().reached("Excel.Application", path));
+            assert_eq!(dcom.method.as_deref(), Some("RegisterXLL"), "{path}");
+            assert_eq!(
+                (dcom.command_line.as_deref(), dcom.evidence),
+                (Some("c:\\x.xll"), Evidence::Arguments)
+            );
+        }
+        for rig in [
+            Rig::new(),
+            Rig::new().reached("Lab.Inventory", "Lab.Inventory"),
+            Rig::new().reached("Excel.Application", "Excel.Application.ActiveSheet.Shapes"),
+        ] {
+            let dcom = called(rig);
+            assert_eq!((dcom.method.as_deref(), dcom.effect), (Some("[dispid 0x1e]"), None));
+        }
+    }
+
+    #[test]
     fn a_method_of_an_object_that_nobody_saw_come_is_graded_by_what_it_may_be() {
         let called = |mut rig: Rig, name: &str, text: &str| {
             let numbers = Bytes::reply().words(&[1, 30, 0]).0;
@@ -328,6 +344,11 @@ mod tests {
         let sure = called(Rig::new(), "RegisterXLL", "c:\\x.xll");
         assert_eq!(sure.evidence, Evidence::Arguments);
         assert_eq!(called(Rig::new(), "Run", "").effect, None);
+        assert_eq!(
+            called(Rig::new(), "Open", "DSN=x").effect,
+            None,
+            "means too many things"
+        );
         assert_eq!(
             called(Rig::new().reached("Lab.Inventory", "Lab.Inventory"), "Run", "x").effect,
             None

@@ -313,7 +313,10 @@ struct Arguments {
 
 impl Arguments {
     fn of(catalog: &Catalog, name: &str) -> Self {
-        let Some(method) = catalog.methods(name).first() else {
+        // What holds whatever the object goes before what one class's own takes.
+        let methods = catalog.methods(name);
+        let any = methods.iter().find(|method| method.path.is_empty());
+        let Some(method) = any.or(methods.first()) else {
             return Self::default();
         };
         let told = [method.program, method.parameters].into_iter().flatten();
