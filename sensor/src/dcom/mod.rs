@@ -404,8 +404,11 @@ impl Analyst {
         }
         // An object that was handed out is what is called, whatever the stub looks like.
         let pair = Pair::from(&**connection);
-        let is_known = |object| exporters.find(pair, Ipid(object)).is_some();
-        let handed_out = exchange.object.is_some_and(is_known);
+        let object = exchange.object.map(Ipid);
+        if let (Some(ipid), Reply::Response(_)) = (object, &exchange.reply) {
+            exporters.answered(pair, ipid);
+        }
+        let handed_out = object.is_some_and(|ipid| exporters.find(pair, ipid).is_some());
         let asked = if handed_out {
             None
         } else {
