@@ -271,10 +271,14 @@ impl Analyst {
             // The dynamic ports that are waited for are TCP's.
             RpcBody::Opened | RpcBody::Closed if connection.transport == Transport::Udp => {}
             RpcBody::Opened => {
-                self.endpoints.opened(connection.client.address, connection.server);
+                self.endpoints
+                    .opened(connection.client.address, connection.server, connection.flow_id);
                 self.follow(connection.client, connection.server, out);
             }
-            RpcBody::Closed => self.endpoints.closed(connection.client.address, connection.server),
+            RpcBody::Closed => {
+                self.endpoints
+                    .closed(connection.client.address, connection.server, connection.flow_id);
+            }
             RpcBody::Bound(bound) => {
                 let at = bound.offered.or(bound.answered).unwrap_or_default();
                 if let Some(refusal) = bound.refused {
