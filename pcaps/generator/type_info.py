@@ -1,4 +1,4 @@
-"""ITypeInfo::CreateInstance (MS-OAUT 3.7.4.12), which impacket lacks."""
+"""ITypeInfo::CreateInstance (MS-OAUT 3.7.4.11), which impacket lacks."""
 
 from impacket.dcerpc.v5.dcom.oaut import error_status_t
 from impacket.dcerpc.v5.dcomrt import DCOMANSWER, DCOMCALL, IID, PMInterfacePointer

@@ -53,7 +53,7 @@ pub const IDISPATCH: Guid = Guid::com(0x0002_0400);
 /// What members a class has, by name and DISPID: `ITypeInfo` ([MS-OAUT] 1.9 Standards Assignments).
 pub const ITYPE_INFO: Guid = Guid::com(0x0002_0401);
 
-/// [MS-OAUT] 3.3.4 `IEnumVARIANT` Server Details: walks a collection.
+/// [MS-OAUT] 3.3 `IEnumVARIANT` Server Details: walks a collection.
 pub const IENUM_VARIANT: Guid = Guid::com(0x0002_0404);
 /// `IProvideClassInfo`: names the class of an object.
 pub const IPROVIDE_CLASS_INFO: Guid = Guid::new(

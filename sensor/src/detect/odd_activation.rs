@@ -12,7 +12,7 @@ use crate::event::Dcom;
 use crate::event::dcom::{Kind, Outcome};
 use crate::severity::Severity;
 
-/// [MS-OAUT] 3.7.4.12 `ITypeInfo::CreateInstance`.
+/// [MS-OAUT] 3.7.4.11 `ITypeInfo::CreateInstance`.
 const CREATE_INSTANCE: u16 = 16;
 
 /// All three.

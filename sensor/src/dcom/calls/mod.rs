@@ -29,7 +29,7 @@ pub(crate) use powershell::decoded as decoded_powershell;
 pub(super) use sort::is_read;
 use sort::{By, Sort, looks_like_dispatch, may_be_dispatch, other_than, sort};
 
-/// [MS-OAUT] 3.1.4 `IDispatch`: opnums.
+/// [MS-OAUT] 3.1.4 Message Processing Events and Sequencing Rules: opnums of `IDispatch`.
 const GET_IDS_OF_NAMES: u16 = 5;
 const INVOKE: u16 = 6;
 

@@ -12,6 +12,7 @@ use dcom_parsers::oaut::{
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
 };
 
+use super::super::exchange::FAILURE;
 use super::super::exporters::ToldBy;
 use super::{Descent, Effect, Read};
 use crate::event::dcom::NamedGuid;
@@ -27,9 +28,6 @@ const CREATE_INSTANCE_LIC: u16 = 7;
 pub(super) const REM_QUERY_INTERFACE: u16 = 3;
 pub(super) const REM_ADD_REF: u16 = 4;
 pub(super) const REM_RELEASE: u16 = 5;
-
-/// [MS-ERREF] 2.1 HRESULT: the severity.
-const FAILURE: u32 = 0x8000_0000;
 
 /// True when the call says what was done: only where it makes an object out of type information.
 pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
