@@ -275,8 +275,9 @@ impl<C: Consumer> Flows<C> {
         flow.schedule(slot, &mut self.shared);
         if (segment.fin || segment.rst) && !damaged && flow.close(segment, end, &mut self.shared, out) {
             let deadline = Timestamp(now.0.saturating_add(self.shared.bounds.limits.linger));
-            self.closing.push_back((deadline, slot, flow.opened));
+            let place = (deadline, slot, flow.opened);
             self.bound_closing();
+            self.closing.push_back(place);
         }
         while self.shared.tracked > self.shared.bounds.limits.rpc_connections.max(1) && self.evict_followed(out) {}
     }
@@ -346,10 +347,10 @@ impl<C: Consumer> Flows<C> {
         }
     }
 
-    /// A connection has one place, and leaves it behind when it is forgotten: when there are more of these than connections,
-    /// they go.
+    /// A connection has one place, and leaves it behind when it is forgotten: before there are more of these than
+    /// connections, they go.
     fn bound_closing(&mut self) {
-        if self.closing.len() > 2 * self.table.len() + FEW_CLOSING {
+        if self.closing.len() >= FEW_CLOSING.max(2 * self.table.len()) {
             let Self { table, closing, .. } = self;
             closing.retain(|&(_, slot, opened)| table.get(slot).is_some_and(|flow| flow.is_closing(opened)));
         }

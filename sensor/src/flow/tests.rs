@@ -1153,7 +1153,7 @@ fn places_of_closed_connections_are_bounded_by_the_connections() {
             fin: true,
             ..segment
         });
-        assert!(rig.flows.closing.len() <= 2 * 100 + FEW_CLOSING + 1);
+        assert!(rig.flows.closing.len() <= FEW_CLOSING);
     }
     assert!(rig.flows.closing.len() >= rig.flows.table.len());
     let later = Timestamp(60_000_000_000);
