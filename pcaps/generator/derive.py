@@ -1,9 +1,9 @@
 """Makes variants of live captures that show what networks and captures do to the same traffic.
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
-Only `with_ipv6` and `in_one_context` touch what the packets say; `connectionless` and `early_bound` say the same in
-other PDUs, `http_version_1` and `http_version_2` the same PDUs in other connections, and
-`two_sessions` in other messages.
+Only `with_ipv6`, `in_one_context` and `called_after_release` touch what the packets say;
+`connectionless` and `early_bound` say the same in other PDUs, `http_version_1` and `http_version_2`
+the same PDUs in other connections, and `two_sessions` in other messages.
 """
 
 import ipaddress
@@ -18,6 +18,7 @@ from over_smb import two_sessions
 from packets import ETHERNET, RAW_IP, SYN, UDP, Packet, checksum, pcap, plain, spread
 
 EPM_PORT, OBJECT_PORT = 135, 49670
+FIN = 0x01
 RESPONSE, BIND, BIND_ACK = 2, 11, 12
 BIND_PDUS = (11, BIND_ACK, 14, 15)
 PIECE = 48
@@ -26,6 +27,8 @@ LOST = (200, 320)
 REQUEST, MIDDLE = b"\x00", b"\x80"
 LATE_US = 200_000_000
 SET_BACK_US = 300_000_000
+RELEASED_US = 90_000_000
+ONE_REFERENCE, ALL_REFERENCES = struct.pack("<II", 1, 0), struct.pack("<II", 255, 0)
 ADDRESSES = {"192.0.2.10": "fd00::1:10", "192.0.2.20": "fd00::1:20"}
 SERVICE_TAG = bytes.fromhex("88a80064")
 CUSTOMER_TAG = bytes.fromhex("81000014")
@@ -164,6 +167,52 @@ def with_late_answer(packets):
     return packets[: asked + 1] + [
         replace(packet, time_us=packet.time_us + LATE_US) for packet in packets[asked + 1 :]
     ]
+
+
+def called_after_release(packets):
+    """ExecuteShellCommand is called a while after its object was released, all references of it."""
+    command = "ExecuteShellCommand".encode("utf-16le")
+    named = next(i for i, packet in enumerate(packets) if command in packet.payload)
+    ends = {packets[named].source, packets[named].target}
+    said = [
+        packet
+        for packet in packets[named + 1 :]
+        if {packet.source, packet.target} == ends and packet.payload
+    ]
+    _, asked, answer, *_, release, last = said
+    later = packets.index(last) + 1
+    out = [_released(packet) for packet in packets[:later] if packet not in (asked, answer)]
+    # Their time stamps are no older than those before them.
+    out += [replace(asked, options=release.options), replace(answer, options=last.options)]
+    out += packets[later:]
+    moved = later - 2
+    out = out[:moved] + [
+        replace(packet, time_us=max(packet.time_us, last.time_us) + RELEASED_US)
+        for packet in out[moved:]
+    ]
+    return spread(_renumbered(out, ends))
+
+
+def _released(packet):
+    """The packet; a RemRelease gives back whatever its client holds (MS-DCOM 2.2.23)."""
+    payload, asks = packet.payload, packet.target[1] == OBJECT_PORT
+    if asks and payload[2:3] == REQUEST and payload[-8:] == ONE_REFERENCE:
+        payload = payload[:-8] + ALL_REFERENCES
+    return replace(packet, payload=payload)
+
+
+def _renumbered(packets, ends):
+    """The packets of one connection in a new order, as if they had been sent so."""
+    position, out = {}, []
+    for packet in packets:
+        if {packet.source, packet.target} == ends:
+            seq = position.get(packet.source, packet.seq)
+            ack = position.get(packet.target, packet.ack)
+            packet = replace(packet, seq=seq, ack=ack)
+            taken = len(packet.payload) + bool(packet.flags & (SYN | FIN))
+            position[packet.source] = (seq + taken) & 0xFFFFFFFF
+        out.append(packet)
+    return out
 
 
 def with_clock_set_back(packets):
@@ -391,6 +440,12 @@ VARIANTS = [
         "excel-registerxll",
         "RegisterXLL is answered after 200 seconds, when it has been told as unanswered",
         with_late_answer,
+    ),
+    Variant(
+        "mmc20-released",
+        "mmc20-windows-contexts",
+        "ExecuteShellCommand is called, and answered, 90 seconds after its object was released",
+        called_after_release,
     ),
     Variant(
         "trigger-clock-set-back",

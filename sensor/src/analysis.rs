@@ -101,6 +101,16 @@ impl Analysis {
         &mut self.judge.policy
     }
 
+    /// What is told beside the traffic: alerts go by the policy as all others do.
+    pub(crate) fn pass(&mut self, mut events: Vec<Event>) -> Vec<Event> {
+        let policy = &mut self.judge.policy;
+        events.retain(|event| match &event.body {
+            Body::Alert(alert) => policy.judge(&event.meta, alert) == Verdict::Pass,
+            _ => true,
+        });
+        events
+    }
+
     pub(crate) fn set_baseline(&mut self, baseline: Baseline) {
         self.judge.baseline = Some(baseline);
     }

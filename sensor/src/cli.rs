@@ -192,7 +192,10 @@ impl KeysFile {
     /// Loads the keys, if there are any.
     pub(crate) fn load(&self, keep: Keep) -> Result<Option<Used>> {
         let Some(path) = &self.file else { return Ok(None) };
-        keys::keep_out_of_core_dumps();
+        if !keys::keep_out_of_core_dumps() {
+            let hint = "`ulimit -c 0` before the sensor is started keeps them out";
+            complain("the system refuses to keep keys out of core dumps", Some(hint));
+        }
         let keys = Arc::new(Keys::load(path)?);
         Ok(Some(Used { keys, keep }))
     }

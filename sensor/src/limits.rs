@@ -1,6 +1,8 @@
 //! Every cap, once. Nothing that traffic can grow is without one, and each has a counter that says when it bit.
 //! Those on connections and bytes of all together are dealt out among pairs of hosts: see `worker.rs`.
 
+use crate::time::SECOND;
+
 /// How much the sensor is willing to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -156,7 +158,6 @@ impl Limits {
 }
 
 const MIB: usize = 1 << 20;
-const SECOND: i64 = 1_000_000_000;
 
 impl Default for Limits {
     fn default() -> Self {

@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::time::SystemTime;
 
+/// A second, in nanoseconds.
+pub(crate) const SECOND: i64 = 1_000_000_000;
+
 /// Nanoseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
@@ -11,7 +14,7 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// From whole seconds and nanoseconds, saturating.
     pub fn new(seconds: i64, nanoseconds: i64) -> Self {
-        Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+        Self(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
     }
 
     /// Time from `earlier` to `self` in nanoseconds; negative when they stand the other way round.
@@ -22,7 +25,7 @@ impl Timestamp {
     /// So many seconds later, saturating.
     #[must_use]
     pub fn later(self, seconds: u32) -> Self {
-        Self(self.0.saturating_add(i64::from(seconds) * 1_000_000_000))
+        Self(self.0.saturating_add(i64::from(seconds) * SECOND))
     }
 
     /// Whole microseconds, cut, not rounded, so that they never lie ahead of the frame.

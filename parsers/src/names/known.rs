@@ -55,7 +55,7 @@ pub const ITYPE_INFO: Guid = Guid::com(0x0002_0401);
 /// `ITypeInfo` with further operations behind its own: `ITypeInfo2` ([MS-OAUT] 3.9 `ITypeInfo2` Server Details).
 pub const ITYPE_INFO2: Guid = Guid::com(0x0002_0412);
 
-/// [MS-OAUT] 3.3.4 `IEnumVARIANT` Server Details: walks a collection.
+/// [MS-OAUT] 3.3 `IEnumVARIANT` Server Details: walks a collection.
 pub const IENUM_VARIANT: Guid = Guid::com(0x0002_0404);
 /// `IProvideClassInfo`: names the class of an object.
 pub const IPROVIDE_CLASS_INFO: Guid = Guid::new(
@@ -83,8 +83,6 @@ pub const NDR64: Guid = Guid::new(
 pub const IID_ACTIVATION_PROPERTIES_IN: Guid = Guid::com(0x0000_01a2);
 /// Interface of the OBJREF that holds an activation reply.
 pub const IID_ACTIVATION_PROPERTIES_OUT: Guid = Guid::com(0x0000_01a3);
-/// Interface of the OBJREF that holds a context.
-pub const IID_CONTEXT: Guid = Guid::com(0x0000_01c0);
 /// Unmarshaler of the activation request.
 pub const CLSID_ACTIVATION_PROPERTIES_IN: Guid = Guid::com(0x0000_0338);
 /// Unmarshaler of the activation reply, and its property `PropsOutInfo`.
@@ -116,8 +114,6 @@ pub const CLSID_SPECIAL_SYSTEM_PROPERTIES: Guid = Guid::com(0x0000_01b9);
 pub const CLSID_ERROR_EXTENSION: Guid = Guid::com(0x0000_031c);
 /// Unmarshaler of error information.
 pub const CLSID_ERROR_OBJECT: Guid = Guid::com(0x0000_031b);
-/// Extension of ORPCTHIS and ORPCTHAT: context.
-pub const CLSID_CONTEXT_EXTENSION: Guid = Guid::com(0x0000_0334);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::input::{ByteOrder, Input};
 use crate::named::named;
 
-/// C706 12.6.3.1 Declarations, [MS-RPCE] 2.2.2.2 PTYPE: the kind of a PDU.
+/// C706 12.6.3.1 Declarations, `PTYPE`: the kind of a PDU.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ptype(pub u8);
 
@@ -29,7 +29,7 @@ named! {
         ALTER_CONTEXT = 14 "alter_context";
         /// Answers an `alter_context`.
         ALTER_CONTEXT_RESP = 15 "alter_context_resp";
-        /// The third leg of an authentication, [MS-RPCE] 2.2.2.5.
+        /// The third leg of an authentication, [MS-RPCE] 2.2.2.10 `rpc_auth_3` PDU.
         AUTH3 = 16 "rpc_auth_3";
         /// The server asks the client to close the connection.
         SHUTDOWN = 17 "shutdown";
@@ -81,7 +81,7 @@ impl fmt::Debug for Ptype {
 }
 
 bitflags::bitflags! {
-    /// C706 12.6.3.1 Declarations, [MS-RPCE] 2.2.2.3 PFC flags.
+    /// C706 12.6.3.1 Declarations, `pfc_flags`; [MS-RPCE] 2.2.2.3 `PFC_SUPPORT_HEADER_SIGN` Flag.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct PfcFlags: u8 {
         /// First fragment of a call.

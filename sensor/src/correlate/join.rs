@@ -21,11 +21,10 @@ use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
 use crate::host_log::command_line::{self, is_same_file};
 use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_hash};
 use crate::host_log::{HostBody, HostEvent};
-use crate::time::Timestamp;
+use crate::time::{SECOND, Timestamp};
 use child::{Started, is_same_process, owner};
 use told::{account, client_side, process, tell_skew};
 
-const SECOND: i64 = 1_000_000_000;
 /// A host may log so much before the wire shows it: whole seconds are cut.
 const EARLIER: i64 = 2 * SECOND;
 /// What is as close as this, is close in time.

@@ -11,6 +11,8 @@ use crate::host_log::event::same_host;
 
 /// Computers known at a time.
 const MOST_HOSTS: usize = 65_536;
+/// Of these, those that the wire may name: the others are left for the map and for hosts that log.
+const MOST_OF_THE_WIRE: usize = MOST_HOSTS / 2;
 /// Names of one address.
 const MOST_PER_ADDRESS: usize = 8;
 /// Addresses known at a time.
@@ -72,6 +74,11 @@ pub struct Names {
 impl Names {
     /// The computer of that name, as new if it is not known; none when there is no room.
     pub fn host(&mut self, name: &str) -> Option<HostId> {
+        self.host_of(name, MOST_HOSTS)
+    }
+
+    /// The same, as new where there are fewer than so many.
+    fn host_of(&mut self, name: &str, most: usize) -> Option<HostId> {
         if let Some(id) = self.find(name) {
             // The longer name says more.
             if name.len() > self.hosts.get(id.0).map_or(0, |known| known.len()) {
@@ -80,7 +87,7 @@ impl Names {
             }
             return Some(id);
         }
-        if self.hosts.len() >= MOST_HOSTS {
+        if self.hosts.len() >= most {
             self.over_limit += 1;
             return None;
         }
@@ -105,11 +112,27 @@ impl Names {
         self.hosts.get(host.0).cloned().unwrap_or_else(|| "?".into())
     }
 
+    /// Is there room for one more name of that address? The least trusted makes room for one that is trusted more.
+    fn has_room(&self, address: IpAddr, by: By) -> bool {
+        match self.by_address.get(&address) {
+            Some(known) => known.len() < MOST_PER_ADDRESS || known.last().is_some_and(|&(least, _)| by < least),
+            None => self.by_address.len() < MOST_ADDRESSES,
+        }
+    }
+
     /// A name and an address belong together.
     pub fn learn(&mut self, name: &str, address: IpAddr, by: By) {
         if is_worthless(name) || is_everybodys(address) {
             return;
         }
+        let known = self.find(name);
+        let is_here = known.is_some_and(|host| self.of(address).any(|(_, other)| other == host));
+        if !is_here && !self.has_room(address, by) {
+            // No computer is made of a name that nobody keeps.
+            self.over_limit += 1;
+            return;
+        }
+        let most = if by <= By::Log { MOST_HOSTS } else { MOST_OF_THE_WIRE };
         let is_short = !name.trim_end_matches('.').contains('.');
         // Two domains may have a computer of this name each: a name without its domain is that of whoever is known there.
         let here = self
@@ -127,22 +150,20 @@ impl Names {
                 {
                     list.retain(|&(_, other)| other != known);
                 }
-                self.host(name)
+                self.host_of(name, most)
             }
-            _ => self.host(name),
+            _ => self.host_of(name, most),
         };
         let Some(host) = host else { return };
-        if self.by_address.len() >= MOST_ADDRESSES && !self.by_address.contains_key(&address) {
-            self.over_limit += 1;
-            return;
-        }
         let known = self.by_address.entry(address).or_default();
         if let Some(known) = known.iter_mut().find(|(_, known)| *known == host) {
             known.0 = known.0.min(by);
-        } else if known.len() < MOST_PER_ADDRESS {
-            known.push((by, host));
         } else {
-            self.over_limit += 1;
+            if known.len() >= MOST_PER_ADDRESS {
+                self.over_limit += 1;
+                known.pop();
+            }
+            known.push((by, host));
         }
         known.sort_by_key(|&(by, host)| (by, host));
         // Clients may call a host whatever they like; of those who know, two must not differ.
@@ -356,11 +377,60 @@ mod tests {
     #[test]
     fn one_name_in_many_domains_finds_no_more_room_than_many_names() {
         let mut names = Names::default();
+        for (by, most) in [(By::Server, MOST_OF_THE_WIRE), (By::Log, MOST_HOSTS)] {
+            for number in 0..u32::from(u16::MAX) + 5 {
+                let address = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+                names.learn(&format!("a.d{number}.example"), address, by);
+            }
+            assert_eq!(names.hosts.len(), most);
+        }
+    }
+
+    #[test]
+    fn names_that_the_wire_makes_up_leave_room_for_hosts_that_log() {
+        let mut names = Names::default();
         for number in 0..u32::from(u16::MAX) + 5 {
             let address = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
-            names.learn(&format!("a.d{number}.example"), address, By::Dns);
+            names.learn(&format!("made-up-{number}"), address, By::Client);
         }
-        assert_eq!(names.hosts.len(), MOST_HOSTS);
+        assert!(names.over_limit > 0);
+        assert!(names.host("ws6").is_some());
+        names.learn("ws7", ip("192.0.2.7"), By::Map);
+        assert_eq!(names.of(ip("192.0.2.7")).count(), 1);
+        for number in 0..100 {
+            names.learn(&format!("alias-{number}"), ip("192.0.2.7"), By::Map);
+        }
+        let hosts = names.hosts.len();
+        for number in 100..200 {
+            names.learn(&format!("alias-{number}"), ip("192.0.2.7"), By::Map);
+        }
+        assert_eq!(
+            names.hosts.len(),
+            hosts,
+            "what finds no room at its address takes none elsewhere"
+        );
+    }
+
+    #[test]
+    fn of_a_full_address_the_least_trusted_makes_room() {
+        for by in [By::Dns, By::Client] {
+            let mut names = Names::default();
+            for number in 0..MOST_PER_ADDRESS + 3 {
+                names.learn(&format!("app{number}.lab.example"), ip("192.0.2.10"), by);
+            }
+            names.learn("app99.lab.example", ip("192.0.2.10"), by);
+            assert_eq!(
+                (names.of(ip("192.0.2.10")).count(), names.over_limit),
+                (MOST_PER_ADDRESS, 4)
+            );
+            names.learn("DCOMSRV01", ip("192.0.2.10"), By::Server);
+            names.learn("srv.lab.example", ip("192.0.2.10"), By::Log);
+            let known: Vec<_> = names.of(ip("192.0.2.10")).map(|(_, host)| names.name(host)).collect();
+            assert_eq!(
+                (known.len(), &*known[0], &*known[1]),
+                (MOST_PER_ADDRESS, "srv.lab.example", "DCOMSRV01")
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::event::host::SkewRecord;
 use crate::event::record::Interval;
 use crate::host_log::HostEvent;
 use crate::host_log::event::Source;
+use crate::time::SECOND;
 
 /// A host's clock and the sensor's are not further apart than this: what is, is another connection of the same ports.
 pub const FARTHEST: i64 = 600 * SECOND;
@@ -16,7 +17,6 @@ pub const FARTHEST: i64 = 600 * SECOND;
 const KEPT: usize = 101;
 /// Clocks known.
 const MOST: usize = 65_536;
-const SECOND: i64 = 1_000_000_000;
 
 #[derive(Debug, Default)]
 struct Measured {

@@ -55,8 +55,11 @@ pub(super) struct Endpoints<T> {
     /// Who waits where.
     expected: HashMap<Expected, Vec<u64>>,
     next: u64,
-    /// RPC connections that are open, so that one older than the reply is recognised.
-    open: HashMap<Expected, u32>,
+    /// RPC connections that are open, so that one older than the reply is recognised. Each by its own number: one that found
+    /// no room is not the one that closes.
+    open: HashMap<Expected, Vec<u64>>,
+    /// How many there are.
+    count: usize,
     counters: EndpointCounters,
     most_waiting: usize,
     most_open: usize,
@@ -70,6 +73,7 @@ impl<T> Endpoints<T> {
             expected: HashMap::default(),
             next: 0,
             open: HashMap::default(),
+            count: 0,
             counters: EndpointCounters::default(),
             most_waiting: limits.pending,
             most_open: limits.connections,
@@ -82,17 +86,21 @@ impl<T> Endpoints<T> {
     }
 
     /// An RPC connection by this client was recognised.
-    pub(super) fn opened(&mut self, client: IpAddr, server: Endpoint) {
-        if self.open.len() < self.most_open || self.open.contains_key(&(client, server)) {
-            *self.open.entry((client, server)).or_default() += 1;
+    pub(super) fn opened(&mut self, client: IpAddr, server: Endpoint, connection: u64) {
+        if self.count < self.most_open {
+            self.open.entry((client, server)).or_default().push(connection);
+            self.count += 1;
         }
     }
 
     /// It is over.
-    pub(super) fn closed(&mut self, client: IpAddr, server: Endpoint) {
-        if let Some(count) = self.open.get_mut(&(client, server)) {
-            *count -= 1;
-            if *count == 0 {
+    pub(super) fn closed(&mut self, client: IpAddr, server: Endpoint, connection: u64) {
+        if let Some(open) = self.open.get_mut(&(client, server))
+            && let Some(index) = open.iter().position(|&other| other == connection)
+        {
+            open.swap_remove(index);
+            self.count -= 1;
+            if open.is_empty() {
                 self.open.remove(&(client, server));
             }
         }
@@ -163,6 +171,7 @@ impl<T> Endpoints<T> {
     /// The capture is over.
     pub(super) fn forget_connections(&mut self) {
         self.open.clear();
+        self.count = 0;
     }
 
     fn take(&mut self, number: u64) -> Option<(T, Vec<Expected>)> {
@@ -265,11 +274,28 @@ mod tests {
     #[test]
     fn an_open_connection_is_known_until_the_last_of_its_kind_closes() {
         let mut endpoints = Endpoints::<()>::new(&Limits::default(), 0);
-        endpoints.opened(CLIENT, end(2, 5));
-        endpoints.opened(CLIENT, end(2, 5));
-        endpoints.closed(CLIENT, end(2, 5));
+        endpoints.opened(CLIENT, end(2, 5), 1);
+        endpoints.opened(CLIENT, end(2, 5), 2);
+        endpoints.closed(CLIENT, end(2, 5), 1);
         assert!(endpoints.is_open(CLIENT, end(2, 5)));
-        endpoints.closed(CLIENT, end(2, 5));
+        endpoints.closed(CLIENT, end(2, 5), 2);
         assert!(!endpoints.is_open(CLIENT, end(2, 5)));
+    }
+
+    #[test]
+    fn a_connection_that_found_no_room_closes_no_other() {
+        let limits = Limits {
+            connections: 1,
+            ..Limits::default()
+        };
+        let mut endpoints = Endpoints::<()>::new(&limits, 0);
+        endpoints.opened(CLIENT, end(2, 5), 1);
+        endpoints.opened(CLIENT, end(2, 6), 2);
+        endpoints.closed(CLIENT, end(2, 5), 1);
+        endpoints.opened(CLIENT, end(2, 6), 3);
+        endpoints.closed(CLIENT, end(2, 6), 2);
+        assert!(endpoints.is_open(CLIENT, end(2, 6)));
+        endpoints.closed(CLIENT, end(2, 6), 3);
+        assert_eq!((endpoints.open.len(), endpoints.count), (0, 0));
     }
 }

@@ -214,10 +214,13 @@ pub(super) fn level_name(level: u32) -> Cow<'static, str> {
     }
 }
 
+/// [MS-ERREF] 2.1 HRESULT: the severity.
+pub(super) const FAILURE: u32 = 0x8000_0000;
+
 /// Sets an HRESULT and what it means.
 pub(super) fn set_result(dcom: &mut Dcom, hresult: u32) {
-    // [MS-ERREF] 2.1: the top bit is the severity. Older servers answer with a plain Win32 code (5); 1 is S_FALSE.
-    let failed = hresult & 0x8000_0000 != 0 || (2..0x1_0000).contains(&hresult);
+    // Older servers answer with a plain Win32 code (5); 1 is S_FALSE.
+    let failed = hresult & FAILURE != 0 || (2..0x1_0000).contains(&hresult);
     set(dcom, hresult, failed);
 }
 

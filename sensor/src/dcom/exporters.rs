@@ -6,16 +6,18 @@
 //! What was handed to one client is kept apart from what was handed to another, since the objects of a process that runs
 //! anyway (`ShellWindows`) are the same for all who ask.
 //!
-//! An object is forgotten some time after its last reference was released, when its pings end, or when nothing was heard of
-//! it for long.
+//! An object is over some time after its last reference was released, when its pings end, or when nothing was heard of it for
+//! long. That is concluded, and what was released, pinged or held elsewhere need not have been seen: an object that answers is
+//! there, and known again.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dcom_parsers::dcom::{SetId, StdObjref};
+use dcom_parsers::dcom::{RemInterfaceRef, SetId, StdObjref};
 use dcom_parsers::guid::{Clsid, Iid, Ipid, Oid, Oxid};
 
+use super::remembered::Remembered;
 use crate::event::dcom::{ActivationRecord, Proof};
 use crate::flow::Connection;
 use crate::hash::HashMap;
@@ -32,7 +34,8 @@ const SHARE_OF_CLASSES: usize = 16;
 const MAX_PATH: usize = 256;
 /// Names asked for that are kept of an interface: of two nobody can say which is called.
 const MAX_ASKED: usize = 2;
-/// Clients and servers for which one IPID is kept, activations kept for one exporter, and addresses of one machine.
+/// Clients and servers for which one IPID is kept, activations kept for one exporter, addresses of one machine, and ping sets
+/// of one object.
 const MAX_ALIKE: usize = 16;
 /// What stands for an object that nothing was seen to hand out, at the start of a path.
 pub(super) const UNSEEN: &str = "?";
@@ -173,10 +176,13 @@ pub(super) struct Known {
     asked: Vec<String>,
     /// The object, for pings.
     oid: Option<Oid>,
-    /// References that the client holds.
-    references: u64,
+    /// References that the client holds, public and private ones: the object goes when it has none of either ([MS-DCOM]
+    /// 3.1.1.5.6.1.3 `IRemUnknown::RemRelease` (Opnum 5)).
+    references: [u64; 2],
     used: Timestamp,
     released: Option<Timestamp>,
+    /// It answered after its last reference was released.
+    outlived: bool,
 }
 
 /// What a reply tells of an interface.
@@ -274,10 +280,12 @@ pub(super) struct Exporters {
     activated: HashMap<Oxid, Vec<Activated>>,
     activated_order: VecDeque<Oxid>,
     /// Further addresses of machines, as they say themselves.
-    addresses: HashMap<IpAddr, Vec<IpAddr>>,
-    /// The ping set of each object, and when the set was pinged.
-    pinged: HashMap<(IpAddr, Oid), SetId>,
-    sets: HashMap<(IpAddr, SetId), Timestamp>,
+    addresses: Remembered<IpAddr, Vec<IpAddr>>,
+    /// The ping sets of each object: every client has its own, and each keeps the object alive by itself ([MS-DCOM] 3.1.2.6
+    /// Timer Events).
+    pinged: Remembered<(IpAddr, Oid), Vec<SetId>>,
+    /// When each set was pinged.
+    sets: Remembered<(IpAddr, SetId), Timestamp>,
     limits: Limits,
     now: Timestamp,
     /// When the call at hand was made: it may have waited long for its answer.
@@ -295,9 +303,10 @@ impl Exporters {
             order: VecDeque::new(),
             activated: HashMap::default(),
             activated_order: VecDeque::new(),
-            addresses: HashMap::default(),
-            pinged: HashMap::default(),
-            sets: HashMap::default(),
+            addresses: Remembered::new(limits.interfaces, i64::MAX),
+            // Said once, when a set begins; the set is said again and again.
+            pinged: Remembered::new(limits.interfaces, i64::MAX),
+            sets: Remembered::new(limits.interfaces, limits.object_idle),
             limits: *limits,
             now: Timestamp::default(),
             as_of: Timestamp::default(),
@@ -352,23 +361,25 @@ impl Exporters {
                 parameters: Vec::new(),
                 asked: Vec::new(),
                 oid: None,
-                references: 0,
+                references: [0; 2],
                 used: now,
                 released: None,
+                outlived: false,
             });
         }
         let Some(known) = alike.iter_mut().find(|known| known.pair == pair) else {
             return;
         };
-        if known.is_over(now, self.limits.object_released) {
+        // A call alone does not bring it back: of one that nobody answered, the object may be gone.
+        if reference.is_some() && known.is_over(now, self.limits.object_released) {
             known.begin_again();
         }
         (known.iid, known.frame, known.certain, known.used) = (iid, frame, certain, now);
         known.describes = describes.or(known.describes);
         if let Some(reference) = reference {
             known.oid = Some(reference.oid);
-            known.references = known.references.saturating_add(reference.public_refs.into());
-            known.released = None;
+            known.add([reference.public_refs, 0]);
+            (known.released, known.outlived) = (None, false);
         }
         if let Some(new) = lineage
             && (!is_alive || known.lineage.as_ref().is_none_or(|old| new.supersedes(old)))
@@ -448,9 +459,8 @@ impl Exporters {
 
     /// The machine at `server` says that it has these addresses too.
     pub(super) fn has_addresses(&mut self, server: IpAddr, addresses: impl Iterator<Item = IpAddr>) {
-        let known = self.addresses.len() < self.limits.interfaces || self.addresses.contains_key(&server);
-        for address in addresses.filter(|address| known && *address != server && !address.is_loopback()) {
-            let others = self.addresses.entry(server).or_default();
+        for address in addresses.filter(|address| *address != server && !address.is_loopback()) {
+            let others = self.addresses.touch(server, self.now);
             if !others.contains(&address) && others.len() < MAX_ALIKE {
                 others.push(address);
             }
@@ -540,6 +550,16 @@ impl Exporters {
             .min_by_key(rank)
     }
 
+    /// Where an object comes from that is there for certain, since the server has done something with it: perhaps it was taken
+    /// for over.
+    pub(super) fn lineage_of(&self, pair: Pair, ipid: Ipid) -> Option<Arc<Lineage>> {
+        if let Some(known) = self.find(pair, ipid) {
+            return known.lineage.clone();
+        }
+        let known = self.interfaces.get(&ipid)?.iter().find(|known| known.pair == pair)?;
+        Some(Arc::new(known.lineage.as_ref()?.weak()))
+    }
+
     /// The member that a number stands for, as the server told of another object like this one.
     pub(super) fn member_of_alike(&self, object: &Known, dispid: i64) -> Option<&str> {
         self.classes.member(&object.place()?, dispid)
@@ -548,29 +568,42 @@ impl Exporters {
     /// The object was called: it is in use.
     pub(super) fn used(&mut self, pair: Pair, ipid: Ipid) {
         let (asked, limit) = (self.as_of, self.limits.object_released);
-        if let Some(known) = self.held(pair, ipid) {
-            if known.is_over(asked, limit) {
-                known.begin_again();
-            }
+        if let Some(known) = self.held(pair, ipid)
+            && !known.is_over(asked, limit)
+        {
             known.used = known.used.max(asked);
             // One that waited long may have been made before the last reference was released.
             known.released = known.released.filter(|&released| released > asked);
         }
     }
 
+    /// The object has answered a call: it is there, though it was taken for over. An IPID is never another object's
+    /// ([MS-DCOM] 2.2.9 IPID); only how the client came by it may be something else than what was seen.
+    pub(super) fn answered(&mut self, pair: Pair, ipid: Ipid) {
+        let (asked, limit) = (self.as_of, self.limits.object_released);
+        let Some(known) = self.held(pair, ipid) else { return };
+        known.used = known.used.max(asked);
+        if known.is_over(asked, limit) {
+            (known.released, known.outlived) = (None, true);
+            known.lineage = known.lineage.take().map(|lineage| Arc::new(lineage.weak()));
+        }
+    }
+
     /// The client holds more references.
-    pub(super) fn add_references(&mut self, pair: Pair, ipid: Ipid, count: u32) {
-        if let Some(known) = self.held(pair, ipid) {
-            known.references = known.references.saturating_add(count.into());
+    pub(super) fn add_references(&mut self, pair: Pair, more: &RemInterfaceRef) {
+        if let Some(known) = self.held(pair, more.ipid) {
+            known.add([more.public_refs, more.private_refs]);
         }
     }
 
     /// The client holds fewer references; with none, the object is soon forgotten.
-    pub(super) fn release(&mut self, pair: Pair, ipid: Ipid, count: u32) {
+    pub(super) fn release(&mut self, pair: Pair, less: &RemInterfaceRef) {
         let now = self.now;
-        if let Some(known) = self.held(pair, ipid) {
-            known.references = known.references.saturating_sub(count.into());
-            if known.references == 0 {
+        if let Some(known) = self.held(pair, less.ipid) {
+            for (held, less) in known.references.iter_mut().zip([less.public_refs, less.private_refs]) {
+                *held = held.saturating_sub(less.into());
+            }
+            if known.references == [0; 2] {
                 known.released = Some(now);
             }
         }
@@ -578,16 +611,20 @@ impl Exporters {
 
     /// A client keeps objects alive.
     pub(super) fn ping(&mut self, server: IpAddr, set: SetId, added: &[Oid], deleted: &[Oid]) {
-        if self.sets.len() < self.limits.interfaces || self.sets.contains_key(&(server, set)) {
-            self.sets.insert((server, set), self.now);
-        }
+        *self.sets.touch((server, set), self.now) = self.now;
         for &oid in added {
-            if self.pinged.len() < self.limits.interfaces || self.pinged.contains_key(&(server, oid)) {
-                self.pinged.insert((server, oid), set);
+            let sets = self.pinged.touch((server, oid), self.now);
+            if !sets.contains(&set) {
+                if sets.len() >= MAX_ALIKE {
+                    sets.remove(0);
+                }
+                sets.push(set);
             }
         }
-        for &oid in deleted {
-            self.pinged.remove(&(server, oid));
+        for oid in deleted {
+            if let Some(sets) = self.pinged.get_mut(&(server, *oid)) {
+                sets.retain(|other| *other != set);
+            }
         }
     }
 
@@ -603,8 +640,13 @@ impl Exporters {
             return !known.is_over(self.as_of, self.limits.object_released);
         }
         let since = self.as_of.since(known.used);
-        let set = known.oid.and_then(|oid| self.pinged.get(&(known.pair.server, oid)));
-        match set.and_then(|&set| self.sets.get(&(known.pair.server, set))) {
+        let server = known.pair.server;
+        let sets = known.oid.and_then(|oid| self.pinged.get(&(server, oid)));
+        let pinged = sets
+            .into_iter()
+            .flatten()
+            .filter_map(|&set| self.sets.get(&(server, set)));
+        match pinged.max() {
             Some(&pinged) => since.min(self.as_of.since(pinged)) <= self.limits.object_unpinged,
             None => since <= self.limits.object_idle,
         }
@@ -633,8 +675,19 @@ impl Known {
 
     /// It was released, and is handed out again: nobody knows from where, and its members are the same.
     fn begin_again(&mut self) {
-        (self.lineage, self.references, self.released) = (None, 0, None);
+        (self.lineage, self.references, self.released, self.outlived) = (None, [0; 2], None, false);
         self.asked.clear();
+    }
+
+    fn add(&mut self, more: [u32; 2]) {
+        for (held, more) in self.references.iter_mut().zip(more) {
+            *held = held.saturating_add(more.into());
+        }
+    }
+
+    /// Did it answer after its last reference was released, as far as that was seen?
+    pub(super) fn has_outlived(&self) -> bool {
+        self.outlived
     }
 
     /// The member that a number stands for, as the client was told.
@@ -706,6 +759,14 @@ mod tests {
 
     fn told(number: u32, frame: u64) -> Told {
         Told::interface(ipid(number), DISPATCH, frame)
+    }
+
+    fn references(number: u32, public_refs: u32, private_refs: u32) -> RemInterfaceRef {
+        RemInterfaceRef {
+            ipid: ipid(number),
+            public_refs,
+            private_refs,
+        }
     }
 
     fn reference(number: u32, oid: u64, public_refs: u32) -> StdObjref {
@@ -865,11 +926,15 @@ mod tests {
             );
             exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::TypeInfo);
             if released {
-                exporters.release(pair(9, 1), ipid(1), 5);
+                exporters.release(pair(9, 1), &references(1, 5, 0));
             }
             exporters.advance(Timestamp(after * SECOND));
-            // Called without anybody having seen it handed out.
-            exporters.used(pair(9, 1), ipid(1));
+            if released {
+                exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+            } else {
+                // Called without anybody having seen it handed out.
+                exporters.used(pair(9, 1), ipid(1));
+            }
             assert_eq!(path(&exporters, 9), (!released).then_some("A"));
             let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
             assert_eq!(known.member(3), Some(("Run", ToldBy::TypeInfo)));
@@ -1049,19 +1114,69 @@ mod tests {
     fn an_object_is_forgotten_once_released_unless_it_is_called_again() {
         let mut exporters = room_for(9);
         exporters.learn(pair(9, 1), handed_out(1, 4, 5));
-        exporters.add_references(pair(9, 1), ipid(1), 2);
-        exporters.release(pair(9, 1), ipid(1), 5);
+        exporters.add_references(pair(9, 1), &references(1, 2, 0));
+        exporters.release(pair(9, 1), &references(1, 5, 0));
         exporters.advance(Timestamp(SECOND * 1000));
         assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "two references are left");
-        exporters.release(pair(9, 1), ipid(1), 2);
+        exporters.release(pair(9, 1), &references(1, 2, 0));
         exporters.advance(Timestamp(SECOND * 1030));
         assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "not yet");
         exporters.used(pair(9, 1), ipid(1));
         exporters.advance(Timestamp(SECOND * 1200));
         assert!(exporters.find(pair(9, 1), ipid(1)).is_some(), "somebody holds it yet");
-        exporters.release(pair(9, 1), ipid(1), 1);
+        exporters.release(pair(9, 1), &references(1, 1, 0));
         exporters.advance(Timestamp(SECOND * 1300));
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn a_private_reference_holds_an_object_as_a_public_one_does() {
+        let mut exporters = room_for(9);
+        exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+        exporters.add_references(pair(9, 1), &references(1, 0, 1));
+        exporters.release(pair(9, 1), &references(1, 255, 0));
+        exporters.advance(Timestamp(SECOND * 1000));
+        assert!(exporters.find(pair(9, 1), ipid(1)).is_some());
+        exporters.release(pair(9, 1), &references(1, 0, 1));
+        exporters.advance(Timestamp(SECOND * 1100));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn what_answers_is_there_and_what_was_released_is_tied_weakly() {
+        for (released, after, proof) in [(true, 61, Proof::Weak), (false, 3601, Proof::Strong)] {
+            let mut exporters = room_for(9);
+            let lineage = Some(activated(1, "A", Proof::Strong));
+            exporters.learn(
+                pair(9, 1),
+                Told {
+                    lineage,
+                    ..handed_out(1, 4, 5)
+                },
+            );
+            if released {
+                exporters.release(pair(9, 1), &references(1, 5, 0));
+            }
+            exporters.advance(Timestamp(after * SECOND));
+            assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+            let of_it = exporters.lineage_of(pair(9, 1), ipid(1)).unwrap();
+            assert_eq!(of_it.activation.as_ref().unwrap().proof, Proof::Weak);
+            // Refused, or called so that nobody saw the answer.
+            if released {
+                exporters.used(pair(9, 1), ipid(1));
+                exporters.learn(pair(9, 1), told(1, 9));
+                assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+            }
+            exporters.answered(pair(9, 1), ipid(1));
+            exporters.answered(pair(8, 1), ipid(1));
+            let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
+            let lineage = known.lineage.as_ref().unwrap();
+            assert_eq!(lineage.path, "A");
+            assert_eq!(lineage.activation.as_ref().unwrap().proof, proof);
+            assert_eq!(known.has_outlived(), released);
+            exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+            assert!(!exporters.find(pair(9, 1), ipid(1)).unwrap().has_outlived());
+        }
     }
 
     #[test]
@@ -1069,7 +1184,7 @@ mod tests {
         let mut exporters = room_for(9);
         exporters.learn(pair(9, 1), handed_out(1, 1, 1));
         exporters.advance(Timestamp(SECOND * 1000));
-        exporters.release(pair(9, 1), ipid(1), 9);
+        exporters.release(pair(9, 1), &references(1, 9, 0));
         exporters.advance(Timestamp(SECOND * 1100));
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
         exporters.look_back(Timestamp(SECOND * 990));
@@ -1094,6 +1209,43 @@ mod tests {
         assert!(alive(&exporters));
         exporters.advance(Timestamp(SECOND * 60 * 607));
         assert!(!alive(&exporters));
+    }
+
+    #[test]
+    fn an_object_in_several_ping_sets_lives_while_one_of_them_is_pinged() {
+        let mut exporters = room_for(100);
+        let alive = |exporters: &Exporters| exporters.find(pair(9, 1), ipid(1)).is_some();
+        exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+        exporters.ping(address(1), SetId(6), &[Oid(4)], &[]);
+        // Another client's, or another one of this client's.
+        exporters.ping(address(1), SetId(7), &[Oid(4)], &[]);
+        exporters.ping(address(1), SetId(8), &[Oid(4)], &[]);
+        exporters.ping(address(1), SetId(8), &[], &[Oid(4)]);
+        for minute in 1..20 {
+            exporters.advance(Timestamp(SECOND * 60 * minute));
+            exporters.ping(address(1), SetId(6), &[], &[]);
+            assert!(alive(&exporters), "{minute}");
+        }
+        exporters.ping(address(1), SetId(6), &[], &[Oid(4)]);
+        exporters.advance(Timestamp(SECOND * 60 * 20));
+        assert!(!alive(&exporters), "the other set ended long ago");
+    }
+
+    #[test]
+    fn what_is_pinged_is_bounded_and_what_is_new_finds_room() {
+        let mut exporters = room_for(100);
+        let oids: Vec<_> = (1_000..20_000).map(Oid).collect();
+        exporters.ping(address(1), SetId(1), &oids, &[]);
+        for set in 0..1_000 {
+            exporters.ping(address(1), SetId(set), &[Oid(5)], &[]);
+            exporters.has_addresses(IpAddr::from([10, 1, 1, 1]), [address(2)].into_iter());
+        }
+        assert!(exporters.pinged.get(&(address(1), Oid(1_000))).is_none());
+        assert_eq!(exporters.pinged.get(&(address(1), Oid(5))).unwrap().len(), MAX_ALIKE);
+        exporters.learn(pair(9, 1), handed_out(1, 4, 5));
+        exporters.ping(address(1), SetId(6), &[Oid(4)], &[]);
+        exporters.advance(Timestamp(SECOND * 361));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None, "its pings ended");
     }
 
     #[test]

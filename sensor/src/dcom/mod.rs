@@ -271,10 +271,14 @@ impl Analyst {
             // The dynamic ports that are waited for are TCP's.
             RpcBody::Opened | RpcBody::Closed if connection.transport == Transport::Udp => {}
             RpcBody::Opened => {
-                self.endpoints.opened(connection.client.address, connection.server);
+                self.endpoints
+                    .opened(connection.client.address, connection.server, connection.flow_id);
                 self.follow(connection.client, connection.server, out);
             }
-            RpcBody::Closed => self.endpoints.closed(connection.client.address, connection.server),
+            RpcBody::Closed => {
+                self.endpoints
+                    .closed(connection.client.address, connection.server, connection.flow_id);
+            }
             RpcBody::Bound(bound) => {
                 let at = bound.offered.or(bound.answered).unwrap_or_default();
                 if let Some(refusal) = bound.refused {
@@ -404,8 +408,11 @@ impl Analyst {
         }
         // An object that was handed out is what is called, whatever the stub looks like.
         let pair = Pair::from(&**connection);
-        let is_known = |object| exporters.find(pair, Ipid(object)).is_some();
-        let handed_out = exchange.object.is_some_and(is_known);
+        let object = exchange.object.map(Ipid);
+        if let (Some(ipid), Reply::Response(_)) = (object, &exchange.reply) {
+            exporters.answered(pair, ipid);
+        }
+        let handed_out = object.is_some_and(|ipid| exporters.find(pair, ipid).is_some());
         let asked = if handed_out {
             None
         } else {

@@ -134,9 +134,12 @@ fn judge(record: &Record, context: &Context<'_>) -> Option<Found> {
     Some(alert(&NO_CALL, severity, confidence, message, record))
 }
 
-/// Is it a call of what the object is for, not one that counts references or asks for type information?
+/// Is it a call of what the object is for, not one that counts references or asks for type information? One that the server
+/// refused by a fault has called nothing: there need not be an object.
 fn is_real(dcom: &Dcom) -> bool {
-    let Some(interface) = &dcom.interface else { return false };
+    let Some(interface) = dcom.interface.as_ref().filter(|_| dcom.fault.is_none()) else {
+        return false;
+    };
     match interface.uuid {
         known::IREM_UNKNOWN
         | known::IREM_UNKNOWN2
@@ -234,6 +237,23 @@ mod tests {
         rig.see(untied);
         rig.advance(40 * SECOND);
         assert!(rig.found().is_empty());
+    }
+
+    #[test]
+    fn a_call_that_ended_in_a_fault_is_none() {
+        let mut rig = rig();
+        let trigger = activation("WordPad Document").from(9).to(1);
+        rig.see(trigger.clone());
+        for tied in [true, false] {
+            let mut refused = invoke(&trigger);
+            refused.dcom.fault = Some("RPC_E_DISCONNECTED (0x80010108)".to_owned());
+            if !tied {
+                refused.dcom.activation = None;
+            }
+            rig.see(refused);
+        }
+        rig.advance(31 * SECOND);
+        assert_eq!(rig.found().len(), 1);
     }
 
     #[test]

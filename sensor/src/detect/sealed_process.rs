@@ -8,7 +8,7 @@ use dcom_parsers::wmi::{IWBEM_LEVEL1_LOGIN, IWBEM_SERVICES};
 
 use super::pairs::Remembered;
 use super::signature::WMI_PROCESS;
-use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
+use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, result};
 use crate::dcom::Record;
 use crate::event::dcom::{Evidence, Kind};
 use crate::event::meta::Place;
@@ -134,10 +134,11 @@ fn tell(record: &Record, got: &Got) -> Found {
     record.dcom.evidence = Evidence::Inferred;
     record.dcom.because.extend(because.into_iter().map(Into::into));
     let message = format!(
-        "{} ran a WMI method on {}{}, sealed, perhaps Win32_Process.Create",
+        "{} called a WMI method on {}{}, sealed, perhaps Win32_Process.Create: {}",
         address(record.meta.client),
         address(record.meta.server),
         as_whom(&record.dcom.client),
+        result(&record.dcom),
     );
     let confidence = if created { "medium" } else { "low" };
     alert(&WMI_PROCESS, Severity::Low, confidence, message, &record)

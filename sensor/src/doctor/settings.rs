@@ -84,7 +84,14 @@ fn catalog(config: &Config, checks: &mut Vec<Check>) -> Catalog {
 
 fn keys(file: &Path, checks: &mut Vec<Check>) -> Option<Used> {
     const NAME: &str = "keys";
-    keys::keep_out_of_core_dumps();
+    if !keys::keep_out_of_core_dumps() {
+        let what_to_do = "`ulimit -c 0` before the sensor is started keeps them out";
+        checks.push(Check::warn(
+            NAME,
+            "the system refuses to keep them out of core dumps",
+            what_to_do,
+        ));
+    }
     let (check, keys) = match Keys::load(file) {
         Ok(keys) => (Check::ok(NAME, "they can be used"), Some(Arc::new(keys))),
         Err(error) => {

@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 
 /// A connection that was silent for so long, in nanoseconds, may have ended, and another one begun between the same ends.
 const PAUSE: i64 = 4_000_000_000;
-/// C706 12.6.3.1, [MS-RPCE] 2.2.2.5: version 5, any minor one, and the type of `rpc_auth_3`.
+/// C706 12.6.3.1, [MS-RPCE] 2.2.2.10: version 5, any minor one, and the type of `rpc_auth_3`.
 const AUTH3: (u8, u8) = (5, 16);
 
 /// Copies what was planned.

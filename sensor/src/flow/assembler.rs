@@ -404,6 +404,11 @@ impl Assembler {
         self.receiver
     }
 
+    /// Room for what was delivered and is remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.past.room()
+    }
+
     /// The room that what is held here takes.
     pub fn held(&self) -> usize {
         self.held

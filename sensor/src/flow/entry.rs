@@ -121,6 +121,11 @@ impl<C: Consumer> Flow<C> {
         }
     }
 
+    /// Is it the connection that was opened then, and closed?
+    pub(super) fn is_closing(&self, opened: At) -> bool {
+        self.closing && self.opened == opened
+    }
+
     /// When it is over, if it is followed and nothing more comes.
     pub(super) fn due(&self, limits: &Limits) -> Timestamp {
         Timestamp(self.last.0.saturating_add(limits.idle_followed))
@@ -668,6 +673,23 @@ impl<C: Consumer> Flow<C> {
             }),
             State::Fresh(_) | State::Probing(_) | State::Foreign(_) => None,
         }
+    }
+
+    /// Leaves its places among those that are followed.
+    pub(super) fn leave(&self, shared: &mut Shared) {
+        if let State::Tracked(tracked) = &self.state {
+            tracked.leave(shared);
+        }
+    }
+
+    /// Room for what was delivered and is remembered.
+    pub(super) fn remembered(&self) -> usize {
+        let streams = match &self.state {
+            State::Tracked(tracked) => &tracked.streams,
+            State::Probing(probe) => &probe.streams,
+            State::Fresh(_) | State::Foreign(_) => return 0,
+        };
+        streams.iter().flatten().map(Assembler::remembered).sum()
     }
 
     /// Bytes held back because earlier ones are missing.

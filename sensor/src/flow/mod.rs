@@ -174,6 +174,9 @@ fn behind(segment: &Segment<'_>) -> u32 {
     start(segment).wrapping_add(length).wrapping_add(segment.cut)
 }
 
+/// Places of closed connections that are not worth looking through.
+const FEW_CLOSING: usize = 1_024;
+
 /// No time at all.
 pub(crate) const NEVER: Timestamp = Timestamp(i64::MAX);
 
@@ -272,7 +275,9 @@ impl<C: Consumer> Flows<C> {
         flow.schedule(slot, &mut self.shared);
         if (segment.fin || segment.rst) && !damaged && flow.close(segment, end, &mut self.shared, out) {
             let deadline = Timestamp(now.0.saturating_add(self.shared.bounds.limits.linger));
-            self.closing.push_back((deadline, slot, flow.opened));
+            let place = (deadline, slot, flow.opened);
+            self.bound_closing();
+            self.closing.push_back(place);
         }
         while self.shared.tracked > self.shared.bounds.limits.rpc_connections.max(1) && self.evict_followed(out) {}
     }
@@ -317,8 +322,10 @@ impl<C: Consumer> Flows<C> {
     pub fn abandon(&mut self, source: Endpoint, destination: Endpoint) -> Option<Abandoned<C>> {
         let (key, _) = Key::new(source, destination);
         let flow = self.table.find(&key).and_then(|slot| self.table.remove(slot))?;
+        flow.leave(&mut self.shared);
         let flows = self.table.iter();
         self.shared.bounds.held = flows.clone().map(Flow::held).sum();
+        self.shared.bounds.remembered = flows.clone().map(Flow::remembered).sum();
         self.shared.tracked = flows.filter(|flow| flow.consumer().is_some()).count();
         flow.abandoned()
     }
@@ -340,16 +347,21 @@ impl<C: Consumer> Flows<C> {
         }
     }
 
+    /// A connection has one place, and leaves it behind when it is forgotten: before there are more of these than
+    /// connections, they go.
+    fn bound_closing(&mut self) {
+        if self.closing.len() >= FEW_CLOSING.max(2 * self.table.len()) {
+            let Self { table, closing, .. } = self;
+            closing.retain(|&(_, slot, opened)| table.get(slot).is_some_and(|flow| flow.is_closing(opened)));
+        }
+    }
+
     fn let_go_closed(&mut self, now: Timestamp, out: &mut impl FnMut(Output<'_, C>)) {
         let Some((_, slot, opened)) = self.closing.pop_front() else {
             return;
         };
         // The slot may have a new tenant, or its connection may have been opened anew.
-        let Some(flow) = self
-            .table
-            .get(slot)
-            .filter(|flow| flow.closing && flow.opened == opened)
-        else {
+        let Some(flow) = self.table.get(slot).filter(|flow| flow.is_closing(opened)) else {
             return;
         };
         // As long as something comes, it may be that who closed it is not who it seemed to be.

@@ -58,6 +58,11 @@ impl Past {
         self.bytes.capacity().min(most)
     }
 
+    /// The room that it takes.
+    pub(super) fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// What came before is not comparable any more: there is a hole.
     #[inline]
     pub(super) fn forget(&mut self, bounds: &mut Bounds) {

@@ -1106,8 +1106,59 @@ fn what_is_let_go_or_given_up_is_told_as_forced() {
         (given_up.ended.reason, given_up.ended.packets.client.count),
         (Reason::Forced, 1)
     );
+    let shared = &rig.flows.shared;
+    assert_eq!(
+        (shared.bounds.remembered, shared.due.len(), shared.wanted.len()),
+        (0, 0, 0)
+    );
     rig.end();
     assert_eq!(rig.ended.len(), 1, "nothing is told of it any more");
+}
+
+#[test]
+fn what_is_given_up_takes_nothing_with_it_of_others() {
+    let mut rig = Rig::new();
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    let of_one = rig.flows.shared.bounds.remembered;
+    assert!(of_one > 0, "it is remembered, to be compared");
+    rig.send(end(3, 50_000), server(), 101, 901, &pdu(11, 1));
+    rig.flows.abandon(client(), server()).unwrap();
+    let shared = &rig.flows.shared;
+    assert_eq!(
+        (shared.bounds.remembered, shared.tracked, shared.due.len()),
+        (of_one, 1, 1)
+    );
+    rig.end();
+    assert_eq!(rig.flows.shared.bounds.remembered, 0);
+}
+
+#[test]
+fn places_of_closed_connections_are_bounded_by_the_connections() {
+    let mut rig = rig(&Limits {
+        flows: 100,
+        ..Limits::default()
+    });
+    for number in 0..20_000_u32 {
+        let [_, .., high, low] = number.to_be_bytes();
+        let mut from = end(3, 50_000);
+        from.address = IpAddr::from([10, 1, high, low]);
+        let segment = rig.segment(from, server(), 101, &[]);
+        // Within one instant: none of them has lingered yet.
+        let at = At {
+            time: Timestamp(1_000_000),
+            ..segment.at
+        };
+        rig.play(&Segment {
+            at,
+            fin: true,
+            ..segment
+        });
+        assert!(rig.flows.closing.len() <= FEW_CLOSING);
+    }
+    assert!(rig.flows.closing.len() >= rig.flows.table.len());
+    let later = Timestamp(60_000_000_000);
+    rig.flows.advance(later, &mut |_| {});
+    assert_eq!((rig.flows.closing.len(), rig.flows.table.len()), (0, 0));
 }
 
 /// Wants to be looked at ten milliseconds after each piece, once.

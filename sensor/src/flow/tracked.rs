@@ -90,6 +90,16 @@ impl<C> Tracked<C> {
         self.packets[side].count(segment.length, segment.flags);
     }
 
+    /// Leaves its places among those that are followed.
+    pub(super) fn leave(&self, shared: &mut Shared) {
+        if let Some(due) = self.due {
+            shared.due.remove(&due);
+        }
+        if let Some(wanted) = self.wanted {
+            shared.wanted.remove(&wanted);
+        }
+    }
+
     /// What there is to say at its end.
     pub(super) fn ended(&self, reason: Reason) -> Ended {
         Ended {
@@ -579,12 +589,7 @@ impl<C> Tracked<C> {
 
     pub(super) fn end(mut self, reason: Reason, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
         shared.tracked -= 1;
-        if let Some(due) = self.due {
-            shared.due.remove(&due);
-        }
-        if let Some(wanted) = self.wanted {
-            shared.wanted.remove(&wanted);
-        }
+        self.leave(shared);
         for end in [self.client, 1 - self.client] {
             self.readmit_unheard(end, shared, out);
         }

@@ -11,9 +11,8 @@ use super::event::{HostBody, HostEnd, HostEvent, NetworkConnect, Process, Proces
 use super::keep::Texts;
 use crate::hash::HashMap;
 use crate::limits::host_log as limits;
-use crate::time::Timestamp;
+use crate::time::{SECOND, Timestamp};
 
-const SECOND: i64 = 1_000_000_000;
 /// 4688 has whole seconds in some exports, and both are written within the same one or the next.
 const START: i64 = 2 * SECOND;
 /// The same of a connection: Sysmon tells it later than the filter.

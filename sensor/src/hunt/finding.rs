@@ -18,12 +18,10 @@ use crate::event::meta::{Meta, Protocol};
 use crate::host_log::command_line::{Bare, normalised};
 use crate::host_log::event::{Account, Clock, HostEvent, Process, Source, image_name, text_hash};
 use crate::severity::Severity;
-use crate::time::Timestamp;
+use crate::time::{SECOND, Timestamp};
 
 /// Nanoseconds between two records of one event: logs that cut their times to seconds are among them.
 pub(super) const SAME: i64 = 2_000_000_000;
-/// A second, in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
 /// Nanoseconds from a connection to a child, up to which they belong together for sure, as good as.
 pub(super) const CLOSE: i64 = 5_000_000_000;
 /// Up to which they do probably.

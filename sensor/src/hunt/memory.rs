@@ -18,9 +18,10 @@ const ENTRY: usize = 128;
 /// A table that forgets what came first.
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
-    /// Each with what it takes.
-    entries: BTreeMap<K, (V, usize)>,
-    order: VecDeque<K>,
+    /// Each with what it takes, and the number of its place in the order.
+    entries: BTreeMap<K, (V, usize, u64)>,
+    order: VecDeque<(u64, K)>,
+    next: u64,
     bytes: usize,
     limit: usize,
     /// Entries that were forgotten to make room for others.
@@ -36,6 +37,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         Self {
             entries: BTreeMap::new(),
             order: VecDeque::new(),
+            next: 0,
             bytes: 0,
             limit,
             forgotten: 0,
@@ -46,16 +48,20 @@ impl<K: Ord + Clone, V> Table<K, V> {
     pub(super) fn insert(&mut self, key: K, value: V, size: usize) {
         let size = size + size_of::<V>() + ENTRY;
         self.bytes += size;
-        match self.entries.insert(key.clone(), (value, size)) {
-            Some((_, former)) => self.bytes -= former,
-            None => self.order.push_back(key),
+        if let Some((known, former, _)) = self.entries.get_mut(&key) {
+            self.bytes -= std::mem::replace(former, size);
+            *known = value;
+        } else {
+            self.order.push_back((self.next, key.clone()));
+            self.entries.insert(key, (value, size, self.next));
+            self.next += 1;
         }
         self.make_room();
     }
 
     /// Changes what is there, and takes in how many bytes it holds elsewhere from then on. Is it there?
     pub(super) fn change(&mut self, key: &K, change: impl FnOnce(&mut V) -> usize) -> bool {
-        let Some((value, size)) = self.entries.get_mut(key) else {
+        let Some((value, size, _)) = self.entries.get_mut(key) else {
             return false;
         };
         self.bytes -= *size;
@@ -66,23 +72,35 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     fn make_room(&mut self) {
-        while self.order.len() > self.limit || self.bytes > BYTES {
-            let Some(oldest) = self.order.pop_front() else { break };
-            let forgotten = self.entries.remove(&oldest);
-            self.forgotten += u64::from(forgotten.is_some());
-            self.bytes -= forgotten.map_or(0, |(_, size)| size);
+        // Those that were removed have left their places behind: when these are many, they go.
+        if self.order.len() > self.limit.saturating_mul(2) {
+            let entries = &self.entries;
+            self.order.retain(|(number, key)| has_place(entries, *number, key));
+        }
+        while self.entries.len() > self.limit || self.bytes > BYTES {
+            let Some((number, oldest)) = self.order.pop_front() else {
+                break;
+            };
+            if has_place(&self.entries, number, &oldest) {
+                self.remove(&oldest);
+                self.forgotten += 1;
+            }
         }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key).map(|(value, _)| value)
+        self.entries.get(key).map(|(value, ..)| value)
     }
 
     pub(super) fn remove(&mut self, key: &K) {
-        // Its place in the order stays, and does no harm: there is nothing left to forget.
         let removed = self.entries.remove(key);
-        self.bytes -= removed.map_or(0, |(_, size)| size);
+        self.bytes -= removed.map_or(0, |(_, size, _)| size);
     }
+}
+
+/// Is that the place of what is there by this key, and not of what was there before it?
+fn has_place<K: Ord, V>(entries: &BTreeMap<K, (V, usize, u64)>, number: u64, key: &K) -> bool {
+    entries.get(key).is_some_and(|(.., place)| *place == number)
 }
 
 /// A computer's name as tables have it: in lower case, without its domain.
@@ -186,6 +204,24 @@ mod tests {
         assert_eq!((table.get(&1), table.get(&3), table.forgotten), (None, Some(&30), 1));
         table.remove(&3);
         assert_eq!(table.get(&3), None);
+    }
+
+    #[test]
+    fn what_came_again_after_it_was_removed_is_the_youngest() {
+        let mut table = Table::of(3);
+        table.insert(1, "old", 0);
+        table.insert(2, "other", 0);
+        table.remove(&1);
+        table.insert(1, "new", 0);
+        table.insert(3, "third", 0);
+        table.insert(4, "fourth", 0);
+        assert_eq!((table.get(&2), table.get(&1), table.forgotten), (None, Some(&"new"), 1));
+        for number in 0..1_000 {
+            table.insert(7, "again", 0);
+            table.remove(&7);
+            table.insert(number + 10, "many", 0);
+            assert!(table.entries.len() <= 3 && table.order.len() <= 7);
+        }
     }
 
     #[test]

@@ -261,14 +261,19 @@ fn read(path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, KeysError> 
     Ok(bytes)
 }
 
-/// No image of this process is written when it crashes, and no other process may look into it.
-pub(crate) fn keep_out_of_core_dumps() {
+/// No image of this process is written when it crashes, and no other process may look into it. False where the system
+/// refuses both ways to say so.
+#[must_use]
+pub(crate) fn keep_out_of_core_dumps() -> bool {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     // Where the system refuses one of the two, the other has been asked for all the same.
-    let _ = setrlimit(Resource::Core, none);
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let refused = [
+        setrlimit(Resource::Core, none).is_err(),
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err(),
+    ];
+    refused != [true; 2]
 }

@@ -364,7 +364,7 @@ impl Sensor<'_> {
             lost,
             outlet.outputs(),
         );
-        self.events.extend(told);
+        self.events.extend(self.crew.analysis().pass(told));
         let failures = self.crew.take_failures();
         if !failures.is_empty() {
             let folder = self.log_dir.join(failures::FOLDER);

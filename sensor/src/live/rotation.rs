@@ -187,11 +187,32 @@ impl Job {
                 self.write(BufReader::new(log))?;
                 fs::remove_file(&self.log)?;
             }
-            // It is removed when all of it is in the other file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It was removed when all of it was in the other file, or somebody took it before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::metadata(self.unfinished())?.len() == 0 {
+                    return fs::remove_file(self.unfinished());
+                }
+                self.check()?;
+            }
             Err(error) => return Err(error),
         }
         fs::rename(self.unfinished(), self.whole())
+    }
+
+    /// Can what was written be read to its end?
+    fn check(&self) -> io::Result<()> {
+        let file = BufReader::new(File::open(self.unfinished())?);
+        let mut reader: Box<dyn Read> = match self.compression {
+            Compression::Gz => Box::new(flate2::bufread::GzDecoder::new(file)),
+            Compression::Zst | Compression::None => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        };
+        let is_cut = |error| {
+            io::Error::other(format!(
+                "{} cannot be read to its end: {error}",
+                self.unfinished().display()
+            ))
+        };
+        io::copy(&mut reader, &mut io::sink()).map(drop).map_err(is_cut)
     }
 
     fn write(&self, mut log: impl Read) -> io::Result<()> {
@@ -274,19 +295,50 @@ mod tests {
         write("eve-1.json", "waited\n");
         write("eve-1.json.zst.new", "");
         write("eve-2.json", "was not to be compressed\n");
-        write("ssl-1.log.gz.new", "whole: its log is removed");
+        for (name, compression) in [("ssl-1.log", Compression::Gz), ("ssl-2.log", Compression::Zst)] {
+            write(name, "whole: its log is removed");
+            let job = Job::new(scratch.0.join(name), compression);
+            job.write(File::open(&job.log).unwrap()).unwrap();
+            fs::remove_file(&job.log).unwrap();
+        }
         let jobs = undone(&scratch.0);
-        assert_eq!(jobs.len(), 3);
+        assert_eq!(jobs.len(), 4);
         jobs.iter().for_each(Job::run);
         assert_eq!(
             names(&scratch.0),
-            ["dcom-1.log.gz", "eve-1.json.zst", "eve-2.json", "ssl-1.log.gz"]
+            [
+                "dcom-1.log.gz",
+                "eve-1.json.zst",
+                "eve-2.json",
+                "ssl-1.log.gz",
+                "ssl-2.log.zst"
+            ]
         );
         let mut text = String::new();
         let file = File::open(scratch.0.join("dcom-1.log.gz")).unwrap();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "was being compressed\n");
         assert!(undone(&scratch.0).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_whole_is_not_called_so_though_its_log_is_gone() {
+        let scratch = Scratch::new("rotation-gone");
+        for (name, compression) in [("a.json", Compression::Gz), ("b.json", Compression::Zst)] {
+            let job = Job::new(scratch.0.join(name), compression);
+            let text: Vec<u8> = (0..5_000_u32).flat_map(u32::to_le_bytes).collect();
+            job.write(&*text).unwrap();
+            let whole = fs::read(job.unfinished()).unwrap();
+            fs::write(job.unfinished(), &whole[..whole.len() / 2]).unwrap();
+            let error = job.compress().unwrap_err().to_string();
+            assert!(error.contains(".new cannot be read to its end"), "{error}");
+            job.run();
+            // A mark: somebody took the log away before it was begun.
+            let job = Job::new(scratch.0.join(format!("taken-{name}")), compression);
+            job.mark();
+            job.run();
+        }
+        assert_eq!(names(&scratch.0), ["a.json.gz.new", "b.json.zst.new"]);
     }
 
     #[test]

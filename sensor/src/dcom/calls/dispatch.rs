@@ -9,7 +9,7 @@ use dcom_parsers::oaut::{
 };
 
 use super::super::exporters::{Lineage, ToldBy, UNSEEN, without_arguments};
-use super::{Descent, Effect, Read, powershell};
+use super::{Descent, Effect, GET_IDS_OF_NAMES, INVOKE, Read, powershell};
 use crate::catalog::Class;
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Proof};
@@ -17,8 +17,6 @@ use crate::rpc::Reply;
 
 const GET_TYPE_INFO_COUNT: u16 = 3;
 const GET_TYPE_INFO: u16 = 4;
-const GET_IDS_OF_NAMES: u16 = 5;
-const INVOKE: u16 = 6;
 /// How the path of an object begins that nothing was seen to hand out.
 const UNSEEN_ROOT: &str = "?.";
 /// How a member without a name begins.

@@ -3,6 +3,7 @@
 use dcom_parsers::dcom::Objref;
 use dcom_parsers::error::Result;
 use dcom_parsers::guid::Guid;
+use dcom_parsers::input::Input;
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::{scmr, tsch, wmi};
 
@@ -207,11 +208,8 @@ fn process_created(call: &mut Read<'_>, returned: &wmi::Object) {
 /// The last four bytes of a whole response.
 pub(super) fn status(message: &Message) -> Option<u32> {
     let Stub::Whole(stub) = &message.stub else { return None };
-    let bytes: [u8; 4] = stub.get(stub.len().checked_sub(4)?..)?.try_into().ok()?;
-    Some(match message.order {
-        dcom_parsers::input::ByteOrder::Little => u32::from_le_bytes(bytes),
-        dcom_parsers::input::ByteOrder::Big => u32::from_be_bytes(bytes),
-    })
+    let bytes = stub.get(stub.len().checked_sub(4)?..)?;
+    Input::new(bytes, message.order, "status").u32().ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod sort;
 
 use std::sync::Arc;
 
-use dcom_parsers::dcom::{Objref, OrpcThat, SetId, StdObjref};
+use dcom_parsers::dcom::{Objref, OrpcThat, RemInterfaceRef, SetId, StdObjref};
 use dcom_parsers::guid::{Guid, Iid, Ipid, Oid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
@@ -29,7 +29,7 @@ pub(crate) use powershell::decoded as decoded_powershell;
 pub(super) use sort::is_read;
 use sort::{By, Sort, looks_like_dispatch, may_be_dispatch, other_than, sort};
 
-/// [MS-OAUT] 3.1.4 `IDispatch`: opnums.
+/// [MS-OAUT] 3.1.4 Message Processing Events and Sequencing Rules: opnums of `IDispatch`.
 const GET_IDS_OF_NAMES: u16 = 5;
 const INVOKE: u16 = 6;
 
@@ -73,9 +73,9 @@ enum Effect {
     /// The client asked for the number of a member, and the answer was not seen.
     Ask(Ipid, String),
     /// The client holds more references.
-    AddRef(Ipid, u32),
+    AddRef(RemInterfaceRef),
     /// The client holds fewer references.
-    Release(Ipid, u32),
+    Release(RemInterfaceRef),
     /// A set of objects is kept alive, with these added and those taken out.
     Ping(SetId, Vec<Oid>, Vec<Oid>),
 }
@@ -225,13 +225,16 @@ pub(super) fn read(
     for told in understood.learned {
         exporters.learn(pair, told);
     }
+    let refused = understood.dcom.outcome == Some(Outcome::Failed);
     for effect in understood.effects {
         match effect {
+            // What the server refused to do was not done.
+            Effect::AddRef(_) | Effect::Release(_) | Effect::Ping(..) if refused => {}
             Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
             Effect::Parameter(ipid, member, dispid, name) => exporters.parameter(pair, ipid, member, dispid, &name),
             Effect::Ask(ipid, name) => exporters.asked(pair, ipid, &name),
-            Effect::AddRef(ipid, count) => exporters.add_references(pair, ipid, count),
-            Effect::Release(ipid, count) => exporters.release(pair, ipid, count),
+            Effect::AddRef(references) => exporters.add_references(pair, &references),
+            Effect::Release(references) => exporters.release(pair, &references),
             Effect::Ping(set, added, deleted) => exporters.ping(pair.server, set, &added, &deleted),
         }
     }
@@ -409,6 +412,10 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
     if !object.is_held_by(pair.client) {
         activation.proof = Proof::Weak;
         dcom.because.push("the object was handed to another client".into());
+    } else if object.has_outlived() {
+        dcom.because.push(
+            "its last reference was released before, as far as was seen; tied to the activation by its IPID".into(),
+        );
     } else if activation.proof == Proof::Weak {
         dcom.because.push("tied to the activation by its exporter alone".into());
     }
@@ -423,7 +430,7 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
     let lineage = |descent, oxid| {
         let seen = match descent {
             Descent::Same => own.cloned(),
-            Descent::Of(other) => exporters.find(pair, other).and_then(|other| other.lineage.clone()),
+            Descent::Of(other) => exporters.lineage_of(pair, other),
             // What an object gives that came from nobody knows where is still that member of it.
             Descent::Member => read.member.as_ref().map(|member| {
                 let unseen = Lineage::unseen;

@@ -12,6 +12,7 @@ use dcom_parsers::oaut::{
     GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
 };
 
+use super::super::exchange::FAILURE;
 use super::super::exporters::ToldBy;
 use super::{Descent, Effect, Read};
 use crate::event::dcom::NamedGuid;
@@ -27,9 +28,6 @@ const CREATE_INSTANCE_LIC: u16 = 7;
 pub(super) const REM_QUERY_INTERFACE: u16 = 3;
 pub(super) const REM_ADD_REF: u16 = 4;
 pub(super) const REM_RELEASE: u16 = 5;
-
-/// [MS-ERREF] 2.1 HRESULT: the severity.
-const FAILURE: u32 = 0x8000_0000;
 
 /// True when the call says what was done: only where it makes an object out of type information.
 pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
@@ -112,15 +110,12 @@ fn count_references(call: &mut Read<'_>, opnum: u16) {
             let ipids = request.references.iter().map(|reference| reference.ipid.to_string());
             call.dcom.arguments = ipids.collect();
         }
-        let effect = |reference: &RemInterfaceRef| {
-            let (ipid, count) = (reference.ipid, reference.public_refs);
-            if opnum == REM_ADD_REF {
-                Effect::AddRef(ipid, count)
-            } else {
-                Effect::Release(ipid, count)
-            }
+        let effect: fn(RemInterfaceRef) -> Effect = if opnum == REM_ADD_REF {
+            Effect::AddRef
+        } else {
+            Effect::Release
         };
-        call.effects.extend(request.references.iter().map(effect));
+        call.effects.extend(request.references.into_iter().map(effect));
     }
     let hresult = if opnum == REM_ADD_REF {
         call.response(RemAddRefReply::parse).map(|reply| reply.hresult)
@@ -228,11 +223,15 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
 
 #[cfg(test)]
 mod tests {
+    use dcom_parsers::dcom::StdObjref;
     use dcom_parsers::guid::{Iid, Ipid};
 
     use super::super::super::exporters::Told;
-    use super::super::super::rig::{Bytes, OBJECT, Rig};
+    use super::super::super::rig::{Bytes, OBJECT, Rig, exchange};
     use super::*;
+    use crate::capture::At;
+    use crate::rpc::Reply;
+    use crate::time::Timestamp;
 
     const FOUND: Ipid = Ipid(Guid::com(0xbbb1));
     const NOT_FOUND: Ipid = Ipid(Guid::com(0xbbb2));
@@ -258,6 +257,44 @@ mod tests {
         assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
         let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
+    }
+
+    #[test]
+    fn a_release_that_the_server_refuses_releases_nothing() {
+        let faulted = || Reply::Fault {
+            at: At::default(),
+            status: 0x8001_0108,
+        };
+        let answered = |hresult| {
+            let answer = Bytes::reply().words(&[hresult]).0;
+            exchange(None, REM_RELEASE, Bytes::default().into(), Some(answer)).reply
+        };
+        for (reply, is_released) in [
+            (faulted(), false),
+            (answered(0x8007_0057), false),
+            (answered(0), true),
+            (Reply::Unanswered, true),
+        ] {
+            let mut rig = Rig::new();
+            let reference = StdObjref {
+                public_refs: 5,
+                ipid: FOUND,
+                ..StdObjref::default()
+            };
+            let told = Told {
+                reference: Some(reference),
+                ..Told::interface(FOUND, Iid(known::IDISPATCH), 1)
+            };
+            rig.exporters.learn(Rig::pair(), told);
+            let asked = Bytes::request().words(&[1, 1]).guid(FOUND.0).words(&[255, 0]);
+            let mut call = exchange(Some(known::IREM_UNKNOWN), REM_RELEASE, asked.into(), None);
+            (call.object, call.reply) = (Some(OBJECT.0), reply);
+            let dcom = rig.read(&call).unwrap().dcom;
+            assert_eq!(dcom.arguments, [FOUND.to_string()]);
+            rig.exporters.advance(Timestamp(61_000_000_000));
+            let found = rig.exporters.find(Rig::pair(), FOUND);
+            assert_eq!(found.is_none(), is_released, "{:?}", call.reply);
+        }
     }
 
     #[test]

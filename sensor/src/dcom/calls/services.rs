@@ -111,3 +111,42 @@ impl Read<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::dcom::StdObjref;
+    use dcom_parsers::guid::{Iid, Ipid, Oid};
+
+    use super::super::super::exporters::Told;
+    use super::super::super::rig::{Bytes, OBJECT, Rig, exchange};
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_ping_that_the_server_refuses_keeps_nothing() {
+        let (oid, set) = ([4, 0], [6, 0]);
+        for (status, ends_early) in [(0, true), (5, false)] {
+            let mut rig = Rig::new();
+            let reference = StdObjref {
+                public_refs: 5,
+                oid: Oid(4),
+                ipid: OBJECT,
+                ..StdObjref::default()
+            };
+            let told = Told {
+                reference: Some(reference),
+                ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+            };
+            rig.exporters.learn(Rig::pair(), told);
+            let asked = Bytes::default().words(&set).words(&[1 << 16 | 1, 0]);
+            let asked = asked.words(&[0x2_0000, 1]).words(&oid).words(&[0]);
+            let answer = Bytes::default().words(&set).words(&[0, status]).0;
+            let ping = exchange(Some(known::IOBJECT_EXPORTER), 2, asked.into(), Some(answer));
+            let dcom = rig.read(&ping).unwrap().dcom;
+            assert_eq!(dcom.arguments.len(), 2, "{:?} {:?}", dcom.arguments, rig.odd);
+            rig.exporters.advance(Timestamp(361_000_000_000));
+            let is_there = |ipid: Ipid| rig.exporters.find(Rig::pair(), ipid).is_some();
+            assert_eq!(is_there(OBJECT), !ends_early, "{status}");
+        }
+    }
+}
