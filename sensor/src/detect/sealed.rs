@@ -5,7 +5,10 @@
 mod chance;
 mod shape;
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dcom_parsers::guid::{Guid, Ipid};
 use dcom_parsers::names::{self, known};
@@ -21,7 +24,7 @@ use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Kind, Outcome};
 use crate::severity::Severity;
 use crate::time::Timestamp;
-use shape::{Fit, Operation, Sealed, Verdict, judge};
+use shape::{Calls, Fit, Operation, Origins, Sealed, Verdict, judge};
 
 type Pair = (IpAddr, IpAddr);
 
@@ -29,7 +32,9 @@ type Pair = (IpAddr, IpAddr);
 const WAITING: usize = 16;
 /// Conversations of one client on one port at a time.
 const CONVERSATIONS: usize = 8;
-/// Calls of one conversation that are kept. What gives a class away comes first.
+/// Activations that the calls of one conversation may be of.
+const CANDIDATES: usize = 4;
+/// Calls of one conversation that are kept, the last ones, and objects.
 const CALLS: usize = 64;
 
 /// Waits for calls after sealed activations.
@@ -43,25 +48,65 @@ pub(super) struct SealedActivation {
 }
 
 /// An activation, and when it was seen among all records.
-struct Waiting {
+#[derive(Clone)]
+struct Waiting(Arc<Activated>);
+
+struct Activated {
     seen: u64,
-    activation: Record,
+    record: Record,
+    /// Was its object called first on a connection that began with it, or was it told?
+    found: AtomicBool,
+}
+
+impl Waiting {
+    fn is_found(&self) -> bool {
+        self.0.found.load(Ordering::Relaxed)
+    }
+
+    fn set_found(&self) {
+        self.0.found.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What was called after a sealed activation, on one port.
 struct Conversation {
-    activation: Record,
+    /// Those that the calls may be of: the one that it began with, then those that came in between.
+    candidates: Vec<Candidate>,
     /// The record that was seen last.
     seen: u64,
-    /// Nothing more is to be told of it.
-    told: bool,
-    /// Was it seen from its start, with nothing missing?
-    whole: bool,
     encoding: Encoding,
+    /// The last ones.
     calls: Vec<Sealed>,
-    objects: Vec<Ipid>,
+    /// The last ones that were called, in that order.
+    objects: Vec<Object>,
+    /// How many objects were called.
+    numbers: u64,
     /// Connections and interfaces of which a call was seen.
     bound: Vec<(u64, Guid)>,
+}
+
+/// An activation whose object may be among those of a conversation.
+struct Candidate {
+    waiting: Waiting,
+    /// Did the conversation begin with it?
+    own: bool,
+    /// The first object that may be of it.
+    since: u64,
+    /// The object among these whose members were asked for first.
+    asked: Option<Ipid>,
+    /// How many calls there were on these.
+    calls: usize,
+    /// Were they seen with nothing missing?
+    whole: bool,
+    /// Nothing more is to be told of it.
+    told: bool,
+}
+
+struct Object {
+    ipid: Ipid,
+    number: u64,
+    /// Was it asked for the number of a name?
+    asked: bool,
 }
 
 impl SealedActivation {
@@ -79,31 +124,43 @@ impl SealedActivation {
         let (Some(ipid), Some(server)) = (dcom.ipid, meta.server) else {
             return;
         };
+        // What was refused in clear called nothing, whatever object it names.
+        if dcom.fault.is_some() && read(dcom, context.catalog).is_empty() {
+            return;
+        }
         let now = context.when(meta);
         let key = (pair.0, server);
         let mut here = self.conversations.remove(&key).unwrap_or_default();
         let own = here.iter().rposition(|known| known.has(meta.flow_id));
         // Further connections are of the latest.
-        let at = own.or(here.len().checked_sub(1));
+        let mut at = own.or(here.len().checked_sub(1));
         let known = at.and_then(|at| here.get(at));
         let is_new = known.is_none_or(|known| known.may_be_new(ipid, meta.flow_id));
         // What is new on a connection may be of an activation that came in between. One that waited before that was refused,
         // or its object is never called. Another connection may be of any.
         let since = own.and(known).map_or(0, |known| known.seen);
         let waiting = self.waiting.get(&pair, now).filter(|_| is_new);
-        let waiting = waiting.and_then(|waiting| waiting.pop_if(|waiting| waiting.seen > since));
-        let started = waiting.is_some();
-        if let Some(Waiting { activation, .. }) = waiting {
-            if let Some(over) = own.or((here.len() >= CONVERSATIONS).then_some(0)) {
-                here.remove(over).conclude(context, found);
+        if let Some(waiting) = waiting {
+            waiting.retain(|waiting| !waiting.is_found());
+            if let Some(latest) = waiting.last().filter(|latest| latest.0.seen > since).cloned() {
+                if let Some(known) = own.and_then(|own| here.get_mut(own)) {
+                    // Or it is of the one before, whose objects go on to be called.
+                    known.may_be_of(latest, false);
+                } else {
+                    if here.len() >= CONVERSATIONS {
+                        here.remove(0).conclude(context, found);
+                    }
+                    latest.set_found();
+                    let mut conversation = Conversation::of(record);
+                    conversation.may_be_of(latest, true);
+                    at = Some(here.len());
+                    here.push(conversation);
+                }
             }
-            here.push(Conversation::of(activation, record));
         }
-        let conversation = match at.filter(|_| !started) {
-            Some(at) => here.get_mut(at),
-            None => here.last_mut(),
+        let Some(conversation) = at.and_then(|at| here.get_mut(at)) else {
+            return;
         };
-        let Some(conversation) = conversation else { return };
         conversation.see(ipid, record, context, found);
         conversation.seen = self.seen;
         self.conversations.entry(key, now, || here);
@@ -111,17 +168,34 @@ impl SealedActivation {
 }
 
 impl Conversation {
-    fn of(activation: Record, first: &Record) -> Self {
+    fn of(first: &Record) -> Self {
         Self {
-            activation,
+            candidates: Vec::new(),
             seen: 0,
-            told: false,
-            whole: true,
             encoding: first.encoding.unwrap_or_default(),
             calls: Vec::new(),
             objects: Vec::new(),
+            numbers: 0,
             bound: Vec::new(),
         }
+    }
+
+    /// The object that is called next may be of this activation.
+    fn may_be_of(&mut self, waiting: Waiting, own: bool) {
+        if self.candidates.len() >= CANDIDATES {
+            let elsewhere = self.candidates.iter().position(|candidate| !candidate.is_here());
+            let told = self.candidates.iter().position(|candidate| candidate.told);
+            self.candidates.remove(elsewhere.or(told).unwrap_or(1));
+        }
+        self.candidates.push(Candidate {
+            waiting,
+            own,
+            since: self.numbers,
+            asked: None,
+            calls: 0,
+            whole: true,
+            told: false,
+        });
     }
 
     /// Was a call on this connection seen?
@@ -133,8 +207,29 @@ impl Conversation {
     /// May the object have been given to the client after all that was called here? One of a process that runs anyway is
     /// the same for all who ask: a client that has done with it and calls it over another connection was given it again.
     fn may_be_new(&self, ipid: Ipid, flow: Option<u64>) -> bool {
+        let told = || self.candidates.iter().any(|candidate| candidate.told);
         let again = || self.bound.len() < CALLS && !self.has(flow);
-        !self.objects.contains(&ipid) || (self.told && again())
+        !self.objects.iter().any(|object| object.ipid == ipid) || (told() && again())
+    }
+
+    /// The object, which is the one that was called last from now on.
+    fn object(&mut self, ipid: Ipid) -> Option<&mut Object> {
+        if let Some(known) = self.objects.iter().position(|object| object.ipid == ipid) {
+            let object = self.objects.remove(known);
+            self.objects.push(object);
+        } else {
+            if self.objects.len() >= CALLS {
+                self.objects.remove(0);
+            }
+            let number = self.numbers;
+            self.numbers += 1;
+            self.objects.push(Object {
+                ipid,
+                number,
+                asked: false,
+            });
+        }
+        self.objects.last_mut()
     }
 
     fn see(&mut self, ipid: Ipid, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
@@ -147,51 +242,120 @@ impl Conversation {
         if first {
             self.bound.push(bound);
         }
-        if self.told {
-            return;
+        for candidate in &mut self.candidates {
+            candidate.whole &= dcom.bind_seen == Some(true) && dcom.bytes_missing == 0;
         }
-        self.whole &= dcom.bind_seen == Some(true) && dcom.bytes_missing == 0;
-        if !self.objects.contains(&ipid) && self.objects.len() < CALLS {
-            self.objects.push(ipid);
-        }
+        let Some(object) = self.object(ipid) else { return };
+        let number = object.number;
         let classes = read(dcom, context.catalog);
         if !classes.is_empty() {
-            return self.read(&classes, record, found);
+            return self.read(number, &classes, record, found);
         }
-        let asked = self.calls.iter().any(|call| call.object == ipid);
-        let (Some(operation), Some(length)) = (operation(record, asked), dcom.sealed_stub_length) else {
+        let (Some(operation), Some(length)) = (operation(record, object.asked), dcom.sealed_stub_length) else {
             return;
         };
+        object.asked |= operation == Operation::Lookup;
+        // It is a root of the latest alone.
+        let mut asked = Some(ipid).filter(|_| operation == Operation::Lookup);
+        let candidates = self.candidates.iter_mut().rev();
+        for candidate in candidates.filter(|candidate| candidate.since <= number) {
+            candidate.calls += 1;
+            candidate.asked = candidate.asked.or(asked.take());
+        }
         if self.calls.len() >= CALLS {
-            return;
+            // A method that gave nothing leads nowhere.
+            let leads = |call: &Sealed| call.operation == Operation::Lookup || call.gives();
+            let idle = self.calls.iter().position(|call| !leads(call));
+            self.calls.remove(idle.unwrap_or_default());
         }
         self.calls.push(Sealed {
             place: meta.place(),
             object: ipid,
+            number,
             operation,
             length,
             reply: dcom.sealed_reply_length,
             first,
         });
-        if operation == Operation::Invoke
-            && let Some(verdict) = judge(&self.calls, self.encoding, context.catalog, false)
-        {
-            self.tell(verdict, context.catalog, found);
+        if operation == Operation::Invoke && self.candidates.iter().any(|candidate| !candidate.told) {
+            self.judge(false, context.catalog, found);
         }
     }
 
     /// Nothing more will come: a part is told.
     fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
-        if self.told {
-            return;
+        for _ in 0..self.candidates.len() {
+            self.judge(true, context.catalog, found);
         }
-        if let Some(verdict) = judge(&self.calls, self.encoding, context.catalog, true) {
-            self.tell(verdict, context.catalog, found);
+    }
+
+    /// Tells what the calls fit best, if that was not told yet. What they are of one activation is not taken for another's.
+    fn judge(&mut self, over: bool, catalog: &Catalog, found: &mut Vec<Found>) {
+        let mut best: Option<((Fit, bool), usize, Verdict<'_>)> = None;
+        let activated: Vec<_> = self.candidates.iter().map(|candidate| candidate.since).collect();
+        let origins = Origins::of(&self.calls, &activated);
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            let calls = Calls {
+                all: &self.calls,
+                since: candidate.since,
+                until: activated.get(index + 1).copied(),
+                asked: candidate.asked,
+                origins: &origins,
+            };
+            if candidate.asked.is_none() && candidate.calls != calls.own().count() {
+                continue;
+            }
+            let Some(verdict) = judge(calls, self.encoding, catalog, over) else {
+                continue;
+            };
+            let worth = (verdict.fit, !candidate.told);
+            if best.as_ref().is_none_or(|(best, ..)| *best <= worth) && (candidate.is_here() || verdict.is_strong()) {
+                best = Some((worth, index, verdict));
+            }
         }
+        let Some((_, index, verdict)) = best else { return };
+        self.calls.remove(verdict.last);
+        let (before, rest) = self.candidates.split_at_mut(index);
+        let Some(candidate) = rest.first_mut() else { return };
+        // One that is elsewhere gave none of these objects, but when no other is left.
+        let mut others = before.iter_mut().rev().filter(|_| !candidate.is_here());
+        let other = others.find(|other| other.is_here() && !other.told);
+        match other {
+            Some(other) => other.tell(verdict, catalog, found),
+            None if !candidate.told => candidate.tell(verdict, catalog, found),
+            None => {}
+        }
+    }
+
+    /// The object's calls are not sealed, and their names have told the class, or which it may be.
+    fn read(&mut self, number: u64, classes: &[&Class], call: &Record, found: &mut Vec<Found>) {
+        // Each member on the way to this object was called on another one before.
+        let path = call.dcom.object_path.as_deref().unwrap_or_default();
+        let members = path.split('.').filter(|member| !matches!(*member, "" | "?")).count();
+        let mut before: Vec<_> = self.objects.iter().map(|object| object.number).collect();
+        before.retain(|other| *other <= number);
+        before.sort_unstable_by_key(|number| Reverse(*number));
+        let root = before.get(members).or(before.last()).copied().unwrap_or_default();
+        let latest = self
+            .candidates
+            .iter_mut()
+            .rev()
+            .find(|candidate| candidate.since <= root);
+        if let Some(candidate) = latest.filter(|candidate| !candidate.told) {
+            candidate.read(classes, call, found);
+        }
+    }
+}
+
+impl Candidate {
+    /// An activation whose object was called first on a connection of its own is hardly here as well.
+    fn is_here(&self) -> bool {
+        self.own || self.told || !self.waiting.is_found()
     }
 
     fn tell<'a>(&mut self, verdict: Verdict<'a>, catalog: &'a Catalog, found: &mut Vec<Found>) {
         self.told = true;
+        self.waiting.set_found();
         let Verdict {
             fit,
             mut classes,
@@ -199,6 +363,8 @@ impl Conversation {
             mut because,
             rare,
             texts,
+            close,
+            ..
         } = verdict;
         if !self.whole {
             // Calls may have come before these: other classes may lead to them.
@@ -213,8 +379,9 @@ impl Conversation {
             [class] => Some(class),
             _ => None,
         };
-        let (severity, confidence) = weigh(fit, texts, rare && only.is_some() && self.whole);
-        let mut record = self.activation.clone();
+        let certain = close && rare && only.is_some() && self.whole;
+        let (severity, confidence) = weigh(fit, texts, certain, close || rare);
+        let mut record = self.waiting.0.record.clone();
         record.dcom.evidence = Evidence::Inferred;
         record.dcom.class = only.map(|class| class.name.clone());
         let how = match fit {
@@ -248,6 +415,7 @@ impl Conversation {
     /// The object's calls are not sealed, and their names have told the class, or which it may be.
     fn read(&mut self, classes: &[&Class], call: &Record, found: &mut Vec<Found>) {
         self.told = true;
+        self.waiting.set_found();
         // Whoever uses one of them to administer may have done so.
         let severities = classes
             .iter()
@@ -255,7 +423,7 @@ impl Conversation {
         let Some(severity) = severities.min().flatten() else {
             return;
         };
-        let mut record = self.activation.clone();
+        let mut record = self.waiting.0.record.clone();
         record.dcom.evidence = Evidence::Inferred;
         let place = call.meta.place();
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
@@ -315,13 +483,12 @@ fn read<'a>(dcom: &Dcom, catalog: &'a Catalog) -> Vec<&'a Class> {
 }
 
 /// How bad, and how sure: docs/detections/sealed-activation.md says how often each is wrong.
-fn weigh(fit: Fit, texts: u32, certain: bool) -> (Severity, &'static str) {
-    match (fit, certain) {
-        (Fit::Whole(2..), true) => (Severity::High, "high"),
-        (Fit::Whole(2..), _) => (Severity::High, "medium"),
-        (Fit::Part | Fit::Unnamed, _) => (Severity::Medium, "low"),
-        (Fit::Whole(_), _) if texts > 1 => (Severity::Medium, "low"),
-        (Fit::Whole(_), _) => (Severity::Low, "low"),
+fn weigh(fit: Fit, texts: u32, certain: bool, strong: bool) -> (Severity, &'static str) {
+    match fit {
+        Fit::Whole(2..) if certain => (Severity::High, "high"),
+        Fit::Whole(2..) if strong => (Severity::High, "medium"),
+        Fit::Whole(1) if texts < 2 => (Severity::Low, "low"),
+        _ => (Severity::Medium, "low"),
     }
 }
 
@@ -373,10 +540,11 @@ impl Detection for SealedActivation {
             if waiting.len() >= WAITING {
                 waiting.remove(0);
             }
-            waiting.push(Waiting {
+            waiting.push(Waiting(Arc::new(Activated {
                 seen: self.seen,
-                activation: (*record).clone(),
-            });
+                record: (*record).clone(),
+                found: AtomicBool::new(false),
+            })));
         } else if dcom.kind == Kind::Call {
             self.overdue(now, context, found);
             self.called(pair, record, context, found);
@@ -419,6 +587,8 @@ impl SealedActivation {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::super::testing::{Rig, activation, call, end};
     use super::*;
     use crate::event::dcom::Interface;
@@ -430,6 +600,12 @@ mod tests {
     const NOTHING: u32 = 80;
 
     fn sealed_activation() -> Record {
+        // Its samples read the whole catalogue.
+        static SAMPLE: LazyLock<Record> = LazyLock::new(sample);
+        SAMPLE.clone()
+    }
+
+    fn sample() -> Record {
         let mut record = activation("").from(9).to(1);
         record.dcom.class = None;
         record.dcom.clsid = None;
@@ -447,7 +623,8 @@ mod tests {
     }
 
     fn sealed(object: u8, opnum: u16, length: u32, reply: u32) -> Record {
-        let mut record = call(&sealed_activation(), "");
+        static SAMPLE: LazyLock<Record> = LazyLock::new(|| call(&sealed_activation(), ""));
+        let mut record = SAMPLE.clone();
         record.meta.server = Some(end(1, 49_670));
         record.meta.timestamp = Timestamp(SECOND);
         record.dcom.bind_seen = Some(true);
@@ -772,6 +949,202 @@ mod tests {
         }
         let class = (Some("MMC20.Application"), Severity::High, "high");
         assert_eq!(worth(&rig.found()), [class, class]);
+    }
+
+    const HIGH: (Option<&str>, Severity, &str) = (Some("MMC20.Application"), Severity::High, "high");
+    const LOOSE: (Option<&str>, Severity, &str) = (Some("MMC20.Application"), Severity::High, "medium");
+
+    /// What is told of calls, with others that come in front of one of them.
+    fn told_with(at: usize, others: impl IntoIterator<Item = Record>) -> Vec<Found> {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        let mut others = Some(others);
+        for (number, (object, opnum, length, reply)) in MMC20.into_iter().enumerate() {
+            for other in others.take_if(|_| number == at).into_iter().flatten() {
+                rig.see(other);
+            }
+            rig.see(sealed(object, opnum, length, reply));
+        }
+        rig.conclude(9 * SECOND);
+        rig.found()
+    }
+
+    #[test]
+    fn calls_that_were_refused_in_clear_hide_none() {
+        let refused = |object, opnum, length| {
+            let mut record = sealed(object, opnum, length, 0);
+            record.dcom.sealed_reply_length = None;
+            record.dcom.fault = Some("RPC_E_DISCONNECTED".to_owned());
+            record.dcom.outcome = Some(Outcome::Failed);
+            record
+        };
+        for at in 0..6 {
+            let calls = [refused(99, LOOKUP, 96), refused(1, INVOKE, 16), refused(98, INVOKE, 88)];
+            assert_eq!(worth(&told_with(at, calls)), [HIGH], "{at}");
+        }
+        let mut last = MMC20.map(|(object, opnum, length, reply)| sealed(object, opnum, length, reply));
+        last[6] = refused(3, INVOKE, 344);
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        for record in last {
+            rig.see(record);
+        }
+        assert!(rig.found().is_empty(), "what was refused ran nothing");
+    }
+
+    #[test]
+    fn a_call_that_is_too_short_hides_none() {
+        for at in 0..6 {
+            let short = [sealed(1, INVOKE, 16, NOTHING), sealed(1, INVOKE, 84, NOTHING)];
+            assert_eq!(worth(&told_with(at, short)), [HIGH], "{at}");
+        }
+    }
+
+    #[test]
+    fn other_objects_that_are_called_as_well_hide_none() {
+        assert_eq!(
+            worth(&told_with(0, [sealed(50, LOOKUP, 84, 20)])),
+            [LOOSE],
+            "asked first"
+        );
+        let another = |object| [sealed(1, INVOKE, 88, OBJECT), sealed(object, LOOKUP, 84, 20)];
+        for at in [2, 3, 5] {
+            assert_eq!(worth(&told_with(at, another(50))), [LOOSE], "one more was given: {at}");
+        }
+        let shell = [(1, 96), (2, 100), (3, 104)];
+        let asked = [sealed(50, LOOKUP, 84, 20)].into_iter();
+        let calls = shell.into_iter().flat_map(|(object, name)| {
+            let (length, reply) = if object == 3 { (408, NOTHING) } else { (88, OBJECT) };
+            [sealed(object, LOOKUP, name, 20), sealed(object, INVOKE, length, reply)]
+        });
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        rig.see(sealed_activation());
+        for record in asked.chain(calls) {
+            rig.see(record);
+        }
+        let class = Some("ShellBrowserWindow");
+        assert_eq!(worth(&rig.found()), [(class, Severity::Medium, "low")], "no rare name");
+        let unknown = [sealed(50, LOOKUP, 84, 20), sealed(50, INVOKE, 88, NOTHING)];
+        assert!(
+            !worth(&told_with(3, unknown)).contains(&LOOSE),
+            "it is the one that was given: nobody gave another"
+        );
+    }
+
+    #[test]
+    fn many_calls_hide_none() {
+        for at in 0..7 {
+            let calls = (0..300).map(|_| sealed(1, INVOKE, 88, NOTHING));
+            assert_eq!(worth(&told_with(at, calls)), [HIGH], "{at}");
+            let objects = (0..60).map(|object| sealed(100 + object, INVOKE, 200, NOTHING));
+            let told = told_with(at, objects);
+            assert!(told.len() <= 1, "{at}");
+        }
+        let others = (0..200_u8).map(|object| sealed(10 + object, LOOKUP, 84, 20));
+        assert_eq!(worth(&told_with(0, others)), [LOOSE]);
+    }
+
+    /// Two activations that are told apart by their frames, and what is told of them.
+    fn beside(records: impl IntoIterator<Item = Record>) -> Vec<(Option<u64>, Severity)> {
+        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
+        for record in records {
+            rig.see(record);
+        }
+        rig.conclude(9 * SECOND);
+        let found = rig.found();
+        found
+            .iter()
+            .map(|found| (found.meta.frame, found.alert.severity))
+            .collect()
+    }
+
+    fn activated(frame: u64) -> Record {
+        let mut record = sealed_activation();
+        record.meta.frame = Some(frame);
+        record
+    }
+
+    /// The calls on MMC20's objects, over a connection, to a port.
+    fn mmc20(flow: u64, objects: u8, port: u16) -> impl Iterator<Item = Record> + Clone {
+        MMC20.into_iter().map(move |(object, opnum, length, reply)| {
+            let mut record = sealed(object + objects, opnum, length, reply);
+            record.meta.flow_id = Some(flow);
+            record.meta.server = Some(end(1, port));
+            record
+        })
+    }
+
+    #[test]
+    fn an_activation_between_two_calls_hides_neither() {
+        let wmi = |frame: u64| {
+            let mut record = sealed(77, 6, 92, 160);
+            record.dcom.interface.as_mut().unwrap().uuid = dcom_parsers::wmi::IWBEM_LEVEL1_LOGIN;
+            record.meta.server = Some(end(1, 49_671));
+            record.meta.flow_id = Some(frame);
+            record
+        };
+        for at in 1..7 {
+            let first = mmc20(5, 0, 49_670);
+            let (before, after) = (first.clone().take(at), first.clone().skip(at));
+            let records = [activated(1)].into_iter().chain(before.clone());
+            let records = records.chain([activated(2)]);
+            let with_wmi = records.clone().chain(after.clone().take(1)).chain([wmi(9)]);
+            let with_wmi = with_wmi.chain(after.clone().skip(1));
+            assert_eq!(beside(with_wmi), [(Some(1), Severity::High)], "a WMI login at {at}");
+            for port in [49_670, 49_671] {
+                for late in 0..=after.clone().count() {
+                    let records = records.clone().chain(after.clone().take(late));
+                    let records = records.chain(mmc20(6, 10, port)).chain(after.clone().skip(late));
+                    let mut told = beside(records);
+                    told.sort_by_key(|(frame, _)| *frame);
+                    let both = [(Some(1), Severity::High), (Some(2), Severity::High)];
+                    assert_eq!(told, both, "{at} {late} {port}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_at_once_over_one_connection_are_told() {
+        for at in 1..7 {
+            let (first, second) = (mmc20(5, 0, 49_670), mmc20(5, 10, 49_670));
+            let records = [activated(1)]
+                .into_iter()
+                .chain(first.clone().take(at))
+                .chain([activated(2)]);
+            let turns = first.skip(at).zip(second.clone()).flat_map(|(one, other)| [other, one]);
+            let rest = second.skip(8 - at);
+            let mut told = beside(records.chain(turns).chain(rest));
+            told.sort_by_key(|(frame, _)| *frame);
+            assert_eq!(told, [(Some(1), Severity::High), (Some(2), Severity::High)], "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_of_the_activation_before_the_first_object() {
+        let read = |object: u8, path: Option<&str>| {
+            let mut record = sealed(object, INVOKE, 0, 0);
+            record.dcom.sealed_stub_length = None;
+            record.dcom.class = path.map(|_| "MMC20.Application".to_owned());
+            record.dcom.object_path = path.map(str::to_owned);
+            record
+        };
+        let run = |first: u8| {
+            let path = Some("Document.ActiveView");
+            [
+                read(first, None),
+                read(first + 1, None),
+                read(first + 2, path),
+                read(first, path),
+            ]
+        };
+        let mut between = vec![activated(1)];
+        between.extend(run(1));
+        between.insert(2, activated(2));
+        assert_eq!(beside(between), [(Some(1), Severity::High)]);
+        let after = [activated(1)].into_iter().chain(run(1)).chain([activated(2)]);
+        let after = after.chain(run(11));
+        assert_eq!(beside(after), [(Some(1), Severity::High), (Some(2), Severity::High)]);
     }
 
     #[test]

@@ -15,11 +15,42 @@ use crate::event::meta::Place;
 pub(super) struct Sealed {
     pub place: Place,
     pub object: Ipid,
+    /// The object's place among all that were called.
+    pub number: u64,
     pub operation: Operation,
     pub length: u32,
     pub reply: Option<u32>,
     /// Is it the first of its interface on its connection? Then what vouches for the bind may stand behind its stub.
     pub first: bool,
+}
+
+impl Sealed {
+    /// Does it hand out an object, or may it?
+    pub(super) fn gives(&self) -> bool {
+        self.operation == Operation::Invoke && self.reply.is_none_or(|reply| reply >= OBJECT)
+    }
+}
+
+/// Calls of a conversation, some of which may be of an activation.
+#[derive(Clone, Copy)]
+pub(super) struct Calls<'c> {
+    pub all: &'c [Sealed],
+    /// The number of the first object that may be of it.
+    pub since: u64,
+    /// The number of the first one that is of a later activation, unless one before it gave it.
+    pub until: Option<u64>,
+    /// The object between these whose members were asked for first.
+    pub asked: Option<Ipid>,
+    pub origins: &'c Origins,
+}
+
+impl<'c> Calls<'c> {
+    /// Those that may be of it, with their places among all.
+    pub(super) fn own(&self) -> impl Iterator<Item = (usize, &'c Sealed)> {
+        let since = self.since;
+        let own = move |(_, call): &(usize, &Sealed)| call.number >= since;
+        self.all.iter().enumerate().filter(own)
+    }
 }
 
 /// [MS-OAUT] 3.1.4 `IDispatch` Server Details: the operations that matter.
@@ -97,6 +128,17 @@ pub(super) struct Verdict<'a> {
     pub rare: bool,
     /// How many texts the method that is called last takes at least.
     pub texts: u32,
+    /// Is the first object the one that was asked first, and each other one the next that appeared?
+    pub close: bool,
+    /// Which of the calls is the path's last.
+    pub last: usize,
+}
+
+impl Verdict<'_> {
+    /// Are these all names of a path that has several?
+    pub(super) fn is_strong(&self) -> bool {
+        matches!(self.fit, Fit::Whole(2..))
+    }
 }
 
 /// A member of the path, found.
@@ -105,52 +147,109 @@ struct Step<'a> {
     name: &'a str,
     lookup: Option<Sealed>,
     invoke: Sealed,
+    /// Which of the calls that is.
+    at: usize,
 }
 
-/// Judges a conversation. `over` says that nothing more will come, so that a part is all there is.
-pub(super) fn judge<'a>(calls: &[Sealed], encoding: Encoding, catalog: &'a Catalog, over: bool) -> Option<Verdict<'a>> {
+/// Where the objects of calls may come from.
+pub(super) struct Origins(Vec<Origin>);
+
+/// Where the object of a call may come from.
+struct Origin {
+    /// The first call on it. What gave it came before.
+    first: usize,
+    /// The last call before that on an object that was new: this one is taken to be of what comes after that.
+    close: usize,
+    /// The same, of an object that must be of what came before it, as no more were given by then than were called.
+    loose: usize,
+}
+
+impl Origins {
+    /// `activated` has for each activation the number of the first object that may be of it.
+    pub(super) fn of(calls: &[Sealed], activated: &[u64]) -> Self {
+        let mut origins: Vec<Origin> = Vec::with_capacity(calls.len());
+        let (mut given, mut called) = (0, 0);
+        let (mut close, mut loose) = (0, 0);
+        for (at, call) in calls.iter().enumerate() {
+            let known = calls.iter().take(at).position(|other| other.object == call.object);
+            origins.push(match known.and_then(|first| origins.get(first)) {
+                Some(origin) => Origin { ..*origin },
+                None => Origin {
+                    first: at,
+                    close,
+                    loose,
+                },
+            });
+            if known.is_none() {
+                called += 1;
+                close = at;
+                // Activations give one each.
+                let activated = activated.iter().filter(|number| **number <= call.number).count();
+                if given + activated <= called {
+                    loose = at;
+                }
+            }
+            given += usize::from(call.gives());
+        }
+        Self(origins)
+    }
+
+    /// May a call have handed out the object of a later one? It is the first that was new after it; or, where it need not be
+    /// so `close`, another may have been given as well and called before.
+    fn may_give(&self, giver: usize, call: usize, close: bool) -> bool {
+        self.0.get(call).is_some_and(|origin| {
+            let since = if close { origin.close } else { origin.loose };
+            (since..origin.first).contains(&giver)
+        })
+    }
+}
+
+/// Judges a conversation by its last call; all of them, where it is `over`, so that a part is all there is.
+pub(super) fn judge<'a>(heard: Calls<'_>, encoding: Encoding, catalog: &'a Catalog, over: bool) -> Option<Verdict<'a>> {
     let layout = layout(encoding);
-    let least = calls.iter().filter(|call| call.operation == Operation::Invoke);
-    let least = least.map(|call| call.length).min()?;
+    let lengths = || {
+        let invokes = heard.own().filter(|(_, call)| call.operation == Operation::Invoke);
+        // What is shorter is none, whatever its number says.
+        let lengths = invokes.map(|(_, call)| call.length);
+        lengths.filter(|length| *length >= layout.invoke)
+    };
+    let least = lengths().min()?;
     // A client adds the same extension to each of its calls; two that pass nothing show it.
-    let extension = least.checked_sub(layout.invoke)?;
+    let extension = least - layout.invoke;
     let extensions = [0, extension];
-    let shown = calls
-        .iter()
-        .filter(|call| call.length == least && call.operation == Operation::Invoke)
-        .count()
-        > 1;
+    let shown = lengths().filter(|length| *length == least).count() > 1;
     let several = shown && extension > 0 && extension <= MOST_EXTENSION && extension.is_multiple_of(4);
     let extensions = extensions.get(..if several { 2 } else { 1 })?;
-    let looked_up = calls.iter().any(|call| call.operation == Operation::Lookup);
     let mut best: Option<Verdict<'a>> = None;
     for class in catalog.iter().filter(|class| class.benign.is_none()) {
         for path in &class.paths {
             let names: Vec<&str> = path.split('.').collect();
             let walked = extensions.iter().find_map(|&extension| {
                 let wire = Wire {
-                    calls,
+                    heard,
                     layout: &layout,
                     extension,
                     catalog,
+                    over,
                 };
-                let steps = if looked_up {
-                    wire.named(&names)
-                } else {
-                    wire.unnamed(&names)
+                let (steps, close) = match heard.asked {
+                    Some(asked) => wire.named(&names, asked),
+                    None => (wire.unnamed(&names), true),
                 };
-                let fit = match (steps.len() == names.len(), looked_up) {
-                    (true, true) => Fit::Whole(names.len()),
-                    (true, false) if names.len() > 2 => Fit::Unnamed,
-                    (false, true) if over && steps.len() > 1 => Fit::Part,
+                let fit = match (steps.len() == names.len(), heard.asked) {
+                    (true, Some(_)) => Fit::Whole(names.len()),
+                    (true, None) if names.len() > 2 => Fit::Unnamed,
+                    (false, Some(_)) if over && steps.len() > 1 => Fit::Part,
                     _ => return None,
                 };
-                Some((fit, wire.because(&steps)))
+                Some((fit, close, steps.last()?.at, wire.because(&steps)))
             });
-            let Some((fit, because)) = walked else { continue };
+            let Some((fit, close, last, because)) = walked else {
+                continue;
+            };
             match &mut best {
-                Some(best) if best.fit > fit => {}
-                Some(best) if best.fit == fit => {
+                Some(best) if (best.fit, best.close) > (fit, close) => {}
+                Some(best) if (best.fit, best.close) == (fit, close) => {
                     if !best.classes.iter().any(|known| known.clsid == class.clsid) {
                         best.classes.push(class);
                     }
@@ -163,6 +262,8 @@ pub(super) fn judge<'a>(calls: &[Sealed], encoding: Encoding, catalog: &'a Catal
                         because,
                         rare: names.len() > 3 || names.iter().any(|name| name.len() >= LONG),
                         texts: names.last().map_or(0, |name| Arguments::of(catalog, name).texts),
+                        close,
+                        last,
                     });
                 }
             }
@@ -172,59 +273,94 @@ pub(super) fn judge<'a>(calls: &[Sealed], encoding: Encoding, catalog: &'a Catal
 }
 
 struct Wire<'c> {
-    calls: &'c [Sealed],
+    heard: Calls<'c>,
     layout: &'c Layout,
     extension: u32,
     catalog: &'c Catalog,
+    over: bool,
 }
 
 impl Wire<'_> {
-    /// The names in their order, each looked up on one object and then called on it, the next on the next object that
-    /// appears. The first is a member of the first object whose members were asked for.
-    fn named<'n>(&self, names: &[&'n str]) -> Vec<Step<'n>> {
-        let mut steps: Vec<Step<'n>> = Vec::new();
-        let is_lookup = |call: &&Sealed| call.operation == Operation::Lookup;
-        let Some(root) = self.calls.iter().find(is_lookup).map(|call| call.object) else {
-            return steps;
-        };
-        let (mut since, mut next) = (0, Some(root));
-        for (index, invoke) in self.calls.iter().enumerate() {
-            let Some(&name) = names.get(steps.len()) else { break };
-            let is_last = steps.len() + 1 == names.len();
-            let in_place = next == Some(invoke.object);
-            if !in_place || !self.is_step(invoke, name, is_last) {
-                continue;
-            }
-            let asked = self.calls.get(since..index).unwrap_or_default();
-            let lookup = asked
-                .iter()
-                .rev()
-                .find(|call| call.object == invoke.object && self.names(call, name));
-            let Some(&lookup) = lookup else { continue };
-            steps.push(Step {
-                name,
-                lookup: Some(lookup),
-                invoke: *invoke,
-            });
-            since = index;
-            next = self.next_object(index);
+    /// The names in their order, and whether that is close: from the object that was asked first, each on the next object
+    /// that appeared. A whole path of three names or more may begin at another object, and others may be called in between.
+    fn named<'n>(&self, names: &[&'n str], asked: Ipid) -> (Vec<Step<'n>>, bool) {
+        let last = self.heard.own().last().zip(names.last());
+        let ends = last.and_then(|((at, invoke), name)| self.step(at, invoke, name, true));
+        if !self.over && ends.is_none() {
+            return (Vec::new(), true);
         }
+        let close = self.walk(names, Some(asked));
+        if close.len() == names.len() || names.len() < 3 {
+            return (close, true);
+        }
+        let loose = self.walk(names, None);
+        if loose.len() == names.len() {
+            return (loose, false);
+        }
+        (close, true)
+    }
+
+    /// As many of the names as fit, each looked up on one object and then called on it, the next on an object that this may
+    /// have given. With a `root`, the first is a member of that object.
+    fn walk<'n>(&self, names: &[&'n str], root: Option<Ipid>) -> Vec<Step<'n>> {
+        // Of each name the steps that lead to it, with the place of the one before.
+        let mut levels: Vec<Vec<(Step<'n>, usize)>> = Vec::new();
+        let until = self.heard.until.unwrap_or(u64::MAX);
+        let is_root = |call: &Sealed| root.map_or(call.number < until, |root| root == call.object);
+        for (depth, name) in names.iter().enumerate() {
+            let is_last = depth + 1 == names.len();
+            let only = self.heard.all.len().checked_sub(1).filter(|_| is_last && !self.over);
+            let mut level = Vec::new();
+            for (at, invoke) in self.heard.own().filter(|(at, _)| only.is_none_or(|only| only == *at)) {
+                let before = match levels.last() {
+                    None => is_root(invoke).then_some(0),
+                    Some(before) => before
+                        .iter()
+                        .rposition(|(giver, _)| self.heard.origins.may_give(giver.at, at, root.is_some())),
+                };
+                if let (Some(before), Some(step)) = (before, self.step(at, invoke, name, is_last)) {
+                    level.push((step, before));
+                }
+            }
+            if level.is_empty() {
+                break;
+            }
+            levels.push(level);
+        }
+        let mut steps = Vec::new();
+        let mut place = levels.last().map_or(0, |level| level.len().saturating_sub(1));
+        for level in levels.iter().rev() {
+            let Some((step, before)) = level.get(place) else { break };
+            steps.push(*step);
+            place = *before;
+        }
+        steps.reverse();
         steps
     }
 
-    /// The object that is called first of those that were not called up to a call.
-    fn next_object(&self, index: usize) -> Option<Ipid> {
-        let (before, after) = self.calls.split_at_checked(index.saturating_add(1))?;
-        let is_new = |object: &Ipid| !before.iter().any(|call| call.object == *object);
-        after.iter().map(|call| call.object).find(is_new)
+    /// A call of a member that was looked up on the same object before.
+    fn step<'n>(&self, at: usize, invoke: &Sealed, name: &'n str, is_last: bool) -> Option<Step<'n>> {
+        if !self.is_step(invoke, name, is_last) {
+            return None;
+        }
+        let before = self.heard.all.get(..at)?.iter().rev();
+        let mut asked = before.filter(|call| call.object == invoke.object && self.names(call, name));
+        Some(Step {
+            name,
+            lookup: Some(*asked.next()?),
+            invoke: *invoke,
+            at,
+        })
     }
 
     /// The calls alone: nothing is passed but to the last, and each is on another object. Nothing else is called.
     fn unnamed<'n>(&self, names: &[&'n str]) -> Vec<Step<'n>> {
         let mut steps: Vec<Step<'n>> = Vec::new();
-        for invoke in self.calls {
+        if self.heard.own().count() != names.len() {
+            return steps;
+        }
+        for ((at, invoke), &name) in self.heard.own().zip(names) {
             let known = steps.iter().any(|step| step.invoke.object == invoke.object);
-            let Some(&name) = names.get(steps.len()) else { break };
             if known || !self.is_step(invoke, name, steps.len() + 1 == names.len()) {
                 return Vec::new();
             }
@@ -232,6 +368,7 @@ impl Wire<'_> {
                 name,
                 lookup: None,
                 invoke: *invoke,
+                at,
             });
         }
         steps
@@ -239,7 +376,7 @@ impl Wire<'_> {
 
     /// Can this call be that of the path's last member, with its arguments, or of another one, which gives an object?
     fn is_step(&self, invoke: &Sealed, name: &str, is_last: bool) -> bool {
-        if invoke.operation != Operation::Invoke {
+        if invoke.operation != Operation::Invoke || invoke.length < self.layout.invoke {
             return false;
         }
         if is_last {
@@ -247,7 +384,7 @@ impl Wire<'_> {
             return self.passed(invoke) >= least && invoke.reply.is_none_or(|reply| reply < OBJECT);
         }
         // A property is read with nothing or an index; a text takes more.
-        self.passed(invoke) < TEXT && invoke.reply.is_none_or(|reply| reply >= OBJECT)
+        self.passed(invoke) < TEXT && invoke.gives()
     }
 
     /// Bytes of arguments, at least.
@@ -271,7 +408,10 @@ impl Wire<'_> {
 
     fn because(&self, steps: &[Step<'_>]) -> Vec<String> {
         let mut because = Vec::new();
-        for Step { name, lookup, invoke } in steps {
+        for Step {
+            name, lookup, invoke, ..
+        } in steps
+        {
             if let Some(Sealed { place, length, .. }) = lookup {
                 because.push(format!("{place}: GetIDsOfNames of {length} bytes fits `{name}`"));
             }
