@@ -1,5 +1,7 @@
 //! Samples in which a reply says something that no sample does.
 
+use std::cell::Cell;
+
 use dcom_sensor::event::Body;
 use dcom_sensor::event::dcom::{Evidence, Kind};
 use dcom_sensor::flow::Side;
@@ -12,6 +14,8 @@ use crate::traffic::{Conversation, Journey, RAW_IP, Turn};
 const OPNUM: usize = 22;
 const GET_IDS_OF_NAMES: u8 = 5;
 const INVOKE: u8 = 6;
+/// C706 12.6.4.3: the type of a `bind`.
+const BIND: u8 = 11;
 /// Of a request of `Invoke`: behind header, object and ORPCTHIS.
 const DISPID: usize = 72;
 const DISP_E_UNKNOWNNAME: u32 = 0x8002_0006;
@@ -215,6 +219,19 @@ fn a_number_with_fewer_arguments_than_the_method_takes_is_not_taken_for_it() {
     assert_eq!(told.iter().find(ran), None);
     let told = seen_in_part("mmc20-connect.pcap", |turn| turn.side == Side::Client);
     assert!(told.iter().any(|body| ran(&body)), "all four were given");
+    // The caller names three, and leaves the second out: its place counts. Neither the activation was seen, nor the bind, nor
+    // which number the method has.
+    let (asked, lost) = (Cell::new(0), Cell::new(false));
+    let told = seen_in_part("mmc20-named-arguments.pcap", |turn| {
+        if turn.side == Side::Client {
+            let asks = turn.bytes.get(2) == Some(&0) && turn.bytes.get(OPNUM) == Some(&GET_IDS_OF_NAMES);
+            asked.set(asked.get() + usize::from(asks));
+            lost.set(asks && asked.get() == 2);
+        }
+        turn.connection > 0 && !lost.get() && turn.bytes.get(2) != Some(&BIND)
+    });
+    assert_eq!(asked.get(), 2);
+    assert!(told.iter().any(|body| ran(&body)), "{told:#?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ from sigma_conditions import sigma_conditions, sigma_holds  # noqa: E402
 SENSOR = os.environ["SENSOR"]
 # What a rule finds, by capture: `*` are all that are named like it.
 FINDS = {
-    "wmi_execution": {"wmi-process.pcap": 1},
+    "wmi_execution": {"wmi-process.pcap": 1, "wmi-service.pcap": 1},
     "account_listing": {"smb2-write-read.pcap": 1, "smb2-two-sessions.pcap": 1},
     "remote_registry": {"mmc20-remote-registry.pcap": 1, "wmi-remote-registry.pcap": 1},
     "print_driver": {},

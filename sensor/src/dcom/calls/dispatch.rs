@@ -390,8 +390,9 @@ fn resembles(call: &Read<'_>, name: &str, arguments: &Arguments<'_, '_>, both: b
         let argument = arguments.placed.get(index).copied().flatten();
         argument.is_some_and(|argument| argument.bstr().is_some() || !method.programs.is_empty())
     };
-    let count = arguments.all().count();
-    let fits = (method.arguments.is_empty() || count <= method.arguments.len()) && count >= method.required;
+    let fits = method.arguments.is_empty() || arguments.all().count() <= method.arguments.len();
+    // Places that a caller who names its arguments leaves out are counted, too.
+    let fits = fits && arguments.placed.len() + arguments.others.len() >= method.required;
     fits && method.program.is_some_and(given) && (!both || method.parameters.is_none_or(given))
 }
 
