@@ -18,7 +18,7 @@ except ImportError:
 
 # Blocks that are shown and not meant to be run or read by a program.
 SHOWN = {"text", "csv", "diff", "http", "mermaid"}
-CATALOGUE = {"class", "method", "tool", "fact"}
+CATALOGUE = {"class", "method", "operation", "tool", "fact"}
 KEYS = {"ntlm", "kerberos"}
 
 
