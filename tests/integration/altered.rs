@@ -162,6 +162,13 @@ fn a_number_is_named_on_its_object_and_concluded_where_the_object_is_not_known()
     assert_eq!(run_by_numbers("mmc20-snap-in.pcap", true), []);
 }
 
+/// All that is told of a conversation.
+fn told(conversation: &Conversation) -> Vec<Body> {
+    let packets = conversation.travel(&Journey::smooth(1_400));
+    let events = sense(&Limits::default(), RAW_IP, &packets);
+    events.into_iter().map(|event| event.body).collect()
+}
+
 /// An activation as it goes through a proxy, or straight to the server's port for HTTP.
 fn over_http(said_first: &[(Side, &str)]) -> Vec<Body> {
     let mut conversation = Conversation::of("mmc20-connect.pcap");
@@ -172,12 +179,7 @@ fn over_http(said_first: &[(Side, &str)]) -> Vec<Body> {
         bytes: text.as_bytes().to_vec(),
     });
     conversation.turns.splice(0..0, first);
-    let events = sense(
-        &Limits::default(),
-        RAW_IP,
-        &conversation.travel(&Journey::smooth(1_400)),
-    );
-    events.into_iter().map(|event| event.body).collect()
+    told(&conversation)
 }
 
 #[test]
@@ -204,12 +206,7 @@ fn an_activation_over_http_is_found() {
 fn seen_in_part(sample: &str, is_seen: impl Fn(&Turn) -> bool) -> Vec<Body> {
     let mut conversation = Conversation::of(sample);
     conversation.turns.retain(is_seen);
-    let events = sense(
-        &Limits::default(),
-        RAW_IP,
-        &conversation.travel(&Journey::smooth(1_400)),
-    );
-    events.into_iter().map(|event| event.body).collect()
+    told(&conversation)
 }
 
 #[test]
