@@ -21,7 +21,8 @@ mod tunnel;
 pub(crate) use link::is_read;
 pub(crate) use snap::SnapLengths;
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{IpNumber, TcpSlice};
 
@@ -42,6 +43,13 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// Its TCP or UDP port.
     pub port: u16,
+}
+
+/// `192.0.2.1:135`, `[2001:db8::1]:135`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(f)
+    }
 }
 
 /// The VLAN tags of a frame, outermost first (802.1Q, 802.1ad); those inside a tunnel follow.

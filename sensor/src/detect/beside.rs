@@ -48,7 +48,7 @@ struct Beside {
 }
 
 /// Since when a client does DCOM with a server, and how it did last.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Usage {
     since: Timestamp,
     at: Timestamp,
@@ -138,8 +138,7 @@ impl BesideActivation {
         );
         let mut record = record.clone();
         let frame = usage.frame.map_or_else(String::new, |frame| format!(", frame {frame}"));
-        let end = |end: Endpoint| std::net::SocketAddr::new(end.address, end.port);
-        let back = format!("back by DCOM: {} to {}{frame}", end(usage.client), end(usage.server));
+        let back = format!("back by DCOM: {} to {}{frame}", usage.client, usage.server);
         record.dcom.because.push(back.into());
         found.push(alert(&REVERSE_CONNECTION, Severity::Medium, "medium", message, &record));
     }
@@ -252,19 +251,17 @@ impl Detection for BesideActivation {
         };
         let (pair, now) = ((client.address, server.address), context.when(&record.meta));
         if is_dcom(&record.dcom) {
-            let usage = self.dcom.entry(pair, now, || Usage {
+            let latest = Usage {
                 since: now,
                 at: now,
                 client,
                 server,
-                frame: None,
-            });
+                frame: record.meta.frame,
+            };
+            let usage = self.dcom.entry(pair, now, || latest);
             *usage = Usage {
                 since: usage.since,
-                at: now,
-                client,
-                server,
-                frame: record.meta.frame,
+                ..latest
             };
             self.reverse((pair.1, pair.0), now, found);
         }

@@ -7,6 +7,7 @@ use dcom_parsers::wmi::{IWBEM_LEVEL1_LOGIN, IWBEM_SERVICES};
 use super::Seen;
 use super::pairs::Remembered;
 use super::settings::Settings;
+use crate::event::dcom::Kind;
 use crate::time::Timestamp;
 
 /// Calls come by the thousand: the time of a pair is put forward once in so many nanoseconds.
@@ -20,19 +21,19 @@ impl Managed {
         Self(Remembered::new(settings.remembered, settings.quiet))
     }
 
-    /// Did the client of what is seen call WMI of its server lately?
-    pub(super) fn knows(&mut self, seen: &Seen<'_>, now: Timestamp) -> bool {
-        seen.pair().is_some_and(|pair| self.0.get(&pair, now).is_some())
-    }
-
-    /// Something was seen.
-    pub(super) fn see(&mut self, seen: &Seen<'_>, now: Timestamp) {
-        let Some(pair) = seen.pair().filter(|_| is_wmi(seen)) else {
-            return;
+    /// Something was seen. Had its client called WMI of its server lately?
+    pub(super) fn see(&mut self, seen: &Seen<'_>, now: Timestamp) -> bool {
+        let is_wmi = is_wmi(seen);
+        // Nobody asks that of other calls, of which there are most.
+        let is_call = matches!(seen, Seen::Record(record) if record.dcom.kind == Kind::Call);
+        let Some(pair) = seen.pair().filter(|_| is_wmi || !is_call) else {
+            return false;
         };
-        if self.0.get(&pair, now).is_none_or(|at| now.since(*at) > STEP) {
+        let last = self.0.get(&pair, now).copied();
+        if is_wmi && last.is_none_or(|at| now.since(at) > STEP) {
             *self.0.entry(pair, now, || now) = now;
         }
+        last.is_some()
     }
 
     pub(super) fn set(&mut self, settings: &Settings) {

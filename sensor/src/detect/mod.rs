@@ -206,12 +206,11 @@ impl Detector {
             catalog: &self.catalog,
             now: self.now,
             set_back: self.set_back,
-            managed: self.managed.knows(seen, self.now),
+            managed: self.managed.see(seen, self.now),
         };
         for detection in &mut self.detections {
             detection.see(seen, &context, found);
         }
-        self.managed.see(seen, self.now);
     }
 
     /// Time has come this far, and by so many seconds it is ahead of the frames' own.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use dcom_parsers::guid::Ipid;
 use dcom_parsers::ndr::Encoding;
-use dcom_parsers::wmi::{IWBEM_LEVEL1_LOGIN, IWBEM_SERVICES};
 
+use super::managed::is_wmi;
 use super::pairs::Remembered;
 use super::signature::WMI_PROCESS;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, result};
@@ -58,9 +58,7 @@ impl Detection for SealedProcess {
             meta, dcom, encoding, ..
         } = *record;
         // Some clients call it in the context of the login before it, which has no operation of ExecMethod's number.
-        let any = [IWBEM_SERVICES, IWBEM_LEVEL1_LOGIN];
-        let is_wmi = dcom.interface.as_ref().is_some_and(|it| any.contains(&it.uuid));
-        let (Kind::Call, true, Some(length)) = (dcom.kind, is_wmi, dcom.sealed_stub_length) else {
+        let (Kind::Call, true, Some(length)) = (dcom.kind, is_wmi(seen), dcom.sealed_stub_length) else {
             return;
         };
         let (Some(client), Some(server), Some(ipid)) = (meta.client, meta.server, dcom.ipid) else {
@@ -147,6 +145,8 @@ fn tell(record: &Record, got: &Got) -> Found {
 #[cfg(test)]
 mod tests {
     use dcom_parsers::names::known;
+
+    use dcom_parsers::wmi::IWBEM_SERVICES;
 
     use super::super::testing::{Rig, activation, call};
     use super::*;

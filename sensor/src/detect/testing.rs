@@ -48,11 +48,10 @@ impl<D: Detection> Rig<D> {
 
     pub(super) fn show(&mut self, seen: &Seen<'_>, now: Timestamp) {
         let context = Context {
-            managed: self.managed.knows(seen, now),
+            managed: self.managed.see(seen, now),
             ..context(&self.catalog, now, self.set_back)
         };
         self.detection.see(seen, &context, &mut self.found);
-        self.managed.see(seen, now);
     }
 
     /// Steady time is so many seconds ahead of the records' own from now on.

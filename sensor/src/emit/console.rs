@@ -117,10 +117,7 @@ impl Row {
 }
 
 fn end(end: Option<Endpoint>) -> String {
-    end.map_or_else(
-        || "?".to_owned(),
-        |end| std::net::SocketAddr::new(end.address, end.port).to_string(),
-    )
+    end.map_or_else(|| "?".to_owned(), |end| end.to_string())
 }
 
 fn class(dcom: &Dcom) -> String {
