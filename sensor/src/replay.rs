@@ -18,10 +18,11 @@ use crate::cli::{FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, compl
 use crate::cli::{settings, with_outputs};
 use crate::config::Config;
 use crate::emit::console::Console;
+use crate::emit::foreign::Files;
 use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
-use crate::emit::{Emitters, foreign, unsealed};
+use crate::emit::{Emitters, unsealed};
 use crate::event::record::Interval;
 use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
@@ -35,7 +36,8 @@ use reading::{Brought, Position, Reading};
 
 pub(crate) fn run(options: &Replay) -> Result<u8> {
     let started = Instant::now();
-    let config = options.settings.config()?;
+    let mut config = options.settings.config()?;
+    options.hosts.set(&mut config);
     if options.settings.common.print_config {
         settings::print(&config)?;
         return Ok(RAN);
@@ -69,23 +71,25 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         unreadable_logs = unreadable;
         analysis.set_hosts(correlator);
     }
-    let read = options.inputs.iter().chain(&options.hosts.host_logs);
-    let read: Vec<PathBuf> = inputs
-        .iter()
-        .map(|input| input.to_string().into())
-        .chain(read.cloned())
+    let captures = inputs.iter().map(|input| input.to_string().into());
+    let read: Vec<PathBuf> = captures
+        .chain(options.inputs.iter().cloned())
+        .chain(options.hosts.reads())
+        .chain(options.settings.common.reads(config))
+        .chain(keys.iter().flat_map(|used| used.keys.files().to_owned()))
         .collect();
-    if let Some(folder) = &options.log_dir {
-        foreign::refuse(folder, &config.output.logs, &read)?;
-    }
-    let files = Needs::of(config).files;
-    foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &read)?;
-    if let Some(baseline) = config.baseline_file() {
-        foreign::refuse_beside(&baseline, options.log_dir.as_deref(), &config.output.logs, &read)?;
-    }
-    if let Some(unsealed) = &options.keys.unsealed {
-        foreign::refuse_beside(unsealed, options.log_dir.as_deref(), &config.output.logs, &read)?;
-    }
+    let files = Files {
+        inputs: &read,
+        formats: &config.output.logs,
+        folder: options.log_dir.as_deref(),
+        outputs: &Needs::of(config).files,
+        kept: &config
+            .baseline_file()
+            .into_iter()
+            .chain(options.keys.unsealed.clone())
+            .collect::<Vec<_>>(),
+    };
+    files.refuse()?;
     let mut output = Outlet::new(options, config, outputs)?;
     let progress = Progress::new(options, &inputs, "");
     let mut failures = Failures {

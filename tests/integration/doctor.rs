@@ -93,6 +93,28 @@ fn to_server(frame: &[u8]) -> bool {
 }
 
 #[test]
+fn the_environment_is_looked_at_as_by_the_sensor() {
+    let of = |name: &str, value: &str| {
+        let mut command = dcom_sensor();
+        command
+            .args(["doctor", "--json"])
+            .arg(pcap("mmc20-signed.pcap"))
+            .env(name, value);
+        Checkup::of(&command.output().expect("the program runs").into())
+    };
+    for (name, value, says) in [
+        ("DCOM_SENSOR_CONFIG", "no-such-file", "no-such-file: "),
+        ("DCOM_SENSOR_FOO", "1", "unknown variable DCOM_SENSOR_FOO"),
+    ] {
+        let checkup = of(name, value);
+        assert_eq!((checkup.code, checkup.result("settings")), (Some(1), "bad"), "{name}");
+        assert!(checkup.says("settings").contains(says), "{}", checkup.says("settings"));
+    }
+    let set = of("DCOM_SENSOR_HOST_WINDOW", "60");
+    assert_eq!(set.says("settings"), "they can be used");
+}
+
+#[test]
 fn a_capture_that_shows_everything_is_well() {
     let checkup = Checkup::run([pcap("mmc20-connect.pcap")]);
     assert_eq!(checkup.code, Some(0));

@@ -300,6 +300,33 @@ fn a_file_that_others_could_read_is_its_owners_alone_before_stubs_are_written_to
 }
 
 #[test]
+fn nothing_that_is_read_is_written_over() {
+    let scratch = Scratch::new();
+    let keys = keys_file(&scratch, PASSWORDS);
+    let before = fs::read_to_string(&keys).expect("the keys are text");
+    let settings = scratch.write("settings.toml", format!("[[eve-log]]\nfilename = {keys:?}\n"));
+    let link = scratch.path("link");
+    fs::hard_link(&keys, &link).expect("a link can be made");
+    for arguments in [
+        ["--unsealed".as_ref(), keys.as_os_str()],
+        ["--unsealed".as_ref(), link.as_os_str()],
+        ["--baseline".as_ref(), keys.as_os_str()],
+        ["--config".as_ref(), settings.as_os_str()],
+    ] {
+        let mut command = program::dcom_sensor();
+        command.args(["replay", "--quiet", "--keys"]).arg(&keys).args(arguments);
+        let output = command.arg(program::pcap("mmc20-sealed.pcap")).output();
+        let run: Outcome = output.expect("the program runs").into();
+        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
+        assert_eq!(
+            fs::read_to_string(&keys).expect("the keys are there"),
+            before,
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn every_sealed_stub_under_kerberos_equals_the_truths() {
     for (capture, truth) in program::truths_beside("DCOM_KERBEROS", "shared/rig/kerberos") {
         let keytab = capture.with_file_name("dc.keytab");

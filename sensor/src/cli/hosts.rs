@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::complain;
 use super::hunt::hint;
 use crate::capture::{CaptureFile, Input};
-use crate::config::Config;
+use crate::config::{Config, Seconds};
 use crate::correlate::names::Names;
 use crate::correlate::{Correlator, Mode};
 use crate::host_log::{self, Cause};
@@ -55,11 +55,20 @@ impl HostOptions {
             let text = fs::read_to_string(path).with_context(path_shown)?;
             names.learn_map(&text).with_context(path_shown)?;
         }
-        let set = config.host.window.nanoseconds();
-        let window = self
-            .host_window
-            .map_or(set, |seconds| i64::from(seconds) * 1_000_000_000);
-        Ok(Correlator::new(mode, limits, window, names))
+        Ok(Correlator::new(mode, limits, config.host.window.nanoseconds(), names))
+    }
+
+    /// Puts them before what is set.
+    pub(crate) fn set(&self, config: &mut Config) {
+        if let Some(seconds) = self.host_window {
+            config.host.window = Seconds(seconds);
+            config.set_by_option("host", "window");
+        }
+    }
+
+    /// The files and folders that they name.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        self.host_logs.clone().into_iter().chain(self.host_map.clone())
     }
 
     /// Reads all logs for these captures. With it, how many could not be read.

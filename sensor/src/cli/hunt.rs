@@ -18,8 +18,9 @@ use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::console::printable;
 use crate::emit::findings::{Findings, Summary};
+use crate::emit::foreign::Files;
 use crate::emit::reasons::Reasons;
-use crate::emit::{Emitters, OfRun, foreign};
+use crate::emit::{Emitters, OfRun};
 use crate::event::Event;
 use crate::host_log::{self, Cause, Report};
 use crate::hunt;
@@ -103,11 +104,20 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
 fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
     let catalog = Arc::new(settings::catalog(config)?);
     let policy = settings::policy(config, &Limits::default());
-    if let Some(folder) = &options.log_dir {
-        foreign::refuse(folder, &config.output.logs, &options.inputs)?;
-    }
-    let files = Needs::of(config).files;
-    foreign::refuse_outputs(&files, options.log_dir.as_deref(), &config.output.logs, &options.inputs)?;
+    let read: Vec<PathBuf> = options
+        .inputs
+        .iter()
+        .cloned()
+        .chain(options.settings.reads(config))
+        .collect();
+    let files = Files {
+        inputs: &read,
+        formats: &config.output.logs,
+        folder: options.log_dir.as_deref(),
+        outputs: &Needs::of(config).files,
+        kept: &[],
+    };
+    files.refuse()?;
     let emitters = options
         .log_dir
         .as_ref()

@@ -137,6 +137,7 @@ impl Live {
             config.output.log_dir.clone_from(folder);
             config.set_by_option("output", "log_dir");
         }
+        self.hosts.set(&mut config);
         Ok(config)
     }
 }

@@ -73,16 +73,17 @@ impl Settings {
 impl Common {
     /// The file that they are read from.
     fn file(&self) -> Option<PathBuf> {
-        environment::file(self.config.as_deref().map(Path::as_os_str)).map(PathBuf::from)
+        file(self.config.as_deref())
+    }
+
+    /// The files that are read to know what is in force.
+    pub(crate) fn reads(&self, config: &Config) -> impl Iterator<Item = PathBuf> + use<> {
+        self.file().into_iter().chain(config.catalog.files.clone())
     }
 
     /// What is in force.
     pub(crate) fn config(&self) -> Result<Config> {
-        let mut config = match self.file() {
-            Some(path) => read(&path)?,
-            None => Config::default(),
-        };
-        config.take_environment(std::env::vars_os())?;
+        let mut config = in_force(self.config.as_deref())?;
         config.catalog.files.extend(self.catalog.catalog.iter().cloned());
         if !self.logs.is_empty() {
             config.output.logs.clone_from(&self.logs);
@@ -92,10 +93,22 @@ impl Common {
     }
 }
 
-/// The settings that stand in a file.
-pub(crate) fn read(path: &Path) -> Result<Config> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(Config::read(path, &text)?)
+/// The file that settings are read from, where `--config` names this one, or none.
+pub(crate) fn file(option: Option<&Path>) -> Option<PathBuf> {
+    environment::file(option.map(Path::as_os_str)).map(PathBuf::from)
+}
+
+/// The settings of a file and of the environment, where `--config` names this file, or none.
+pub(crate) fn in_force(option: Option<&Path>) -> Result<Config> {
+    let mut config = match file(option) {
+        Some(path) => {
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            Config::read(&path, &text)?
+        }
+        None => Config::default(),
+    };
+    config.take_environment(std::env::vars_os())?;
+    Ok(config)
 }
 
 /// Reads settings and catalogue again, while the sensor runs.

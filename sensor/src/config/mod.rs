@@ -102,6 +102,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Is nothing set, by no file and by no variable?
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.environment.is_empty() && *self == Self::default()
+    }
+
     /// Paths in a file begin where the file is.
     pub(crate) fn resolve(&mut self, folder: &Path) {
         let files = self.catalog.files.iter_mut();
@@ -198,6 +203,15 @@ fn allow(document: &mut Document<'_>) -> Vec<Allow> {
             let cause = "the entry allows everything".to_owned();
             let hint = format!("name at least one of {}", Allow::CONDITIONS.join(", "));
             document.problem(Gravity::Error, entry.place(), cause, Some(hint));
+        }
+        if entry.read.comment.trim().is_empty() {
+            let hint = "say why: it is shown beside what the entry suppressed".to_owned();
+            document.problem(
+                Gravity::Error,
+                entry.place_of("comment"),
+                "`comment` is empty".to_owned(),
+                Some(hint),
+            );
         }
         all.push(entry.read.in_line(line));
     }

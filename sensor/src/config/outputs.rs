@@ -264,9 +264,13 @@ pub(super) fn eve_log(document: &mut Document<'_>) -> Vec<EveLog> {
             complain(document, &entry, "types", cause, "leave it out, and all go there");
         }
         if let Some(redis) = &log.redis {
-            if redis.pipelining.batch_size == 0 {
-                let cause = "`batch-size` is 0".to_owned();
-                complain(document, &entry, "redis", cause, "write 1 or more");
+            for (key, is_zero) in [
+                ("port", redis.port == 0),
+                ("batch-size", redis.pipelining.batch_size == 0),
+            ] {
+                if is_zero {
+                    complain(document, &entry, "redis", format!("`{key}` is 0"), "write 1 or more");
+                }
             }
             if redis.username.is_some() && redis.password.is_none() {
                 let cause = "`username` goes with `password`".to_owned();

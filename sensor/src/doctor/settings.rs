@@ -35,18 +35,19 @@ impl Given {
 
 fn config(file: Option<&Path>, checks: &mut Vec<Check>) -> Config {
     const NAME: &str = "settings";
-    let Some(file) = file else {
-        checks.push(Check::ok(NAME, "those that are built in"));
-        return Config::default();
-    };
-    let (check, config) = match settings::read(file) {
+    let read = settings::file(file);
+    let (check, config) = match settings::in_force(file) {
+        Ok(config) if read.is_none() && config.is_built_in() => (Check::ok(NAME, "those that are built in"), config),
         Ok(config) => (Check::ok(NAME, "they can be used"), config),
         Err(error) => {
             let what_to_do = "mend it; `dcom-sensor replay --print-config` prints one that is right";
             (unusable(NAME, &error, what_to_do), Config::default())
         }
     };
-    checks.push(check.of(&file.display().to_string()));
+    checks.push(match read {
+        Some(file) => check.of(&file.display().to_string()),
+        None => check,
+    });
     if let Some(path) = config.baseline_file() {
         const NAME: &str = "baseline";
         let check = match Baseline::load(&path, Limits::live().baseline) {

@@ -27,6 +27,9 @@ pub(crate) enum Occupied {
     /// It is a log, and something else is to be kept in it.
     #[error("{}: is where a log is to be written\nhint: name another file", .0.display())]
     Log(PathBuf),
+    /// Two things are to be kept in it.
+    #[error("{}: is where something else is to be written\nhint: name a file for each", .0.display())]
+    Shared(PathBuf),
     /// It is another's.
     #[error(
         "{}: is not a log of this program, and stays as it is\nhint: `-o` another folder, or move that file away",
@@ -44,83 +47,93 @@ enum Whose {
     Anothers,
 }
 
-/// Refuses to begin logs of these forms in that folder, if an input or another's log is in their place.
-pub(crate) fn refuse(folder: &Path, formats: &[Format], inputs: &[PathBuf]) -> Result<(), Occupied> {
-    refuse_but_of(None, folder, formats, inputs)
+/// The files of one run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Files<'a> {
+    /// What it reads.
+    pub(crate) inputs: &'a [PathBuf],
+    /// Logs are written in these forms,
+    pub(crate) formats: &'a [Format],
+    /// in this folder,
+    pub(crate) folder: Option<&'a Path>,
+    /// and lines of EVE into these.
+    pub(crate) outputs: &'a [PathBuf],
+    /// Something else is kept in these.
+    pub(crate) kept: &'a [PathBuf],
 }
 
-/// The same of logs that go on: what belongs to the user that the sensor has to itself is its own, also where it does not tell
-/// (a line that was torn, a log in Zeek's form alone).
-pub(crate) fn refuse_but_of(
-    user: Option<u32>,
-    folder: &Path,
-    formats: &[Format],
-    inputs: &[PathBuf],
-) -> Result<(), Occupied> {
-    let mut doubtful = Vec::new();
-    let mut ours = false;
-    for (name, is_told) in names_of(formats) {
-        let path = folder.join(name);
-        let Ok(found) = path.metadata() else { continue };
-        refuse_input(&path, inputs)?;
-        // A pipe or a device holds nothing that could be lost.
-        if !found.is_file() || found.len() == 0 || user == Some(found.uid()) {
-            continue;
+impl Files<'_> {
+    /// Refuses to begin when one is in the place of another, or of another program's log.
+    pub(crate) fn refuse(&self) -> Result<(), Occupied> {
+        self.refuse_but_of(None)
+    }
+
+    /// The same of logs that go on: what belongs to the user that the sensor has to itself is its own, also where it does not
+    /// tell (a line that was torn, a log in Zeek's form alone).
+    pub(crate) fn refuse_but_of(&self, user: Option<u32>) -> Result<(), Occupied> {
+        if let Some(folder) = self.folder {
+            self.refuse_logs(folder, user)?;
         }
-        match whose(&path).unwrap_or(Whose::Anothers) {
-            Whose::Ours => ours = true,
-            Whose::Zeeks if !is_told => doubtful.push(path),
-            Whose::Zeeks | Whose::Anothers => return Err(Occupied::Foreign(path)),
+        let mut before: Vec<&Path> = Vec::new();
+        let outputs = self.outputs.iter().map(|file| (file, true));
+        for (file, is_output) in outputs.chain(self.kept.iter().map(|file| (file, false))) {
+            refuse_input(file, self.inputs)?;
+            match self.is_log(file) {
+                true if is_output => return Err(Occupied::Twice(file.clone())),
+                true => return Err(Occupied::Log(file.clone())),
+                false => {}
+            }
+            if !is_output && before.iter().any(|&other| is_one_place(other, file)) {
+                return Err(Occupied::Shared(file.clone()));
+            }
+            before.push(file);
+        }
+        Ok(())
+    }
+
+    fn refuse_logs(&self, folder: &Path, user: Option<u32>) -> Result<(), Occupied> {
+        let mut doubtful = Vec::new();
+        let mut ours = false;
+        for (name, is_told) in names_of(self.formats) {
+            let path = folder.join(name);
+            let Ok(found) = path.metadata() else { continue };
+            refuse_input(&path, self.inputs)?;
+            // A pipe or a device holds nothing that could be lost.
+            if !found.is_file() || found.len() == 0 || user == Some(found.uid()) {
+                continue;
+            }
+            match whose(&path).unwrap_or(Whose::Anothers) {
+                Whose::Ours => ours = true,
+                Whose::Zeeks if !is_told => doubtful.push(path),
+                Whose::Zeeks | Whose::Anothers => return Err(Occupied::Foreign(path)),
+            }
+        }
+        match doubtful.into_iter().next() {
+            Some(path) if !ours => Err(Occupied::Foreign(path)),
+            _ => Ok(()),
         }
     }
-    match doubtful.into_iter().next() {
-        Some(path) if !ours => Err(Occupied::Foreign(path)),
-        _ => Ok(()),
+
+    /// Is this file one of the logs, or will it be one?
+    fn is_log(&self, file: &Path) -> bool {
+        let Some(folder) = self.folder else { return false };
+        names_of(self.formats).any(|(name, _)| is_one_place(&folder.join(name), file))
     }
 }
 
-/// Refuses outputs that are files, if one is an input, or a log of these forms in that folder.
-pub(crate) fn refuse_outputs(
-    files: &[PathBuf],
-    folder: Option<&Path>,
-    formats: &[Format],
-    inputs: &[PathBuf],
-) -> Result<(), Occupied> {
-    for file in files {
-        refuse_input(file, inputs)?;
-        if is_log(file, folder, formats) {
-            return Err(Occupied::Twice(file.clone()));
-        }
+/// Are these one file, or will be one? They may not be there yet, nor may their folder.
+fn is_one_place(one: &Path, other: &Path) -> bool {
+    if let (Ok(one), Ok(other)) = (one.canonicalize(), other.canonicalize()) {
+        return one == other;
     }
-    Ok(())
-}
-
-/// Refuses a file that something else is kept in, if it is an input, or a log of these forms in that folder.
-pub(crate) fn refuse_beside(
-    file: &Path,
-    folder: Option<&Path>,
-    formats: &[Format],
-    inputs: &[PathBuf],
-) -> Result<(), Occupied> {
-    refuse_input(file, inputs)?;
-    if is_log(file, folder, formats) {
-        return Err(Occupied::Log(file.to_owned()));
-    }
-    Ok(())
-}
-
-/// Is this file a log of these forms in that folder, or will it be one?
-fn is_log(file: &Path, folder: Option<&Path>, formats: &[Format]) -> bool {
-    let of_file = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let folder = |file: &Path| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
     };
-    let is_there = |folder: &Path| {
-        let places = (folder.canonicalize(), of_file.canonicalize());
-        // One of them may not be there yet.
-        folder == of_file || matches!(places, (Ok(one), Ok(other)) if one == other)
-    };
-    folder.is_some_and(is_there) && names_of(formats).any(|(name, _)| file.file_name() == Some(name.as_ref()))
+    let folders = (folder(one), folder(other));
+    let found = (folders.0.canonicalize(), folders.1.canonicalize());
+    one.file_name() == other.file_name()
+        && (folders.0 == folders.1 || matches!(found, (Ok(one), Ok(other)) if one == other))
 }
 
 /// Logs of ours in that folder which are of other forms than these: they are of an earlier run, and not of this one.
@@ -195,6 +208,14 @@ mod tests {
     const ZEEK: &str = "#separator \\x09\n#path\tdce_rpc\n#fields\tts\tuid\n1\tC1\n";
     const SURICATA: &str = "{\"timestamp\":\"2020-09-18T17:08:35.743329+0000\",\"event_type\":\"dcerpc\"}\n";
 
+    fn logs<'a>(folder: &'a Path, formats: &'a [Format]) -> Files<'a> {
+        Files {
+            formats,
+            folder: Some(folder),
+            ..Files::default()
+        }
+    }
+
     #[test]
     fn logs_of_an_earlier_run_give_way_and_others_do_not() {
         for (name, text, free) in [
@@ -210,15 +231,15 @@ mod tests {
         ] {
             let scratch = Scratch::new(&format!("foreign-{name}-{}", text.len()));
             fs::write(scratch.0.join(name), text).unwrap();
-            let refused = refuse(&scratch.0, &[Format::Eve, Format::Zeek], &[]);
+            let refused = logs(&scratch.0, &[Format::Eve, Format::Zeek]).refuse();
             assert_eq!(refused.is_ok(), free, "{name}: {refused:?}");
         }
         // Beside a log that is ours, Zeek's form is ours, too.
         let scratch = Scratch::new("foreign-beside");
         fs::write(scratch.0.join("dce_rpc.log"), ZEEK).unwrap();
         fs::write(scratch.0.join("stats.log"), "#separator \\x09\n1\tdcom-sensor\n").unwrap();
-        refuse(&scratch.0, &[Format::Zeek], &[]).unwrap();
-        refuse(&scratch.0.join("missing"), &[Format::Zeek], &[]).unwrap();
+        logs(&scratch.0, &[Format::Zeek]).refuse().unwrap();
+        logs(&scratch.0.join("missing"), &[Format::Zeek]).refuse().unwrap();
     }
 
     #[test]
@@ -228,7 +249,7 @@ mod tests {
         fs::write(&path, ZEEK).unwrap();
         let user = path.metadata().unwrap().uid();
         for (user, free) in [(None, false), (Some(user), true), (Some(user + 1), false)] {
-            let refused = refuse_but_of(user, &scratch.0, &[Format::Zeek], &[]);
+            let refused = logs(&scratch.0, &[Format::Zeek]).refuse_but_of(user);
             assert_eq!(refused.is_ok(), free, "{user:?}: {refused:?}");
         }
     }
@@ -257,8 +278,12 @@ mod tests {
         let file = |name: &str| scratch.0.join(name);
         fs::write(file("capture.pcap"), "a capture").unwrap();
         let refused = |output: &str| {
-            let inputs = [file("capture.pcap")];
-            refuse_outputs(&[file(output)], Some(&scratch.0), &[Format::Eve, Format::Zeek], &inputs)
+            let files = Files {
+                inputs: &[file("capture.pcap")],
+                outputs: &[file(output)],
+                ..logs(&scratch.0, &[Format::Eve, Format::Zeek])
+            };
+            files.refuse()
         };
         assert!(matches!(refused("capture.pcap"), Err(Occupied::Input(_))));
         assert!(matches!(refused("eve.json"), Err(Occupied::Twice(_))));
@@ -267,12 +292,24 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_kept_is_no_log_also_of_a_folder_to_come() {
+    fn what_else_is_kept_has_a_file_of_its_own_also_in_a_folder_to_come() {
         let scratch = Scratch::new("beside");
         for folder in [scratch.0.clone(), scratch.0.join("to-come")] {
-            let beside = |name: &str| refuse_beside(&folder.join(name), Some(&folder), &[Format::Eve], &[]);
-            assert!(matches!(beside("eve.json"), Err(Occupied::Log(_))));
-            assert!(beside("baseline.txt").is_ok() && beside("notice.log").is_ok());
+            let kept = |names: &[&str]| {
+                let files = Files {
+                    outputs: &[folder.join("more.json"), folder.join("more.json")],
+                    kept: &names.iter().map(|name| folder.join(name)).collect::<Vec<_>>(),
+                    ..logs(&folder, &[Format::Eve])
+                };
+                files.refuse()
+            };
+            assert!(matches!(kept(&["eve.json"]), Err(Occupied::Log(_))));
+            assert!(matches!(kept(&["more.json"]), Err(Occupied::Shared(_))));
+            assert!(matches!(
+                kept(&["stubs", "baseline", "./stubs"]),
+                Err(Occupied::Shared(_))
+            ));
+            assert!(kept(&["baseline.txt", "notice.log"]).is_ok());
         }
     }
 
@@ -282,7 +319,11 @@ mod tests {
         let (eve, other) = (scratch.0.join("eve.json"), scratch.0.join("other"));
         fs::write(&eve, "{\"dcom\":{}}\n").unwrap();
         std::os::unix::fs::symlink(&eve, &other).unwrap();
-        let error = refuse(&scratch.0, &[Format::Eve], std::slice::from_ref(&other)).unwrap_err();
+        let files = Files {
+            inputs: std::slice::from_ref(&other),
+            ..logs(&scratch.0, &[Format::Eve])
+        };
+        let error = files.refuse().unwrap_err();
         assert!(error.to_string().contains("eve.json: would be overwritten"), "{error}");
         assert!(refuse_input(&other, &[eve]).is_err());
         refuse_input(Path::new("/dev/null"), &["/dev/null".into()]).unwrap();

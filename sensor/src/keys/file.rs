@@ -131,7 +131,8 @@ struct KerberosEntry {
 impl Keys {
     /// Reads a keys file and the files that it names.
     pub fn load(path: &Path) -> Result<Self, KeysError> {
-        let text = read(path, true)?;
+        let mut keys = Self::default();
+        let text = keys.read(path, true)?;
         let wrong = |place: String, cause: &str| KeysError::Wrong {
             path: path.to_owned(),
             place,
@@ -157,7 +158,6 @@ impl Keys {
             wrong(line.map_or_else(String::new, |line| format!("line {line}: ")), cause)
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut keys = Self::default();
         for (number, entry) in (1..).zip(file.ntlm) {
             let place = format!("[[ntlm]] {number}: ");
             keys.add_ntlm(entry, folder).map_err(|error| match error {
@@ -175,7 +175,7 @@ impl Keys {
     }
 
     fn is_empty(&self) -> bool {
-        self.accounts.is_empty() && self.ticket_keys.is_empty()
+        self.accounts.is_empty() && self.tickets.is_empty()
     }
 
     fn add_ntlm(&mut self, entry: NtlmEntry<'_>, folder: &Path) -> Result<(), EntryError> {
@@ -198,7 +198,7 @@ impl Keys {
             }
             (None, None, None, Some(path)) if domain.is_none() => {
                 let path = folder.join(path);
-                let bytes = read(&path, false).map_err(EntryError::Other)?;
+                let bytes = self.read(&path, false).map_err(EntryError::Other)?;
                 if secretsdump::add(self, &bytes) == 0 {
                     return Err(EntryError::Other(KeysError::Wrong {
                         path,
@@ -217,7 +217,7 @@ impl Keys {
     }
 
     fn add_keytab(&mut self, path: &Path) -> Result<(), KeysError> {
-        let bytes = read(path, false)?;
+        let bytes = self.read(path, false)?;
         let wrong = |cause: String| KeysError::Wrong {
             path: path.to_owned(),
             place: String::new(),
@@ -229,36 +229,37 @@ impl Keys {
             Err(error) => Err(wrong(error.to_string())),
         }
     }
+
+    /// A file's bytes, and that it is one of these. `is_private`: nobody but its owner may read it.
+    fn read(&mut self, path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+        let unreadable = |cause| KeysError::Unreadable {
+            path: path.to_owned(),
+            cause,
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
+        let about: fs::Metadata = file.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+        }
+        let mode = about.permissions().mode() & 0o7777;
+        if is_private && mode & 0o077 != 0 {
+            return Err(KeysError::Open {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+        // Room for all of it at once: what grows leaves its old place behind.
+        let length = usize::try_from(about.len()).unwrap_or_default();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        self.read_from.push(path.to_owned());
+        Ok(bytes)
+    }
 }
 
 enum EntryError {
     Wrong(&'static str),
     Other(KeysError),
-}
-
-/// A file's bytes. `is_private`: nobody but its owner may read it.
-fn read(path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, KeysError> {
-    let unreadable = |cause| KeysError::Unreadable {
-        path: path.to_owned(),
-        cause,
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let about: fs::Metadata = file.metadata().map_err(unreadable)?;
-    if about.is_dir() {
-        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-    }
-    let mode = about.permissions().mode() & 0o7777;
-    if is_private && mode & 0o077 != 0 {
-        return Err(KeysError::Open {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    // Room for all of it at once: what grows leaves its old place behind.
-    let length = usize::try_from(about.len()).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
 }
 
 /// No image of this process is written when it crashes, and no other process may look into it. False where the system

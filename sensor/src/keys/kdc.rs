@@ -290,7 +290,7 @@ fn by_account(keys: &Keys, reply: &Reply<'_>) -> Opened {
     let client = reply.client.name.to_lowercase();
     // Of alice@lab.example it may be alice's.
     let account = client.split('@').next().unwrap_or_default();
-    for key in keys.ticket_keys.iter().filter(|key| key.etype == reply.sealed.etype) {
+    for key in keys.tickets.iter().filter(|key| key.etype == reply.sealed.etype) {
         let is_named = key.principal == client;
         if !is_named && key.principal != account {
             continue;
@@ -604,7 +604,7 @@ mod tests {
         };
         for (kvno, expected) in [(None, Learnt::Mismatch(name())), (Some(1), older)] {
             let mut own = keys("krbtgt", 18, &[9; 32]);
-            own.ticket_keys[0].kvno = kvno;
+            own.tickets[0].kvno = kvno;
             let own = Arc::new(own);
             let mut kdc = kdc(&own);
             datagram(&mut kdc, true, &story.asked);

@@ -240,7 +240,7 @@ fn open_ticket(keys: &Keys, credit: &mut Credit, ticket: &SealedTicket<'_>) -> R
         let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
         let owner = Owner::of(ticket);
         let strangers: Vec<_> = keys
-            .ticket_keys
+            .tickets
             .iter()
             .filter(|key| key.etype == sealed.etype && !owner.has(key))
             .collect();
@@ -262,7 +262,7 @@ fn open_by_name(keys: &Keys, ticket: &SealedTicket<'_>) -> Result<(Wiped, KeyNam
     let sealed = ticket.sealed;
     let etype = Etype::of(sealed.etype).ok_or(Learnt::Nothing)?;
     let owner = Owner::of(ticket);
-    let of_type = keys.ticket_keys.iter().filter(|key| key.etype == sealed.etype);
+    let of_type = keys.tickets.iter().filter(|key| key.etype == sealed.etype);
     let named: Vec<_> = of_type.filter(|key| owner.has(key)).collect();
     first_that_opens(etype, named.iter().copied(), ticket).ok_or_else(|| {
         // Another version of the key is another key, which is worth knowing too.
@@ -452,7 +452,7 @@ pub(super) mod tests {
             assert!(session.is_none());
             assert_eq!(learnt, Learnt::Mismatch("DC$@LAB.EXAMPLE".into()), "{etype}");
             let mut older = keys("DC$", etype.into(), &session_key);
-            older.ticket_keys[0].kvno = Some(1);
+            older.tickets[0].kvno = Some(1);
             let expected = Learnt::OtherVersion {
                 name: "DC$@LAB.EXAMPLE".into(),
                 wanted: 2,

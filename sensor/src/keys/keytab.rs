@@ -129,7 +129,7 @@ pub(super) fn add_key(keys: &mut Keys, principal: &str, realm: &str, kvno: Optio
     } else {
         format!("{principal}@{realm}")
     };
-    keys.ticket_keys.push(TicketKey {
+    keys.tickets.push(TicketKey {
         principal: principal.to_lowercase(),
         realm: Some(realm.to_owned()).filter(|realm| !realm.is_empty()),
         kvno,
@@ -163,7 +163,7 @@ mod tests {
         let file = [&[5, 2][..], &hole, &entry(3, &[1; 8]), &entry(17, &[2; 16])].concat();
         let mut keys = Keys::default();
         assert_eq!(add(&mut keys, &file), Ok(1));
-        let key = &keys.ticket_keys[0];
+        let key = &keys.tickets[0];
         assert_eq!((&*key.name, key.kvno, key.etype), ("host/dc@LAB", Some(3), 17));
     }
 

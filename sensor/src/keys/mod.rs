@@ -28,6 +28,7 @@ mod tickets;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretSlice;
@@ -83,7 +84,9 @@ struct TicketKey {
 pub struct Keys {
     /// By name, in lower case.
     accounts: BTreeMap<String, Vec<Account>>,
-    ticket_keys: Vec<TicketKey>,
+    tickets: Vec<TicketKey>,
+    /// The files that they were read from.
+    read_from: Vec<PathBuf>,
 }
 
 impl fmt::Debug for Keys {
@@ -92,12 +95,17 @@ impl fmt::Debug for Keys {
             f,
             "Keys({} accounts, {} ticket keys)",
             self.accounts.len(),
-            self.ticket_keys.len()
+            self.tickets.len()
         )
     }
 }
 
 impl Keys {
+    /// The files that they were read from.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.read_from
+    }
+
     /// Gives what the key is called. `is_sure`: logins say that domain.
     fn add_account(&mut self, domain: Option<&str>, is_sure: bool, user: &str, nt_hash: Secret) -> KeyName {
         let name: KeyName = match domain {
@@ -116,7 +124,7 @@ impl Keys {
     /// An account's NT hash, which is its key for RC4 under Kerberos too.
     fn add_nt_hash(&mut self, domain: Option<&str>, user: &str, nt_hash: &[u8]) {
         let name = self.add_account(domain, true, user, nt_hash.to_vec().into());
-        self.ticket_keys.push(TicketKey {
+        self.tickets.push(TicketKey {
             principal: user.to_lowercase(),
             realm: domain.map(str::to_owned),
             kvno: None,

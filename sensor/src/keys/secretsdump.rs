@@ -113,11 +113,7 @@ mod tests {
         );
         assert_eq!(sure(&keys, "alice@lab.example", ""), [true; 2]);
         assert_eq!(sure(&keys, "guest", "ANY"), [true]);
-        assert!(
-            keys.ticket_keys
-                .iter()
-                .any(|key| key.etype == 17 && key.principal == "dc$")
-        );
+        assert!(keys.tickets.iter().any(|key| key.etype == 17 && key.principal == "dc$"));
         let marked = "\u{feff}LAB\\bob:1105:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::";
         assert_eq!(add(&mut keys, marked.as_bytes()), 1);
         assert_eq!(sure(&keys, "bob", "LAB"), [true]);

@@ -105,9 +105,16 @@ fn request(stream: &TcpStream, until: Instant) -> io::Result<Vec<u8>> {
 
 /// RFC 9112 2.2: a line may also end in a line feed alone.
 fn has_ended(request: &[u8]) -> bool {
-    [&b"\r\n\r\n"[..], b"\n\n"]
+    [&b"\n\r\n"[..], b"\n\n"]
         .iter()
         .any(|end| memchr::memmem::find(request, end).is_some())
+}
+
+/// RFC 9112 3.2.2: whoever asks by way of a proxy may give the whole address.
+fn path(target: &str) -> &str {
+    let rest = target.strip_prefix("http://").unwrap_or_default();
+    let target = rest.find('/').map_or(target, |at| &rest[at..]);
+    target.split('?').next().unwrap_or_default()
 }
 
 /// The whole answer to a request.
@@ -122,7 +129,7 @@ fn answer(request: &[u8], page: &Mutex<Page>) -> Vec<u8> {
             "the request is too long\n".to_owned(),
         ),
         (Some("GET" | "HEAD"), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) if has_ended(request) => {
-            let path = target.split('?').next().unwrap_or_default();
+            let path = path(target);
             match (path, page.lock()) {
                 ("/metrics", Ok(page)) => ("200 OK", page.metrics.clone()),
                 ("/health", Ok(page)) => match &page.ill {
@@ -180,6 +187,12 @@ mod tests {
         for (request, status, body) in [
             ("GET /metrics HTTP/1.1\r\nHost: it\r\n\r\n", "200 OK", "one 1\n"),
             ("GET /metrics?a=b HTTP/1.0\n\n", "200 OK", "one 1\n"),
+            ("GET /metrics HTTP/1.1\n\r\n", "200 OK", "one 1\n"),
+            (
+                "GET http://127.0.0.1:9477/metrics HTTP/1.1\r\n\r\n",
+                "200 OK",
+                "one 1\n",
+            ),
             ("HEAD /metrics HTTP/1.1\r\n\r\n", "200 OK", ""),
             (
                 "GET /health HTTP/1.1\r\n\r\n",

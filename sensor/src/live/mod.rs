@@ -41,7 +41,7 @@ use crate::capture::{Ears, Next};
 use crate::cli::{Live, RAN, UNUSABLE, complain, settings, speak_aside};
 use crate::config::Config;
 use crate::correlate::Mode;
-use crate::emit::foreign;
+use crate::emit::foreign::Files;
 use crate::event::Event;
 use crate::failures;
 use crate::keys::Keep;
@@ -90,12 +90,20 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     let user = jail::goes_on_as(options);
     #[cfg(not(target_os = "linux"))]
     let user = None;
-    let (logs, read) = (&config.output.logs, &options.hosts.host_logs);
-    foreign::refuse_but_of(user, &log_dir, logs, read)?;
-    foreign::refuse_outputs(&Needs::of(&config).files, Some(&log_dir), logs, read)?;
-    if let Some(baseline) = config.baseline_file() {
-        foreign::refuse_beside(&baseline, Some(&log_dir), logs, read)?;
-    }
+    let read: Vec<PathBuf> = options
+        .hosts
+        .reads()
+        .chain(options.settings.common.reads(&config))
+        .chain(keys.iter().flat_map(|used| used.keys.files().to_owned()))
+        .collect();
+    let files = Files {
+        inputs: &read,
+        formats: &config.output.logs,
+        folder: Some(&log_dir),
+        outputs: &Needs::of(&config).files,
+        kept: &config.baseline_file().into_iter().collect::<Vec<_>>(),
+    };
+    files.refuse_but_of(user)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
@@ -159,6 +167,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         flushed: Instant::now(),
         counted: Instant::now(),
         stuck: false,
+        unkept: false,
     };
     let mut listens = true;
     while listens && !signals.stop() && !outlet.is_closed() {
@@ -242,6 +251,8 @@ struct Sensor<'o> {
     counted: Instant,
     /// Does a thread hang that reads an interface?
     stuck: bool,
+    /// Could what was learned not be kept?
+    unkept: bool,
 }
 
 impl Sensor<'_> {
@@ -373,10 +384,19 @@ impl Sensor<'_> {
         for message in self.crew.analysis().policy().take_news() {
             complain(&message, Some("give it a later date, or take it out"));
         }
-        if let Err(error) = settings::keep(self.crew.analysis(), &self.config) {
-            complain(&format!("{error:#}"), None);
-        }
+        self.keep();
         self.write(outlet);
+    }
+
+    /// Keeps what was learned, and says once that it cannot be kept, and that it can be again.
+    fn keep(&mut self) {
+        let unkept = settings::keep(self.crew.analysis(), &self.config).err();
+        match &unkept {
+            Some(error) if !self.unkept => complain(&format!("{error:#}"), None),
+            None if self.unkept => complain("the baseline is kept again", None),
+            _ => {}
+        }
+        self.unkept = unkept.is_some();
     }
 
     /// Was everything written?

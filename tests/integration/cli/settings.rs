@@ -150,6 +150,7 @@ fn the_settings_in_force_are_printed_and_options_go_before_the_file() {
     assert!(printed.contains("# Default: 5\nfanout_targets = 9\n"), "{printed}");
     assert!(printed.contains("logs = [\"zeek\"]\n"), "{printed}");
     assert!(print(&["--logs", "eve"]).contains("logs = [\"eve\"]\n"));
+    assert!(print(&["--host-window", "60"]).contains("# Default: 120\nwindow = 60\n"));
     // What was printed is a file that says the same.
     let again = scratch.write("again.toml", &printed);
     let run = replay(["--print-config".as_ref(), "--config".as_ref(), again.as_os_str()]);
