@@ -79,20 +79,30 @@ fn operations(document: &mut Document<'_>) -> Vec<Operation> {
 /// The catalogue's tools and facts with those of the file, and how many those are.
 fn tools(document: &mut Document<'_>, catalog: &Catalog) -> (Tools, usize) {
     let mut places = Vec::new();
-    let (mut facts, mut tools) = (Vec::new(), Vec::new());
+    let (mut facts, mut tools): (Vec<Fact>, Vec<Tool>) = (Vec::new(), Vec::new());
     for entry in document.sections::<Fact>("fact") {
-        places.push(entry.place_of("id"));
+        let at = entry.place_of("id");
+        if facts.iter().any(|known| known.id == entry.read.id) {
+            let cause = format!("fact `{}` is listed twice", entry.read.id);
+            document.problem(Gravity::Error, at, cause, None);
+        }
+        places.push(at);
         facts.push(entry.read);
     }
     for entry in document.sections::<Tool>("tool") {
-        places.push(entry.place_of("name"));
+        let at = entry.place_of("name");
+        if tools.iter().any(|known| known.name == entry.read.name) {
+            let cause = format!("tool `{}` is listed twice", entry.read.name);
+            document.problem(Gravity::Error, at, cause, None);
+        }
+        places.push(at);
         tools.push(entry.read);
     }
     let mut all = catalog.tools.clone();
-    if let Err((place, cause)) = all.extend(facts, tools)
-        && let Some(&place) = places.get(place)
-    {
-        document.problem(Gravity::Error, place, cause, None);
+    for (place, cause) in all.extend(facts, tools).err().unwrap_or_default() {
+        if let Some(&place) = places.get(place) {
+            document.problem(Gravity::Error, place, cause, None);
+        }
     }
     (all, places.len())
 }
@@ -197,6 +207,15 @@ fn methods(document: &mut Document<'_>, catalog: &Catalog) -> Vec<Method> {
         }
         let known = catalog.methods(&method.name).first();
         indexes(document, &entry, known);
+        if !method.arguments.is_empty() && method.required > method.arguments.len() {
+            let cause = format!(
+                "`required` is {}, and {} has {} arguments",
+                method.required,
+                method.name,
+                method.arguments.len()
+            );
+            document.problem(Gravity::Error, entry.place_of("required"), cause, None);
+        }
         if let Some(known) = known {
             let whose = if method.path.is_empty() {
                 "for every class"
@@ -412,6 +431,42 @@ hint: did you mean `class`?"
         assert!(
             told("[[method]]\nname = \"ExecuteShellCommand\"\nprogram = 0\nparameters = 4\n")
                 .contains("f.toml:4: `parameters` is 4, and the last argument of ExecuteShellCommand is 3")
+        );
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_facts_and_tools_is_told() {
+        let fact = |id: &str, test: &str| {
+            format!("[[fact]]\nid = \"{id}\"\nwhat = \"w\"\nseen_in = \"s\"\nfield = \"bind_fragment\"\n{test}\n")
+        };
+        let tool = |name: &str, facts: &str| {
+            format!("[[tool]]\nname = \"{name}\"\nfamily = \"f\"\nfacts = [{facts}]\nleast = 2\n")
+        };
+        let text = [
+            fact("a", "is = 1"),
+            fact("a", "is = 2"),
+            fact("b", "from = 5\nto = 4"),
+            fact("c", "is = true"),
+            tool("one", "\"none\""),
+            tool("two", "\"a\""),
+            tool("two", "\"a\""),
+        ];
+        let told = told(&text.concat());
+        for part in [
+            "fact `a` is listed twice",
+            "fact `b`: no number is from 5 to 4",
+            "fact `c` compares a number with something else",
+            "tool `one`: there is no fact `none`",
+            "tool `two`: its facts are of 1 kinds",
+            "tool `two` is listed twice",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let method = "[[method]]\nname = \"RunIt\"\narguments = [\"a\"]\nrequired = 5\nprogram = 0\n";
+        let told = check("f.toml", method, &Catalog::built_in()).to_string();
+        assert!(
+            told.contains("f.toml:4: `required` is 5, and RunIt has 1 arguments"),
+            "{told}"
         );
     }
 

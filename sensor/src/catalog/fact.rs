@@ -321,6 +321,11 @@ impl Fact {
         if self.id.trim().is_empty() || self.what.trim().is_empty() || self.seen_in.trim().is_empty() {
             return Some(format!("fact `{}` has an empty `id`, `what` or `seen_in`", self.id));
         }
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from > to
+        {
+            return Some(format!("fact `{}`: no number is from {from} to {to}", self.id));
+        }
         (self.times == 0).then(|| format!("fact `{}`: `times` is at least 1", self.id))
     }
 }

@@ -119,7 +119,8 @@ impl Catalog {
 
     /// The methods that are for objects of a class and no others.
     pub fn own_methods(&self, class: &str) -> impl Iterator<Item = &Method> {
-        let own = move |method: &&Method| method.path.iter().any(|pattern| pattern.starts_with(class));
+        let is_its = move |pattern: &String| pattern.starts_with(class) || matches(pattern, class);
+        let own = move |method: &&Method| method.path.iter().any(is_its);
         self.methods.values().flatten().filter(own)
     }
 

@@ -114,15 +114,14 @@ impl Kinds {
 type Shown = Vec<Option<Sighting>>;
 
 impl Tools {
-    /// Adds facts and tools; what has a known id or name is replaced. On an error nothing changes; it comes with the place
-    /// of the entry to blame, first among facts, then among tools.
-    pub(super) fn extend(&mut self, facts: Vec<Fact>, tools: Vec<Tool>) -> Result<(), (usize, String)> {
+    /// Adds facts and tools; what has a known id or name is replaced. When something is wrong nothing changes; each fault
+    /// comes with the place of the entry to blame, first among facts, then among tools.
+    pub(super) fn extend(&mut self, facts: Vec<Fact>, tools: Vec<Tool>) -> Result<(), Vec<(usize, String)>> {
         let mut all = self.clone();
+        let mut faults = Vec::new();
         let given = facts.len();
         for (place, fact) in facts.into_iter().enumerate() {
-            if let Some(fault) = fact.fault() {
-                return Err((place, fault));
-            }
+            faults.extend(fact.fault().map(|fault| (place, fault)));
             match all.facts.iter_mut().find(|known| known.id == fact.id) {
                 Some(known) => *known = fact,
                 None => all.facts.push(fact),
@@ -133,7 +132,13 @@ impl Tools {
             all.by_field[fact.field as usize].push(place);
         }
         for (place, tool) in tools.into_iter().enumerate() {
-            let profile = all.profile(tool).map_err(|fault| (given + place, fault))?;
+            let profile = match all.profile(tool) {
+                Ok(profile) => profile,
+                Err(fault) => {
+                    faults.push((given + place, fault));
+                    continue;
+                }
+            };
             match all
                 .profiles
                 .iter_mut()
@@ -144,11 +149,15 @@ impl Tools {
             }
         }
         // A fact may have been replaced by one of another kind.
-        for profile in &all.profiles {
-            all.check(profile).map_err(|fault| (0, fault))?;
+        let known = all.profiles.iter().filter_map(|profile| all.check(profile).err());
+        if faults.is_empty() {
+            faults.extend(known.map(|fault| (0, fault)));
         }
-        *self = all;
-        Ok(())
+        if faults.is_empty() {
+            *self = all;
+            return Ok(());
+        }
+        Err(faults)
     }
 
     /// Finds what a tool names.
