@@ -311,7 +311,7 @@ fn told(alert: &Alert) -> String {
 fn evidence(dcom: &Dcom) -> String {
     let means = match dcom.evidence {
         Evidence::Arguments => "what was done was read",
-        Evidence::Class => "the class was read; what was done with it is not told here",
+        Evidence::Class => "the class is known; what was done with it is not told here",
         Evidence::Inferred => "concluded, not read",
         Evidence::Header => "interface and operation number alone were read",
     };
@@ -478,7 +478,7 @@ mod tests {
         let text = reasons.print(200, Colour::Never);
         for part in [
             " 2020-07-18 23:10:02   critical\n",
-            "evidence    class: the class was read",
+            "evidence    class: the class is known",
             "read        the request in frame 10, the reply in 12; the bind in 1, its answer in 2; all of mmc20.pcapng\n",
             "calls       on its objects, in frames 20 (ExecuteShellCommand), 21 (",
             " and 8 more\n",

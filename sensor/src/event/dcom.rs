@@ -51,7 +51,7 @@ names! {
         Class => "class",
         /// Concluded from shape; `because` says from what.
         Inferred => "inferred",
-        /// Interface and opnum only.
+        /// Interface and opnum only: not of which class the object is.
         #[default]
         Header => "header",
     }

@@ -227,7 +227,7 @@ mod tests {
         let dcom = view().call(VIEW, 33, Stub::Sealed, None);
         assert_eq!(
             (dcom.effect, dcom.evidence, &dcom.command_line),
-            (Some(Effect::Execution), Evidence::Header, &None)
+            (Some(Effect::Execution), Evidence::Class, &None)
         );
     }
 
@@ -304,6 +304,26 @@ mod tests {
             (Some("cmd.exe"), Some(Outcome::Failed))
         );
         assert_eq!(dcom.evidence, Evidence::Arguments);
+    }
+
+    #[test]
+    fn what_was_read_of_an_operations_arguments_is_inferred() {
+        let mut rig = Rig::new();
+        let own = "[[operation]]\ninterface = \"00000077-0000-0000-c000-000000000046\"\nopnum = 8\nname = \"Start\"\n\
+                   arguments = [\"bstr\", \"number\", \"bstr\"]\nprogram = 0\n";
+        rig.catalog.extend_from_toml("own.toml", own).unwrap();
+        let dcom = rig.call(
+            Guid::com(0x77),
+            8,
+            Bytes::request().bstr("cmd.exe").words(&[7]).into(),
+            None,
+        );
+        assert_eq!(
+            (dcom.command_line.as_deref(), dcom.evidence),
+            (Some("cmd.exe"), Evidence::Inferred)
+        );
+        let because: Vec<_> = dcom.because.iter().map(ToString::to_string).collect();
+        assert_eq!(because, ["operation 8 is Start; 2 of its arguments could be read"]);
     }
 
     #[test]

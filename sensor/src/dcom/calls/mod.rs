@@ -385,8 +385,16 @@ fn operation(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
     call.dcom.method = Some(operation.name.clone().into());
     // What little is published of them may be wrong: of arguments that make no sense the number says enough.
     let broken = !operation.arguments.is_empty() && early::arguments(call, &operation.arguments).is_some();
-    if broken {
+    let told = call.dcom.arguments.len();
+    if broken && told == 0 {
         call.dcom.evidence = Evidence::Header;
+    } else if broken {
+        call.dcom.evidence = Evidence::Inferred;
+        let because = format!(
+            "operation {opnum} is {}; {told} of its arguments could be read",
+            operation.name
+        );
+        call.dcom.because.push(because.into());
     }
     if operation.is_called(&call.dcom.arguments) {
         call.dcom.effect = Some(operation.effect);
@@ -407,6 +415,10 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
     if shown {
         dcom.class.clone_from(&lineage.class);
         dcom.object_path = Some(lineage.path.clone());
+    }
+    // That of what was called is known, and what was called of it is not.
+    if dcom.clsid.is_some() && dcom.evidence == Evidence::Header {
+        dcom.evidence = Evidence::Class;
     }
     let Some(activation) = &mut dcom.activation else { return };
     if !object.is_held_by(pair.client) {
