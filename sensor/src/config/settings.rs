@@ -91,7 +91,8 @@ section! {
         lookup_towers: u32 = 5, 1 to MOST;
         /// An activation without a call after so many seconds has none.
         no_call_patience: Seconds = Seconds(30), 1 to MOST;
-        /// DCOM and other remote administration of the same two machines within so many seconds belong together.
+        /// DCOM and files opened by the same two machines within so many seconds belong together; the remote registry within
+        /// twice as many.
         pairing_window: Seconds = Seconds(60), 1 to MOST;
         /// Calls on the object of a sealed activation are compared with the shapes of classes for so many seconds.
         sealed_patience: Seconds = Seconds(600), 1 to MOST;

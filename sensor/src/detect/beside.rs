@@ -41,10 +41,12 @@ struct Activation {
 }
 
 /// What else was seen of a pair.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Beside {
     at: Timestamp,
     what: String,
+    /// How many windows off an activation may be: a class is prepared in the registry at more leisure than a file is fetched.
+    windows: i64,
 }
 
 /// Since when a client does DCOM with a server, and how it did last.
@@ -55,6 +57,12 @@ struct Usage {
     client: Endpoint,
     server: Endpoint,
     frame: Option<u64>,
+}
+
+/// How long activations, and what stands beside them, are waited for: two windows, and another for records that wait
+/// themselves for the port that they name.
+fn kept(settings: &Settings) -> i64 {
+    3 * settings.pairing_window
 }
 
 /// Both: they wait for the same activations.
@@ -68,8 +76,7 @@ pub(super) struct BesideActivation {
 
 impl BesideActivation {
     pub(super) fn new(settings: &Settings) -> Self {
-        // Records wait up to a window's length for the port that they name.
-        let keep = 2 * settings.pairing_window;
+        let keep = kept(settings);
         Self {
             activations: Remembered::new(settings.remembered, keep),
             dcom: Remembered::new(settings.remembered, settings.quiet),
@@ -160,7 +167,8 @@ impl BesideActivation {
             (true, _) => Severity::Medium,
             (false, _) => Severity::Low,
         };
-        if activation.told_beside >= Some(severity) || !is_near(beside.at, activation.at, self.window) {
+        let window = self.window * beside.windows;
+        if activation.told_beside >= Some(severity) || !is_near(beside.at, activation.at, window) {
             return;
         }
         activation.told_beside = Some(severity);
@@ -169,7 +177,7 @@ impl BesideActivation {
             "{client} asked {server} for {}{}, and within {} s {}",
             class(&record.dcom),
             as_whom(&record.dcom.client),
-            self.window / 1_000_000_000,
+            window / 1_000_000_000,
             beside.what,
         );
         let confidence = if activation.listed { "high" } else { "low" };
@@ -191,13 +199,12 @@ impl BesideActivation {
             .any(|&(uuid, result)| uuid == WINREG && result == Some(0));
         if accepted {
             let name = names::interface(WINREG).unwrap_or("the remote registry");
-            self.was_beside(
-                (client.address, server.address),
-                format!("bound to its registry ({name})"),
-                context.when(&binding.meta),
-                context.managed,
-                found,
-            );
+            let beside = Beside {
+                at: context.when(&binding.meta),
+                what: format!("bound to its registry ({name})"),
+                windows: 2,
+            };
+            self.was_beside((client.address, server.address), beside, context.managed, found);
         }
     }
 
@@ -216,15 +223,17 @@ impl BesideActivation {
             (false, false) => return,
         };
         let what = format!("{what}: {share}\\{}", name.trim_start_matches('\\'));
-        let (pair, now) = ((client.address, server.address), context.when(&file.meta));
-        self.was_beside(pair, what, now, context.managed, found);
+        let beside = Beside {
+            at: context.when(&file.meta),
+            what,
+            windows: 1,
+        };
+        self.was_beside((client.address, server.address), beside, context.managed, found);
     }
 
-    fn was_beside(&mut self, pair: Pair, what: String, now: Timestamp, managed: bool, found: &mut Vec<Found>) {
-        *self.beside.entry(pair, now, || Beside {
-            at: now,
-            what: String::new(),
-        }) = Beside { at: now, what };
+    fn was_beside(&mut self, pair: Pair, beside: Beside, managed: bool, found: &mut Vec<Found>) {
+        let now = beside.at;
+        *self.beside.entry(pair, now, Beside::default) = beside;
         self.told_beside(pair, now, managed, found);
     }
 }
@@ -272,7 +281,7 @@ impl Detection for BesideActivation {
 
     fn set(&mut self, settings: &Settings) {
         self.window = settings.pairing_window;
-        let keep = 2 * settings.pairing_window;
+        let keep = kept(settings);
         self.activations.keep_for(keep);
         self.dcom.keep_for(settings.quiet);
         self.beside.keep_for(keep);
@@ -383,6 +392,25 @@ mod tests {
         let other = winreg(8, 1, 5 * SECOND);
         rig.show(&Seen::Bound(&other), other.meta.timestamp);
         assert!(rig.found().is_empty(), "another client");
+    }
+
+    #[test]
+    fn the_registry_may_be_two_windows_off() {
+        for (at, told) in [(119, true), (121, false)] {
+            for first in [true, false] {
+                let mut rig = rig();
+                let (late, activation) = (at * SECOND, activation("MSTSWebProxy").from(9).to(1));
+                let binding = winreg(9, 1, if first { 0 } else { late });
+                if first {
+                    rig.show(&Seen::Bound(&binding), binding.meta.timestamp);
+                    rig.see(activation.at(late));
+                } else {
+                    rig.see(activation);
+                    rig.show(&Seen::Bound(&binding), binding.meta.timestamp);
+                }
+                assert_eq!(rig.found().len(), usize::from(told), "{at} s, first {first}");
+            }
+        }
     }
 
     #[test]

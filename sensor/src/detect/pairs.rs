@@ -22,7 +22,7 @@ pub(super) struct Remembered<K, V> {
     forgotten: u64,
 }
 
-impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
+impl<K: Clone + Eq + Hash, V> Remembered<K, V> {
     /// Room for so many, each kept for so many nanoseconds after it was last put in.
     pub(super) fn new(most: usize, keep: i64) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
         self.expire(now);
         let number = self.next;
         self.next += 1;
-        self.order.push_back((now, number, key));
+        self.order.push_back((now, number, key.clone()));
         if self.entries.len() >= self.most && !self.entries.contains_key(&key) {
             self.make_room();
         }
@@ -50,7 +50,7 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
             let entries = &self.entries;
             self.order
                 .retain(|(_, number, key)| entries.get(key).is_some_and(|(current, _)| current == number));
-            self.order.push_back((now, number, key));
+            self.order.push_back((now, number, key.clone()));
         }
         let entry = self.entries.entry(key).or_insert_with(|| (number, new()));
         if self.fresh == Some(entry.0) {
@@ -77,14 +77,17 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
 
     /// Takes one whose time is over, the oldest first.
     pub(super) fn overdue(&mut self, now: Timestamp) -> Option<(K, V)> {
-        while let Some(&(at, number, key)) = self.order.front() {
+        while let Some((at, number, key)) = self.order.front() {
+            let (at, number) = (*at, *number);
             let is_current = |(current, _): &(u64, V)| *current == number;
-            let current = self.fresh == Some(number) || self.entries.get(&key).is_some_and(is_current);
+            let current = self.fresh == Some(number) || self.entries.get(key).is_some_and(is_current);
             if current && now.since(at) < self.keep {
                 self.fresh = Some(number);
                 return None;
             }
-            self.order.pop_front();
+            let Some((_, _, key)) = self.order.pop_front() else {
+                break;
+            };
             if current && let Some((_, value)) = self.entries.remove(&key) {
                 return Some((key, value));
             }

@@ -9,24 +9,16 @@ use dcom_parsers::names::known;
 use super::pairs::Remembered;
 use super::signature::ACTIVATION_REFUSED;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, build};
-use crate::dcom::{Binding, Record};
-use crate::event::dcom::{Kind, Outcome};
+use crate::dcom::Binding;
+use crate::event::dcom::{Dcom, Kind, Outcome};
 use crate::severity::Severity;
 
 /// [MS-RPCE] 2.2.2.4, C706 12.6.4.4: a context that was accepted.
 const ACCEPTED: u16 = 0;
 
-/// Told once for each pair and cause in a while: who tries, tries often.
+/// Told once for each pair and cause in a while: who tries, tries often. A cause is what refused it, in words.
 pub(super) struct Refused {
-    told: Remembered<(IpAddr, IpAddr, Cause), ()>,
-}
-
-/// What was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Cause {
-    Call,
-    Unanswered,
-    Bind,
+    told: Remembered<(IpAddr, IpAddr, String), ()>,
 }
 
 impl Refused {
@@ -40,35 +32,36 @@ impl Refused {
 impl Detection for Refused {
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>, found: &mut Vec<Found>) {
         let (meta, cause) = match seen {
-            Seen::Record(record) => match cause(record) {
-                Some(cause) => (&record.meta, cause),
-                None => return,
-            },
-            Seen::Bound(binding) if is_refused(binding) => (&binding.meta, Cause::Bind),
+            Seen::Record(record) if is_refused(&record.dcom) => {
+                (&record.meta, super::result(&record.dcom).into_owned())
+            }
+            Seen::Bound(binding) if has_no_activator(binding) => {
+                let why = binding.refused.as_deref().unwrap_or("the interface was refused");
+                (&binding.meta, why.to_owned())
+            }
             _ => return,
         };
         let (Some(client), Some(server)) = (meta.client, meta.server) else {
             return;
         };
-        let key = (client.address, server.address, cause);
-        if self.told.get(&key, context.when(meta)).is_some() {
+        let now = context.when(meta);
+        let key = (client.address, server.address, cause.clone());
+        if self.told.get(&key, now).is_some() {
             return;
         }
-        self.told.entry(key, context.when(meta), || ());
+        self.told.entry(key, now, || ());
         let (who, whom) = (address(meta.client), address(meta.server));
         found.push(match seen {
             Seen::Record(record) => {
                 let message = format!(
-                    "{who} asked {whom} for a class that was not seen{}: {}",
+                    "{who} asked {whom} for a class that was not seen{}: {cause}",
                     as_whom(&record.dcom.client),
-                    super::result(&record.dcom),
                 );
                 alert(&ACTIVATION_REFUSED, Severity::Low, "medium", message, record)
             }
             Seen::Bound(binding) => {
-                let why = binding.refused.as_deref().unwrap_or("the interface was refused");
                 let message = format!(
-                    "{who} was refused the activator of {whom}{}: {why}",
+                    "{who} was refused the activator of {whom}{}: {cause}",
                     as_whom(&binding.client),
                 );
                 Found {
@@ -100,17 +93,15 @@ impl Detection for Refused {
     }
 }
 
-fn cause(record: &Record) -> Option<Cause> {
-    let dcom = &record.dcom;
-    match (dcom.kind, dcom.clsid, dcom.outcome) {
-        (Kind::Activation, None, Some(Outcome::Failed)) => Some(Cause::Call),
-        (Kind::Activation, None, Some(Outcome::Unanswered)) => Some(Cause::Unanswered),
-        _ => None,
-    }
+fn is_refused(dcom: &Dcom) -> bool {
+    let outcome = dcom.outcome;
+    dcom.kind == Kind::Activation
+        && dcom.clsid.is_none()
+        && matches!(outcome, Some(Outcome::Failed | Outcome::Unanswered))
 }
 
 /// Was the activator offered and not to be had, in any way it was offered?
-fn is_refused(binding: &Binding) -> bool {
+fn has_no_activator(binding: &Binding) -> bool {
     let is_activator = |uuid: Guid| matches!(uuid, known::IREMOTE_SCM_ACTIVATOR | known::IACTIVATION);
     let mut offered = binding
         .interfaces
@@ -161,6 +152,13 @@ mod tests {
         );
         assert_eq!(told(&[binding(activator, &[None], None)]), 0, "no answer");
         assert_eq!(told(&[binding(known::IDISPATCH, &[Some(2)], None)]), 0);
+    }
+
+    #[test]
+    fn each_cause_is_told() {
+        let activator = known::IREMOTE_SCM_ACTIVATOR;
+        let refused = |why: &str| binding(activator, &[None], Some(why));
+        assert_eq!(told(&["a", "b", "a", "b"].map(refused)), 2);
     }
 
     #[test]
