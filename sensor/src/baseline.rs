@@ -242,8 +242,13 @@ impl Baseline {
             baseline.insert(triple, seen);
             read += 1;
         }
-        if read != promised || !text.ends_with('\n') {
-            return Err((read + 1, format!("the file ends after {read} of {promised} entries")));
+        if !text.ends_with('\n') {
+            return Err((read + 1, "the line has no end: the file was cut".to_owned()));
+        }
+        if read != promised {
+            let cause =
+                format!("{read} entries follow, and the line says {promised}: it has to say how many there are");
+            return Err((1, cause));
         }
         Ok(baseline)
     }
@@ -334,8 +339,8 @@ mod tests {
         for (text, line, cause) in [
             (String::new(), 1, "no baseline"),
             ("{}\n".to_owned(), 1, "no baseline"),
-            (format!("{HEAD}2\n{entry}"), 2, "1 of 2"),
-            (format!("{HEAD}1\n{}", entry.trim_end()), 2, "ends"),
+            (format!("{HEAD}2\n{entry}"), 1, "1 entries follow, and the line says 2"),
+            (format!("{HEAD}1\n{}", entry.trim_end()), 2, "no end"),
             (format!("{HEAD}1\n{entry}{entry}"), 3, "twice"),
             (
                 format!("{HEAD}1\n{}", entry.replace("10.0.0.2", "here")),
