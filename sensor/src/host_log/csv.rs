@@ -20,6 +20,16 @@ const COLUMNS: usize = 4096;
 /// So many columns that mean something make a header.
 const KNOWN: usize = 3;
 
+/// What stands before the header: the line in which `Export-Csv` names a type, as Windows PowerShell does unless it is told not
+/// to, or the one in which Excel names the separator. Its length, with its end.
+pub(super) fn preamble(text: &[u8]) -> usize {
+    if text.starts_with(b"#TYPE ") || text.starts_with(b"sep=") {
+        memchr::memchr(b'\n', text).map_or(0, |end| end + 1)
+    } else {
+        0
+    }
+}
+
 /// What separates the columns, if this line is a header that means something here.
 pub(super) fn separator(header: &[u8]) -> Option<u8> {
     [b',', b';', b'\t'].into_iter().find(|separator| {
@@ -61,6 +71,9 @@ fn column(name: &str) -> Option<Step> {
 
 /// Reads the header, then row after row.
 pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
+    let blank = text.rest().len() - text.rest().trim_ascii_start().len();
+    text.take(blank);
+    text.take(preamble(text.rest()));
     let mut rows = Rows::new(separator);
     let Row::Whole(columns) = rows.next(text)? else {
         return Ok(());

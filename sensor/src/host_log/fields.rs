@@ -55,6 +55,10 @@ fields! {
     Provider = "Provider",
     /// The event's number, of PowerShell's `Get-WinEvent`; elsewhere it may be anything.
     PlainId = "Id",
+    /// That of the event or, where a thread stands beside it, of who logged it. Event data has it by the same name, which comes later.
+    PlainProcessId = "ProcessId",
+    /// Who logged the event: event data has no such name.
+    WriterThread = "ThreadId",
     /// The provider's name, of Sentinel's table `Event`; elsewhere it may be anything.
     EventSource = "Source",
     /// Splunk's, which has the channel in it.

@@ -19,9 +19,12 @@ pub(super) fn bytes(first: &[u8]) -> Bytes {
     if first.starts_with(evtx::SIGNATURE) || first.starts_with(evtx::CHUNK_SIGNATURE) {
         return Bytes::Evtx;
     }
+    let ascii = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     match first {
-        [0xff, 0xfe, ..] | [b'<' | b'{' | b'[', 0, ..] => Bytes::Utf16 { big: false },
-        [0xfe, 0xff, ..] | [0, b'<' | b'{' | b'[', ..] => Bytes::Utf16 { big: true },
+        [0xff, 0xfe, ..] => Bytes::Utf16 { big: false },
+        [0xfe, 0xff, ..] => Bytes::Utf16 { big: true },
+        [one, 0, two, 0, ..] if ascii(*one) && ascii(*two) => Bytes::Utf16 { big: false },
+        [0, one, 0, two, ..] if ascii(*one) && ascii(*two) => Bytes::Utf16 { big: true },
         _ => Bytes::Utf8,
     }
 }
@@ -71,7 +74,7 @@ fn unnumbered(text: &[u8]) -> Option<Form> {
         [b'<', ..] => (text.starts_with(b"<?xml") || text.starts_with(b"<Events") || xml::start(text) == Some(0))
             .then_some(Form::Xml),
         _ => {
-            let first = first_line(text);
+            let first = first_line(&text[csv::preamble(text)..]);
             // A header of syslog without its priority, as relays write it to files.
             let line = || (memchr::memchr(b'{', first).is_some() || xml::start(first).is_some()).then_some(Form::Lines);
             csv::separator(first).map(Form::Csv).or_else(line)

@@ -365,3 +365,52 @@ fn of_a_compressed_log_that_was_cut_all_is_read_that_came_before() {
         );
     }
 }
+
+/// The columns of `Get-WinEvent | Export-Csv`, and a row of Sysmon 1.
+fn get_winevent(before: &str) -> String {
+    format!(
+        "{before}\"Message\",\"Id\",\"Version\",\"Level\",\"RecordId\",\"ProviderName\",\"LogName\",\"ProcessId\",\"ThreadId\",\
+         \"MachineName\",\"UserId\",\"TimeCreated\",\"Properties\"\r\n\"Process Create:\r\nUtcTime: 2020-09-18 17:05:52.782\r\n\
+         ProcessId: 6276\r\nImage: C:\\Windows\\System32\\cmd.exe\r\nCommandLine: cmd.exe\r\nUser: LAB\\alice\r\n\
+         ParentProcessId: 4276\r\nParentImage: C:\\Windows\\System32\\mmc.exe\",\"1\",\"5\",\"4\",\"7\",\
+         \"Microsoft-Windows-Sysmon\",\"Microsoft-Windows-Sysmon/Operational\",\"3064\",\"4236\",\"ws6\",\"S-1-5-18\",\
+         \"9/18/2020 1:05:52 PM\",\"System.Collections.Generic.List`1[System.Diagnostics.Eventing.Reader.EventProperty]\"\r\n"
+    )
+}
+
+#[test]
+fn who_logged_an_event_is_not_who_it_is_about() {
+    let create = started(&get_winevent(""));
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    // Nothing is left of the event but who logged it.
+    let log = r#"{"RecordId": 7, "EventId": 1, "Provider": "Microsoft-Windows-Sysmon", "ProcessId": 3064, "ThreadId": 4236,
+        "Computer": "ws6", "TimeCreated": "2020-09-18 17:05:52.782"}"#;
+    assert_eq!(read(log).1.skipped.keys().collect::<Vec<_>>(), [&Reason::Incomplete]);
+    // A flat record without a thread is all event data.
+    let log = r#"{"EventID": 1, "Provider": "Microsoft-Windows-Sysmon", "ProcessId": 6276, "Computer": "ws6",
+        "UtcTime": "2020-09-18 17:05:52.782"}"#;
+    assert_eq!(started(log).process.pid, Some(6276));
+}
+
+#[test]
+fn a_table_may_have_a_line_before_its_header_and_be_utf_16_without_a_mark() {
+    for before in [
+        "#TYPE System.Diagnostics.Eventing.Reader.EventLogRecord\r\n",
+        "sep=,\r\n",
+        "\r\n",
+    ] {
+        let log = get_winevent(before);
+        assert!(is_known(log.as_bytes()), "{before}");
+        assert_eq!(started(&log).process.pid, Some(6276), "{before}");
+    }
+    let wide: [fn(u16) -> [u8; 2]; 2] = [u16::to_le_bytes, u16::to_be_bytes];
+    for to_bytes in wide {
+        let log: Vec<u8> = get_winevent("").encode_utf16().flat_map(to_bytes).collect();
+        assert!(is_known(&log));
+        let mut events = 0;
+        let mut reader = Reader::new("log".into(), Kind::default());
+        assert!(bytes(&log[..], &mut reader, &mut |_| events += 1).unwrap());
+        reader.finish(&mut |_| events += 1);
+        assert_eq!(events, 1);
+    }
+}
