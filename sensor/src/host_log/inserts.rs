@@ -1,11 +1,11 @@
-//! Event data without names: in the order of the event's template, or as the lines of its text.
+//! Event data without names, in the order of the event's template.
 
 use std::borrow::Cow;
 
 use super::event::Source;
 use super::fields::{Field as F, Fields, Value};
 use super::interpret;
-use super::names;
+use super::labels;
 
 const SUBJECT: [F; 4] = [
     F::SubjectUserSid,
@@ -191,7 +191,7 @@ fn own_process(fields: &mut Fields<'_>) {
     }
 }
 
-/// Gives event data its names where the record has none: by its order, or from Sysmon's text, whose lines are `name: value`.
+/// Gives event data its names where the record has none: by its order, or from its text.
 pub(super) fn name(fields: &mut Fields<'_>) {
     own_process(fields);
     if fields.inserts.is_empty() && !fields.has(F::Message) {
@@ -200,17 +200,8 @@ pub(super) fn name(fields: &mut Fields<'_>) {
     let Ok(source) = interpret::source(fields) else {
         return;
     };
-    if matches!(source, Source::Sysmon(_)) && !fields.has(F::UtcTime) && !fields.has(F::Image) {
-        let Some(message) = fields.text(F::Message).map(str::to_owned) else {
-            return by_order(source, fields);
-        };
-        for (name, value) in message.lines().filter_map(|line| line.split_once(": ")) {
-            if let Some(field) = names::step(names::DATA, name.trim()).and_then(|step| step.own) {
-                fields.put(field, Value::Text(Cow::Owned(value.trim().to_owned())), true);
-            }
-        }
-    }
     by_order(source, fields);
+    labels::shown(source, fields);
 }
 
 /// What PowerShell writes for data that it was not asked to go into.

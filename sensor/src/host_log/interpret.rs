@@ -472,13 +472,13 @@ impl Maker<'_, '_> {
     }
 }
 
-const SUBJECT: [F; 4] = [
+pub(super) const SUBJECT: [F; 4] = [
     F::SubjectUserName,
     F::SubjectDomainName,
     F::SubjectUserSid,
     F::SubjectLogonId,
 ];
-const TARGET: [F; 4] = [
+pub(super) const TARGET: [F; 4] = [
     F::TargetUserName,
     F::TargetDomainName,
     F::TargetUserSid,
@@ -493,15 +493,16 @@ fn protocol(text: &str) -> Option<u8> {
     }
 }
 
-/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels.
+/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels; as Windows shows them, and as Hayabusa writes them.
 fn integrity(label: &str) -> Option<&'static str> {
+    let label = label.strip_prefix("Mandatory Label\\").unwrap_or(label);
     Some(match label {
-        "S-1-16-0" => "Untrusted",
-        "S-1-16-4096" => "Low",
-        "S-1-16-8192" => "Medium",
-        "S-1-16-8448" => "MediumPlus",
-        "S-1-16-12288" => "High",
-        "S-1-16-16384" => "System",
+        "S-1-16-0" | "Untrusted Mandatory Level" | "UNTRUSTED" => "Untrusted",
+        "S-1-16-4096" | "Low Mandatory Level" | "LOW_INTEGRITY" => "Low",
+        "S-1-16-8192" | "Medium Mandatory Level" | "MEDIUM_INTEGRITY" => "Medium",
+        "S-1-16-8448" | "Medium Plus Mandatory Level" | "MEDIUM_HIGH_INTEGRITY" => "MediumPlus",
+        "S-1-16-12288" | "High Mandatory Level" | "HIGH_INTEGRITY" => "High",
+        "S-1-16-16384" | "System Mandatory Level" | "SYSTEM_INTEGRITY" => "System",
         _ => return None,
     })
 }

@@ -23,6 +23,7 @@ mod inserts;
 mod interpret;
 mod json;
 mod keep;
+mod labels;
 mod line;
 mod names;
 mod processes;

@@ -414,3 +414,128 @@ fn a_table_may_have_a_line_before_its_header_and_be_utf_16_without_a_mark() {
         assert_eq!(events, 1);
     }
 }
+
+/// The text of a 4688, as Windows shows it.
+const STARTED: &str = "A new process has been created.\r\n\r\nCreator Subject:\r\n\tSecurity ID:\t\tLAB\\alice\r\n\tAccount Name:\t\t\
+    alice\r\n\tAccount Domain:\t\tLAB\r\n\tLogon ID:\t\t0x25276\r\n\r\nTarget Subject:\r\n\tSecurity ID:\t\tNULL SID\r\n\tAccount \
+    Name:\t\t-\r\n\tAccount Domain:\t\t-\r\n\tLogon ID:\t\t0x0\r\n\r\nProcess Information:\r\n\tNew Process ID:\t\t0x1168\r\n\tNew \
+    Process Name:\tC:\\Windows\\System32\\cmd.exe\r\n\tToken Elevation Type:\tTokenElevationTypeFull (2)\r\n\tMandatory \
+    Label:\t\tMandatory Label\\High Mandatory Level\r\n\tCreator Process ID:\t0xe80\r\n\tCreator Process Name:\tC:\\Windows\\\
+    System32\\mmc.exe\r\n\tProcess Command Line:\tcmd.exe /c whoami";
+
+/// What an event is that was exported as what Windows shows of it.
+fn shown(channel: &str, id: u16, text: &str) -> Vec<HostEvent> {
+    let log = serde_json::json!({
+        "TimeCreated": {"value": "/Date(1600448752782)/", "DateTime": "Friday, September 18, 2020 5:05:52 PM"},
+        "Id": id, "LogName": channel, "MachineName": "ws6", "ProcessId": 4, "Message": text,
+    });
+    read(&log.to_string()).0
+}
+
+#[test]
+fn an_event_of_windows_is_read_by_what_is_shown_of_it() {
+    let [
+        HostEvent {
+            body: HostBody::ProcessCreate(create),
+            ..
+        },
+    ] = &shown("Security", 4688, STARTED)[..]
+    else {
+        panic!();
+    };
+    assert_eq!((create.process.pid, create.parent.pid), (Some(0x1168), Some(0xe80)));
+    assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.account.user.as_deref(), Some("alice"));
+    assert_eq!(
+        (create.account.sid.as_deref(), create.account.logon_id),
+        (None, Some(0x25276))
+    );
+    assert_eq!(create.integrity.as_deref(), Some("High"));
+
+    let text = "An account was successfully logged on.\n\nSubject:\n\tSecurity ID:\t\tS-1-0-0\n\tAccount Name:\t\t-\n\tAccount \
+        Domain:\t\t-\n\tLogon ID:\t\t0x0\n\nLogon Information:\n\tLogon Type:\t\t3\n\nNew Logon:\n\tSecurity ID:\t\t\
+        S-1-5-21-1-2-3-1104\n\tAccount Name:\t\talice\n\tAccount Domain:\t\tLAB\n\tLogon ID:\t\t0x3ade94\n\tNetwork Account \
+        Name:\t-\n\nProcess Information:\n\tProcess ID:\t\t0x0\n\tProcess Name:\t\t-\n\nNetwork Information:\n\tWorkstation \
+        Name:\tWS5\n\tSource Network Address:\t192.0.2.5\n\tSource Port:\t\t49800\n\nDetailed Authentication \
+        Information:\n\tLogon Process:\t\tNtLmSsp \n\tAuthentication Package:\tNTLM\n";
+    let [
+        HostEvent {
+            body: HostBody::Logon(logon),
+            ..
+        },
+    ] = &shown("Security", 4624, text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!(
+        (logon.logon_type, logon.port, logon.process.pid),
+        (Some(3), Some(49800), None)
+    );
+    assert_eq!(logon.account.user.as_deref(), Some("alice"));
+    assert_eq!(logon.account.sid.as_deref(), Some("S-1-5-21-1-2-3-1104"));
+    assert_eq!(logon.address.map(|ip| ip.to_string()).as_deref(), Some("192.0.2.5"));
+    assert_eq!(logon.workstation.as_deref(), Some("WS5"));
+
+    let text = "The Windows Filtering Platform has permitted a connection.\n\nApplication Information:\n\tProcess \
+        ID:\t\t884\n\tApplication Name:\t\\device\\harddiskvolume2\\windows\\system32\\svchost.exe\n\nNetwork \
+        Information:\n\tDirection:\t\tInbound\n\tSource Address:\t\t192.0.2.6\n\tSource Port:\t\t135\n\tDestination \
+        Address:\t192.0.2.5\n\tDestination Port:\t\t49800\n\tProtocol:\t\t6\n";
+    let [
+        HostEvent {
+            body: HostBody::NetworkConnect(connect),
+            ..
+        },
+    ] = &shown("Security", 5156, text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!((connect.process.pid, connect.protocol), (Some(884), Some(6)));
+    assert_eq!((connect.source.port, connect.destination.port), (135, 49800));
+
+    let text = "Creating Scriptblock text (1 of 2):\r\n[activator]::CreateInstance($t)\r\n$a\r\n\r\n\
+        ScriptBlock ID: 6c9d2c4c-3a5a-4a35-9a53-77f6b3b1a1d0\r\nPath: C:\\a.ps1";
+    let [
+        HostEvent {
+            body: HostBody::Script(script),
+            ..
+        },
+    ] = &shown("Microsoft-Windows-PowerShell/Operational", 4104, text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!(&*script.text, "[activator]::CreateInstance($t)\r\n$a");
+    assert_eq!((script.part, script.path.as_deref()), (Some((1, 2)), Some("C:\\a.ps1")));
+    assert!(script.block.is_some());
+}
+
+#[test]
+fn a_command_line_cannot_pass_for_the_lines_around_it() {
+    let line = "cmd.exe\nParentImage: C:\\Windows\\System32\\mmc.exe";
+    let text = format!(
+        "Process Create:\nUtcTime: 2020-09-18 17:05:52.782\nProcessId: 1\nImage: C:\\a.exe\nCommandLine: {line}\n\
+         ParentImage: C:\\b.exe"
+    );
+    let [
+        HostEvent {
+            body: HostBody::ProcessCreate(create),
+            ..
+        },
+    ] = &shown("Microsoft-Windows-Sysmon/Operational", 1, &text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!((create.process.pid, create.parent.image.as_deref()), (Some(1), None));
+    let text = format!("{STARTED}\n\nNew Logon:\n\tAccount Name:\tbob\n\tCreator Process Name:\tC:\\b.exe");
+    let [
+        HostEvent {
+            body: HostBody::ProcessCreate(create),
+            ..
+        },
+    ] = &shown("Security", 4688, &text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!(create.account.user.as_deref(), Some("alice"));
+    assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+}
