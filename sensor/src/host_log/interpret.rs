@@ -164,7 +164,10 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
     if times.logged.is_none() && times.local.is_none() {
         times.logged = time(F::Indexed).map(zoned);
     }
-    let mut collected = [F::AtTimestamp, F::Received].into_iter().filter_map(time).peekable();
+    let mut collected = [F::AtTimestamp, F::Received, F::Indexed]
+        .into_iter()
+        .filter_map(time)
+        .peekable();
     let first = collected.peek().copied();
     times.collected = collected.find(|written| written.zone.is_some()).or(first);
     times.order = told.get();

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::fields::{Field as F, Fields, Value};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
-use super::{clock, inserts, interpret, json, names, xml};
+use super::{clock, inserts, interpret, json, names, shown, xml};
 
 /// Records within a field of a record, within one another.
 const NESTED: usize = 3;
@@ -36,6 +36,7 @@ fn text<'a>(line: &'a str, node: names::Node, fields: &mut Fields<'a>) -> Result
         [b'{', ..] => json::read(line, node, fields),
         [b'[', ..] if node != names::ROOT => json::read(line, node, fields),
         [b'<', next, ..] if !next.is_ascii_digit() => xml::read(line, fields),
+        bytes if shown::begins(bytes) => shown::read(line, fields),
         bytes => {
             let json = memchr(b'{', bytes);
             let (start, is_xml) = match (xml::start(bytes), json) {
@@ -142,7 +143,7 @@ const AROUND: &[F] = &[
 fn raw<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
     let looks = |text: &&str| {
         let bytes = text.trim_start().as_bytes();
-        matches!(bytes, [b'{' | b'<', ..]) || xml::start(bytes).is_some()
+        matches!(bytes, [b'{' | b'<', ..]) || shown::begins(bytes) || xml::start(bytes).is_some()
     };
     // Winlogbeat's own fields say all of it already.
     if !fields.has(F::WinlogApi)

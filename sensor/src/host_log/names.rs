@@ -90,6 +90,15 @@ const PATHS: &[(&str, F)] = &[
     ("host.hostname", F::EcsHost),
     ("dll.path", F::EcsFilePath),
     ("registry.data.strings", F::EcsRegistryData),
+    // What Splunk's add-on for Windows takes out of an event's text.
+    ("New_Process_ID", F::NewProcessId),
+    ("New_Process_Name", F::NewProcessName),
+    ("Creator_Process_ID", F::EcsParentPid),
+    ("Creator_Process_Name", F::ParentProcessName),
+    ("Process_Command_Line", F::ProcessCommandLine),
+    ("Logon_Type", F::LogonType),
+    ("Workstation_Name", F::WorkstationName),
+    ("Source_Network_Address", F::IpAddress),
     // NXLog, Fluent Bit, EvtxECmd, Splunk, Sumo Logic: one row.
     ("EventCode", F::EventId),
     ("EventId", F::EventId),

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::document::{Found, Scan};
 use super::report::Kind;
-use super::{csv, evtx, xml};
+use super::{csv, evtx, shown, xml};
 
 /// What bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(super) enum Form {
     Lines,
     Document,
     Xml,
+    Shown,
     Csv(u8),
 }
 
@@ -44,6 +45,7 @@ impl Form {
             Self::Lines => Kind::Lines,
             Self::Document => Kind::Json,
             Self::Xml => Kind::Xml,
+            Self::Shown => Kind::Shown,
             Self::Csv(_) => Kind::Csv,
         }
     }
@@ -62,7 +64,7 @@ pub(super) fn form(text: &[u8]) -> Option<Form> {
     match unnumbered(&text[length..])? {
         Form::Xml => Some(Form::Xml),
         Form::Lines | Form::Document => Some(Form::Document),
-        Form::Csv(_) => None,
+        Form::Shown | Form::Csv(_) => None,
     }
 }
 
@@ -73,6 +75,7 @@ fn unnumbered(text: &[u8]) -> Option<Form> {
         [b'<', next, ..] if next.is_ascii_digit() => Some(Form::Lines),
         [b'<', ..] => (text.starts_with(b"<?xml") || text.starts_with(b"<Events") || xml::start(text) == Some(0))
             .then_some(Form::Xml),
+        _ if shown::begins(text) => Some(Form::Shown),
         _ => {
             let first = first_line(&text[csv::preamble(text)..]);
             // A header of syslog without its priority, as relays write it to files.
@@ -121,7 +124,8 @@ const MARKS: &[&str] = &[
 /// Is this the beginning of a log, whatever else may be JSON or XML?
 pub(super) fn is_known(text: &[u8]) -> bool {
     form(text).is_some_and(|form| {
-        matches!(form, Form::Csv(_)) || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
+        matches!(form, Form::Shown | Form::Csv(_))
+            || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
     })
 }
 

@@ -20,6 +20,8 @@ pub enum Kind {
     Evtx,
     /// A document of `<Event>` elements.
     Xml,
+    /// Events as they are shown.
+    Shown,
     /// Rows with a header.
     Csv,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Json => "JSON",
             Self::Evtx => "EVTX",
             Self::Xml => "XML",
+            Self::Shown => "text",
             Self::Csv => "CSV",
         })
     }

@@ -539,3 +539,60 @@ fn a_command_line_cannot_pass_for_the_lines_around_it() {
     assert_eq!(create.account.user.as_deref(), Some("alice"));
     assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
 }
+
+#[test]
+fn events_as_they_are_shown_are_read_in_whatever_stands_around_them() {
+    let sysmon =
+        "Process Create:\nUtcTime: 2020-09-18 17:05:52.782\nProcessId: 6276\nImage: C:\\a.exe\nParentProcessId: 4276";
+    let splunk = format!(
+        "09/18/2020 01:05:52 PM\nLogName=Microsoft-Windows-Sysmon/Operational\nEventCode=1\nEventType=4\nComputerName=ws6\n\
+         User=NOT_TRANSLATED\nSid=S-1-5-18\nSourceName=Microsoft-Windows-Sysmon\nType=Information\nRecordNumber=7\n\
+         Message={sysmon}\n09/18/2020 01:05:53 PM\nLogName=Security\nSourceName=Microsoft Windows security auditing.\n\
+         EventCode=4688\nEventType=0\nComputerName=ws6\nRecordNumber=8\nMessage={STARTED}\n"
+    );
+    let wevtutil = format!(
+        "Event[0]:\r\n  Log Name: Microsoft-Windows-Sysmon/Operational\r\n  Source: Microsoft-Windows-Sysmon\r\n  Date: \
+         2020-09-18T13:05:52.782\r\n  Event ID: 1\r\n  Task: Process Create\r\n  User: S-1-5-18\r\n  Computer: ws6\r\n  \
+         Description: \r\n{sysmon}\r\n\r\nEvent[1]\r\n  Log Name: Security\r\n  Source: Microsoft-Windows-Security-Auditing\r\n  \
+         Date: 2020-09-18T13:05:53.000\r\n  Event ID: 4688\r\n  Computer: ws6\r\n  Description: \r\n{STARTED}\r\n"
+    );
+    let raw: Vec<String> = splunk
+        .split("\n09/18/2020 01:05:53")
+        .zip(["", "09/18/2020 01:05:53"])
+        .map(|(raw, before)| {
+            serde_json::json!({"result": {"_raw": format!("{before}{raw}"), "_time": "2020-09-18T13:05:52.000-0400",
+                "host": "forwarder", "source": "WinEventLog:Security"}})
+            .to_string()
+        })
+        .collect();
+    for log in [splunk, wevtutil, raw.join("\n")] {
+        assert!(is_known(log.as_bytes()), "{log}");
+        let (events, report) = read(&log);
+        assert_eq!(report.skipped_total(), 0, "{report}: {log}");
+        let pids: Vec<_> = events
+            .iter()
+            .map(|event| match &event.body {
+                HostBody::ProcessCreate(create) => (&*event.host, create.process.pid, create.parent.pid),
+                body => panic!("{body:?}"),
+            })
+            .collect();
+        assert_eq!(
+            pids,
+            [("ws6", Some(6276), Some(4276)), ("ws6", Some(0x1168), Some(0xe80))],
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn an_event_as_it_is_shown_that_is_too_long_is_passed_over() {
+    let event = |text: &str| {
+        format!(
+            "Event[0]:\n  Log Name: Security\n  Date: 2020-09-18T13:05:53.000\n  Event ID: 4688\n  Computer: ws6\n  \
+             Description: {text}\n"
+        )
+    };
+    let long = "x\n".repeat(crate::limits::host_log::RECORD / 2 + 1);
+    let (events, report) = read(&[event(&long), event(STARTED)].concat());
+    assert_eq!((events.len(), report.skipped[&Reason::TooLong]), (1, 1), "{report}");
+}
