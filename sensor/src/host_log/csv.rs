@@ -59,7 +59,8 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
 fn column(name: &str) -> Option<Step> {
     let name = name.trim().trim_matches('"');
     let (name, unit) = name.split_once(" [").unwrap_or((name, ""));
-    let mut step = names::dotted(names::ROOT, name)?;
+    // `Process Command Line`
+    let mut step = names::dotted(names::ROOT, name).or_else(|| names::dotted(names::ROOT, &name.replace(' ', "")))?;
     step.own = match (step.own, unit.trim_end_matches(']')) {
         (Some(Field::TimeGenerated), "UTC") => Some(Field::SystemTime),
         (own, "" | "UTC") => own,

@@ -130,10 +130,17 @@ const PATHS: &[(&str, F)] = &[
     ("Payload", F::Raw),
     ("EventXML", F::Raw),
     ("xml", F::Raw),
+    // Plaso.
+    ("xml_string", F::Raw),
     ("log", F::Raw),
     ("$table", F::Table),
     // Defender's streaming API.
     ("category", F::Table),
+    // A device's timeline in Defender's portal, which has blanks in the other names.
+    ("Event Time", F::Timestamp),
+    ("Computer Name", F::DeviceName),
+    ("Sha1", F::Sha1),
+    ("Sha256", F::Sha256),
     ("_source_name", F::Provider),
 ];
 
@@ -141,6 +148,8 @@ const PATHS: &[(&str, F)] = &[
 const WRAPPERS: &[(&str, Node)] = &[
     ("Event", ROOT),
     ("_source", ROOT),
+    // Elasticsearch's answer to who asks for fields.
+    ("fields", ROOT),
     ("result", ROOT),
     ("map", ROOT),
     ("properties", ROOT),

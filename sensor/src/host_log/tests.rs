@@ -596,3 +596,28 @@ fn an_event_as_it_is_shown_that_is_too_long_is_passed_over() {
     let (events, report) = read(&[event(&long), event(STARTED)].concat());
     assert_eq!((events.len(), report.skipped[&Reason::TooLong]), (1, 1), "{report}");
 }
+
+#[test]
+fn a_device_s_timeline_is_read() {
+    let log = "\u{feff}Event Time,Machine Id,Computer Name,Action Type,File Name,Folder Path,Sha1,Process Command Line,Account \
+        Domain,Account Name,Process Id,Initiating Process File Name,Initiating Process Folder Path,Initiating Process Id\n\
+        2020-09-18T17:05:52.782,aa,ws6.lab.example,ProcessCreated,cmd.exe,C:\\Windows\\System32\\cmd.exe,0f,cmd.exe /c \
+        whoami,lab,alice,6276,mmc.exe,c:\\windows\\system32\\mmc.exe,4276\n";
+    assert!(is_known(log.as_bytes()));
+    let create = started(log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.hashes.as_deref(), Some("SHA1=0f"));
+    assert_eq!(dated(log), [("2020-09-18T17:05:52".to_owned(), Clock::Utc)]);
+}
+
+#[test]
+fn values_in_arrays_of_fields_are_read() {
+    let log = r#"{"_index": "x", "_source": {}, "fields": {"@timestamp": ["2020-09-18T17:05:52.782Z"], "event.code": ["1"],
+        "event.provider": ["Microsoft-Windows-Sysmon"], "host.name": ["ws6"], "process.pid": [6276], "process.parent.pid": [4276],
+        "process.executable": ["C:\\a.exe"], "winlog.event_id": ["1"], "winlog.provider_name": ["Microsoft-Windows-Sysmon"],
+        "winlog.event_data.IntegrityLevel": ["High"], "winlog.process.pid": [3064]}}"#;
+    let create = started(log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    assert_eq!(create.integrity.as_deref(), Some("High"));
+}
