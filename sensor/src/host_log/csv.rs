@@ -8,6 +8,7 @@ use csv_core::{ReadRecordResult, ReaderBuilder};
 use super::clock::{self, Order};
 use super::fields::{Field, Fields, TIMES, Value};
 use super::json;
+use super::labels;
 use super::line;
 use super::names::{self, Step};
 use super::reader::{Reader, Sink};
@@ -96,7 +97,7 @@ pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reade
                     };
                     if let Some(field) = step.own {
                         fields.put(field, Value::Text(value), false);
-                    } else if let Some(part) = step.part().filter(|_| json::is_part(&value)) {
+                    } else if let Some(part) = step.part().filter(|_| json::is_part(&value) || labels::are(&value)) {
                         fields.parts.push((part, value));
                     }
                 }

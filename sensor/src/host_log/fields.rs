@@ -89,6 +89,8 @@ fields! {
     WinlogApi = "winlog.api",
     /// Only `EvtxECmd`'s.
     ChunkNumber = "ChunkNumber",
+    /// Only Hayabusa's.
+    RuleTitle = "RuleTitle",
     /// Which table of Defender a row is of.
     Table = "Type",
 
@@ -266,6 +268,15 @@ impl<'a> Fields<'a> {
             self.values.push(value);
         } else if over {
             self.values[usize::from(*place)] = value;
+        }
+    }
+
+    /// Takes a text out.
+    pub(super) fn take(&mut self, field: Field) -> Option<Cow<'a, str>> {
+        let place = std::mem::replace(&mut self.place[field as usize], NONE);
+        match self.values.get_mut(usize::from(place))? {
+            Value::Text(text) => Some(std::mem::take(text)),
+            _ => None,
         }
     }
 

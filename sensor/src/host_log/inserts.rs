@@ -218,7 +218,7 @@ fn by_order(source: Source, fields: &mut Fields<'_>) {
     }
     for (field, value) in order(source, inserts.len()).into_iter().zip(inserts) {
         if let Some(field) = field {
-            fields.put(field, Value::Text(value), true);
+            fields.put(field, Value::Text(value), false);
         }
     }
 }

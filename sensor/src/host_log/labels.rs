@@ -78,6 +78,17 @@ pub(super) fn shown(source: Source, fields: &mut Fields<'_>) {
     fields.join(told, true);
 }
 
+/// Does this text begin with a name and its value?
+pub(super) fn are(text: &str) -> bool {
+    let name = text.split_once(": ").map_or("", |(name, _)| name);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Hayabusa's: `Cmdline: cmd.exe ¦ PID: 6276`.
+pub(super) fn in_a_row(node: Node, text: &str) -> Fields<'static> {
+    pairs(node, text.split(" ¦ "))
+}
+
 /// Values behind names that mean something at this place: `name: value`.
 pub(super) fn pairs<'t>(node: Node, pieces: impl Iterator<Item = &'t str>) -> Fields<'static> {
     let mut told = Fields::default();

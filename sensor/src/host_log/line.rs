@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::fields::{Field as F, Fields, Value};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
-use super::{clock, inserts, interpret, json, names, shown, xml};
+use super::{clock, inserts, interpret, json, labels, names, shown, xml};
 
 /// Records within a field of a record, within one another.
 const NESTED: usize = 3;
@@ -109,6 +109,11 @@ fn within(fields: &mut Fields<'_>, number: u64, reader: &mut Reader, sink: Sink<
 
 /// Reads the parts of a record that stand in it as text. Those of events that are not of interest do not matter.
 fn parts(fields: &mut Fields<'_>) -> Result<(), Reason> {
+    if fields.has(F::RuleTitle)
+        && let Some(details) = fields.take(F::Details)
+    {
+        fields.parts.push((names::HAYABUSA, details));
+    }
     let mut parts = std::mem::take(&mut fields.parts);
     // What wrote it, before what it says.
     parts.sort_by_key(|(node, _)| *node == names::DATA);
@@ -116,8 +121,13 @@ fn parts(fields: &mut Fields<'_>) -> Result<(), Reason> {
         if node == names::DATA && interpret::source(fields).is_err() {
             continue;
         }
+        let part = part.trim_ascii();
         let mut inner = Fields::default();
-        text(part.trim_ascii(), node, &mut inner)?;
+        if json::is_part(part) {
+            text(part, node, &mut inner)?;
+        } else {
+            inner = labels::in_a_row(node, part);
+        }
         fields.join(inner, node == names::DATA);
     }
     Ok(())

@@ -17,7 +17,9 @@ pub(super) const DATA: Node = Node(1);
 pub(super) const SYSTEM: Node = Node(2);
 /// Event data as Wazuh writes it: the first letter small, what a text escapes escaped once more (wazuh/wazuh #4509).
 pub(super) const WAZUH: Node = Node(3);
-const FIRST_FREE: u16 = 4;
+/// Event data by the short names that Hayabusa gives it, the same for events of every kind.
+pub(super) const HAYABUSA: Node = Node(4);
+const FIRST_FREE: u16 = 5;
 
 /// What a name means where it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Step {
     /// same for all.
     pub(super) fn part(self) -> Option<Node> {
         self.enter
-            .filter(|node| self.own.is_none() && matches!(*node, DATA | SYSTEM))
+            .filter(|node| self.own.is_none() && matches!(*node, DATA | SYSTEM | HAYABUSA))
     }
 }
 
@@ -43,6 +45,48 @@ impl Step {
 const DATA_NAMES: &[(&str, F)] = &[
     // 5156 has it so.
     ("ProcessID", F::ProcessId),
+];
+
+/// Hayabusa's short names, by the fields that each kind of event is asked for after its own.
+const HAYABUSA_NAMES: &[(&str, F)] = &[
+    ("Cmdline", F::CommandLine),
+    ("CmdLine", F::CommandLine),
+    ("Cmd", F::CommandLine),
+    ("Proc", F::EcsImage),
+    ("PID", F::EcsPid),
+    ("PGUID", F::EcsGuid),
+    ("ParentCmdline", F::EcsParentCommandLine),
+    ("ParentCmd", F::EcsParentCommandLine),
+    ("ParentPID", F::EcsParentPid),
+    ("ParentPGUID", F::EcsParentGuid),
+    ("User", F::User),
+    ("LID", F::LogonId),
+    ("Hashes", F::Hashes),
+    ("Initiated", F::Initiated),
+    ("Proto", F::Protocol),
+    ("Protocol", F::Protocol),
+    ("SrcIP", F::EcsSourceIp),
+    ("SrcPort", F::EcsSourcePort),
+    ("SrcHost", F::EcsSourceName),
+    ("TgtIP", F::EcsDestinationIp),
+    ("TgtPort", F::EcsDestinationPort),
+    ("TgtHost", F::EcsDestinationName),
+    ("Path", F::EcsFilePath),
+    // Of a library that was loaded; the process is `Proc`.
+    ("Image", F::EcsFilePath),
+    ("Signed", F::Signed),
+    ("EventType", F::EventType),
+    ("TgtObj", F::EcsRegistryPath),
+    ("RegKey", F::EcsRegistryPath),
+    ("OldName", F::EcsRegistryPath),
+    ("NewName", F::NewName),
+    ("Details", F::Details),
+    ("Type", F::LogonType),
+    ("TgtUser", F::TargetUserName),
+    ("SrcUser", F::SubjectUserName),
+    ("SrcComp", F::WorkstationName),
+    ("AuthPkg", F::AuthenticationPackageName),
+    ("ScriptBlock", F::EcsScriptText),
 ];
 
 /// Everything else, as the path of names from the record on. A `*` is event data.
@@ -163,6 +207,9 @@ const WRAPPERS: &[(&str, Node)] = &[
     ("data.win.eventdata", WAZUH),
     // Chainsaw.
     ("document.data", ROOT),
+    ("Details", HAYABUSA),
+    ("ExtraFieldInfo", DATA),
+    ("AllFieldInfo", DATA),
 ];
 
 struct Tree {
@@ -212,6 +259,9 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
     }
     for (name, field) in DATA_NAMES {
         tree.step(DATA, name).own = Some(*field);
+    }
+    for (name, field) in HAYABUSA_NAMES {
+        tree.step(HAYABUSA, name).own = Some(*field);
     }
     for name in ["StringInserts", "EventData"] {
         tree.step(ROOT, name).list = true;

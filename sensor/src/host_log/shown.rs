@@ -105,27 +105,24 @@ pub(super) fn document(text: &mut Text<impl Read>, reader: &mut Reader, sink: Si
         let next = memchr::memchr_iter(b'\n', &rest[searched..sure.max(searched)])
             .map(|at| searched + at + 1)
             .find(|at| begins(&rest[*at..]));
-        match next.or(ended.then_some(rest.len())) {
-            Some(end) => {
-                number += 1;
-                if std::mem::take(&mut overlong) {
-                    reader.skip(Reason::TooLong);
-                } else {
-                    line::read(&rest[..end], number, reader, sink);
-                }
-                text.take(end);
-                searched = 0;
+        if let Some(end) = next.or(ended.then_some(rest.len())) {
+            number += 1;
+            if std::mem::take(&mut overlong) || end > limits::RECORD {
+                reader.skip(Reason::TooLong);
+            } else {
+                line::read(&rest[..end], number, reader, sink);
             }
-            None => {
-                searched = sure.max(searched);
-                if searched > limits::RECORD {
-                    overlong = true;
-                    text.take(searched);
-                    searched = 0;
-                }
-                ended = !text.more()?;
-            }
+            text.take(end);
+            searched = 0;
+            continue;
         }
+        searched = sure.max(searched);
+        if searched > limits::RECORD {
+            overlong = true;
+            text.take(searched);
+            searched = 0;
+        }
+        ended = !text.more()?;
     }
     Ok(())
 }

@@ -621,3 +621,92 @@ fn values_in_arrays_of_fields_are_read() {
     assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
     assert_eq!(create.integrity.as_deref(), Some("High"));
 }
+
+#[test]
+fn hayabusa_s_timelines_are_read() {
+    let head = "Timestamp,RuleTitle,Level,Computer,Channel,EventID,RecordID,Details,ExtraFieldInfo,RuleID\n";
+    let row = |details: &str, extra: &str| {
+        format!("{head}2020-09-18 19:05:52.782 +02:00,Proc Exec,info,ws6,Sysmon,1,7,{details},{extra},a1b2\n")
+    };
+    let details = r"Cmdline: cmd.exe /c whoami ¦ Proc: C:\Windows\System32\cmd.exe ¦ User: LAB\alice ¦ ParentCmdline: mmc.exe -Embedding ¦ LID: 0x3ade94 ¦ PID: 6276 ¦ PGUID: d273d0f0-e8f0-5f64-ff00-000000000800 ¦ ParentPID: 4276";
+    let extra = r"IntegrityLevel: High ¦ ParentImage: C:\Windows\System32\mmc.exe ¦ UtcTime: 2020-09-18 17:05:51.000";
+    let object = |pairs: &str| -> serde_json::Value {
+        let pairs = pairs.split(" ¦ ").filter_map(|pair| pair.split_once(": "));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let json = serde_json::json!({"Timestamp": "2020-09-18 19:05:52.782 +02:00", "RuleTitle": "Proc Exec", "Level": "info",
+        "Computer": "ws6", "Channel": "Sysmon", "EventID": 1, "RecordID": 7, "Details": object(details),
+        "ExtraFieldInfo": object(extra), "RuleID": "a1b2"});
+    for log in [row(details, extra), json.to_string(), format!("{json:#}\n{json:#}")] {
+        assert!(is_known(log.as_bytes()), "{log}");
+        let (events, report) = read(&log);
+        assert_eq!(report.skipped_total(), 0, "{report}");
+        assert_eq!(events[0].time.to_string(), "2020-09-18T17:05:51.000000+0000");
+        let HostBody::ProcessCreate(create) = &events[0].body else {
+            panic!("{events:?}");
+        };
+        assert_eq!(
+            (create.process.pid, create.parent.pid),
+            (Some(6276), Some(4276)),
+            "{log}"
+        );
+        assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+        assert_eq!(create.process.name().as_deref(), Some("cmd.exe"));
+        assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+        assert_eq!(create.account.user.as_deref(), Some("alice"));
+        assert_eq!(create.integrity.as_deref(), Some("High"));
+        assert!(create.process.guid.is_some());
+    }
+    // The time of the timeline where the event has none, and what a command line puts between counts for nothing.
+    let log = row(&details.replace("whoami", "whoami ¦ PID: 1"), "");
+    assert_eq!(dated(&log), [("2020-09-18T17:05:52".to_owned(), Clock::Zoned)]);
+    assert_eq!(started(&log).process.pid, None);
+    let log = format!(
+        "{head}2020-09-18 17:05:52.782 +00:00,Logon (Network),info,ws6,Sec,4624,8,Type: 3 - NETWORK ¦ TgtUser: alice ¦ \
+         SrcComp: WS5 ¦ SrcIP: 192.0.2.5 ¦ LID: 0x3ade94,IpPort: 49800 ¦ TargetDomainName: LAB,a1b2\n"
+    );
+    let [
+        HostEvent {
+            body: HostBody::Logon(logon),
+            ..
+        },
+    ] = &read(&log).0[..]
+    else {
+        panic!();
+    };
+    assert_eq!((logon.logon_type, logon.port), (Some(3), Some(49800)));
+    assert_eq!(logon.account.domain.as_deref(), Some("LAB"));
+    assert_eq!(logon.address.map(|ip| ip.to_string()).as_deref(), Some("192.0.2.5"));
+}
+
+#[test]
+fn a_log_without_a_record_is_of_no_use() {
+    for log in [
+        "",
+        "\n\n",
+        "[]",
+        "<Events></Events>",
+        "EventID,Channel,Computer,EventData\n",
+    ] {
+        let (_, report) = read(log);
+        assert!(report.is_useless(), "{log}");
+        assert_eq!(report.complaint().as_deref(), Some("there is no record in it"));
+    }
+}
+
+#[test]
+fn rows_beside_their_columns_are_read() {
+    let log = r#"{"tables": [{"name": "PrimaryResult", "columns": [{"name": "Timestamp", "type": "datetime"},
+        {"name": "DeviceName"}, {"name": "ActionType"}, {"name": "FileName"}, {"name": "ProcessId"}, {"name": "InitiatingProcessId"}],
+        "rows": [["2020-09-18T17:05:52.782Z", "ws6", "ProcessCreated", "cmd.exe", 6276, "4276"], ["too", "short"],
+        ["2020-09-18T17:05:53Z", "ws6", "ConnectionFailed", null, null, null]]}]}"#;
+    assert!(is_known(log.as_bytes()));
+    let create = started(log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    let (_, report) = read(log);
+    assert_eq!(report.records, 3);
+    assert_eq!(report.skipped[&Reason::BrokenJson], 1);
+}
