@@ -828,6 +828,17 @@ fn only_the_process_that_was_called_starts_what_was_asked_for() {
             create("WS6", at, (8200, SHELL), (6108, CMD), Some("cmd.exe /c del x")),
             "not the command line",
         ),
+        // What stands in its place: a debugger that the registry names.
+        (
+            create(
+                "WS6",
+                at,
+                (8200, SHELL),
+                (6108, r"C:\a\dbg.exe"),
+                Some("dbg.exe cmd.exe /c x"),
+            ),
+            "not the program",
+        ),
         (
             create("WS6", at, (8200, SHELL), (6108, r"C:\a\calc.exe"), Some("calc")),
             "the shell that was asked for",

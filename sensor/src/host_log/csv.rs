@@ -8,6 +8,7 @@ use csv_core::{ReadRecordResult, ReaderBuilder};
 use super::clock::{self, Order};
 use super::fields::{Field, Fields, TIMES, Value};
 use super::json;
+use super::labels;
 use super::line;
 use super::names::{self, Step};
 use super::reader::{Reader, Sink};
@@ -19,6 +20,16 @@ use crate::limits::host_log as limits;
 const COLUMNS: usize = 4096;
 /// So many columns that mean something make a header.
 const KNOWN: usize = 3;
+
+/// What stands before the header: the line in which `Export-Csv` names a type, as Windows PowerShell does unless it is told not
+/// to, or the one in which Excel names the separator. Its length, with its end.
+pub(super) fn preamble(text: &[u8]) -> usize {
+    if text.starts_with(b"#TYPE ") || text.starts_with(b"sep=") {
+        memchr::memchr(b'\n', text).map_or(0, |end| end + 1)
+    } else {
+        0
+    }
+}
 
 /// What separates the columns, if this line is a header that means something here.
 pub(super) fn separator(header: &[u8]) -> Option<u8> {
@@ -49,7 +60,8 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
 fn column(name: &str) -> Option<Step> {
     let name = name.trim().trim_matches('"');
     let (name, unit) = name.split_once(" [").unwrap_or((name, ""));
-    let mut step = names::dotted(names::ROOT, name)?;
+    // `Process Command Line`
+    let mut step = names::dotted(names::ROOT, name).or_else(|| names::dotted(names::ROOT, &name.replace(' ', "")))?;
     step.own = match (step.own, unit.trim_end_matches(']')) {
         (Some(Field::TimeGenerated), "UTC") => Some(Field::SystemTime),
         (own, "" | "UTC") => own,
@@ -61,6 +73,9 @@ fn column(name: &str) -> Option<Step> {
 
 /// Reads the header, then row after row.
 pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
+    let blank = text.rest().len() - text.rest().trim_ascii_start().len();
+    text.take(blank);
+    text.take(preamble(text.rest()));
     let mut rows = Rows::new(separator);
     let Row::Whole(columns) = rows.next(text)? else {
         return Ok(());
@@ -82,7 +97,7 @@ pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reade
                     };
                     if let Some(field) = step.own {
                         fields.put(field, Value::Text(value), false);
-                    } else if let Some(part) = step.part().filter(|_| json::is_part(&value)) {
+                    } else if let Some(part) = step.part().filter(|_| json::is_part(&value) || labels::are(&value)) {
                         fields.parts.push((part, value));
                     }
                 }

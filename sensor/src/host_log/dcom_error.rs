@@ -19,7 +19,8 @@ pub(super) fn read(id: u16, fields: &Fields<'_>, texts: &mut Texts) -> DcomError
     };
     if error.account.sid.is_none() {
         // The event is written in the name of who asked.
-        error.account.sid = fields.text(F::UserSid).map(|sid| texts.name(sid));
+        let sid = fields.text(F::UserSid).filter(|sid| sid.starts_with("S-1-"));
+        error.account.sid = sid.map(|sid| texts.name(sid));
     }
     error
 }

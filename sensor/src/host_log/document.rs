@@ -1,7 +1,11 @@
 //! JSON that is not one record a line: arrays, search results, records spread over lines. Walked record by record, never
 //! held whole.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::line;
 use super::reader::{Reader, Sink};
@@ -19,6 +23,7 @@ const WRAPPERS: &[&[u8]] = &[
     b"events",
     b"value",
     b"rows",
+    b"tables",
     b"records",
     b"Records",
     b"data",
@@ -116,6 +121,8 @@ impl Scan {
 enum Frame {
     /// Records with commas between.
     Array,
+    /// Rows of a table that has these columns.
+    Rows(Vec<String>),
     /// One object, to be looked at like a record.
     Single,
     /// What stands behind the records in an answer.
@@ -151,6 +158,11 @@ pub(super) fn read(text: &mut Text<impl Read>, reader: &mut Reader, sink: Sink<'
                     frames.pop();
                 }
                 object(text, &mut frames, &mut number, reader, sink)?;
+            }
+            b'[' if matches!(frames.last(), Some(Frame::Rows(_))) => {
+                garbage = false;
+                number += 1;
+                row(text, &frames, number, reader, sink)?;
             }
             b'[' => {
                 if frames.len() < FRAMES {
@@ -236,13 +248,72 @@ fn object(
 /// Goes on with the records in an answer.
 fn enter(at: usize, text: &mut Text<impl Read>, frames: &mut Vec<Frame>) -> bool {
     let array = text.rest()[at] == b'[';
+    let columns = columns(&text.rest()[..at]);
     text.take(at + usize::from(array));
     let room = frames.len() + 2 <= FRAMES;
     if room {
         frames.push(Frame::Tail);
-        frames.push(if array { Frame::Array } else { Frame::Single });
+        frames.push(match columns {
+            Some(columns) if array => Frame::Rows(columns),
+            _ if array => Frame::Array,
+            _ => Frame::Single,
+        });
     }
     room
+}
+
+/// The columns of a table, where they stand before its rows, as Log Analytics answers: `"columns": [{"name": "TimeGenerated"}]`.
+fn columns(before: &[u8]) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Column {
+        name: String,
+    }
+    #[derive(Deserialize)]
+    struct Table {
+        columns: Vec<Column>,
+    }
+    let ended = [before, b"null}"].concat();
+    let table: Table = serde_json::from_slice(&ended).ok()?;
+    Some(table.columns.into_iter().map(|column| column.name).collect())
+}
+
+/// One row, as the record that its columns make of it.
+fn row(
+    text: &mut Text<impl Read>,
+    frames: &[Frame],
+    number: u64,
+    reader: &mut Reader,
+    sink: Sink<'_>,
+) -> io::Result<()> {
+    let mut scan = Scan::default();
+    loop {
+        match scan.on(text.rest()) {
+            Found::End(end) => {
+                let values: Result<Vec<&RawValue>, _> = serde_json::from_slice(&text.rest()[..end]);
+                match (frames.last(), values) {
+                    (Some(Frame::Rows(columns)), Ok(values)) if columns.len() == values.len() => {
+                        let record: BTreeMap<_, _> = columns.iter().zip(values).collect();
+                        let record = serde_json::to_vec(&record).unwrap_or_default();
+                        line::read(&record, number, reader, sink);
+                    }
+                    _ => reader.skip(Reason::BrokenJson),
+                }
+                text.take(end);
+                return Ok(());
+            }
+            Found::More | Found::Inside(_) if text.rest().len() > limits::RECORD => {
+                reader.skip(Reason::TooLong);
+                return pass_over(text, &mut scan);
+            }
+            Found::More | Found::Inside(_) => {
+                if !text.more()? {
+                    reader.skip(Reason::BrokenJson);
+                    text.take(text.rest().len());
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 /// The rest of an answer, of which one array of records was read, or one that was empty: there may be another.

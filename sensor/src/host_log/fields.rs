@@ -55,6 +55,10 @@ fields! {
     Provider = "Provider",
     /// The event's number, of PowerShell's `Get-WinEvent`; elsewhere it may be anything.
     PlainId = "Id",
+    /// That of the event or, where a thread stands beside it, of who logged it. Event data has it by the same name, which comes later.
+    PlainProcessId = "ProcessId",
+    /// Who logged the event: event data has no such name.
+    WriterThread = "ThreadId",
     /// The provider's name, of Sentinel's table `Event`; elsewhere it may be anything.
     EventSource = "Source",
     /// Splunk's, which has the channel in it.
@@ -85,6 +89,8 @@ fields! {
     WinlogApi = "winlog.api",
     /// Only `EvtxECmd`'s.
     ChunkNumber = "ChunkNumber",
+    /// Only Hayabusa's.
+    RuleTitle = "RuleTitle",
     /// Which table of Defender a row is of.
     Table = "Type",
 
@@ -262,6 +268,15 @@ impl<'a> Fields<'a> {
             self.values.push(value);
         } else if over {
             self.values[usize::from(*place)] = value;
+        }
+    }
+
+    /// Takes a text out.
+    pub(super) fn take(&mut self, field: Field) -> Option<Cow<'a, str>> {
+        let place = std::mem::replace(&mut self.place[field as usize], NONE);
+        match self.values.get_mut(usize::from(place))? {
+            Value::Text(text) => Some(std::mem::take(text)),
+            _ => None,
         }
     }
 

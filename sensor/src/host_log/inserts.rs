@@ -1,11 +1,11 @@
-//! Event data without names: in the order of the event's template, or as the lines of its text.
+//! Event data without names, in the order of the event's template.
 
 use std::borrow::Cow;
 
 use super::event::Source;
 use super::fields::{Field as F, Fields, Value};
 use super::interpret;
-use super::names;
+use super::labels;
 
 const SUBJECT: [F; 4] = [
     F::SubjectUserSid,
@@ -179,36 +179,35 @@ fn sysmon(id: u16, count: usize) -> Vec<Option<F>> {
     rule.into_iter().chain(process).chain(rest).collect()
 }
 
-/// Gives event data its names where the record has none: by its order, or from Sysmon's text, whose lines are `name: value`.
+/// A process id that stands beside what is the same for all events is that of who logged it, if a thread stands there too, or
+/// the event's number as `Get-WinEvent` has it; else it is event data.
+fn own_process(fields: &mut Fields<'_>) {
+    let by_get_winevent = || fields.has(F::PlainId) && !fields.has(F::EventId) && !fields.has(F::DeviceName);
+    if fields.has(F::WriterThread) || by_get_winevent() {
+        return;
+    }
+    if let Some(process) = fields.get(F::PlainProcessId).cloned() {
+        fields.put(F::ProcessId, process, false);
+    }
+}
+
+/// Gives event data its names where the record has none: by its order, or from its text.
 pub(super) fn name(fields: &mut Fields<'_>) {
+    own_process(fields);
     if fields.inserts.is_empty() && !fields.has(F::Message) {
         return;
     }
     let Ok(source) = interpret::source(fields) else {
         return;
     };
-    // `Get-WinEvent` names the process that logged it, as an event does its own.
-    let over = fields.has(F::PlainId) && !fields.inserts.is_empty();
-    if over {
-        fields.put(F::ProcessId, Value::Text(Cow::Borrowed("")), true);
-    }
-    if matches!(source, Source::Sysmon(_)) && !fields.has(F::UtcTime) && !fields.has(F::Image) {
-        let Some(message) = fields.text(F::Message).map(str::to_owned) else {
-            return by_order(source, fields, over);
-        };
-        for (name, value) in message.lines().filter_map(|line| line.split_once(": ")) {
-            if let Some(field) = names::step(names::DATA, name.trim()).and_then(|step| step.own) {
-                fields.put(field, Value::Text(Cow::Owned(value.trim().to_owned())), over);
-            }
-        }
-    }
-    by_order(source, fields, over);
+    by_order(source, fields);
+    labels::shown(source, fields);
 }
 
 /// What PowerShell writes for data that it was not asked to go into.
 const NOT_WRITTEN: &str = "System.Diagnostics.Eventing.Reader.EventProperty";
 
-fn by_order(source: Source, fields: &mut Fields<'_>, over: bool) {
+fn by_order(source: Source, fields: &mut Fields<'_>) {
     let mut inserts = std::mem::take(&mut fields.inserts);
     if let ([joined], true) = (&inserts[..], fields.has(F::ChunkNumber)) {
         // `EvtxECmd` joins them.
@@ -219,7 +218,7 @@ fn by_order(source: Source, fields: &mut Fields<'_>, over: bool) {
     }
     for (field, value) in order(source, inserts.len()).into_iter().zip(inserts) {
         if let Some(field) = field {
-            fields.put(field, Value::Text(value), over);
+            fields.put(field, Value::Text(value), false);
         }
     }
 }

@@ -66,24 +66,32 @@ fn unnamed(fields: &Fields<'_>, id: u16) -> Result<Source, Reason> {
 
 fn by_provider(provider: &str, id: u16) -> Option<Source> {
     Some(match provider {
-        "Microsoft-Windows-Sysmon" => Source::Sysmon(id),
-        "Microsoft-Windows-Security-Auditing" | "Microsoft Windows security auditing." => Source::Security(id),
+        "Microsoft-Windows-Sysmon" | "Sysmon" => Source::Sysmon(id),
+        "Microsoft-Windows-Security-Auditing" | "Sec" | "Microsoft Windows security auditing." => Source::Security(id),
         "Microsoft-Windows-DistributedCOM" | "DCOM" => Source::System(id),
         "Microsoft-Windows-PowerShell" | "PowerShellCore" => Source::PowerShell(id),
         _ => return None,
     })
 }
 
-/// Where the provider is not said. In these channels there is none but theirs, except for System.
+/// Where the provider is not said. In these channels there is none but theirs, except for System. The short names are Hayabusa's.
 fn by_channel(channel: &str, id: u16) -> Option<Source> {
     let is = |name: &str| channel.eq_ignore_ascii_case(name);
-    if is("Microsoft-Windows-Sysmon/Operational") {
+    if is("Microsoft-Windows-Sysmon/Operational") || is("Sysmon") {
         Some(Source::Sysmon(id))
-    } else if is("Security") {
+    } else if is("Security") || is("Sec") {
         Some(Source::Security(id))
-    } else if is("System") && matches!(id, 10016 | 10028 | 10036..=10038) {
+    } else if (is("System") || is("Sys")) && matches!(id, 10016 | 10028 | 10036..=10038) {
         Some(Source::System(id))
-    } else if is("Microsoft-Windows-PowerShell/Operational") || is("PowerShellCore/Operational") {
+    } else if [
+        "Microsoft-Windows-PowerShell/Operational",
+        "PowerShellCore/Operational",
+        "PwSh",
+        "PwShCore",
+    ]
+    .into_iter()
+    .any(is)
+    {
         Some(Source::PowerShell(id))
     } else {
         None
@@ -157,6 +165,7 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
     match at_timestamp
         .or_else(|| time(F::LocalTime))
         .or_else(|| time(F::TimeGenerated))
+        .or_else(|| time(F::Timestamp))
     {
         Some(written) if written.zone.is_some_and(|zone| zone != 0) => times.logged = Some(zoned(written)),
         local => times.local = local,
@@ -164,7 +173,10 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
     if times.logged.is_none() && times.local.is_none() {
         times.logged = time(F::Indexed).map(zoned);
     }
-    let mut collected = [F::AtTimestamp, F::Received].into_iter().filter_map(time).peekable();
+    let mut collected = [F::AtTimestamp, F::Received, F::Indexed]
+        .into_iter()
+        .filter_map(time)
+        .peekable();
     let first = collected.peek().copied();
     times.collected = collected.find(|written| written.zone.is_some()).or(first);
     times.order = told.get();
@@ -440,7 +452,11 @@ impl Maker<'_, '_> {
         }
         Logon {
             kind,
-            logon_type: self.number(&[F::LogonType]),
+            // Hayabusa says it in words as well: `3 - NETWORK`.
+            logon_type: self.number(&[F::LogonType]).or_else(|| {
+                let (number, _) = self.fields.text(F::LogonType)?.split_once(" - ")?;
+                number.parse().ok()
+            }),
             account,
             workstation: self.name(&[F::WorkstationName]),
             address: self.fields.first(&[F::IpAddress, F::EcsSourceIp]).and_then(address),
@@ -472,13 +488,13 @@ impl Maker<'_, '_> {
     }
 }
 
-const SUBJECT: [F; 4] = [
+pub(super) const SUBJECT: [F; 4] = [
     F::SubjectUserName,
     F::SubjectDomainName,
     F::SubjectUserSid,
     F::SubjectLogonId,
 ];
-const TARGET: [F; 4] = [
+pub(super) const TARGET: [F; 4] = [
     F::TargetUserName,
     F::TargetDomainName,
     F::TargetUserSid,
@@ -493,15 +509,16 @@ fn protocol(text: &str) -> Option<u8> {
     }
 }
 
-/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels.
+/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels; as Windows shows them, and as Hayabusa writes them.
 fn integrity(label: &str) -> Option<&'static str> {
+    let label = label.strip_prefix("Mandatory Label\\").unwrap_or(label);
     Some(match label {
-        "S-1-16-0" => "Untrusted",
-        "S-1-16-4096" => "Low",
-        "S-1-16-8192" => "Medium",
-        "S-1-16-8448" => "MediumPlus",
-        "S-1-16-12288" => "High",
-        "S-1-16-16384" => "System",
+        "S-1-16-0" | "Untrusted Mandatory Level" | "UNTRUSTED" => "Untrusted",
+        "S-1-16-4096" | "Low Mandatory Level" | "LOW_INTEGRITY" => "Low",
+        "S-1-16-8192" | "Medium Mandatory Level" | "MEDIUM_INTEGRITY" => "Medium",
+        "S-1-16-8448" | "Medium Plus Mandatory Level" | "MEDIUM_HIGH_INTEGRITY" => "MediumPlus",
+        "S-1-16-12288" | "High Mandatory Level" | "HIGH_INTEGRITY" => "High",
+        "S-1-16-16384" | "System Mandatory Level" | "SYSTEM_INTEGRITY" => "System",
         _ => return None,
     })
 }

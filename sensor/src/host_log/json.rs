@@ -91,7 +91,11 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let mut pair = Pair::default();
-        while let Some(key) = map.next_key_seed(Key(self.node))? {
+        let key = || Key {
+            node: self.node,
+            named: self.own.is_some(),
+        };
+        while let Some(key) = map.next_key_seed(key())? {
             match key {
                 Known::Step(step) => map.next_value_seed(Walk {
                     node: step.enter.unwrap_or(self.node),
@@ -235,20 +239,26 @@ enum Known {
     Nothing,
 }
 
-struct Key(Node);
+struct Key {
+    node: Node,
+    /// The object is the value of something that is known.
+    named: bool,
+}
 
 impl Key {
     fn known(&self, name: &str) -> Known {
         match name {
             "#text" | "$t" | "Value" | "@Value" => return Known::Text,
-            "@Name" | "Name" if self.0 == names::DATA => return Known::Name,
+            // What Windows PowerShell makes of some times.
+            "value" if self.named => return Known::Text,
+            "@Name" | "Name" if self.node == names::DATA => return Known::Name,
             "#attributes" => return Known::Transparent,
             _ => {}
         }
-        match names::dotted(self.0, name) {
+        match names::dotted(self.node, name) {
             Some(step) => Known::Step(step),
             // What stands between `UserData` and its names has a name of its own.
-            None if self.0 == names::DATA => Known::Transparent,
+            None if self.node == names::DATA => Known::Transparent,
             None => Known::Nothing,
         }
     }

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::fields::{Field as F, Fields, Value};
 use super::reader::{Reader, Sink};
 use super::report::Reason;
-use super::{clock, inserts, interpret, json, names, xml};
+use super::{clock, inserts, interpret, json, labels, names, shown, xml};
 
 /// Records within a field of a record, within one another.
 const NESTED: usize = 3;
@@ -36,6 +36,7 @@ fn text<'a>(line: &'a str, node: names::Node, fields: &mut Fields<'a>) -> Result
         [b'{', ..] => json::read(line, node, fields),
         [b'[', ..] if node != names::ROOT => json::read(line, node, fields),
         [b'<', next, ..] if !next.is_ascii_digit() => xml::read(line, fields),
+        bytes if shown::begins(bytes) => shown::read(line, fields),
         bytes => {
             let json = memchr(b'{', bytes);
             let (start, is_xml) = match (xml::start(bytes), json) {
@@ -108,6 +109,11 @@ fn within(fields: &mut Fields<'_>, number: u64, reader: &mut Reader, sink: Sink<
 
 /// Reads the parts of a record that stand in it as text. Those of events that are not of interest do not matter.
 fn parts(fields: &mut Fields<'_>) -> Result<(), Reason> {
+    if fields.has(F::RuleTitle)
+        && let Some(details) = fields.take(F::Details)
+    {
+        fields.parts.push((names::HAYABUSA, details));
+    }
     let mut parts = std::mem::take(&mut fields.parts);
     // What wrote it, before what it says.
     parts.sort_by_key(|(node, _)| *node == names::DATA);
@@ -115,8 +121,13 @@ fn parts(fields: &mut Fields<'_>) -> Result<(), Reason> {
         if node == names::DATA && interpret::source(fields).is_err() {
             continue;
         }
+        let part = part.trim_ascii();
         let mut inner = Fields::default();
-        text(part.trim_ascii(), node, &mut inner)?;
+        if json::is_part(part) {
+            text(part, node, &mut inner)?;
+        } else {
+            inner = labels::in_a_row(node, part);
+        }
         fields.join(inner, node == names::DATA);
     }
     Ok(())
@@ -142,7 +153,7 @@ const AROUND: &[F] = &[
 fn raw<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
     let looks = |text: &&str| {
         let bytes = text.trim_start().as_bytes();
-        matches!(bytes, [b'{' | b'<', ..]) || xml::start(bytes).is_some()
+        matches!(bytes, [b'{' | b'<', ..]) || shown::begins(bytes) || xml::start(bytes).is_some()
     };
     // Winlogbeat's own fields say all of it already.
     if !fields.has(F::WinlogApi)

@@ -23,12 +23,14 @@ mod inserts;
 mod interpret;
 mod json;
 mod keep;
+mod labels;
 mod line;
 mod names;
 mod processes;
 mod reader;
 mod recognise;
 mod report;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -161,6 +163,7 @@ fn written(mut text: Text<impl Read>, reader: &mut Reader, sink: &mut dyn FnMut(
         Form::Lines => lines(&mut text, reader, sink)?,
         Form::Document => document::read(&mut text, reader, sink)?,
         Form::Xml => xml::document(&mut text, reader, sink)?,
+        Form::Shown => shown::document(&mut text, reader, sink)?,
         Form::Csv(separator) => csv::read(&mut text, separator, reader, sink)?,
     }
     Ok(true)

@@ -17,7 +17,9 @@ pub(super) const DATA: Node = Node(1);
 pub(super) const SYSTEM: Node = Node(2);
 /// Event data as Wazuh writes it: the first letter small, what a text escapes escaped once more (wazuh/wazuh #4509).
 pub(super) const WAZUH: Node = Node(3);
-const FIRST_FREE: u16 = 4;
+/// Event data by the short names that Hayabusa gives it, the same for events of every kind.
+pub(super) const HAYABUSA: Node = Node(4);
+const FIRST_FREE: u16 = 5;
 
 /// What a name means where it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Step {
     /// same for all.
     pub(super) fn part(self) -> Option<Node> {
         self.enter
-            .filter(|node| self.own.is_none() && matches!(*node, DATA | SYSTEM))
+            .filter(|node| self.own.is_none() && matches!(*node, DATA | SYSTEM | HAYABUSA))
     }
 }
 
@@ -43,6 +45,48 @@ impl Step {
 const DATA_NAMES: &[(&str, F)] = &[
     // 5156 has it so.
     ("ProcessID", F::ProcessId),
+];
+
+/// Hayabusa's short names, by the fields that each kind of event is asked for after its own.
+const HAYABUSA_NAMES: &[(&str, F)] = &[
+    ("Cmdline", F::CommandLine),
+    ("CmdLine", F::CommandLine),
+    ("Cmd", F::CommandLine),
+    ("Proc", F::EcsImage),
+    ("PID", F::EcsPid),
+    ("PGUID", F::EcsGuid),
+    ("ParentCmdline", F::EcsParentCommandLine),
+    ("ParentCmd", F::EcsParentCommandLine),
+    ("ParentPID", F::EcsParentPid),
+    ("ParentPGUID", F::EcsParentGuid),
+    ("User", F::User),
+    ("LID", F::LogonId),
+    ("Hashes", F::Hashes),
+    ("Initiated", F::Initiated),
+    ("Proto", F::Protocol),
+    ("Protocol", F::Protocol),
+    ("SrcIP", F::EcsSourceIp),
+    ("SrcPort", F::EcsSourcePort),
+    ("SrcHost", F::EcsSourceName),
+    ("TgtIP", F::EcsDestinationIp),
+    ("TgtPort", F::EcsDestinationPort),
+    ("TgtHost", F::EcsDestinationName),
+    ("Path", F::EcsFilePath),
+    // Of a library that was loaded; the process is `Proc`.
+    ("Image", F::EcsFilePath),
+    ("Signed", F::Signed),
+    ("EventType", F::EventType),
+    ("TgtObj", F::EcsRegistryPath),
+    ("RegKey", F::EcsRegistryPath),
+    ("OldName", F::EcsRegistryPath),
+    ("NewName", F::NewName),
+    ("Details", F::Details),
+    ("Type", F::LogonType),
+    ("TgtUser", F::TargetUserName),
+    ("SrcUser", F::SubjectUserName),
+    ("SrcComp", F::WorkstationName),
+    ("AuthPkg", F::AuthenticationPackageName),
+    ("ScriptBlock", F::EcsScriptText),
 ];
 
 /// Everything else, as the path of names from the record on. A `*` is event data.
@@ -90,6 +134,15 @@ const PATHS: &[(&str, F)] = &[
     ("host.hostname", F::EcsHost),
     ("dll.path", F::EcsFilePath),
     ("registry.data.strings", F::EcsRegistryData),
+    // What Splunk's add-on for Windows takes out of an event's text.
+    ("New_Process_ID", F::NewProcessId),
+    ("New_Process_Name", F::NewProcessName),
+    ("Creator_Process_ID", F::EcsParentPid),
+    ("Creator_Process_Name", F::ParentProcessName),
+    ("Process_Command_Line", F::ProcessCommandLine),
+    ("Logon_Type", F::LogonType),
+    ("Workstation_Name", F::WorkstationName),
+    ("Source_Network_Address", F::IpAddress),
     // NXLog, Fluent Bit, EvtxECmd, Splunk, Sumo Logic: one row.
     ("EventCode", F::EventId),
     ("EventId", F::EventId),
@@ -121,10 +174,17 @@ const PATHS: &[(&str, F)] = &[
     ("Payload", F::Raw),
     ("EventXML", F::Raw),
     ("xml", F::Raw),
+    // Plaso.
+    ("xml_string", F::Raw),
     ("log", F::Raw),
     ("$table", F::Table),
     // Defender's streaming API.
     ("category", F::Table),
+    // A device's timeline in Defender's portal, which has blanks in the other names.
+    ("Event Time", F::Timestamp),
+    ("Computer Name", F::DeviceName),
+    ("Sha1", F::Sha1),
+    ("Sha256", F::Sha256),
     ("_source_name", F::Provider),
 ];
 
@@ -132,6 +192,8 @@ const PATHS: &[(&str, F)] = &[
 const WRAPPERS: &[(&str, Node)] = &[
     ("Event", ROOT),
     ("_source", ROOT),
+    // Elasticsearch's answer to who asks for fields.
+    ("fields", ROOT),
     ("result", ROOT),
     ("map", ROOT),
     ("properties", ROOT),
@@ -145,6 +207,9 @@ const WRAPPERS: &[(&str, Node)] = &[
     ("data.win.eventdata", WAZUH),
     // Chainsaw.
     ("document.data", ROOT),
+    ("Details", HAYABUSA),
+    ("ExtraFieldInfo", DATA),
+    ("AllFieldInfo", DATA),
 ];
 
 struct Tree {
@@ -194,6 +259,9 @@ static TREE: LazyLock<Tree> = LazyLock::new(|| {
     }
     for (name, field) in DATA_NAMES {
         tree.step(DATA, name).own = Some(*field);
+    }
+    for (name, field) in HAYABUSA_NAMES {
+        tree.step(HAYABUSA, name).own = Some(*field);
     }
     for name in ["StringInserts", "EventData"] {
         tree.step(ROOT, name).list = true;

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::document::{Found, Scan};
 use super::report::Kind;
-use super::{csv, evtx, xml};
+use super::{csv, evtx, shown, xml};
 
 /// What bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,12 @@ pub(super) fn bytes(first: &[u8]) -> Bytes {
     if first.starts_with(evtx::SIGNATURE) || first.starts_with(evtx::CHUNK_SIGNATURE) {
         return Bytes::Evtx;
     }
+    let ascii = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     match first {
-        [0xff, 0xfe, ..] | [b'<' | b'{' | b'[', 0, ..] => Bytes::Utf16 { big: false },
-        [0xfe, 0xff, ..] | [0, b'<' | b'{' | b'[', ..] => Bytes::Utf16 { big: true },
+        [0xff, 0xfe, ..] => Bytes::Utf16 { big: false },
+        [0xfe, 0xff, ..] => Bytes::Utf16 { big: true },
+        [one, 0, two, 0, ..] if ascii(*one) && ascii(*two) => Bytes::Utf16 { big: false },
+        [0, one, 0, two, ..] if ascii(*one) && ascii(*two) => Bytes::Utf16 { big: true },
         _ => Bytes::Utf8,
     }
 }
@@ -32,6 +35,7 @@ pub(super) enum Form {
     Lines,
     Document,
     Xml,
+    Shown,
     Csv(u8),
 }
 
@@ -41,6 +45,7 @@ impl Form {
             Self::Lines => Kind::Lines,
             Self::Document => Kind::Json,
             Self::Xml => Kind::Xml,
+            Self::Shown => Kind::Shown,
             Self::Csv(_) => Kind::Csv,
         }
     }
@@ -59,7 +64,7 @@ pub(super) fn form(text: &[u8]) -> Option<Form> {
     match unnumbered(&text[length..])? {
         Form::Xml => Some(Form::Xml),
         Form::Lines | Form::Document => Some(Form::Document),
-        Form::Csv(_) => None,
+        Form::Shown | Form::Csv(_) => None,
     }
 }
 
@@ -70,8 +75,9 @@ fn unnumbered(text: &[u8]) -> Option<Form> {
         [b'<', next, ..] if next.is_ascii_digit() => Some(Form::Lines),
         [b'<', ..] => (text.starts_with(b"<?xml") || text.starts_with(b"<Events") || xml::start(text) == Some(0))
             .then_some(Form::Xml),
+        _ if shown::begins(text) => Some(Form::Shown),
         _ => {
-            let first = first_line(text);
+            let first = first_line(&text[csv::preamble(text)..]);
             // A header of syslog without its priority, as relays write it to files.
             let line = || (memchr::memchr(b'{', first).is_some() || xml::start(first).is_some()).then_some(Form::Lines);
             csv::separator(first).map(Form::Csv).or_else(line)
@@ -118,7 +124,8 @@ const MARKS: &[&str] = &[
 /// Is this the beginning of a log, whatever else may be JSON or XML?
 pub(super) fn is_known(text: &[u8]) -> bool {
     form(text).is_some_and(|form| {
-        matches!(form, Form::Csv(_)) || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
+        matches!(form, Form::Shown | Form::Csv(_))
+            || MARKS.iter().any(|mark| memmem::find(text, mark.as_bytes()).is_some())
     })
 }
 

@@ -20,6 +20,8 @@ pub enum Kind {
     Evtx,
     /// A document of `<Event>` elements.
     Xml,
+    /// Events as they are shown.
+    Shown,
     /// Rows with a header.
     Csv,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Json => "JSON",
             Self::Evtx => "EVTX",
             Self::Xml => "XML",
+            Self::Shown => "text",
             Self::Csv => "CSV",
         })
     }
@@ -143,14 +146,18 @@ impl Report {
         skipped.filter(move |(reason, _)| is_broken(*reason))
     }
 
-    /// Are there records, of which none is of use, nor known for one that is not?
+    /// Is no record of use, nor known for one that is not? An EVTX file may be empty and whole; any other may be an export that failed.
     pub fn is_useless(&self) -> bool {
         let is_known = |reason: &Reason| matches!(reason, Reason::NotOfInterest | Reason::OtherProvider);
-        self.records > 0 && self.events == 0 && !self.skipped.keys().any(is_known)
+        let may_be_empty = self.kind == Kind::Evtx && self.records == 0;
+        self.events == 0 && !may_be_empty && !self.skipped.keys().any(is_known)
     }
 
     /// In a sentence, what could not be read; none where all could.
     pub fn complaint(&self) -> Option<String> {
+        if self.is_useless() && self.records == 0 {
+            return Some("there is no record in it".to_owned());
+        }
         if self.is_useless() {
             let skipped = self.skipped.iter();
             let reasons: Vec<String> = skipped.map(|(reason, count)| format!("{count} {reason}")).collect();

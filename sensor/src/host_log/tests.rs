@@ -365,3 +365,348 @@ fn of_a_compressed_log_that_was_cut_all_is_read_that_came_before() {
         );
     }
 }
+
+/// The columns of `Get-WinEvent | Export-Csv`, and a row of Sysmon 1.
+fn get_winevent(before: &str) -> String {
+    format!(
+        "{before}\"Message\",\"Id\",\"Version\",\"Level\",\"RecordId\",\"ProviderName\",\"LogName\",\"ProcessId\",\"ThreadId\",\
+         \"MachineName\",\"UserId\",\"TimeCreated\",\"Properties\"\r\n\"Process Create:\r\nUtcTime: 2020-09-18 17:05:52.782\r\n\
+         ProcessId: 6276\r\nImage: C:\\Windows\\System32\\cmd.exe\r\nCommandLine: cmd.exe\r\nUser: LAB\\alice\r\n\
+         ParentProcessId: 4276\r\nParentImage: C:\\Windows\\System32\\mmc.exe\",\"1\",\"5\",\"4\",\"7\",\
+         \"Microsoft-Windows-Sysmon\",\"Microsoft-Windows-Sysmon/Operational\",\"3064\",\"4236\",\"ws6\",\"S-1-5-18\",\
+         \"9/18/2020 1:05:52 PM\",\"System.Collections.Generic.List`1[System.Diagnostics.Eventing.Reader.EventProperty]\"\r\n"
+    )
+}
+
+#[test]
+fn who_logged_an_event_is_not_who_it_is_about() {
+    let create = started(&get_winevent(""));
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    // Nothing is left of the event but who logged it.
+    let log = r#"{"RecordId": 7, "EventId": 1, "Provider": "Microsoft-Windows-Sysmon", "ProcessId": 3064, "ThreadId": 4236,
+        "Computer": "ws6", "TimeCreated": "2020-09-18 17:05:52.782"}"#;
+    assert_eq!(read(log).1.skipped.keys().collect::<Vec<_>>(), [&Reason::Incomplete]);
+    // A flat record without a thread is all event data.
+    let log = r#"{"EventID": 1, "Provider": "Microsoft-Windows-Sysmon", "ProcessId": 6276, "Computer": "ws6",
+        "UtcTime": "2020-09-18 17:05:52.782"}"#;
+    assert_eq!(started(log).process.pid, Some(6276));
+}
+
+#[test]
+fn a_table_may_have_a_line_before_its_header_and_be_utf_16_without_a_mark() {
+    for before in [
+        "#TYPE System.Diagnostics.Eventing.Reader.EventLogRecord\r\n",
+        "sep=,\r\n",
+        "\r\n",
+    ] {
+        let log = get_winevent(before);
+        assert!(is_known(log.as_bytes()), "{before}");
+        assert_eq!(started(&log).process.pid, Some(6276), "{before}");
+    }
+    let wide: [fn(u16) -> [u8; 2]; 2] = [u16::to_le_bytes, u16::to_be_bytes];
+    for to_bytes in wide {
+        let log: Vec<u8> = get_winevent("").encode_utf16().flat_map(to_bytes).collect();
+        assert!(is_known(&log));
+        let mut events = 0;
+        let mut reader = Reader::new("log".into(), Kind::default());
+        assert!(bytes(&log[..], &mut reader, &mut |_| events += 1).unwrap());
+        reader.finish(&mut |_| events += 1);
+        assert_eq!(events, 1);
+    }
+}
+
+/// The text of a 4688, as Windows shows it.
+const STARTED: &str = "A new process has been created.\r\n\r\nCreator Subject:\r\n\tSecurity ID:\t\tLAB\\alice\r\n\tAccount Name:\t\t\
+    alice\r\n\tAccount Domain:\t\tLAB\r\n\tLogon ID:\t\t0x25276\r\n\r\nTarget Subject:\r\n\tSecurity ID:\t\tNULL SID\r\n\tAccount \
+    Name:\t\t-\r\n\tAccount Domain:\t\t-\r\n\tLogon ID:\t\t0x0\r\n\r\nProcess Information:\r\n\tNew Process ID:\t\t0x1168\r\n\tNew \
+    Process Name:\tC:\\Windows\\System32\\cmd.exe\r\n\tToken Elevation Type:\tTokenElevationTypeFull (2)\r\n\tMandatory \
+    Label:\t\tMandatory Label\\High Mandatory Level\r\n\tCreator Process ID:\t0xe80\r\n\tCreator Process Name:\tC:\\Windows\\\
+    System32\\mmc.exe\r\n\tProcess Command Line:\tcmd.exe /c whoami";
+
+/// What an event is that was exported as what Windows shows of it.
+fn shown(channel: &str, id: u16, text: &str) -> Vec<HostEvent> {
+    let log = serde_json::json!({
+        "TimeCreated": {"value": "/Date(1600448752782)/", "DateTime": "Friday, September 18, 2020 5:05:52 PM"},
+        "Id": id, "LogName": channel, "MachineName": "ws6", "ProcessId": 4, "Message": text,
+    });
+    read(&log.to_string()).0
+}
+
+#[test]
+fn an_event_of_windows_is_read_by_what_is_shown_of_it() {
+    let [
+        HostEvent {
+            body: HostBody::ProcessCreate(create),
+            ..
+        },
+    ] = &shown("Security", 4688, STARTED)[..]
+    else {
+        panic!();
+    };
+    assert_eq!((create.process.pid, create.parent.pid), (Some(0x1168), Some(0xe80)));
+    assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.account.user.as_deref(), Some("alice"));
+    assert_eq!(
+        (create.account.sid.as_deref(), create.account.logon_id),
+        (None, Some(0x25276))
+    );
+    assert_eq!(create.integrity.as_deref(), Some("High"));
+
+    let text = "An account was successfully logged on.\n\nSubject:\n\tSecurity ID:\t\tS-1-0-0\n\tAccount Name:\t\t-\n\tAccount \
+        Domain:\t\t-\n\tLogon ID:\t\t0x0\n\nLogon Information:\n\tLogon Type:\t\t3\n\nNew Logon:\n\tSecurity ID:\t\t\
+        S-1-5-21-1-2-3-1104\n\tAccount Name:\t\talice\n\tAccount Domain:\t\tLAB\n\tLogon ID:\t\t0x3ade94\n\tNetwork Account \
+        Name:\t-\n\nProcess Information:\n\tProcess ID:\t\t0x0\n\tProcess Name:\t\t-\n\nNetwork Information:\n\tWorkstation \
+        Name:\tWS5\n\tSource Network Address:\t192.0.2.5\n\tSource Port:\t\t49800\n\nDetailed Authentication \
+        Information:\n\tLogon Process:\t\tNtLmSsp \n\tAuthentication Package:\tNTLM\n";
+    let [
+        HostEvent {
+            body: HostBody::Logon(logon),
+            ..
+        },
+    ] = &shown("Security", 4624, text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!(
+        (logon.logon_type, logon.port, logon.process.pid),
+        (Some(3), Some(49800), None)
+    );
+    assert_eq!(logon.account.user.as_deref(), Some("alice"));
+    assert_eq!(logon.account.sid.as_deref(), Some("S-1-5-21-1-2-3-1104"));
+    assert_eq!(logon.address.map(|ip| ip.to_string()).as_deref(), Some("192.0.2.5"));
+    assert_eq!(logon.workstation.as_deref(), Some("WS5"));
+
+    let text = "The Windows Filtering Platform has permitted a connection.\n\nApplication Information:\n\tProcess \
+        ID:\t\t884\n\tApplication Name:\t\\device\\harddiskvolume2\\windows\\system32\\svchost.exe\n\nNetwork \
+        Information:\n\tDirection:\t\tInbound\n\tSource Address:\t\t192.0.2.6\n\tSource Port:\t\t135\n\tDestination \
+        Address:\t192.0.2.5\n\tDestination Port:\t\t49800\n\tProtocol:\t\t6\n";
+    let [
+        HostEvent {
+            body: HostBody::NetworkConnect(connect),
+            ..
+        },
+    ] = &shown("Security", 5156, text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!((connect.process.pid, connect.protocol), (Some(884), Some(6)));
+    assert_eq!((connect.source.port, connect.destination.port), (135, 49800));
+
+    let text = "Creating Scriptblock text (1 of 2):\r\n[activator]::CreateInstance($t)\r\n$a\r\n\r\n\
+        ScriptBlock ID: 6c9d2c4c-3a5a-4a35-9a53-77f6b3b1a1d0\r\nPath: C:\\a.ps1";
+    let [
+        HostEvent {
+            body: HostBody::Script(script),
+            ..
+        },
+    ] = &shown("Microsoft-Windows-PowerShell/Operational", 4104, text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!(&*script.text, "[activator]::CreateInstance($t)\r\n$a");
+    assert_eq!((script.part, script.path.as_deref()), (Some((1, 2)), Some("C:\\a.ps1")));
+    assert!(script.block.is_some());
+}
+
+#[test]
+fn a_command_line_cannot_pass_for_the_lines_around_it() {
+    let line = "cmd.exe\nParentImage: C:\\Windows\\System32\\mmc.exe";
+    let text = format!(
+        "Process Create:\nUtcTime: 2020-09-18 17:05:52.782\nProcessId: 1\nImage: C:\\a.exe\nCommandLine: {line}\n\
+         ParentImage: C:\\b.exe"
+    );
+    let [
+        HostEvent {
+            body: HostBody::ProcessCreate(create),
+            ..
+        },
+    ] = &shown("Microsoft-Windows-Sysmon/Operational", 1, &text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!((create.process.pid, create.parent.image.as_deref()), (Some(1), None));
+    let text = format!("{STARTED}\n\nNew Logon:\n\tAccount Name:\tbob\n\tCreator Process Name:\tC:\\b.exe");
+    let [
+        HostEvent {
+            body: HostBody::ProcessCreate(create),
+            ..
+        },
+    ] = &shown("Security", 4688, &text)[..]
+    else {
+        panic!();
+    };
+    assert_eq!(create.account.user.as_deref(), Some("alice"));
+    assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+}
+
+#[test]
+fn events_as_they_are_shown_are_read_in_whatever_stands_around_them() {
+    let sysmon =
+        "Process Create:\nUtcTime: 2020-09-18 17:05:52.782\nProcessId: 6276\nImage: C:\\a.exe\nParentProcessId: 4276";
+    let splunk = format!(
+        "09/18/2020 01:05:52 PM\nLogName=Microsoft-Windows-Sysmon/Operational\nEventCode=1\nEventType=4\nComputerName=ws6\n\
+         User=NOT_TRANSLATED\nSid=S-1-5-18\nSourceName=Microsoft-Windows-Sysmon\nType=Information\nRecordNumber=7\n\
+         Message={sysmon}\n09/18/2020 01:05:53 PM\nLogName=Security\nSourceName=Microsoft Windows security auditing.\n\
+         EventCode=4688\nEventType=0\nComputerName=ws6\nRecordNumber=8\nMessage={STARTED}\n"
+    );
+    let wevtutil = format!(
+        "Event[0]:\r\n  Log Name: Microsoft-Windows-Sysmon/Operational\r\n  Source: Microsoft-Windows-Sysmon\r\n  Date: \
+         2020-09-18T13:05:52.782\r\n  Event ID: 1\r\n  Task: Process Create\r\n  User: S-1-5-18\r\n  Computer: ws6\r\n  \
+         Description: \r\n{sysmon}\r\n\r\nEvent[1]\r\n  Log Name: Security\r\n  Source: Microsoft-Windows-Security-Auditing\r\n  \
+         Date: 2020-09-18T13:05:53.000\r\n  Event ID: 4688\r\n  Computer: ws6\r\n  Description: \r\n{STARTED}\r\n"
+    );
+    let raw: Vec<String> = splunk
+        .split("\n09/18/2020 01:05:53")
+        .zip(["", "09/18/2020 01:05:53"])
+        .map(|(raw, before)| {
+            serde_json::json!({"result": {"_raw": format!("{before}{raw}"), "_time": "2020-09-18T13:05:52.000-0400",
+                "host": "forwarder", "source": "WinEventLog:Security"}})
+            .to_string()
+        })
+        .collect();
+    for log in [splunk, wevtutil, raw.join("\n")] {
+        assert!(is_known(log.as_bytes()), "{log}");
+        let (events, report) = read(&log);
+        assert_eq!(report.skipped_total(), 0, "{report}: {log}");
+        let pids: Vec<_> = events
+            .iter()
+            .map(|event| match &event.body {
+                HostBody::ProcessCreate(create) => (&*event.host, create.process.pid, create.parent.pid),
+                body => panic!("{body:?}"),
+            })
+            .collect();
+        assert_eq!(
+            pids,
+            [("ws6", Some(6276), Some(4276)), ("ws6", Some(0x1168), Some(0xe80))],
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn an_event_as_it_is_shown_that_is_too_long_is_passed_over() {
+    let event = |text: &str| {
+        format!(
+            "Event[0]:\n  Log Name: Security\n  Date: 2020-09-18T13:05:53.000\n  Event ID: 4688\n  Computer: ws6\n  \
+             Description: {text}\n"
+        )
+    };
+    let long = "x\n".repeat(crate::limits::host_log::RECORD / 2 + 1);
+    let (events, report) = read(&[event(&long), event(STARTED)].concat());
+    assert_eq!((events.len(), report.skipped[&Reason::TooLong]), (1, 1), "{report}");
+}
+
+#[test]
+fn a_device_s_timeline_is_read() {
+    let log = "\u{feff}Event Time,Machine Id,Computer Name,Action Type,File Name,Folder Path,Sha1,Process Command Line,Account \
+        Domain,Account Name,Process Id,Initiating Process File Name,Initiating Process Folder Path,Initiating Process Id\n\
+        2020-09-18T17:05:52.782,aa,ws6.lab.example,ProcessCreated,cmd.exe,C:\\Windows\\System32\\cmd.exe,0f,cmd.exe /c \
+        whoami,lab,alice,6276,mmc.exe,c:\\windows\\system32\\mmc.exe,4276\n";
+    assert!(is_known(log.as_bytes()));
+    let create = started(log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+    assert_eq!(create.hashes.as_deref(), Some("SHA1=0f"));
+    assert_eq!(dated(log), [("2020-09-18T17:05:52".to_owned(), Clock::Utc)]);
+}
+
+#[test]
+fn values_in_arrays_of_fields_are_read() {
+    let log = r#"{"_index": "x", "_source": {}, "fields": {"@timestamp": ["2020-09-18T17:05:52.782Z"], "event.code": ["1"],
+        "event.provider": ["Microsoft-Windows-Sysmon"], "host.name": ["ws6"], "process.pid": [6276], "process.parent.pid": [4276],
+        "process.executable": ["C:\\a.exe"], "winlog.event_id": ["1"], "winlog.provider_name": ["Microsoft-Windows-Sysmon"],
+        "winlog.event_data.IntegrityLevel": ["High"], "winlog.process.pid": [3064]}}"#;
+    let create = started(log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    assert_eq!(create.integrity.as_deref(), Some("High"));
+}
+
+#[test]
+fn hayabusa_s_timelines_are_read() {
+    let head = "Timestamp,RuleTitle,Level,Computer,Channel,EventID,RecordID,Details,ExtraFieldInfo,RuleID\n";
+    let row = |details: &str, extra: &str| {
+        format!("{head}2020-09-18 19:05:52.782 +02:00,Proc Exec,info,ws6,Sysmon,1,7,{details},{extra},a1b2\n")
+    };
+    let details = r"Cmdline: cmd.exe /c whoami ¦ Proc: C:\Windows\System32\cmd.exe ¦ User: LAB\alice ¦ ParentCmdline: mmc.exe -Embedding ¦ LID: 0x3ade94 ¦ PID: 6276 ¦ PGUID: d273d0f0-e8f0-5f64-ff00-000000000800 ¦ ParentPID: 4276";
+    let extra = r"IntegrityLevel: High ¦ ParentImage: C:\Windows\System32\mmc.exe ¦ UtcTime: 2020-09-18 17:05:51.000";
+    let object = |pairs: &str| -> serde_json::Value {
+        let pairs = pairs.split(" ¦ ").filter_map(|pair| pair.split_once(": "));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let json = serde_json::json!({"Timestamp": "2020-09-18 19:05:52.782 +02:00", "RuleTitle": "Proc Exec", "Level": "info",
+        "Computer": "ws6", "Channel": "Sysmon", "EventID": 1, "RecordID": 7, "Details": object(details),
+        "ExtraFieldInfo": object(extra), "RuleID": "a1b2"});
+    for log in [row(details, extra), json.to_string(), format!("{json:#}\n{json:#}")] {
+        assert!(is_known(log.as_bytes()), "{log}");
+        let (events, report) = read(&log);
+        assert_eq!(report.skipped_total(), 0, "{report}");
+        assert_eq!(events[0].time.to_string(), "2020-09-18T17:05:51.000000+0000");
+        let HostBody::ProcessCreate(create) = &events[0].body else {
+            panic!("{events:?}");
+        };
+        assert_eq!(
+            (create.process.pid, create.parent.pid),
+            (Some(6276), Some(4276)),
+            "{log}"
+        );
+        assert_eq!(create.process.command_line.as_deref(), Some("cmd.exe /c whoami"));
+        assert_eq!(create.process.name().as_deref(), Some("cmd.exe"));
+        assert_eq!(create.parent.name().as_deref(), Some("mmc.exe"));
+        assert_eq!(create.account.user.as_deref(), Some("alice"));
+        assert_eq!(create.integrity.as_deref(), Some("High"));
+        assert!(create.process.guid.is_some());
+    }
+    // The time of the timeline where the event has none, and what a command line puts between counts for nothing.
+    let log = row(&details.replace("whoami", "whoami ¦ PID: 1"), "");
+    assert_eq!(dated(&log), [("2020-09-18T17:05:52".to_owned(), Clock::Zoned)]);
+    assert_eq!(started(&log).process.pid, None);
+    let log = format!(
+        "{head}2020-09-18 17:05:52.782 +00:00,Logon (Network),info,ws6,Sec,4624,8,Type: 3 - NETWORK ¦ TgtUser: alice ¦ \
+         SrcComp: WS5 ¦ SrcIP: 192.0.2.5 ¦ LID: 0x3ade94,IpPort: 49800 ¦ TargetDomainName: LAB,a1b2\n"
+    );
+    let [
+        HostEvent {
+            body: HostBody::Logon(logon),
+            ..
+        },
+    ] = &read(&log).0[..]
+    else {
+        panic!();
+    };
+    assert_eq!((logon.logon_type, logon.port), (Some(3), Some(49800)));
+    assert_eq!(logon.account.domain.as_deref(), Some("LAB"));
+    assert_eq!(logon.address.map(|ip| ip.to_string()).as_deref(), Some("192.0.2.5"));
+}
+
+#[test]
+fn a_log_without_a_record_is_of_no_use() {
+    for log in [
+        "",
+        "\n\n",
+        "[]",
+        "<Events></Events>",
+        "EventID,Channel,Computer,EventData\n",
+    ] {
+        let (_, report) = read(log);
+        assert!(report.is_useless(), "{log}");
+        assert_eq!(report.complaint().as_deref(), Some("there is no record in it"));
+    }
+}
+
+#[test]
+fn rows_beside_their_columns_are_read() {
+    let log = r#"{"tables": [{"name": "PrimaryResult", "columns": [{"name": "Timestamp", "type": "datetime"},
+        {"name": "DeviceName"}, {"name": "ActionType"}, {"name": "FileName"}, {"name": "ProcessId"}, {"name": "InitiatingProcessId"}],
+        "rows": [["2020-09-18T17:05:52.782Z", "ws6", "ProcessCreated", "cmd.exe", 6276, "4276"], ["too", "short"],
+        ["2020-09-18T17:05:53Z", "ws6", "ConnectionFailed", null, null, null]]}]}"#;
+    assert!(is_known(log.as_bytes()));
+    let create = started(log);
+    assert_eq!((create.process.pid, create.parent.pid), (Some(6276), Some(4276)));
+    let (_, report) = read(log);
+    assert_eq!(report.records, 3);
+    assert_eq!(report.skipped[&Reason::BrokenJson], 1);
+}

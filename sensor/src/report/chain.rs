@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::incidents::{Grade, Span};
 use super::text::{COMMAND, NAME, SCRIPT, SENTENCE, Texts};
 use crate::detect::host_signature::SCRIPT as SCRIPT_THAT_ACTIVATES;
-use crate::detect::{HOST_SIGNATURES, SIGNATURES};
+use crate::detect::{HOST_SIGNATURES, SIGNATURES, Signature};
 
 /// What a host says of an alert that was told before, by its kind.
 const CONFIRMATION: &str = "host_confirmation";
@@ -59,11 +59,16 @@ const REACHES: &[(&str, Reach)] = &[
     ("DCOM::DCOM_CommandLineRef", Reach::Noted),
 ];
 
+/// The signature of this number, if it is one of this program's.
+pub(super) fn signature(id: u64) -> Option<&'static Signature> {
+    let mut all = SIGNATURES.iter().chain(HOST_SIGNATURES).copied();
+    all.find(|signature| u64::from(signature.id) == id)
+}
+
 impl Reach {
     /// What an alert of this signature says.
     fn of_signature(id: u64) -> Option<Self> {
-        let mut all = SIGNATURES.iter().chain(HOST_SIGNATURES);
-        let signature = all.find(|signature| u64::from(signature.id) == id)?;
+        let signature = signature(id)?;
         let known = REACHES.iter().find(|(note, _)| *note == signature.note)?;
         Some(known.1)
     }

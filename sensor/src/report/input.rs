@@ -4,8 +4,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
+use super::chain::signature;
 use crate::capture::stored::Stored;
 use crate::emit::console::printable;
 
@@ -31,7 +33,9 @@ pub(super) struct Lines {
     pub(super) all: u64,
     /// Those that are no events.
     pub(super) bad: u64,
-    /// The number of the first of these.
+    /// Those that are alerts of another program.
+    pub(super) anothers: u64,
+    /// The number of the first that is no event.
     pub(super) first_bad: Option<u64>,
 }
 
@@ -46,9 +50,27 @@ pub(super) struct Head<'a> {
     pub(super) src_ip: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) dest_ip: Option<Cow<'a, str>>,
+    alert: Option<AlertHead>,
+    dcom: Option<IgnoredAny>,
+    host_event: Option<IgnoredAny>,
+}
+
+/// What tells whose an alert is.
+#[derive(Debug, Deserialize)]
+struct AlertHead {
+    signature_id: Option<u64>,
 }
 
 impl Head<'_> {
+    /// Is it another program's alert? What reads Suricata's events reads ours from the same file.
+    pub(super) fn is_anothers_alert(&self) -> bool {
+        let id = self.alert.as_ref().and_then(|alert| alert.signature_id);
+        self.event_type == "alert"
+            && self.dcom.is_none()
+            && self.host_event.is_none()
+            && id.and_then(signature).is_none()
+    }
+
     /// When it was, in microseconds since 1970.
     pub(super) fn time(&self) -> Option<i64> {
         time(self.timestamp.as_deref()?)
@@ -135,7 +157,13 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&Head<'_>, &[u8])) -> Resul
         }
         counted.all += 1;
         match serde_json::from_slice::<Head<'_>>(text) {
-            Ok(head) if whole && head.time().is_some() => each(&head, text),
+            Ok(head) if whole && head.time().is_some() => {
+                if head.is_anothers_alert() {
+                    counted.anothers += 1;
+                } else {
+                    each(&head, text);
+                }
+            }
             _ => {
                 counted.bad += 1;
                 counted.first_bad.get_or_insert(number);

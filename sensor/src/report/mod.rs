@@ -38,7 +38,7 @@ pub struct Report {
     pub alerts: u64,
     /// What could not be read, in sentences; empty when all could.
     pub unusable: Vec<String>,
-    /// Lines that are no events, by file, in sentences.
+    /// Lines that are no events, and alerts of other programs, by file, in sentences.
     pub bad_lines: Vec<String>,
     /// Is there no event of this program in the logs?
     pub nothing_of_ours: bool,
@@ -75,7 +75,7 @@ impl Report {
             });
             let whole = first.is_ok();
             let lines = first.ok().or(second.ok()).unwrap_or_default();
-            bad_lines.extend(complaint(&file, &lines));
+            bad_lines.extend(complaints(&file, &lines));
             told.push(Input {
                 // The folder is the reader's own affair.
                 name: builder.texts.line(&name(&file), text::NAME),
@@ -117,12 +117,22 @@ fn name(file: &Path) -> String {
         .into_owned()
 }
 
-fn complaint(file: &Path, lines: &Lines) -> Option<String> {
-    let first = lines.first_bad?;
-    let many = text::counted(lines.bad, "line is no event and was", "lines are no events and were");
+fn complaints(file: &Path, lines: &Lines) -> impl Iterator<Item = String> {
     let name = file.display().to_string();
     let name = printable(&name);
-    Some(format!("{name}: {many} skipped; the first is line {first}"))
+    let bad = lines.first_bad.map(|first| {
+        let many = text::counted(lines.bad, "line is no event and was", "lines are no events and were");
+        format!("{name}: {many} skipped; the first is line {first}")
+    });
+    let anothers = (lines.anothers > 0).then(|| {
+        let many = text::counted(
+            lines.anothers,
+            "alert is of another program and was",
+            "alerts are of other programs and were",
+        );
+        format!("{name}: {many} passed over")
+    });
+    bad.into_iter().chain(anothers)
 }
 
 /// Source and target of an event; a host's alert names the host itself.
@@ -302,6 +312,24 @@ mod tests {
         assert_eq!(turned["headline"], data["headline"]);
         assert_eq!(turned["graph"], data["graph"]);
         assert_eq!(turned["incidents"].take(), data["incidents"]);
+    }
+
+    #[test]
+    fn another_program_s_alerts_are_no_incidents() {
+        let folder = Folder::new("mixed");
+        let others = json!({"timestamp": "2020-07-18T23:10:02.061141+0000", "event_type": "alert", "src_ip": "192.0.2.5",
+            "dest_ip": "192.0.2.6", "alert": {"signature_id": 2_001_219, "severity": 2, "signature": "ET SCAN"}});
+        let file = folder.write("eve.json", format!("{others}\n{}\n{others}\n", alert(1)));
+        let report = Report::read(std::slice::from_ref(&file)).unwrap();
+        assert_eq!((report.incidents, report.alerts), (1, 1));
+        let told = format!(
+            "{}: 2 alerts are of other programs and were passed over",
+            file.display()
+        );
+        assert_eq!(report.bad_lines, [told]);
+        let file = folder.write("eve.json", others.to_string());
+        let report = Report::read(&[file]).unwrap();
+        assert_eq!((report.incidents, report.alerts, report.nothing_of_ours), (0, 0, true));
     }
 
     #[test]

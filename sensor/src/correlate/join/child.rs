@@ -396,6 +396,10 @@ fn fit(case: &Case<'_>, it: &mut Started<'_>, gathered: &Gathered<'_>) -> Option
         Some(_) if it.by_owner && !command_line::names_a_program(asked) && it.is_within(&(-SECOND..=CHILD)) => {
             Some(Fit::Lead("which does not name the file that was asked for"))
         }
+        // A debugger or a wrapper in its place has another image.
+        _ if it.by_owner && it.is_within(&(-SECOND..=CLOSE)) => {
+            Some(Fit::Lead("which is not the program that was asked for"))
+        }
         _ => None,
     }
 }
