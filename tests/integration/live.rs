@@ -1076,6 +1076,30 @@ fn the_rings_of_an_interface_share_its_frames_and_tell_what_one_tells() {
 }
 
 #[test]
+fn sensors_in_containers_take_no_frames_from_one_another() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = ["logs", "more"].map(|name| scratch.path(name));
+    // Each is the first process of its own namespace, as in a container.
+    let sensors = logs.each_ref().map(|logs| {
+        let mut command = space.command("unshare");
+        command.args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_dcom-sensor")]);
+        command.args(["live", "--json", "--allow-root", "--rings", "2", "-i", "far", "-o"]);
+        Space::start(command.arg(logs), logs, Stdio::null())
+    });
+    let capture = pcap("mmc20-many-targets.pcap");
+    space.send(&capture, &["--rate", "2000"]);
+    let alerts = Records::of(&capture).of_type("alert").count();
+    for (logs, sensor) in logs.iter().zip(&sensors) {
+        assert!(
+            until(|| lines(logs, r#""event_type":"alert""#) == alerts),
+            "{}",
+            sensor.said()
+        );
+    }
+}
+
+#[test]
 fn nobody_goes_on_as_root_unasked() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

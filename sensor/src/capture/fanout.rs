@@ -6,7 +6,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "no crate offers these two socket options; the descriptor is open for as long as it is borrowed, and the \
+    reason = "no crate offers these socket options; the descriptor is open for as long as it is borrowed, and the \
               kernel copies what the pointers show before the call returns"
 )]
 
@@ -26,16 +26,47 @@ const IPV6_ADDRESSES: u32 = 8;
 const IPV6_WORDS: u32 = 8;
 const IPV4_ADDRESSES: u32 = 12;
 
-/// Joins a socket that listens on an interface to those of the same group on it. All of them have the same program.
-pub(super) fn join(socket: BorrowedFd<'_>, group: u16) -> io::Result<()> {
-    let group = c_int::from(group) | BY_PROGRAM << 16;
-    set(socket, libc::PACKET_FANOUT, &group)?;
+/// `PACKET_FANOUT_FLAG_UNIQUEID`: the kernel chooses a number that no group of the network has. Whatever a process has of its
+/// own, another may have as well, in another namespace of processes.
+const NEW: c_int = 0x2000;
+
+/// Sockets among which frames are dealt out, by the number that the kernel gave them.
+#[derive(Clone, Copy)]
+pub(super) struct Group(c_int);
+
+/// Joins a socket that listens on an interface to those of a group on it, or to a new one. All of them have the same program.
+pub(super) fn join(socket: BorrowedFd<'_>, group: Option<Group>) -> io::Result<Group> {
+    let kind = group.map_or(NEW << 16, |Group(number)| number) | BY_PROGRAM << 16;
+    set(socket, libc::PACKET_FANOUT, &kind)?;
     let mut program = program();
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).unwrap_or_default(),
         filter: program.as_mut_ptr(),
     };
-    set(socket, libc::PACKET_FANOUT_DATA, &program)
+    set(socket, libc::PACKET_FANOUT_DATA, &program)?;
+    group_of(socket)
+}
+
+/// The group that a socket is in.
+fn group_of(socket: BorrowedFd<'_>) -> io::Result<Group> {
+    let mut value: c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or_default();
+    // SAFETY: `value` has room for `length` bytes, and both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_FANOUT,
+            (&raw mut value).cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        // Above the number stand kind and flags.
+        Ok(Group(value & 0xffff))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn set<T>(socket: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {

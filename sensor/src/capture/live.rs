@@ -160,19 +160,25 @@ pub(crate) enum Heard {
     Up(Arc<str>),
 }
 
-/// Opens an interface, which is the so many-th: needs the right to.
-pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<Vec<Ring>, Unheard> {
-    let rings: Vec<Ring> = (0..listening.rings)
+/// Opens an interface: needs the right to.
+pub(crate) fn open(name: &str, listening: &Listening) -> Result<Vec<Ring>, Unheard> {
+    let rings = (0..listening.rings)
         .map(|number| Ring::open(name, number, listening))
         .collect::<Result<_, _>>()?;
     #[cfg(target_os = "linux")]
+    let rings = share(rings)?;
+    Ok(rings)
+}
+
+/// Has the kernel deal frames to all of them, if there are several.
+#[cfg(target_os = "linux")]
+fn share(rings: Vec<Ring>) -> Result<Vec<Ring>, Error> {
+    use std::os::fd::AsFd;
     if rings.len() > 1 {
-        use std::os::fd::AsFd;
-        // No other process has that number, and none of our interfaces.
-        let group = u16::try_from(std::process::id() & 0xffff).unwrap_or_default() ^ (interface << 8);
+        let mut group = None;
         for ring in &rings {
-            super::fanout::join(ring.capture.as_fd(), group)
-                .map_err(|error| Error::PcapError(format!("fanout: {error}")))?;
+            let joined = super::fanout::join(ring.capture.as_fd(), group);
+            group = Some(joined.map_err(|error| Error::PcapError(format!("fanout: {error}")))?);
         }
     }
     Ok(rings)

@@ -197,7 +197,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
 /// The rings of each interface.
 fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
     let listening = options.capture.listening();
-    let open = |(number, name): (u16, &String)| match live::open(name, number, &listening) {
+    let open = |name: &String| match live::open(name, &listening) {
         Ok(rings) => Ok(rings),
         Err(error) => {
             complain(&format!("{name}: {error}"), Some(&hint(name, &error)));
@@ -207,7 +207,7 @@ fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
     if let Some(twice) = twice(&options.interfaces) {
         bail!("-i {twice} is there twice: each of its frames would be seen twice");
     }
-    (0..).zip(&options.interfaces).map(open).collect()
+    options.interfaces.iter().map(open).collect()
 }
 
 fn twice(names: &[String]) -> Option<&String> {
