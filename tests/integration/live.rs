@@ -1100,6 +1100,56 @@ fn sensors_in_containers_take_no_frames_from_one_another() {
 }
 
 #[test]
+fn what_comes_while_rings_are_opened_is_read_once() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let capture = scratch.path("many.pcap");
+    fs::write(&capture, from_many_sources(&pcap("mmc20-connect.pcap"), 1_000)).expect("a capture");
+    let sender = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/send.py");
+    let mut sending = space.command("python3");
+    sending.args([sender, "near"]).arg(&capture).args(["--rate", "10000"]);
+    let mut sending = sending.stdout(Stdio::null()).spawn().expect("the sender runs");
+    let sensor = space.sensor(&logs, &["--rings", "8"]);
+    let status = sending.wait().expect("the sender ends");
+    assert!(status.success());
+    assert!(until(|| lines(&logs, ALERT) > 0), "{}", sensor.said());
+    sensor.end();
+    let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    let last = told.of_type("stats").last().expect("counters");
+    assert_eq!(last["dcom"]["flow"]["copies"], 0, "{last}");
+    // Also where the sensor was told to end before it had looked at all.
+    let count = |group: &str, name: &str| last["stats"][group][name].as_u64().expect("a counter");
+    let received = count("decoder", "pkts") + count("capture", "kernel_drops");
+    assert_eq!(received, count("capture", "kernel_packets"), "{last}");
+}
+
+/// A capture again and again, each time from another source: two words of its address change such that no checksum does.
+fn from_many_sources(capture: &Path, times: u16) -> Vec<u8> {
+    let whole = fs::read(capture).expect("a capture");
+    let (head, frames) = whole.split_at(24);
+    let mut many = head.to_vec();
+    for more in 0..times {
+        let source = [0xc000 - more, 0x0214 + more].map(u16::to_be_bytes).concat();
+        let mut frames = frames;
+        while let Some((head, rest)) = frames.split_at_checked(16) {
+            let length = u32::from_le_bytes(head[8..12].try_into().expect("four bytes"));
+            let (frame, rest) = rest.split_at(length as usize);
+            let mut frame = frame.to_vec();
+            for address in [26..30, 30..34] {
+                if frame[address.clone()] == [192, 0, 2, 20] {
+                    frame[address].copy_from_slice(&source);
+                }
+            }
+            many.extend(head);
+            many.extend(frame);
+            frames = rest;
+        }
+    }
+    many
+}
+
+#[test]
 fn nobody_goes_on_as_root_unasked() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

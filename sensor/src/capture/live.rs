@@ -84,7 +84,11 @@ pub(crate) struct Ring {
     looked: Instant,
     /// Was it said that libpcap finds fault with an interface that is up?
     doubted: bool,
-    /// Frames that came out of the ring.
+    /// Frames that came before this time came to other rings as well.
+    begun: Timestamp,
+    /// So many at most of those that are still in the ring did.
+    earlier: u32,
+    /// Frames that came out of the ring since.
     taken: u64,
     /// Received and dropped frames, as libpcap counted them the last time.
     counted: [u32; 2],
@@ -172,13 +176,17 @@ pub(crate) fn open(name: &str, listening: &Listening) -> Result<Vec<Ring>, Unhea
 
 /// Has the kernel deal frames to all of them, if there are several.
 #[cfg(target_os = "linux")]
-fn share(rings: Vec<Ring>) -> Result<Vec<Ring>, Error> {
+fn share(mut rings: Vec<Ring>) -> Result<Vec<Ring>, Error> {
     use std::os::fd::AsFd;
     if rings.len() > 1 {
         let mut group = None;
         for ring in &rings {
             let joined = super::fanout::join(ring.capture.as_fd(), group);
             group = Some(joined.map_err(|error| Error::PcapError(format!("fanout: {error}")))?);
+        }
+        let now = Timestamp::now();
+        for ring in &mut rings {
+            ring.begin(now);
         }
     }
     Ok(rings)
@@ -277,9 +285,21 @@ impl Ring {
             interface: Interface::open(name),
             looked: Instant::now(),
             doubted: false,
+            begun: Timestamp::default(),
+            earlier: 0,
             taken: 0,
             counted: [0; 2],
         })
+    }
+
+    /// From now on the kernel deals frames to all rings of the interface: what each has of before is not counted and not read.
+    #[cfg(target_os = "linux")]
+    fn begin(&mut self, now: Timestamp) {
+        self.begun = now;
+        if let Ok(stats) = self.capture.stats() {
+            self.counted = [stats.received, stats.dropped];
+            self.earlier = stats.received.wrapping_sub(stats.dropped);
+        }
     }
 
     /// Reads until it is told to stop, and then what the kernel holds by that time.
@@ -314,11 +334,16 @@ impl Ring {
             let (mut nothing, mut failed) = (false, None);
             let taken = match self.capture.next_packet() {
                 Ok(packet) => {
+                    let part = packet.header.ts.tv_usec;
+                    let time = Timestamp::new(packet.header.ts.tv_sec, if nanoseconds { part } else { part * 1_000 });
+                    let is_earlier = self.earlier > 0 && time < self.begun;
+                    self.earlier = self.earlier.saturating_sub(1);
+                    if is_earlier {
+                        continue;
+                    }
                     self.taken += 1;
                     // No two frames of an interface have the same number.
                     frame += u64::from(self.of);
-                    let part = packet.header.ts.tv_usec;
-                    let time = Timestamp::new(packet.header.ts.tv_sec, if nanoseconds { part } else { part * 1_000 });
                     last = time.0;
                     let at = At {
                         frame,
