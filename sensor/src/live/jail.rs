@@ -272,10 +272,8 @@ fn nothing_out_by(takers: &[RawFd]) -> Result<BpfProgram> {
                 .or_default()
                 .push(SeccompRule::new(vec![is(0, taker)?])?);
         }
-        for command in [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC] {
-            let again = vec![is(0, taker)?, is(1, command)?];
-            rules.entry(libc::SYS_fcntl).or_default().push(SeccompRule::new(again)?);
-        }
+        let again = vec![is(0, taker)?, is(1, libc::F_DUPFD_CLOEXEC)?];
+        rules.entry(libc::SYS_fcntl).or_default().push(SeccompRule::new(again)?);
     }
     filter(rules, SeccompAction::Allow, refuse(libc::EPERM)?)
 }
@@ -316,6 +314,9 @@ const TCGETS2: u64 = 0x802c_542a;
 const TIOCGWINSZ: u64 = 0x5413;
 const FIONBIO: u64 = 0x5421;
 
+/// What a descriptor is asked: for a second one, and whether it waits. Not to whom a signal goes when something comes.
+const COMMANDS: &[i32] = &[libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
+
 /// What a sensor does: read, write, wait, rename logs. It makes no connection but to its outputs, no process, and runs nothing.
 fn calls(needs: &Needs) -> Result<BpfProgram> {
     let mut allowed = ALLOWED.to_vec();
@@ -343,6 +344,11 @@ fn calls(needs: &Needs) -> Result<BpfProgram> {
     for &request in REQUESTS {
         only(libc::SYS_ioctl, vec![is(1, request)?])?;
     }
+    for &command in COMMANDS {
+        only(libc::SYS_fcntl, vec![is(1, command)?])?;
+    }
+    let silent = SeccompCmpOp::MaskedEq(u64::try_from(libc::O_ASYNC)?);
+    only(libc::SYS_fcntl, vec![is(1, libc::F_SETFL)?, argument(2, silent, 0)?])?;
     only(libc::SYS_tgkill, vec![is(0, process::id())?])?;
     let threads = u64::try_from(libc::CLONE_THREAD)?;
     let kind = SeccompCmpOp::MaskedEq(threads | NAMESPACES);
@@ -378,7 +384,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_ftruncate,
-    libc::SYS_fcntl,
     libc::SYS_getdents64,
     libc::SYS_mkdirat,
     libc::SYS_renameat,
@@ -521,6 +526,19 @@ mod tests {
             let mut came = [0; 2];
             (&near).read_exact(&mut came).unwrap();
             assert_eq!(&came, b"in");
+        });
+    }
+
+    #[test]
+    fn nobody_is_signalled_when_something_comes() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        confined(Needs::default(), &[], move || {
+            let flags = rustix::fs::fcntl_getfl(&near).unwrap();
+            let set = |flags| rustix::fs::fcntl_setfl(&near, flags).map_err(Into::into);
+            assert!(set(flags | rustix::fs::OFlags::NONBLOCK).is_ok());
+            assert!(is_refused(set(flags | rustix::fs::OFlags::from_bits_retain(0x2000))));
+            // As all commands that are not listed.
+            assert!(is_refused(rustix::fs::fcntl_get_seals(&near).map_err(Into::into)));
         });
     }
 
