@@ -57,7 +57,7 @@ pub(crate) struct Listening {
 pub(crate) struct Kernel {
     /// Frames that came through the filter, dropped ones included.
     pub(crate) received: AtomicU64,
-    /// Frames dropped because the ring was full, or nobody had looked at them when the sensor ended.
+    /// Frames dropped because the ring was full, or they were still in it when the sensor ended: counted after they were received.
     pub(crate) dropped: AtomicU64,
     /// Frames dropped by the interface or its driver; told with its first ring.
     pub(crate) interface_dropped: AtomicU64,
@@ -316,7 +316,7 @@ impl Ring {
             } else {
                 // What nobody will look at is lost as if it had not found room.
                 let lost = received.load(Ordering::Relaxed).saturating_sub(seen);
-                dropped.fetch_add(lost, Ordering::Relaxed);
+                dropped.fetch_add(lost, Ordering::Release);
             }
         })
     }
@@ -469,7 +469,7 @@ impl Ring {
             let [grown, lost] = [0, 1].map(|which| u64::from(now[which].wrapping_sub(self.counted[which])));
             self.counted = now;
             received.fetch_add(grown, Ordering::Relaxed);
-            dropped.fetch_add(lost, Ordering::Relaxed);
+            dropped.fetch_add(lost, Ordering::Release);
         }
         if self.number == 0
             && let Some(interface) = &mut self.interface

@@ -178,7 +178,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
             break;
         }
     }
-    losses.leave(ears.left());
+    drop(ears);
     // A thread that hangs in an interface must not keep us.
     let until = Instant::now() + STOPPING / 5;
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
@@ -382,6 +382,7 @@ impl Sensor<'_> {
     /// Was everything written?
     fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> bool {
         self.crew.finish(&mut self.events);
+        losses.end();
         self.count(outlet, losses);
         let is_whole = outlet.finish(Timestamp::now());
         if let Some(hosts) = self.crew.analysis().hosts() {
