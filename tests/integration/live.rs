@@ -550,6 +550,24 @@ fn an_interface_that_goes_down_and_comes_up_is_listened_to_again() {
 }
 
 #[test]
+fn an_interface_that_was_moved_away_is_gone_though_it_comes_back() {
+    let (Some(space), Some(other)) = (Space::new(), Space::new()) else {
+        return;
+    };
+    other.ip("link del far");
+    let scratch = Scratch::new();
+    let sensor = space.sensor(&scratch.path("logs"), &[]);
+    space.ip(&format!("link set far netns {}", other.name()));
+    other.ip("link set far up");
+    other.ip(&format!("link set far netns {}", space.name()));
+    space.ip("link set far up");
+    let (code, said) = sensor.ended();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("far: the interface is gone"), "{said}");
+    assert!(said.contains("no interface is left"), "{said}");
+}
+
+#[test]
 fn settings_are_read_again_and_bad_ones_change_nothing() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();

@@ -1,12 +1,13 @@
-//! Several rings for one interface, among which the kernel deals the frames: packet(7), `PACKET_FANOUT`.
+//! What packet sockets are asked and told: packet(7).
 //!
+//! Several rings for one interface, among which the kernel deals the frames (`PACKET_FANOUT`).
 //! Both directions of a pair of addresses, with all ports and fragments, come to one ring: the kernel runs a little program
 //! on each frame that mixes the two addresses. It sees the outermost ones. What a tunnel carries is dealt out once more
 //! behind the rings, by the innermost addresses ([`crate::workers`]).
 
 #![allow(
     unsafe_code,
-    reason = "no crate offers these socket options; the descriptor is open for as long as it is borrowed, and the \
+    reason = "no crate offers these calls; the descriptor is open for as long as it is borrowed, and the \
               kernel copies what the pointers show before the call returns"
 )]
 
@@ -67,6 +68,30 @@ fn group_of(socket: BorrowedFd<'_>) -> io::Result<Group> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Is there still the interface that a socket listens on? The kernel lets go of one that is taken away or moved to another
+/// network, and does not come back to it, whatever has its name later.
+pub(super) fn has_interface(socket: BorrowedFd<'_>) -> bool {
+    let mut address = libc::sockaddr_ll {
+        sll_family: 0,
+        sll_protocol: 0,
+        sll_ifindex: 0,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
+    // SAFETY: `address` has room for `length` bytes, and both outlive the call.
+    let result = unsafe {
+        libc::getsockname(
+            socket.as_raw_fd(),
+            (&raw mut address).cast::<libc::sockaddr>(),
+            &raw mut length,
+        )
+    };
+    result != 0 || address.sll_ifindex >= 0
 }
 
 fn set<T>(socket: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {

@@ -424,11 +424,14 @@ impl Ring {
     /// when it is gone.
     fn look(&mut self, out: &Out) -> bool {
         self.looked = Instant::now();
+        let is_there = self.has_interface();
         let Some(interface) = &mut self.interface else {
             return true;
         };
-        match interface.is_up() {
+        match interface.is_up().filter(|_| is_there) {
             None => {
+                // Also where it was said to be down.
+                self.kernel.down.store(false, Ordering::Relaxed);
                 let why = "the interface is gone, and a new one of that name needs a new start";
                 self.down(why, out);
                 return false;
@@ -440,6 +443,17 @@ impl Ring {
                 }
             }
         }
+        true
+    }
+
+    #[cfg(target_os = "linux")]
+    fn has_interface(&self) -> bool {
+        use std::os::fd::AsFd;
+        super::fanout::has_interface(self.capture.as_fd())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn has_interface(&self) -> bool {
         true
     }
 
