@@ -573,11 +573,15 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
     let scratch = Scratch::new();
     let (logs, config) = (scratch.path("logs"), scratch.path("settings.toml"));
     fs::write(&config, "").expect("a file");
+    // A name in another folder leads to it.
+    let link = scratch.path("named").join("settings.toml");
+    fs::create_dir(scratch.path("named")).expect("a folder");
+    symlink(&config, &link).expect("a link");
     // What it becomes can still read its settings.
     run(Command::new("chmod")
         .args(["-R", "a+rX"])
         .arg(config.parent().expect("a folder")));
-    let sensor = space.sensor(&logs, &["--config", config.to_str().expect("a path")]);
+    let sensor = space.sensor(&logs, &["--config", link.to_str().expect("a path")]);
     fs::write(&config, "[detect]\nno_such_key = 1\n").expect("a file");
     sensor.signal("HUP");
     assert!(

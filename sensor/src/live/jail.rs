@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, iter, process};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -38,13 +38,19 @@ pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result
         places.iter().try_for_each(|place| place.must_be_writable(&who))?;
     }
     let file = options.settings.file();
-    let settings = file.as_deref().into_iter().chain(config.files()).map(folder);
-    let logs = options.hosts.host_logs.iter();
+    let files = file.as_deref().into_iter().chain(config.files());
+    let logs = options.hosts.host_logs.iter().map(|path| &**path);
+    // A name may lead to a file in another folder.
+    let files: Vec<PathBuf> = files
+        .chain(logs)
+        .flat_map(|path| [Some(path.to_owned()), path.canonicalize().ok()])
+        .flatten()
+        .collect();
     // A file that grows is put away, and another takes its name.
-    let logs = logs.map(|path| if path.is_dir() { path } else { folder(path) });
+    let read = files.iter().map(|path| if path.is_dir() { path } else { folder(path) });
     let needs = Needs::of(config);
     let names: &[&str] = if needs.names { FOR_NAMES } else { &[] };
-    let read = settings.chain(logs).chain(names.iter().map(Path::new));
+    let read = read.chain(names.iter().map(Path::new));
     let written = places.iter().map(|place| &*place.folder);
     let mut written: Vec<&Path> = written.chain(needs.files.iter().map(|file| folder(file))).collect();
     let mut named = BTreeSet::new();
