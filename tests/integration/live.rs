@@ -582,6 +582,10 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
         .args(["-R", "a+rX"])
         .arg(config.parent().expect("a folder")));
     let sensor = space.sensor(&logs, &["--config", link.to_str().expect("a path")]);
+    // Another one would write to the same logs.
+    let run = Outcome::from(space.live(&logs, &[]).output().expect("the program runs"));
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("another sensor that listens"), "{}", run.stderr);
     fs::write(&config, "[detect]\nno_such_key = 1\n").expect("a file");
     sensor.signal("HUP");
     assert!(

@@ -26,8 +26,12 @@ mod service;
 mod signals;
 
 use std::collections::BTreeSet;
+#[cfg(target_os = "linux")]
+use std::fs::File;
 use std::mem;
 use std::net::TcpListener;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +39,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+#[cfg(target_os = "linux")]
+use rustix::{fs::FlockOperation, io::Errno};
 
 use crate::capture::live::{self, Heard, Kernel, Ring, Unheard};
 use crate::capture::{Ears, Next};
@@ -96,6 +102,8 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     if let Some(baseline) = config.baseline_file() {
         foreign::refuse_beside(&baseline, Some(&log_dir), logs, read)?;
     }
+    #[cfg(target_os = "linux")]
+    let _held = hold(&log_dir)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
@@ -192,6 +200,20 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         bail!("no interface is left to listen on");
     }
     Ok(if is_whole { RAN } else { UNUSABLE })
+}
+
+/// Keeps other sensors from writing to a folder for as long as what is returned is kept: each would tear the other's logs.
+#[cfg(target_os = "linux")]
+fn hold(folder: &Path) -> Result<Option<File>> {
+    // One that cannot be listed cannot be held, and a file system may know of no locks.
+    let Ok(held) = File::open(folder) else { return Ok(None) };
+    match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => bail!(
+            "{}: another sensor that listens writes its logs there; give this one a folder of its own (-o)",
+            folder.display()
+        ),
+        _ => Ok(Some(held)),
+    }
 }
 
 /// The rings of each interface.
