@@ -273,31 +273,39 @@ impl Losses {
     #[cfg(target_os = "linux")]
     fn publish(&self, all: &[(&'static str, u64)], workers: &[&Tally], outputs: &Outputs) {
         let mut text = String::new();
-        // Writing to memory cannot fail.
-        for (name, count) in all {
-            let name = metric(name);
-            let _ = writeln!(text, "# TYPE {name} counter\n{name} {count}");
+        for (counter, count) in all {
+            let name = metric(counter);
+            head(&mut text, &name, "counter", &format!("{counter} of the stats record."));
+            let _ = writeln!(text, "{name} {count}");
         }
         for wanted in OF_A_WORKER {
             let name = metric(wanted).replacen("dcom_sensor_", "dcom_sensor_worker_", 1);
-            let _ = writeln!(text, "# TYPE {name} counter");
+            head(&mut text, &name, "counter", &format!("{wanted} of each worker."));
             for (number, worker) in (1..).zip(workers) {
                 let _ = writeln!(text, "{name}{{worker=\"{number}\"}} {}", worker.get(wanted));
             }
         }
         // The last two are no counts, but what there is now.
-        for (place, (name, kind)) in [
-            ("delivered_total", "counter"),
-            ("dropped_total", "counter"),
-            ("failures_total", "counter"),
-            ("waiting_bytes", "gauge"),
-            ("up", "gauge"),
+        for (place, (name, kind, help)) in [
+            ("delivered_total", "counter", "Lines that the output took."),
+            (
+                "dropped_total",
+                "counter",
+                "Lines that found no room, or that the output refused.",
+            ),
+            (
+                "failures_total",
+                "counter",
+                "How often the output could not be reached or failed.",
+            ),
+            ("waiting_bytes", "gauge", "Bytes of lines that wait for the output."),
+            ("up", "gauge", "1 while nothing is wrong with the output."),
         ]
         .into_iter()
         .enumerate()
         {
             if !outputs.is_empty() {
-                let _ = writeln!(text, "# TYPE dcom_sensor_output_{name} {kind}");
+                head(&mut text, &format!("dcom_sensor_output_{name}"), kind, help);
             }
             for told in outputs.tell() {
                 let count = [
@@ -317,7 +325,12 @@ impl Losses {
                 );
             }
         }
-        let _ = writeln!(text, "# TYPE dcom_sensor_interface_up gauge");
+        head(
+            &mut text,
+            "dcom_sensor_interface_up",
+            "gauge",
+            "1 while the interface is there and up.",
+        );
         for rings in self.kernels.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((interface, first)) = rings.first() else {
                 continue;
@@ -343,6 +356,13 @@ impl Losses {
 
     #[cfg(not(target_os = "linux"))]
     fn publish(&self, _: &[(&'static str, u64)], _: &[&Tally], _: &Outputs) {}
+}
+
+/// What stands before a metric's samples, in Prometheus' text format 0.0.4.
+#[cfg(target_os = "linux")]
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to memory cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 /// A label's value, as Prometheus' text format 0.0.4 has it.
@@ -453,6 +473,39 @@ mod tests {
                 .contains(r#"dcom_sensor_interface_up{interface="q\"b\\.1"} 1"#)
         );
         assert_eq!(page.ill.as_deref(), Some("q\"b\\.1 is not read: its thread hangs"));
+    }
+
+    #[test]
+    fn the_page_is_in_the_text_format_of_prometheus() {
+        let mut losses = losses();
+        told(&mut losses, 60, 1);
+        let page = losses.page.lock().unwrap();
+        assert!(page.metrics.ends_with('\n'));
+        let mut heads = BTreeSet::new();
+        let mut lines = page.metrics.lines().peekable();
+        while let Some(line) = lines.next() {
+            let (name, help) = line.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
+            assert!(!help.is_empty() && !help.contains('\\'), "{line}");
+            let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(name.starts_with("dcom_sensor_") && name.chars().all(word), "{line}");
+            assert!(heads.insert(name), "{name} stands in one place");
+            let kind = lines.next().unwrap().strip_prefix("# TYPE ").unwrap();
+            let kind = kind.strip_prefix(name).unwrap();
+            assert_eq!(kind, if name.ends_with("_total") { " counter" } else { " gauge" });
+            let mut samples = BTreeSet::new();
+            while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
+                let (sample, count) = sample.rsplit_once(' ').unwrap();
+                assert!(count.parse::<u64>().is_ok(), "{sample}");
+                assert!(samples.insert(sample), "{sample} is there once");
+                let labels = sample.strip_prefix(name).unwrap();
+                assert!(
+                    labels.is_empty() || labels.starts_with('{') && labels.ends_with("\"}"),
+                    "{sample}"
+                );
+            }
+            assert!(!samples.is_empty(), "{name}");
+        }
+        assert!(heads.contains("dcom_sensor_worker_decoder_pkts_total") && heads.contains("dcom_sensor_interface_up"));
     }
 
     #[test]
