@@ -13,11 +13,11 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
-use crate::capture::{CaptureError, Input, expand};
+use crate::capture::{CaptureError, Expanded, Input, expand};
 use crate::cli::{FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
 use crate::cli::{settings, with_outputs};
 use crate::config::Config;
-use crate::emit::console::Console;
+use crate::emit::console::{Console, printable};
 use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
 use crate::emit::writer::Writer;
@@ -56,7 +56,14 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         analysis.keep_unsealed(used.keep);
     }
     settings::equip(&mut analysis, config, &limits)?;
-    let (inputs, errors) = expand(&options.inputs);
+    let Expanded {
+        inputs,
+        errors,
+        passed_over,
+    } = expand(&options.inputs);
+    if !options.quiet {
+        tell_passed_over(&passed_over, options.verbose);
+    }
     if let Some(folder) = &options.extract {
         extract::prepare(folder, &inputs)?;
     }
@@ -158,6 +165,27 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     } else {
         RAN
     })
+}
+
+/// What of folders was not read.
+fn tell_passed_over(files: &[PathBuf], by_name: bool) {
+    match files {
+        [] => {}
+        files if by_name => {
+            for file in files {
+                let file = file.display().to_string();
+                complain(&format!("{}: no capture, passed over", printable(&file)), None);
+            }
+        }
+        [_] => complain(
+            "1 file in a folder is no capture and was passed over",
+            Some("-v names it"),
+        ),
+        files => complain(
+            &format!("{} files in folders are no captures and were passed over", files.len()),
+            Some("-v names them"),
+        ),
+    }
 }
 
 /// Names in conflict, and clocks, as far as host logs and traffic tell.
