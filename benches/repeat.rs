@@ -60,9 +60,12 @@ pub(crate) fn write(path: &Path) -> io::Result<()> {
 
 /// The sample captures, in the order of their names.
 pub(crate) fn inputs() -> Vec<Input> {
-    let (inputs, errors) = dcom_sensor::capture::expand(&[SAMPLES.into()]);
-    assert!(errors.is_empty() && !inputs.is_empty(), "no captures in {SAMPLES}");
-    inputs
+    let found = dcom_sensor::capture::expand(&[SAMPLES.into()]);
+    assert!(
+        found.errors.is_empty() && !found.inputs.is_empty(),
+        "no captures in {SAMPLES}"
+    );
+    found.inputs
 }
 
 fn frames(input: &Input) -> Vec<Frame> {

@@ -13,11 +13,11 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
-use crate::capture::{CaptureError, Input, expand};
+use crate::capture::{CaptureError, Expanded, Input, expand};
 use crate::cli::{FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
 use crate::cli::{settings, with_outputs};
 use crate::config::Config;
-use crate::emit::console::Console;
+use crate::emit::console::{Console, printable};
 use crate::emit::foreign::Files;
 use crate::emit::reasons::Reasons;
 use crate::emit::summary::Summary;
@@ -58,7 +58,14 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         analysis.keep_unsealed(used.keep);
     }
     settings::equip(&mut analysis, config, &limits)?;
-    let (inputs, errors) = expand(&options.inputs);
+    let Expanded {
+        inputs,
+        errors,
+        passed_over,
+    } = expand(&options.inputs);
+    if !options.quiet {
+        tell_passed_over(&passed_over, options.verbose);
+    }
     if let Some(folder) = &options.extract {
         extract::prepare(folder, &inputs)?;
     }
@@ -102,6 +109,7 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         failures.tell(error);
     }
     let interrupted = interruption()?;
+    let named: Vec<_> = inputs.iter().map(ToString::to_string).collect();
     let mut reading = Reading::start(
         options.workers(),
         &limits,
@@ -124,13 +132,13 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
                 progress.at(position);
             }
             Brought::Unreadable(error) => failures.tell(&error),
-            Brought::Ended(mut tally, span) => {
+            Brought::Ended(mut tally, span, back) => {
                 tally.add(&analysis.tally());
-                results = Some((tally, span));
+                results = Some((tally, span, back));
             }
         }
     }
-    let (tally, span) = results.context("reading ended before its end")?;
+    let (tally, span, back) = results.context("reading ended before its end")?;
     events.push(statistics::event(&tally, span));
     output.take(&mut events)?;
     output.keep(&analysis.take_failures());
@@ -138,6 +146,7 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     progress.done();
     if !options.quiet {
         tell_hosts(&mut analysis);
+        tell_back(&named, back);
     }
     settings::keep(&analysis, config)?;
     output.summary = summary(&tally, span, &output.summary, failures.count, started);
@@ -162,6 +171,45 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     } else {
         RAN
     })
+}
+
+/// What of folders was not read.
+fn tell_passed_over(files: &[PathBuf], by_name: bool) {
+    match files {
+        [] => {}
+        files if by_name => {
+            for file in files {
+                let file = file.display().to_string();
+                complain(&format!("{}: no capture, passed over", printable(&file)), None);
+            }
+        }
+        [_] => complain(
+            "1 file in a folder is no capture and was passed over",
+            Some("-v names it"),
+        ),
+        files => complain(
+            &format!("{} files in folders are no captures and were passed over", files.len()),
+            Some("-v names them"),
+        ),
+    }
+}
+
+/// Inputs are read one behind the other, as if the second had nothing to do with the first.
+fn tell_back(inputs: &[String], back: Option<[u32; 2]>) {
+    let name = |number: u32| inputs.get(number as usize).map(|name| printable(name));
+    if let Some([before, behind]) = back
+        && let (Some(before), Some(behind)) = (name(before), name(behind))
+    {
+        complain(
+            &format!(
+                "{behind} begins before {before} ends: they were read one behind the other, as traffic of its own each"
+            ),
+            Some(
+                "give files of one series in the order of their times; those of one time, as the two directions of a tap, \
+                 belong in one: `mergecap -w all.pcapng FILE...`",
+            ),
+        );
+    }
 }
 
 /// Names in conflict, and clocks, as far as host logs and traffic tell.

@@ -550,16 +550,42 @@ fn an_interface_that_goes_down_and_comes_up_is_listened_to_again() {
 }
 
 #[test]
+fn an_interface_that_was_moved_away_is_gone_though_it_comes_back() {
+    let (Some(space), Some(other)) = (Space::new(), Space::new()) else {
+        return;
+    };
+    other.ip("link del far");
+    let scratch = Scratch::new();
+    let sensor = space.sensor(&scratch.path("logs"), &[]);
+    space.ip(&format!("link set far netns {}", other.name()));
+    other.ip("link set far up");
+    other.ip(&format!("link set far netns {}", space.name()));
+    space.ip("link set far up");
+    let (code, said) = sensor.ended();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("far: the interface is gone"), "{said}");
+    assert!(said.contains("no interface is left"), "{said}");
+}
+
+#[test]
 fn settings_are_read_again_and_bad_ones_change_nothing() {
     let Some(space) = Space::new() else { return };
     let scratch = Scratch::new();
     let (logs, config) = (scratch.path("logs"), scratch.path("settings.toml"));
     fs::write(&config, "").expect("a file");
+    // A name in another folder leads to it.
+    let link = scratch.path("named").join("settings.toml");
+    fs::create_dir(scratch.path("named")).expect("a folder");
+    symlink(&config, &link).expect("a link");
     // What it becomes can still read its settings.
     run(Command::new("chmod")
         .args(["-R", "a+rX"])
         .arg(config.parent().expect("a folder")));
-    let sensor = space.sensor(&logs, &["--config", config.to_str().expect("a path")]);
+    let sensor = space.sensor(&logs, &["--config", link.to_str().expect("a path")]);
+    // Another one would write to the same logs.
+    let run = Outcome::from(space.live(&logs, &[]).output().expect("the program runs"));
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("another sensor that listens"), "{}", run.stderr);
     fs::write(&config, "[detect]\nno_such_key = 1\n").expect("a file");
     sensor.signal("HUP");
     assert!(
@@ -1073,6 +1099,80 @@ fn the_rings_of_an_interface_share_its_frames_and_tell_what_one_tells() {
     let rings = [of("RX#01-far"), of("RX#02-far")];
     assert!(rings.iter().all(|&frames| frames > 0), "{last}");
     assert_eq!(rings[0] + rings[1], last["capture"]["kernel_packets"], "{last}");
+}
+
+#[test]
+fn sensors_in_containers_take_no_frames_from_one_another() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = ["logs", "more"].map(|name| scratch.path(name));
+    // Each is the first process of its own namespace, as in a container.
+    let sensors = logs.each_ref().map(|logs| {
+        let mut command = space.command("unshare");
+        command.args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_dcom-sensor")]);
+        command.args(["live", "--json", "--allow-root", "--rings", "2", "-i", "far", "-o"]);
+        Space::start(command.arg(logs), logs, Stdio::null())
+    });
+    let capture = pcap("mmc20-many-targets.pcap");
+    space.send(&capture, &["--rate", "2000"]);
+    let alerts = Records::of(&capture).of_type("alert").count();
+    for (logs, sensor) in logs.iter().zip(&sensors) {
+        assert!(
+            until(|| lines(logs, r#""event_type":"alert""#) == alerts),
+            "{}",
+            sensor.said()
+        );
+    }
+}
+
+#[test]
+fn what_comes_while_rings_are_opened_is_read_once() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    let capture = scratch.path("many.pcap");
+    fs::write(&capture, from_many_sources(&pcap("mmc20-connect.pcap"), 1_000)).expect("a capture");
+    let sender = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/send.py");
+    let mut sending = space.command("python3");
+    sending.args([sender, "near"]).arg(&capture).args(["--rate", "10000"]);
+    let mut sending = sending.stdout(Stdio::null()).spawn().expect("the sender runs");
+    let sensor = space.sensor(&logs, &["--rings", "8"]);
+    let status = sending.wait().expect("the sender ends");
+    assert!(status.success());
+    assert!(until(|| lines(&logs, ALERT) > 0), "{}", sensor.said());
+    sensor.end();
+    let told = Records::parse(&fs::read_to_string(logs.join("eve.json")).expect("a log"));
+    let last = told.of_type("stats").last().expect("counters");
+    assert_eq!(last["dcom"]["flow"]["copies"], 0, "{last}");
+    // Also where the sensor was told to end before it had looked at all.
+    let count = |group: &str, name: &str| last["stats"][group][name].as_u64().expect("a counter");
+    let received = count("decoder", "pkts") + count("capture", "kernel_drops");
+    assert_eq!(received, count("capture", "kernel_packets"), "{last}");
+}
+
+/// A capture again and again, each time from another source: two words of its address change such that no checksum does.
+fn from_many_sources(capture: &Path, times: u16) -> Vec<u8> {
+    let whole = fs::read(capture).expect("a capture");
+    let (head, frames) = whole.split_at(24);
+    let mut many = head.to_vec();
+    for more in 0..times {
+        let source = [0xc000 - more, 0x0214 + more].map(u16::to_be_bytes).concat();
+        let mut frames = frames;
+        while let Some((head, rest)) = frames.split_at_checked(16) {
+            let length = u32::from_le_bytes(head[8..12].try_into().expect("four bytes"));
+            let (frame, rest) = rest.split_at(length as usize);
+            let mut frame = frame.to_vec();
+            for address in [26..30, 30..34] {
+                if frame[address.clone()] == [192, 0, 2, 20] {
+                    frame[address].copy_from_slice(&source);
+                }
+            }
+            many.extend(head);
+            many.extend(frame);
+            frames = rest;
+        }
+    }
+    many
 }
 
 #[test]

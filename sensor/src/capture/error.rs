@@ -187,7 +187,14 @@ impl CaptureError {
             }
             Cause::Window => Some(WINDOW),
             Cause::Undecided(cause) => matches!(**cause, Cause::Window).then_some(WINDOW),
-            Cause::Empty | Cause::NotACapture { .. } => Some("expected pcap or pcapng, plain, .gz or .zst"),
+            Cause::NotACapture { first } if first.starts_with(b"ElfFile\0") => {
+                Some("an event log of Windows: `dcom-sensor hunt` reads it, and --host-logs joins it with captures")
+            }
+            Cause::NotACapture { .. } => Some(
+                "expected pcap or pcapng, plain, .gz or .zst; `editcap IN OUT.pcapng` converts captures of most other tools, \
+                 etl2pcapng those of Windows (.etl), and archives have to be unpacked",
+            ),
+            Cause::Empty => Some("expected pcap or pcapng, plain, .gz or .zst"),
             Cause::Compression { .. }
             | Cause::TooLong { .. }
             | Cause::TooShort { .. }

@@ -1,12 +1,13 @@
-//! Several rings for one interface, among which the kernel deals the frames: packet(7), `PACKET_FANOUT`.
+//! What packet sockets are asked and told: packet(7).
 //!
+//! Several rings for one interface, among which the kernel deals the frames (`PACKET_FANOUT`).
 //! Both directions of a pair of addresses, with all ports and fragments, come to one ring: the kernel runs a little program
 //! on each frame that mixes the two addresses. It sees the outermost ones. What a tunnel carries is dealt out once more
 //! behind the rings, by the innermost addresses ([`crate::workers`]).
 
 #![allow(
     unsafe_code,
-    reason = "no crate offers these two socket options; the descriptor is open for as long as it is borrowed, and the \
+    reason = "no crate offers these calls; the descriptor is open for as long as it is borrowed, and the \
               kernel copies what the pointers show before the call returns"
 )]
 
@@ -26,16 +27,71 @@ const IPV6_ADDRESSES: u32 = 8;
 const IPV6_WORDS: u32 = 8;
 const IPV4_ADDRESSES: u32 = 12;
 
-/// Joins a socket that listens on an interface to those of the same group on it. All of them have the same program.
-pub(super) fn join(socket: BorrowedFd<'_>, group: u16) -> io::Result<()> {
-    let group = c_int::from(group) | BY_PROGRAM << 16;
-    set(socket, libc::PACKET_FANOUT, &group)?;
+/// `PACKET_FANOUT_FLAG_UNIQUEID`: the kernel chooses a number that no group of the network has. Whatever a process has of its
+/// own, another may have as well, in another namespace of processes.
+const NEW: c_int = 0x2000;
+
+/// Sockets among which frames are dealt out, by the number that the kernel gave them.
+#[derive(Clone, Copy)]
+pub(super) struct Group(c_int);
+
+/// Joins a socket that listens on an interface to those of a group on it, or to a new one. All of them have the same program.
+pub(super) fn join(socket: BorrowedFd<'_>, group: Option<Group>) -> io::Result<Group> {
+    let kind = group.map_or(NEW << 16, |Group(number)| number) | BY_PROGRAM << 16;
+    set(socket, libc::PACKET_FANOUT, &kind)?;
     let mut program = program();
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).unwrap_or_default(),
         filter: program.as_mut_ptr(),
     };
-    set(socket, libc::PACKET_FANOUT_DATA, &program)
+    set(socket, libc::PACKET_FANOUT_DATA, &program)?;
+    group_of(socket)
+}
+
+/// The group that a socket is in.
+fn group_of(socket: BorrowedFd<'_>) -> io::Result<Group> {
+    let mut value: c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or_default();
+    // SAFETY: `value` has room for `length` bytes, and both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_FANOUT,
+            (&raw mut value).cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        // Above the number stand kind and flags.
+        Ok(Group(value & 0xffff))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Is there still the interface that a socket listens on? The kernel lets go of one that is taken away or moved to another
+/// network, and does not come back to it, whatever has its name later.
+pub(super) fn has_interface(socket: BorrowedFd<'_>) -> bool {
+    let mut address = libc::sockaddr_ll {
+        sll_family: 0,
+        sll_protocol: 0,
+        sll_ifindex: 0,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
+    // SAFETY: `address` has room for `length` bytes, and both outlive the call.
+    let result = unsafe {
+        libc::getsockname(
+            socket.as_raw_fd(),
+            (&raw mut address).cast::<libc::sockaddr>(),
+            &raw mut length,
+        )
+    };
+    result != 0 || address.sll_ifindex >= 0
 }
 
 fn set<T>(socket: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {

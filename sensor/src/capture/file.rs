@@ -409,7 +409,12 @@ mod tests {
             error.to_string(),
             "test: offset 0: not a capture: it begins with 4d 5a 90 00 20 61 6e 64 20 73 6f 20"
         );
-        assert_eq!(error.hint(), Some("expected pcap or pcapng, plain, .gz or .zst"));
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .starts_with("expected pcap or pcapng, plain, .gz or .zst")
+        );
         assert!(matches!(read(b"").1.unwrap().cause, Cause::Empty));
         assert!(matches!(read(&gzip(b"")).1.unwrap().cause, Cause::Empty));
         assert!(matches!(read(&gzip(b"hello")).1.unwrap().cause, Cause::NotACapture { first } if first == b"hello"));

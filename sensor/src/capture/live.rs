@@ -57,7 +57,7 @@ pub(crate) struct Listening {
 pub(crate) struct Kernel {
     /// Frames that came through the filter, dropped ones included.
     pub(crate) received: AtomicU64,
-    /// Frames dropped because the ring was full, or nobody had looked at them when the sensor ended.
+    /// Frames dropped because the ring was full, or they were still in it when the sensor ended: counted after they were received.
     pub(crate) dropped: AtomicU64,
     /// Frames dropped by the interface or its driver; told with its first ring.
     pub(crate) interface_dropped: AtomicU64,
@@ -84,7 +84,11 @@ pub(crate) struct Ring {
     looked: Instant,
     /// Was it said that libpcap finds fault with an interface that is up?
     doubted: bool,
-    /// Frames that came out of the ring.
+    /// Frames that came before this time came to other rings as well.
+    begun: Timestamp,
+    /// So many at most of those that are still in the ring did.
+    earlier: u32,
+    /// Frames that came out of the ring since.
     taken: u64,
     /// Received and dropped frames, as libpcap counted them the last time.
     counted: [u32; 2],
@@ -160,19 +164,29 @@ pub(crate) enum Heard {
     Up(Arc<str>),
 }
 
-/// Opens an interface, which is the so many-th: needs the right to.
-pub(crate) fn open(name: &str, interface: u16, listening: &Listening) -> Result<Vec<Ring>, Unheard> {
-    let rings: Vec<Ring> = (0..listening.rings)
+/// Opens an interface: needs the right to.
+pub(crate) fn open(name: &str, listening: &Listening) -> Result<Vec<Ring>, Unheard> {
+    let rings = (0..listening.rings)
         .map(|number| Ring::open(name, number, listening))
         .collect::<Result<_, _>>()?;
     #[cfg(target_os = "linux")]
+    let rings = share(rings)?;
+    Ok(rings)
+}
+
+/// Has the kernel deal frames to all of them, if there are several.
+#[cfg(target_os = "linux")]
+fn share(mut rings: Vec<Ring>) -> Result<Vec<Ring>, Error> {
+    use std::os::fd::AsFd;
     if rings.len() > 1 {
-        use std::os::fd::AsFd;
-        // No other process has that number, and none of our interfaces.
-        let group = u16::try_from(std::process::id() & 0xffff).unwrap_or_default() ^ (interface << 8);
+        let mut group = None;
         for ring in &rings {
-            super::fanout::join(ring.capture.as_fd(), group)
-                .map_err(|error| Error::PcapError(format!("fanout: {error}")))?;
+            let joined = super::fanout::join(ring.capture.as_fd(), group);
+            group = Some(joined.map_err(|error| Error::PcapError(format!("fanout: {error}")))?);
+        }
+        let now = Timestamp::now();
+        for ring in &mut rings {
+            ring.begin(now);
         }
     }
     Ok(rings)
@@ -271,9 +285,21 @@ impl Ring {
             interface: Interface::open(name),
             looked: Instant::now(),
             doubted: false,
+            begun: Timestamp::default(),
+            earlier: 0,
             taken: 0,
             counted: [0; 2],
         })
+    }
+
+    /// From now on the kernel deals frames to all rings of the interface: what each has of before is not counted and not read.
+    #[cfg(target_os = "linux")]
+    fn begin(&mut self, now: Timestamp) {
+        self.begun = now;
+        if let Ok(stats) = self.capture.stats() {
+            self.counted = [stats.received, stats.dropped];
+            self.earlier = stats.received.wrapping_sub(stats.dropped);
+        }
     }
 
     /// Reads until it is told to stop, and then what the kernel holds by that time.
@@ -290,7 +316,7 @@ impl Ring {
             } else {
                 // What nobody will look at is lost as if it had not found room.
                 let lost = received.load(Ordering::Relaxed).saturating_sub(seen);
-                dropped.fetch_add(lost, Ordering::Relaxed);
+                dropped.fetch_add(lost, Ordering::Release);
             }
         })
     }
@@ -308,11 +334,16 @@ impl Ring {
             let (mut nothing, mut failed) = (false, None);
             let taken = match self.capture.next_packet() {
                 Ok(packet) => {
+                    let part = packet.header.ts.tv_usec;
+                    let time = Timestamp::new(packet.header.ts.tv_sec, if nanoseconds { part } else { part * 1_000 });
+                    let is_earlier = self.earlier > 0 && time < self.begun;
+                    self.earlier = self.earlier.saturating_sub(1);
+                    if is_earlier {
+                        continue;
+                    }
                     self.taken += 1;
                     // No two frames of an interface have the same number.
                     frame += u64::from(self.of);
-                    let part = packet.header.ts.tv_usec;
-                    let time = Timestamp::new(packet.header.ts.tv_sec, if nanoseconds { part } else { part * 1_000 });
                     last = time.0;
                     let at = At {
                         frame,
@@ -393,11 +424,14 @@ impl Ring {
     /// when it is gone.
     fn look(&mut self, out: &Out) -> bool {
         self.looked = Instant::now();
+        let is_there = self.has_interface();
         let Some(interface) = &mut self.interface else {
             return true;
         };
-        match interface.is_up() {
+        match interface.is_up().filter(|_| is_there) {
             None => {
+                // Also where it was said to be down.
+                self.kernel.down.store(false, Ordering::Relaxed);
                 let why = "the interface is gone, and a new one of that name needs a new start";
                 self.down(why, out);
                 return false;
@@ -409,6 +443,17 @@ impl Ring {
                 }
             }
         }
+        true
+    }
+
+    #[cfg(target_os = "linux")]
+    fn has_interface(&self) -> bool {
+        use std::os::fd::AsFd;
+        super::fanout::has_interface(self.capture.as_fd())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn has_interface(&self) -> bool {
         true
     }
 
@@ -438,7 +483,7 @@ impl Ring {
             let [grown, lost] = [0, 1].map(|which| u64::from(now[which].wrapping_sub(self.counted[which])));
             self.counted = now;
             received.fetch_add(grown, Ordering::Relaxed);
-            dropped.fetch_add(lost, Ordering::Relaxed);
+            dropped.fetch_add(lost, Ordering::Release);
         }
         if self.number == 0
             && let Some(interface) = &mut self.interface

@@ -16,7 +16,7 @@ mod window;
 
 pub use error::{CaptureError, Cause};
 pub use file::CaptureFile;
-pub use inputs::{Input, expand};
+pub use inputs::{Expanded, Input, expand};
 pub(crate) use merge::{Ears, Next};
 
 use std::ops::Range;

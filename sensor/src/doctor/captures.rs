@@ -9,7 +9,7 @@ use super::sample::Told;
 use super::settings::Given;
 use super::traffic::{Source, Traffic};
 use crate::Sensor;
-use crate::capture::{CaptureError, CaptureFile, Frame, Input, expand};
+use crate::capture::{CaptureError, CaptureFile, Expanded, Frame, Input, expand};
 use crate::cli::{Doctor, settings};
 use crate::dcom::Calls;
 use crate::event::Event;
@@ -24,7 +24,7 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
     if let Some(used) = given.keys {
         sensor.use_keys(used.keys, used.keep);
     }
-    let (inputs, mut errors) = expand(&options.captures);
+    let Expanded { inputs, mut errors, .. } = expand(&options.captures);
     if inputs.len() > 1 {
         sensor.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }

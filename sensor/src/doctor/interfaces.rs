@@ -105,8 +105,8 @@ pub(super) fn look(options: &Doctor, given: Given, interrupted: &AtomicBool, che
 fn open(options: &Doctor, known: &[Interface], checkup: &mut Checkup) -> Vec<Vec<Ring>> {
     let listening = options.capture.listening();
     let mut opened = Vec::new();
-    for (number, name) in (0..).zip(&options.interfaces) {
-        match live::open(name, number, &listening) {
+    for name in &options.interfaces {
+        match live::open(name, &listening) {
             Ok(rings) => {
                 opened.push(rings);
                 if !known.iter().any(|interface| interface.name == *name) {

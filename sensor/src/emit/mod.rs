@@ -30,6 +30,7 @@ use thiserror::Error;
 use crate::cli::complain;
 use crate::event::{Event, ZeekLog};
 use crate::time::Timestamp;
+pub(crate) use sink::refuse_pipe;
 use sink::{Sink, Start};
 
 /// Bytes of each log that are collected before they are written: a write costs as much as formatting several lines.

@@ -17,6 +17,16 @@ pub(super) enum Start {
     GoOn,
 }
 
+/// A pipe of a log's name would keep the sensor waiting for whoever reads it.
+pub(crate) fn refuse_pipe(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type())) {
+        let why = "is a pipe, and a log has to be a file; [[eve-log]] writes to sockets";
+        return Err(naming(path, &io::Error::new(ErrorKind::InvalidInput, why)));
+    }
+    Ok(())
+}
+
 /// The file, and lines that are not in it yet.
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -49,6 +59,7 @@ impl Sink {
     /// Makes or opens the file, if that has not been done; its length.
     pub(super) fn open(&mut self) -> io::Result<u64> {
         if self.file.is_none() {
+            refuse_pipe(&self.path)?;
             let mut options = OpenOptions::new();
             let options = match self.start {
                 Start::Anew => options.write(true).create(true).truncate(true),
@@ -226,6 +237,24 @@ mod tests {
 
     use super::*;
     use crate::emit::Scratch;
+
+    #[test]
+    fn a_pipe_is_no_log() {
+        let scratch = Scratch::new("sink-pipe");
+        let path = scratch.0.join("eve.json");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        for start in [Start::Anew, Start::GoOn] {
+            let error = Sink::new(path.clone(), start).open().unwrap_err();
+            assert!(error.to_string().contains("eve.json: is a pipe"), "{error}");
+        }
+    }
 
     #[test]
     fn what_could_not_be_written_is_written_later_and_whole() {

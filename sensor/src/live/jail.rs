@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, iter, process};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -38,13 +38,19 @@ pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result
         places.iter().try_for_each(|place| place.must_be_writable(&who))?;
     }
     let file = options.settings.file();
-    let settings = file.as_deref().into_iter().chain(config.files()).map(folder);
-    let logs = options.hosts.host_logs.iter();
+    let files = file.as_deref().into_iter().chain(config.files());
+    let logs = options.hosts.host_logs.iter().map(|path| &**path);
+    // A name may lead to a file in another folder.
+    let files: Vec<PathBuf> = files
+        .chain(logs)
+        .flat_map(|path| [Some(path.to_owned()), path.canonicalize().ok()])
+        .flatten()
+        .collect();
     // A file that grows is put away, and another takes its name.
-    let logs = logs.map(|path| if path.is_dir() { path } else { folder(path) });
+    let read = files.iter().map(|path| if path.is_dir() { path } else { folder(path) });
     let needs = Needs::of(config);
     let names: &[&str] = if needs.names { FOR_NAMES } else { &[] };
-    let read = settings.chain(logs).chain(names.iter().map(Path::new));
+    let read = read.chain(names.iter().map(Path::new));
     let written = places.iter().map(|place| &*place.folder);
     let mut written: Vec<&Path> = written.chain(needs.files.iter().map(|file| folder(file))).collect();
     let mut named = BTreeSet::new();
@@ -250,8 +256,9 @@ fn no_clone3() -> Result<BpfProgram> {
     filter(rules, SeccompAction::Allow, refuse(libc::ENOSYS)?)
 }
 
-/// Sockets that take frames or senders: nothing is sent by them, none is connected anew or gets another number. And none is
-/// closed before the process ends, since a filter knows them by their numbers, which a log would get then.
+/// Sockets that take frames or senders: nothing is sent by them, none is connected or bound anew, takes more than it was opened
+/// for, or gets another number. And none is closed before the process ends, since a filter knows them by their numbers, which a
+/// log would get then.
 fn nothing_out_by(takers: &[RawFd]) -> Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for &taker in takers {
@@ -262,6 +269,8 @@ fn nothing_out_by(takers: &[RawFd]) -> Result<BpfProgram> {
             libc::SYS_sendmsg,
             libc::SYS_sendmmsg,
             libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_setsockopt,
             libc::SYS_close,
         ] {
             rules
@@ -269,10 +278,8 @@ fn nothing_out_by(takers: &[RawFd]) -> Result<BpfProgram> {
                 .or_default()
                 .push(SeccompRule::new(vec![is(0, taker)?])?);
         }
-        for command in [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC] {
-            let again = vec![is(0, taker)?, is(1, command)?];
-            rules.entry(libc::SYS_fcntl).or_default().push(SeccompRule::new(again)?);
-        }
+        let again = vec![is(0, taker)?, is(1, libc::F_DUPFD_CLOEXEC)?];
+        rules.entry(libc::SYS_fcntl).or_default().push(SeccompRule::new(again)?);
     }
     filter(rules, SeccompAction::Allow, refuse(libc::EPERM)?)
 }
@@ -294,7 +301,6 @@ const ALLOWED_FOR_NAMES: &[i64] = &[
     libc::SYS_sendto,
     libc::SYS_sendmsg,
     libc::SYS_sendmmsg,
-    libc::SYS_recvmmsg,
     libc::SYS_uname,
     libc::SYS_getuid,
     libc::SYS_geteuid,
@@ -313,6 +319,9 @@ const TCGETS: u64 = 0x5401;
 const TCGETS2: u64 = 0x802c_542a;
 const TIOCGWINSZ: u64 = 0x5413;
 const FIONBIO: u64 = 0x5421;
+
+/// What a descriptor is asked: for a second one, and whether it waits. Not to whom a signal goes when something comes.
+const COMMANDS: &[i32] = &[libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
 
 /// What a sensor does: read, write, wait, rename logs. It makes no connection but to its outputs, no process, and runs nothing.
 fn calls(needs: &Needs) -> Result<BpfProgram> {
@@ -341,6 +350,11 @@ fn calls(needs: &Needs) -> Result<BpfProgram> {
     for &request in REQUESTS {
         only(libc::SYS_ioctl, vec![is(1, request)?])?;
     }
+    for &command in COMMANDS {
+        only(libc::SYS_fcntl, vec![is(1, command)?])?;
+    }
+    let silent = SeccompCmpOp::MaskedEq(u64::try_from(libc::O_ASYNC)?);
+    only(libc::SYS_fcntl, vec![is(1, libc::F_SETFL)?, argument(2, silent, 0)?])?;
     only(libc::SYS_tgkill, vec![is(0, process::id())?])?;
     let threads = u64::try_from(libc::CLONE_THREAD)?;
     let kind = SeccompCmpOp::MaskedEq(threads | NAMESPACES);
@@ -376,7 +390,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_ftruncate,
-    libc::SYS_fcntl,
     libc::SYS_getdents64,
     libc::SYS_mkdirat,
     libc::SYS_renameat,
@@ -400,8 +413,8 @@ const ALLOWED: &[i64] = &[
     libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
+    // Not `recvmsg`: that brings open files under numbers that no filter knows.
     libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
     libc::SYS_shutdown,
     // Memory and threads.
     libc::SYS_brk,
@@ -510,6 +523,8 @@ mod tests {
                     rustix::net::connect(&near, &rustix::net::SocketAddrUnix::new("/dev/log").unwrap())
                         .map_err(Into::into),
                 ),
+                is_refused(rustix::net::bind(&near, &rustix::net::SocketAddrUnix::new_unnamed()).map_err(Into::into)),
+                is_refused(near.set_nonblocking(false).and(near.set_read_timeout(None))),
             ] {
                 assert!(refused);
             }
@@ -517,6 +532,39 @@ mod tests {
             let mut came = [0; 2];
             (&near).read_exact(&mut came).unwrap();
             assert_eq!(&came, b"in");
+        });
+    }
+
+    #[test]
+    fn nobody_is_signalled_when_something_comes() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        confined(Needs::default(), &[], move || {
+            let flags = rustix::fs::fcntl_getfl(&near).unwrap();
+            let set = |flags| rustix::fs::fcntl_setfl(&near, flags).map_err(Into::into);
+            assert!(set(flags | rustix::fs::OFlags::NONBLOCK).is_ok());
+            assert!(is_refused(set(flags | rustix::fs::OFlags::from_bits_retain(0x2000))));
+            // As all commands that are not listed.
+            assert!(is_refused(rustix::fs::fcntl_get_seals(&near).map_err(Into::into)));
+        });
+    }
+
+    #[test]
+    fn no_open_file_comes_by_a_socket() {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let needs = Needs {
+            names: true,
+            ..Needs::default()
+        };
+        far.send(b"in").unwrap();
+        confined(needs, &[], move || {
+            let mut came = [0; 2];
+            let mut into = [std::io::IoSliceMut::new(&mut came)];
+            let mut files = rustix::net::RecvAncillaryBuffer::default();
+            let flags = rustix::net::RecvFlags::DONTWAIT;
+            assert!(is_refused(
+                rustix::net::recvmsg(&near, &mut into, &mut files, flags).map_err(Into::into)
+            ));
+            assert_eq!(near.recv(&mut came).unwrap(), 2, "but what is said does");
         });
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Losses {
     /// What each worker had counted by then.
     told_of_workers: Vec<Counters>,
     last: Counts,
+    /// Does nobody look at frames any more?
+    over: bool,
     #[cfg(target_os = "linux")]
     page: Arc<Mutex<Page>>,
 }
@@ -42,7 +44,10 @@ struct Delivered([u64; OF_A_RING.len()]);
 
 impl Delivered {
     fn of(kernel: &Kernel) -> Self {
-        Self([&kernel.received, &kernel.dropped, &kernel.interface_dropped].map(|count| count.load(Ordering::Relaxed)))
+        // Its thread may go on counting meanwhile: what was dropped was received.
+        let dropped = kernel.dropped.load(Ordering::Acquire);
+        let received = kernel.received.load(Ordering::Acquire);
+        Self([received, dropped, kernel.interface_dropped.load(Ordering::Relaxed)])
     }
 }
 
@@ -134,6 +139,7 @@ impl Losses {
             began: now,
             told: (Counters::default(), now),
             last: Counts::default(),
+            over: false,
             #[cfg(target_os = "linux")]
             page: Arc::default(),
         }
@@ -153,15 +159,25 @@ impl Losses {
         unwritten: u64,
         outputs: &Outputs,
     ) -> Vec<Event> {
-        let kernels: Vec<_> = self.kernels.iter().map(|(_, kernel)| Delivered::of(kernel)).collect();
+        let mut kernels: Vec<_> = self.kernels.iter().map(|(_, kernel)| Delivered::of(kernel)).collect();
         let sum = |of: fn(&Delivered) -> u64| kernels.iter().map(of).sum::<u64>();
-        let counts = Counts {
+        let mut counts = Counts {
             received: sum(|kernel| kernel.0[0]),
             dropped: sum(|kernel| kernel.0[1]),
             interface_dropped: sum(|kernel| kernel.0[2]),
             seen: tally.get("decoder.pkts"),
             missing: tally.get("dcom.flow.bytes_missing"),
         };
+        if self.over {
+            // What came and nobody will look at is lost as if the kernel had dropped it; of which ring is not known.
+            let mut left = counts.received.saturating_sub(counts.dropped + counts.seen);
+            counts.dropped += left;
+            for Delivered([received, dropped, _]) in &mut kernels {
+                let lost = received.saturating_sub(*dropped).min(left);
+                *dropped += lost;
+                left -= lost;
+            }
+        }
         let mut all: Vec<_> = OF_A_RING
             .into_iter()
             .zip([counts.received, counts.dropped, counts.interface_dropped])
@@ -234,11 +250,9 @@ impl Losses {
         events
     }
 
-    /// So many frames were delivered that nobody will look at.
-    pub(super) fn leave(&self, frames: u64) {
-        if let Some((_, kernel)) = self.kernels.first() {
-            kernel.dropped.fetch_add(frames, Ordering::Relaxed);
-        }
+    /// Nobody looks at frames any more: what is told from now on is told for good.
+    pub(super) fn end(&mut self) {
+        self.over = true;
     }
 
     /// One line at the end.
@@ -259,31 +273,39 @@ impl Losses {
     #[cfg(target_os = "linux")]
     fn publish(&self, all: &[(&'static str, u64)], workers: &[&Tally], outputs: &Outputs) {
         let mut text = String::new();
-        // Writing to memory cannot fail.
-        for (name, count) in all {
-            let name = metric(name);
-            let _ = writeln!(text, "# TYPE {name} counter\n{name} {count}");
+        for (counter, count) in all {
+            let name = metric(counter);
+            head(&mut text, &name, "counter", &format!("{counter} of the stats record."));
+            let _ = writeln!(text, "{name} {count}");
         }
         for wanted in OF_A_WORKER {
             let name = metric(wanted).replacen("dcom_sensor_", "dcom_sensor_worker_", 1);
-            let _ = writeln!(text, "# TYPE {name} counter");
+            head(&mut text, &name, "counter", &format!("{wanted} of each worker."));
             for (number, worker) in (1..).zip(workers) {
                 let _ = writeln!(text, "{name}{{worker=\"{number}\"}} {}", worker.get(wanted));
             }
         }
         // The last two are no counts, but what there is now.
-        for (place, (name, kind)) in [
-            ("delivered_total", "counter"),
-            ("dropped_total", "counter"),
-            ("failures_total", "counter"),
-            ("waiting_bytes", "gauge"),
-            ("up", "gauge"),
+        for (place, (name, kind, help)) in [
+            ("delivered_total", "counter", "Lines that the output took."),
+            (
+                "dropped_total",
+                "counter",
+                "Lines that found no room, or that the output refused.",
+            ),
+            (
+                "failures_total",
+                "counter",
+                "How often the output could not be reached or failed.",
+            ),
+            ("waiting_bytes", "gauge", "Bytes of lines that wait for the output."),
+            ("up", "gauge", "1 while nothing is wrong with the output."),
         ]
         .into_iter()
         .enumerate()
         {
             if !outputs.is_empty() {
-                let _ = writeln!(text, "# TYPE dcom_sensor_output_{name} {kind}");
+                head(&mut text, &format!("dcom_sensor_output_{name}"), kind, help);
             }
             for told in outputs.tell() {
                 let count = [
@@ -303,7 +325,12 @@ impl Losses {
                 );
             }
         }
-        let _ = writeln!(text, "# TYPE dcom_sensor_interface_up gauge");
+        head(
+            &mut text,
+            "dcom_sensor_interface_up",
+            "gauge",
+            "1 while the interface is there and up.",
+        );
         for rings in self.kernels.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((interface, first)) = rings.first() else {
                 continue;
@@ -329,6 +356,13 @@ impl Losses {
 
     #[cfg(not(target_os = "linux"))]
     fn publish(&self, _: &[(&'static str, u64)], _: &[&Tally], _: &Outputs) {}
+}
+
+/// What stands before a metric's samples, in Prometheus' text format 0.0.4.
+#[cfg(target_os = "linux")]
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to memory cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 /// A label's value, as Prometheus' text format 0.0.4 has it.
@@ -414,9 +448,12 @@ mod tests {
             alerts(told(&mut losses, 120, 7_000)).is_empty(),
             "less than one in a hundred"
         );
-        losses.leave(5);
-        let last = alerts(told(&mut losses, 121, 7_000));
+        // Five were handed over that nobody looked at any more.
+        losses.end();
+        let last = alerts(told(&mut losses, 121, 28_000 - 20_438 - 5));
         assert!(last[0].starts_with("5 of 5 frames were lost"), "{last:?}");
+        let all = "7557 frames seen of 28000 that came through the filter; dropped 20443, by interfaces 1000; ";
+        assert!(losses.summary().starts_with(all), "{}", losses.summary());
     }
 
     #[test]
@@ -436,6 +473,39 @@ mod tests {
                 .contains(r#"dcom_sensor_interface_up{interface="q\"b\\.1"} 1"#)
         );
         assert_eq!(page.ill.as_deref(), Some("q\"b\\.1 is not read: its thread hangs"));
+    }
+
+    #[test]
+    fn the_page_is_in_the_text_format_of_prometheus() {
+        let mut losses = losses();
+        told(&mut losses, 60, 1);
+        let page = losses.page.lock().unwrap();
+        assert!(page.metrics.ends_with('\n'));
+        let mut heads = BTreeSet::new();
+        let mut lines = page.metrics.lines().peekable();
+        while let Some(line) = lines.next() {
+            let (name, help) = line.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
+            assert!(!help.is_empty() && !help.contains('\\'), "{line}");
+            let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(name.starts_with("dcom_sensor_") && name.chars().all(word), "{line}");
+            assert!(heads.insert(name), "{name} stands in one place");
+            let kind = lines.next().unwrap().strip_prefix("# TYPE ").unwrap();
+            let kind = kind.strip_prefix(name).unwrap();
+            assert_eq!(kind, if name.ends_with("_total") { " counter" } else { " gauge" });
+            let mut samples = BTreeSet::new();
+            while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
+                let (sample, count) = sample.rsplit_once(' ').unwrap();
+                assert!(count.parse::<u64>().is_ok(), "{sample}");
+                assert!(samples.insert(sample), "{sample} is there once");
+                let labels = sample.strip_prefix(name).unwrap();
+                assert!(
+                    labels.is_empty() || labels.starts_with('{') && labels.ends_with("\"}"),
+                    "{sample}"
+                );
+            }
+            assert!(!samples.is_empty(), "{name}");
+        }
+        assert!(heads.contains("dcom_sensor_worker_decoder_pkts_total") && heads.contains("dcom_sensor_interface_up"));
     }
 
     #[test]

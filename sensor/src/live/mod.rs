@@ -26,8 +26,12 @@ mod service;
 mod signals;
 
 use std::collections::BTreeSet;
+#[cfg(target_os = "linux")]
+use std::fs::File;
 use std::mem;
 use std::net::TcpListener;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +39,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+#[cfg(target_os = "linux")]
+use rustix::{fs::FlockOperation, io::Errno};
 
 use crate::capture::live::{self, Heard, Kernel, Ring, Unheard};
 use crate::capture::{Ears, Next};
@@ -104,6 +110,8 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         kept: &config.baseline_file().into_iter().collect::<Vec<_>>(),
     };
     files.refuse_but_of(user)?;
+    #[cfg(target_os = "linux")]
+    let _held = hold(&log_dir)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
@@ -187,7 +195,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
             break;
         }
     }
-    losses.leave(ears.left());
+    drop(ears);
     // A thread that hangs in an interface must not keep us.
     let until = Instant::now() + STOPPING / 5;
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
@@ -203,10 +211,24 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     Ok(if is_whole { RAN } else { UNUSABLE })
 }
 
+/// Keeps other sensors from writing to a folder for as long as what is returned is kept: each would tear the other's logs.
+#[cfg(target_os = "linux")]
+fn hold(folder: &Path) -> Result<Option<File>> {
+    // One that cannot be listed cannot be held, and a file system may know of no locks.
+    let Ok(held) = File::open(folder) else { return Ok(None) };
+    match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => bail!(
+            "{}: another sensor that listens writes its logs there; give this one a folder of its own (-o)",
+            folder.display()
+        ),
+        _ => Ok(Some(held)),
+    }
+}
+
 /// The rings of each interface.
 fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
     let listening = options.capture.listening();
-    let open = |(number, name): (u16, &String)| match live::open(name, number, &listening) {
+    let open = |name: &String| match live::open(name, &listening) {
         Ok(rings) => Ok(rings),
         Err(error) => {
             complain(&format!("{name}: {error}"), Some(&hint(name, &error)));
@@ -216,7 +238,7 @@ fn open(options: &Live) -> Result<Vec<Vec<Ring>>> {
     if let Some(twice) = twice(&options.interfaces) {
         bail!("-i {twice} is there twice: each of its frames would be seen twice");
     }
-    (0..).zip(&options.interfaces).map(open).collect()
+    options.interfaces.iter().map(open).collect()
 }
 
 fn twice(names: &[String]) -> Option<&String> {
@@ -402,6 +424,7 @@ impl Sensor<'_> {
     /// Was everything written?
     fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> bool {
         self.crew.finish(&mut self.events);
+        losses.end();
         self.count(outlet, losses);
         let is_whole = outlet.finish(Timestamp::now());
         if let Some(hosts) = self.crew.analysis().hosts() {

@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::cli::{Live, complain, output_width};
 use crate::emit::console::printable;
 use crate::emit::reasons::Reasons;
-use crate::emit::{self, Emitters, Format, eve, naming};
+use crate::emit::{self, Emitters, Format, eve, naming, refuse_pipe};
 use crate::event::{Body, Event};
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
@@ -210,6 +210,7 @@ impl Outlet {
     /// Can logs be opened that are opened at their first row?
     fn openable(&self) -> io::Result<()> {
         for path in self.emitters.paths() {
+            refuse_pipe(&path)?;
             match OpenOptions::new().append(true).open(&path) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}

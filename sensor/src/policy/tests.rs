@@ -260,6 +260,35 @@ fn suppressions_hold_for_the_end_that_they_name() {
 }
 
 #[test]
+fn what_is_told_of_the_sensor_itself_is_judged_as_all_alerts() {
+    let lost = crate::detect::doubtful(25, 1_000);
+    let at = |second: i64| Meta {
+        timestamp: Timestamp(samples::time().0 + second * 1_000_000_000),
+        ..Meta::default()
+    };
+    let suppressed = Verdict::Suppressed(Reason::Suppress(0));
+    for (text, expected) in [
+        ("[[suppress]]\nsig_id = 1021390\n", suppressed),
+        (
+            "[[allow]]\ncomment = \"test\"\nsig_id = 1021390\n",
+            Verdict::Suppressed(Reason::Allowed(0)),
+        ),
+        // It has no ends.
+        (
+            "[[suppress]]\nsig_id = 1021390\ntrack = \"by_either\"\nip = \"0.0.0.0/0\"\n",
+            Verdict::Pass,
+        ),
+        ("[[suppress]]\nsig_id = 1021391\n", Verdict::Pass),
+    ] {
+        assert_eq!(policy(text).judge(&at(0), &lost), expected, "{text}");
+    }
+    let mut limit =
+        policy("[[threshold]]\nsig_id = 1021390\ntype = \"limit\"\ntrack = \"by_rule\"\ncount = 1\nseconds = 3600\n");
+    let told = [0, 60, 120, 3_601].map(|second| limit.judge(&at(second), &lost) == Verdict::Pass);
+    assert_eq!(told, [true, false, false, true]);
+}
+
+#[test]
 fn no_alert_is_told_twice_of_the_same_record() {
     let mut policy = Policy::default();
     let (meta, alert) = (samples::meta(), samples::alert());

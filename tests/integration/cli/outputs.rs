@@ -26,7 +26,7 @@ fn a_reader_that_stops_reading_is_no_error() {
     // Many times what a pipe holds.
     let inputs = vec![pcaps(); 8];
     let mut command = dcom_sensor();
-    command.args(["replay", "--json"]).args(inputs);
+    command.args(["replay", "--json", "--quiet"]).args(inputs);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
