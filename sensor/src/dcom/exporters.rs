@@ -262,8 +262,6 @@ impl Classes {
 #[derive(Debug)]
 struct Activated {
     pair: Pair,
-    /// It handed out a class object: what was activated is yet to be made.
-    is_class_object: bool,
     lineage: Arc<Lineage>,
     at: Timestamp,
 }
@@ -410,7 +408,7 @@ impl Exporters {
     }
 
     /// An activation's reply names its exporter.
-    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>, is_class_object: bool) {
+    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>) {
         let activations = self.activated.entry(oxid).or_default();
         if activations.is_empty() {
             self.activated_order.push_back(oxid);
@@ -421,7 +419,6 @@ impl Exporters {
         }
         activations.push(Activated {
             pair,
-            is_class_object,
             lineage: Arc::new(lineage.weak()),
             at: self.now,
         });
@@ -433,21 +430,15 @@ impl Exporters {
     }
 
     /// The activation that an object of this exporter may descend from: the last one by the same client. Where that client
-    /// activated several classes there, nobody can say of which the object is; nor where what was activated was handed out
-    /// itself, unless a class object made this one (`is_made`).
+    /// activated several classes there, nobody can say of which the object is; nor where no class object made it (`is_made`).
     pub(super) fn by_exporter(&self, pair: Pair, oxid: Oxid, is_made: bool) -> Option<Arc<Lineage>> {
         let fresh = |activated: &&Activated| self.as_of.since(activated.at) <= self.limits.object_idle;
         let here = |activated: &&Activated| {
             activated.pair.client == pair.client && self.is_same_machine(activated.pair.server, pair.server)
         };
         let mut activated = self.activated.get(&oxid)?.iter().rev().filter(fresh).filter(here);
-        let Activated {
-            lineage: last,
-            is_class_object,
-            ..
-        } = activated.next()?;
-        let made = is_made || *is_class_object;
-        if made && activated.all(|other| other.lineage.clsid == last.clsid) {
+        let Activated { lineage: last, .. } = activated.next()?;
+        if is_made && activated.all(|other| other.lineage.clsid == last.clsid) {
             return Some(Arc::clone(last));
         }
         let activation = last.activation.clone();
@@ -985,15 +976,15 @@ mod tests {
     #[test]
     fn an_exporter_ties_weakly_and_to_the_same_client_alone() {
         let mut exporters = room_for(9);
-        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"), true);
-        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"), true);
-        let tied = exporters.by_exporter(pair(9, 1), Oxid(5), false).unwrap();
+        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"));
+        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"));
+        let tied = exporters.by_exporter(pair(9, 1), Oxid(5), true).unwrap();
         assert_eq!(
             (tied.path.as_str(), tied.activation.as_ref().unwrap().proof),
             ("A", Proof::Weak)
         );
         assert_eq!(exporters.by_exporter(pair(7, 1), Oxid(5), false), None);
-        exporters.activated(pair(9, 1), Oxid(6), &lineage("D"), false);
+        exporters.activated(pair(9, 1), Oxid(6), &lineage("D"));
         let path = |is_made| {
             exporters
                 .by_exporter(pair(9, 1), Oxid(6), is_made)
@@ -1006,7 +997,7 @@ mod tests {
             clsid: Some(Clsid(Guid::com(3))),
             ..(*lineage("C")).clone()
         };
-        exporters.activated(pair(9, 1), Oxid(5), &other.into(), true);
+        exporters.activated(pair(9, 1), Oxid(5), &other.into());
         let tied = exporters.by_exporter(pair(9, 1), Oxid(5), true).unwrap();
         assert_eq!((tied.path.as_str(), tied.clsid), (UNSEEN, None), "of one or the other");
         assert_eq!(tied.activation.as_ref().unwrap().proof, Proof::Weak);
