@@ -87,6 +87,56 @@ fn a_class_is_not_told_by_members_where_those_before_may_be_lost() {
     assert!(ambiguous > 1);
 }
 
+/// The conversation without some of its requests and without what answers them.
+fn without(conversation: &mut Conversation, mut is_left_out: impl FnMut(&[u8]) -> bool) {
+    let mut left_out = Vec::new();
+    for turn in &mut conversation.turns {
+        let (mut kept, mut rest) = (Vec::new(), turn.bytes.as_slice());
+        while let [_, _, kind, _, _, _, _, _, low, high, ..] = *rest {
+            let length = usize::from(u16::from_le_bytes([low, high]));
+            let (pdu, behind) = rest.split_at(length);
+            let call = (turn.connection, pdu[12..16].to_vec());
+            if kind == 0 && is_left_out(pdu) {
+                left_out.push(call);
+            } else if kind != 2 || !left_out.contains(&call) {
+                kept.extend(pdu);
+            }
+            rest = behind;
+        }
+        turn.bytes = kept;
+    }
+    conversation.turns.retain(|turn| !turn.bytes.is_empty());
+}
+
+#[test]
+fn which_of_two_classes_an_object_is_of_is_not_told_by_members_that_both_have() {
+    const GET_IDS_OF_NAMES: u8 = 5;
+    let window: Vec<_> = "Document".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for numbers_alone in [false, true] {
+        let mut conversation = Conversation::of("shellwindows-connect.pcap");
+        // The window was handed out before, over another connection: this one is seen from its start.
+        conversation.turns.retain(|turn| turn.connection != 0);
+        let mut is_before = true;
+        without(&mut conversation, |request| {
+            is_before &= !request.windows(window.len()).any(|text| text == window);
+            is_before || (numbers_alone && request[22] == GET_IDS_OF_NAMES)
+        });
+        let bodies = play(&Limits::default(), &conversation, all);
+        let [alert] = alerts(&bodies, EXECUTION)[..] else {
+            panic!("the sample runs something once");
+        };
+        assert_eq!((&alert.class, alert.bind_seen), (&None, Some(true)));
+        assert_eq!(alert.method.as_deref(), Some("ShellExecute"));
+        assert_eq!(alert.command_line.as_deref(), Some("cmd.exe /Q /c whoami"));
+        let evidence = if numbers_alone {
+            Evidence::Inferred
+        } else {
+            Evidence::Arguments
+        };
+        assert_eq!(alert.evidence, evidence);
+    }
+}
+
 #[test]
 fn of_a_call_beyond_the_limit_the_beginning_is_read() {
     let conversation = Conversation::of("mmc20-connect.pcap");

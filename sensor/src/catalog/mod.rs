@@ -129,21 +129,13 @@ impl Catalog {
         self.operations.get(&(interface, opnum))
     }
 
-    /// The one class whose objects have such members, one of the other: what a path without its beginning tells.
+    /// All classes whose objects have such members, one of the other, and where: what a path without its beginning tells.
     ///
-    /// `whole` says that nothing came before the first member. A member without a name is given by its number,
-    /// `[dispid 0x4]`.
-    pub fn by_members(&self, members: &str, whole: bool) -> Option<(&Class, &str)> {
-        let mut found = self.with_members(members, whole);
-        let first = found.next()?;
-        found.all(|(class, _)| class.clsid == first.0.clsid).then_some(first)
-    }
-
-    /// All classes whose objects have such members, and where.
-    pub fn with_members<'a>(&'a self, members: &str, whole: bool) -> impl Iterator<Item = (&'a Class, &'a str)> {
+    /// A member without a name is given by its number, `[dispid 0x4]`.
+    pub fn with_members<'a>(&'a self, members: &str) -> impl Iterator<Item = (&'a Class, &'a str)> {
         self.iter().flat_map(move |class| {
             let paths = class.paths.iter().map(String::as_str);
-            paths.filter_map(move |path| class.has_members(path, members, whole).then_some((class, path)))
+            paths.filter_map(move |path| class.has_members(path, members, false).then_some((class, path)))
         })
     }
 

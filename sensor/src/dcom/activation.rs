@@ -273,10 +273,7 @@ fn set_reply(
     dcom.oxid = Some(scm.oxid);
     dcom.ipid_rem_unknown = Some(scm.ipid_rem_unknown);
     if let Some(lineage) = &lineage {
-        let factories = [known::ICLASS_FACTORY, known::ICLASS_FACTORY2];
-        let is_class_object =
-            operation == Operation::RemoteGetClassObject || dcom.iids.iter().any(|iid| factories.contains(&iid.uuid));
-        exporters.activated(pair, scm.oxid, lineage, is_class_object);
+        exporters.activated(pair, scm.oxid, lineage);
     }
     // Shared by all objects of the process: it descends from none of them.
     let rem_unknown = Iid(known::IREM_UNKNOWN2);

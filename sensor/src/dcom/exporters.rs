@@ -262,8 +262,6 @@ impl Classes {
 #[derive(Debug)]
 struct Activated {
     pair: Pair,
-    /// It handed out a class object: what was activated is yet to be made.
-    is_class_object: bool,
     lineage: Arc<Lineage>,
     at: Timestamp,
 }
@@ -340,11 +338,12 @@ impl Exporters {
             return;
         }
         let now = self.now;
-        let earlier = self.interfaces.get(&ipid);
-        let earlier = earlier.and_then(|alike| alike.iter().find(|known| known.pair == pair));
+        let earlier = self.earlier(pair, ipid);
         let is_alive = earlier.is_none_or(|known| self.is_alive(known));
+        let pair = earlier.map_or(pair, |known| known.pair);
+        let is_new = earlier.is_none();
         let alike = self.interfaces.entry(ipid).or_default();
-        if !alike.iter().any(|known| known.pair == pair) {
+        if is_new {
             if alike.len() >= MAX_ALIKE {
                 let forgotten = alike.remove(0);
                 self.names -= forgotten.named();
@@ -410,7 +409,7 @@ impl Exporters {
     }
 
     /// An activation's reply names its exporter.
-    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>, is_class_object: bool) {
+    pub(super) fn activated(&mut self, pair: Pair, oxid: Oxid, lineage: &Arc<Lineage>) {
         let activations = self.activated.entry(oxid).or_default();
         if activations.is_empty() {
             self.activated_order.push_back(oxid);
@@ -421,7 +420,6 @@ impl Exporters {
         }
         activations.push(Activated {
             pair,
-            is_class_object,
             lineage: Arc::new(lineage.weak()),
             at: self.now,
         });
@@ -433,21 +431,15 @@ impl Exporters {
     }
 
     /// The activation that an object of this exporter may descend from: the last one by the same client. Where that client
-    /// activated several classes there, nobody can say of which the object is; nor where what was activated was handed out
-    /// itself, unless a class object made this one (`is_made`).
+    /// activated several classes there, nobody can say of which the object is; nor where no class object made it (`is_made`).
     pub(super) fn by_exporter(&self, pair: Pair, oxid: Oxid, is_made: bool) -> Option<Arc<Lineage>> {
         let fresh = |activated: &&Activated| self.as_of.since(activated.at) <= self.limits.object_idle;
         let here = |activated: &&Activated| {
             activated.pair.client == pair.client && self.is_same_machine(activated.pair.server, pair.server)
         };
         let mut activated = self.activated.get(&oxid)?.iter().rev().filter(fresh).filter(here);
-        let Activated {
-            lineage: last,
-            is_class_object,
-            ..
-        } = activated.next()?;
-        let made = is_made || *is_class_object;
-        if made && activated.all(|other| other.lineage.clsid == last.clsid) {
+        let Activated { lineage: last, .. } = activated.next()?;
+        if is_made && activated.all(|other| other.lineage.clsid == last.clsid) {
             return Some(Arc::clone(last));
         }
         let activation = last.activation.clone();
@@ -474,13 +466,15 @@ impl Exporters {
 
     /// The client was told the number of a member of `ipid`.
     pub(super) fn name(&mut self, pair: Pair, ipid: Ipid, dispid: i64, name: &str, by: ToldBy) {
-        let alike = self.interfaces.get_mut(&ipid);
-        let Some(known) = alike.and_then(|alike| alike.iter_mut().find(|known| known.pair == pair)) else {
-            return;
-        };
-        if name.is_empty() || name.len() > MAX_NAME {
+        let Some(holder) = self.holder(pair, ipid) else { return };
+        // What one client asks says nothing of what another calls.
+        if (by == ToldBy::Question && holder.client != pair.client) || name.is_empty() || name.len() > MAX_NAME {
             return;
         }
+        let alike = self.interfaces.get_mut(&ipid);
+        let Some(known) = alike.and_then(|alike| alike.iter_mut().find(|known| known.pair == holder)) else {
+            return;
+        };
         known.asked.retain(|asked| asked != name);
         if by != ToldBy::Question
             && let Some(place) = known.place()
@@ -503,7 +497,10 @@ impl Exporters {
 
     /// The client was told the number of a parameter of a member of `ipid`.
     pub(super) fn parameter(&mut self, pair: Pair, ipid: Ipid, member: i64, dispid: i64, name: &str) {
-        let Some(known) = self.held(pair, ipid) else { return };
+        let holder = self.holder(pair, ipid);
+        let Some(known) = holder.and_then(|holder| self.held(holder, ipid)) else {
+            return;
+        };
         if name.is_empty() || name.len() > MAX_NAME {
             return;
         }
@@ -554,9 +551,9 @@ impl Exporters {
     /// for over.
     pub(super) fn lineage_of(&self, pair: Pair, ipid: Ipid) -> Option<Arc<Lineage>> {
         if let Some(known) = self.find(pair, ipid) {
-            return known.lineage.clone();
+            return known.lineage_for(pair.client);
         }
-        let known = self.interfaces.get(&ipid)?.iter().find(|known| known.pair == pair)?;
+        let known = self.earlier(pair, ipid)?;
         Some(Arc::new(known.lineage.as_ref()?.weak()))
     }
 
@@ -628,11 +625,27 @@ impl Exporters {
         }
     }
 
+    /// What the client was given: here, or at another address of the machine.
+    fn earlier(&self, pair: Pair, ipid: Ipid) -> Option<&Known> {
+        let alike = self.interfaces.get(&ipid)?;
+        let here = alike.iter().find(|known| known.pair == pair);
+        here.or_else(|| {
+            let own = |known: &&Known| known.pair.client == pair.client;
+            let mut own = alike.iter().filter(own);
+            own.find(|known| self.is_same_machine(known.pair.server, pair.server))
+        })
+    }
+
     fn held(&mut self, pair: Pair, ipid: Ipid) -> Option<&mut Known> {
-        self.interfaces
-            .get_mut(&ipid)?
-            .iter_mut()
-            .find(|known| known.pair == pair)
+        let pair = self.earlier(pair, ipid)?.pair;
+        let alike = self.interfaces.get_mut(&ipid)?;
+        alike.iter_mut().find(|known| known.pair == pair)
+    }
+
+    /// Who holds what this client calls: another one, where this one was not seen to be given it.
+    fn holder(&self, pair: Pair, ipid: Ipid) -> Option<Pair> {
+        let known = self.find(pair, ipid).or_else(|| self.earlier(pair, ipid))?;
+        Some(known.pair)
     }
 
     fn is_alive(&self, known: &Known) -> bool {
@@ -725,6 +738,16 @@ impl Known {
             [name] => Some(name),
             _ => None,
         }
+    }
+
+    /// Where it comes from, for a client that calls it: less sure, where another one was given it.
+    pub(super) fn lineage_for(&self, client: IpAddr) -> Option<Arc<Lineage>> {
+        let lineage = self.lineage.as_ref()?;
+        Some(if self.is_held_by(client) {
+            Arc::clone(lineage)
+        } else {
+            Arc::new(lineage.weak())
+        })
     }
 
     /// Was it given to this client?
@@ -821,6 +844,54 @@ mod tests {
         exporters.has_addresses(address(1), [address(1), address(5)].into_iter());
         assert!(exporters.find(pair(9, 5), ipid(1)).is_some());
         assert_eq!(exporters.find(pair(9, 6), ipid(1)), None);
+    }
+
+    #[test]
+    fn what_a_client_is_told_at_one_address_of_a_machine_holds_at_the_others() {
+        let mut exporters = room_for(9);
+        exporters.has_addresses(address(1), [address(5)].into_iter());
+        exporters.learn(pair(9, 1), handed_out(1, 4, 1));
+        exporters.name(pair(9, 5), ipid(1), 2000, "Run", ToldBy::GetIdsOfNames);
+        exporters.parameter(pair(9, 5), ipid(1), 2000, 0, "MacroName");
+        exporters.asked(pair(9, 5), ipid(1), "Quit");
+        exporters.learn(pair(9, 5), told(1, 8));
+        for server in [1, 5] {
+            let known = exporters.find(pair(9, server), ipid(1)).unwrap();
+            assert_eq!(known.member(2000), Some(("Run", ToldBy::GetIdsOfNames)), "{server}");
+            assert_eq!(
+                (known.parameter(2000, 0), known.question()),
+                (Some("MacroName"), Some("Quit"))
+            );
+        }
+        exporters.release(pair(9, 5), &references(1, 1, 0));
+        exporters.advance(Timestamp(SECOND * 61));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
+    }
+
+    #[test]
+    fn an_object_that_another_client_was_given_has_its_members_and_is_tied_weakly() {
+        let mut exporters = room_for(9);
+        let lineage = Some(activated(1, "A", Proof::Strong));
+        exporters.learn(
+            pair(9, 1),
+            Told {
+                lineage,
+                ..handed_out(1, 4, 1)
+            },
+        );
+        exporters.name(pair(8, 1), ipid(1), 2000, "Run", ToldBy::GetIdsOfNames);
+        exporters.name(pair(8, 1), ipid(1), 2001, "Guess", ToldBy::Question);
+        exporters.release(pair(8, 1), &references(1, 1, 0));
+        exporters.advance(Timestamp(SECOND * 61));
+        let known = exporters.find(pair(8, 1), ipid(1)).unwrap();
+        assert_eq!(known.member(2000), Some(("Run", ToldBy::GetIdsOfNames)));
+        assert_eq!(known.member(2001), None);
+        for (client, proof) in [(9, Proof::Strong), (8, Proof::Weak)] {
+            let by_client = known.lineage_for(address(client)).unwrap();
+            assert_eq!(by_client.activation.as_ref().unwrap().proof, proof);
+            let of_it = exporters.lineage_of(pair(client, 1), ipid(1));
+            assert_eq!(of_it, Some(by_client));
+        }
     }
 
     #[test]
@@ -985,15 +1056,15 @@ mod tests {
     #[test]
     fn an_exporter_ties_weakly_and_to_the_same_client_alone() {
         let mut exporters = room_for(9);
-        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"), true);
-        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"), true);
-        let tied = exporters.by_exporter(pair(9, 1), Oxid(5), false).unwrap();
+        exporters.activated(pair(9, 1), Oxid(5), &lineage("A"));
+        exporters.activated(pair(8, 1), Oxid(5), &lineage("B"));
+        let tied = exporters.by_exporter(pair(9, 1), Oxid(5), true).unwrap();
         assert_eq!(
             (tied.path.as_str(), tied.activation.as_ref().unwrap().proof),
             ("A", Proof::Weak)
         );
         assert_eq!(exporters.by_exporter(pair(7, 1), Oxid(5), false), None);
-        exporters.activated(pair(9, 1), Oxid(6), &lineage("D"), false);
+        exporters.activated(pair(9, 1), Oxid(6), &lineage("D"));
         let path = |is_made| {
             exporters
                 .by_exporter(pair(9, 1), Oxid(6), is_made)
@@ -1006,7 +1077,7 @@ mod tests {
             clsid: Some(Clsid(Guid::com(3))),
             ..(*lineage("C")).clone()
         };
-        exporters.activated(pair(9, 1), Oxid(5), &other.into(), true);
+        exporters.activated(pair(9, 1), Oxid(5), &other.into());
         let tied = exporters.by_exporter(pair(9, 1), Oxid(5), true).unwrap();
         assert_eq!((tied.path.as_str(), tied.clsid), (UNSEEN, None), "of one or the other");
         assert_eq!(tied.activation.as_ref().unwrap().proof, Proof::Weak);

@@ -368,7 +368,7 @@ impl Candidate {
         } = verdict;
         if !self.whole {
             // Calls may have come before these: other classes may lead to them.
-            let others = catalog.with_members(path, false).map(|(class, _)| class);
+            let others = catalog.with_members(path).map(|(class, _)| class);
             for class in others.filter(|class| class.benign.is_none()) {
                 if !classes.iter().any(|known| known.clsid == class.clsid) {
                     classes.push(class);
@@ -477,7 +477,7 @@ fn read<'a>(dcom: &Dcom, catalog: &'a Catalog) -> Vec<&'a Class> {
         return Vec::new();
     };
     let members = format!("{path}.{method}");
-    let mut classes: Vec<_> = catalog.with_members(&members, false).map(|(class, _)| class).collect();
+    let mut classes: Vec<_> = catalog.with_members(&members).map(|(class, _)| class).collect();
     classes.dedup_by_key(|class| class.clsid);
     classes
 }

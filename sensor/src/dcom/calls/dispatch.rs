@@ -17,8 +17,6 @@ use crate::rpc::Reply;
 
 const GET_TYPE_INFO_COUNT: u16 = 3;
 const GET_TYPE_INFO: u16 = 4;
-/// How the path of an object begins that nothing was seen to hand out.
-const UNSEEN_ROOT: &str = "?.";
 /// How a member without a name begins.
 const UNNAMED: &str = "[dispid ";
 /// No method has more parameters, as far as their numbers are taken for places.
@@ -212,46 +210,59 @@ fn member(method: &str, flags: InvokeFlags, arguments: &Arguments<'_, '_>) -> St
 }
 
 /// Of an object whose class nobody saw, the members may tell it.
+///
+/// Nobody saw where its path begins either: members may come before these, though the connection was seen from its start, since
+/// the object may have been handed out on another one.
 fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
     if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
         return;
     }
     let Some(method) = call.dcom.method.clone() else { return };
-    let members = match call
-        .dcom
-        .object_path
-        .as_deref()
-        .map(|path| path.strip_prefix(UNSEEN_ROOT))
-    {
-        Some(Some(path)) => format!("{path}.{method}"),
-        Some(None) => return,
-        None => method.to_string(),
-    };
-    // Where the bind was seen, the conversation was seen from its start; but for the answers, perhaps, and what was lost.
-    let heard = call.dcom.bind_seen == Some(true) && call.dcom.bytes_missing == 0;
-    // What an activation that was read handed out is known: what is not is something else of that process.
-    let whole = heard && call.dcom.activation.is_none() && call.dcom.evidence == Evidence::Arguments;
-    let Some((class, path)) = call.catalog.by_members(&without_arguments(&members), whole) else {
+    let path = call.dcom.object_path.as_deref().unwrap_or(UNSEEN);
+    let Some(before) = path.strip_prefix(UNSEEN) else {
         return;
     };
-    // One number is that of a member of many things.
-    if method.starts_with(UNNAMED) && !path.contains('.') {
+    let is_alone = before.is_empty();
+    let is_named = !method.starts_with(UNNAMED);
+    if is_named && is_alone && call.dcom.activation.is_some() {
+        // One name says less of a class than the process that it was called in.
         return;
     }
-    let because = format!("class concluded from the members called: {path}");
-    let named = path.rsplit('.').next().unwrap_or_default();
-    if !method.starts_with(UNNAMED) {
-        call.dcom.because.push(because.into());
-    } else if whole {
-        call.dcom.method = Some(named.to_owned().into());
-        call.dcom.because.push(because.into());
-    } else if resembles(call, named, arguments, false) {
-        // Members may have been called before that nobody saw: the last numbers say less than all of them.
-        conclude(call, named, because);
+    let members = without_arguments(&format!("{before}.{method}"));
+    let found: Vec<_> = call.catalog.with_members(members.trim_start_matches('.')).collect();
+    let Some(&(class, path)) = found.first() else { return };
+    let is_one = found.iter().all(|(other, _)| other.clsid == class.clsid);
+    if is_named {
+        if is_one {
+            let because = format!("class concluded from the members called: {path}");
+            call.dcom.because.push(because.into());
+            call.dcom.class = Some(class.name.clone());
+        }
+        return;
+    }
+    // One number is that of a member of many things; and that of one method, whichever of the classes it is.
+    let named = last(path);
+    let is_it = |(_, path): &(_, &str)| path.contains('.') && last(path).eq_ignore_ascii_case(named);
+    let given = if is_alone { Given::All } else { Given::Program };
+    if !found.iter().all(is_it) || !resembles(call, named, arguments, given) {
+        return;
+    }
+    if is_one {
+        conclude(call, named, format!("class concluded from the members called: {path}"));
+        call.dcom.class = Some(class.name.clone());
     } else {
-        return;
+        let mut classes: Vec<_> = found.iter().map(|(class, _)| class.name.as_str()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let classes = classes.join(" or ");
+        let because = format!("number and arguments are those of {named} of {classes}; which of them was not told");
+        conclude(call, named, because);
     }
-    call.dcom.class = Some(class.name.clone());
+}
+
+/// The last member of a path.
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
 }
 
 /// Does the method run something?
@@ -363,8 +374,9 @@ fn conclude_method(call: &mut Read<'_>, member: Dispid, arguments: &Arguments<'_
     };
     // Where each step was seen, the arguments have to say more.
     let seen = lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
-    let name = path.rsplit('.').next().unwrap_or_default();
-    if resembles(call, name, arguments, seen) {
+    let name = last(path);
+    let given = if seen { Given::Both } else { Given::Program };
+    if resembles(call, name, arguments, given) {
         let class = &class.name;
         let because =
             format!("number and arguments are those of {path} of {class}; that this object has it was not told");
@@ -379,21 +391,36 @@ fn conclude(call: &mut Read<'_>, method: &str, because: String) {
     call.dcom.because.push(because.into());
 }
 
-/// Are the arguments such as this method takes, which runs something? The program has to be there, as a text, and its
-/// parameters if `both`.
-fn resembles(call: &Read<'_>, name: &str, arguments: &Arguments<'_, '_>, both: bool) -> bool {
+/// What has to be there for a number to be taken for a method's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// The program, as a text.
+    Program,
+    /// Its parameters, too.
+    Both,
+    /// The program, and as many arguments as the method has parameters.
+    All,
+}
+
+/// Are the arguments such as this method takes, which runs something?
+fn resembles(call: &Read<'_>, name: &str, arguments: &Arguments<'_, '_>, given: Given) -> bool {
     let path = call.dcom.object_path.as_deref();
     let Some(method) = call.catalog.method(name, path, arguments.known(call.dcom)) else {
         return false;
     };
-    let given = |index: usize| {
+    let is_there = |index: usize| {
         let argument = arguments.placed.get(index).copied().flatten();
         argument.is_some_and(|argument| argument.bstr().is_some() || !method.programs.is_empty())
     };
     let fits = method.arguments.is_empty() || arguments.all().count() <= method.arguments.len();
     // Places that a caller who names its arguments leaves out are counted, too.
-    let fits = fits && arguments.placed.len() + arguments.others.len() >= method.required;
-    fits && method.program.is_some_and(given) && (!both || method.parameters.is_none_or(given))
+    let required = if given == Given::All {
+        method.arguments.len()
+    } else {
+        method.required
+    };
+    let fits = fits && arguments.placed.len() + arguments.others.len() >= required;
+    fits && method.program.is_some_and(is_there) && (given != Given::Both || method.parameters.is_none_or(is_there))
 }
 
 #[cfg(test)]

@@ -436,22 +436,23 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
 /// What the answer hands out, and what the call itself tells.
 fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<Told> {
     let frame = response(read.exchange).map_or(0, |message| message.at.frame);
-    let own = read.object.and_then(|object| object.lineage.as_ref());
+    let own = read.object.and_then(|object| object.lineage_for(pair.client));
     let interface = read.dcom.interface.as_ref().map(|interface| interface.uuid);
     let is_made = matches!(interface, Some(known::ICLASS_FACTORY | known::ICLASS_FACTORY2));
     let lineage = |descent, oxid| {
         let seen = match descent {
-            Descent::Same => own.cloned(),
+            Descent::Same => own.clone(),
             Descent::Of(other) => exporters.lineage_of(pair, other),
             // What an object gives that came from nobody knows where is still that member of it.
             Descent::Member => read.member.as_ref().map(|member| {
                 let unseen = Lineage::unseen;
-                own.map_or_else(|| unseen().member(member), |own| own.member(member))
+                own.as_ref()
+                    .map_or_else(|| unseen().member(member), |own| own.member(member))
                     .into()
             }),
             Descent::Aside => {
                 let member = format!("{}()", read.dcom.operation);
-                return own.map(|own| own.member(&member).into());
+                return own.as_ref().map(|own| own.member(&member).into());
             }
         };
         if seen.as_ref().is_some_and(|lineage| lineage.activation.is_some()) {

@@ -223,13 +223,16 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
 
 #[cfg(test)]
 mod tests {
-    use dcom_parsers::dcom::StdObjref;
-    use dcom_parsers::guid::{Iid, Ipid};
+    use std::sync::Arc;
 
-    use super::super::super::exporters::Told;
+    use dcom_parsers::dcom::StdObjref;
+    use dcom_parsers::guid::{Clsid, Iid, Ipid, Oxid};
+
+    use super::super::super::exporters::{Lineage, Told};
     use super::super::super::rig::{Bytes, OBJECT, Rig, exchange};
     use super::*;
     use crate::capture::At;
+    use crate::event::dcom::{ActivationRecord, Proof};
     use crate::rpc::Reply;
     use crate::time::Timestamp;
 
@@ -257,6 +260,43 @@ mod tests {
         assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
         let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
+    }
+
+    #[test]
+    fn of_an_object_that_nobody_saw_come_only_what_a_class_object_makes_is_of_the_class() {
+        const UNSEEN: Ipid = Ipid(Guid::com(0xbbb4));
+        let mut rig = Rig::new();
+        let lineage = Lineage {
+            clsid: Some(Clsid(Guid::com(5))),
+            path: "Excel.Application".to_owned(),
+            activation: Some(ActivationRecord::default()),
+            ..Lineage::unseen()
+        };
+        rig.exporters.activated(Rig::pair(), Oxid(7), &Arc::new(lineage));
+        let asked = Bytes::request().guid(UNSEEN.0).words(&[5]).with([1, 0, 0, 0]);
+        let asked = asked.words(&[1]).guid(known::IDISPATCH);
+        let answer = std(Bytes::reply().words(&[0x2_0000, 1, 0, 0]), FOUND).words(&[0]);
+        rig.call(known::IREM_UNKNOWN, 3, asked.into(), Some(answer.0));
+        let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+        let lineage = found.lineage.as_ref().unwrap();
+        assert_eq!((lineage.path.as_str(), lineage.clsid), ("?", None));
+        assert_eq!(lineage.activation.as_ref().unwrap().proof, Proof::Weak);
+        let asked = Bytes::request().guid(known::IDISPATCH);
+        rig.call_on(UNSEEN, known::ICLASS_FACTORY, 3, asked.into(), Some(made().0));
+        let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+        assert_eq!(found.lineage.as_ref().unwrap().clsid, Some(Clsid(Guid::com(5))));
+    }
+
+    /// What `CreateInstance` answers.
+    fn made() -> Bytes {
+        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(known::IDISPATCH), FOUND);
+        let objref = objref.with([2, 0, 1, 0, 0, 0, 0, 0]).0;
+        let length = u32::try_from(objref.len()).unwrap();
+        Bytes::reply()
+            .words(&[0x2_0000, length, length])
+            .with(objref)
+            .align(4)
+            .words(&[0])
     }
 
     #[test]
@@ -301,15 +341,7 @@ mod tests {
     fn an_object_made_with_a_licence_is_of_its_class() {
         let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
         let asked = Bytes::request().guid(known::IDISPATCH).bstr("LICENCE");
-        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(known::IDISPATCH), FOUND);
-        let objref = objref.with([2, 0, 1, 0, 0, 0, 0, 0]).0;
-        let length = u32::try_from(objref.len()).unwrap();
-        let answer = Bytes::reply()
-            .words(&[0x2_0000, length, length])
-            .with(objref)
-            .align(4)
-            .words(&[0]);
-        let dcom = rig.call(known::ICLASS_FACTORY2, 7, asked.into(), Some(answer.0));
+        let dcom = rig.call(known::ICLASS_FACTORY2, 7, asked.into(), Some(made().0));
         assert_eq!(dcom.iids[0].uuid, known::IDISPATCH);
         let made = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(made.lineage.as_ref().unwrap().path, "MMC20.Application");

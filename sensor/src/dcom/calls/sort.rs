@@ -141,12 +141,14 @@ pub(in crate::dcom) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use dcom_parsers::guid::Iid;
 
     use super::*;
-    use crate::dcom::exporters::Told;
-    use crate::dcom::rig::{Bytes, Rig};
-    use crate::event::dcom::Evidence;
+    use crate::dcom::exporters::{Lineage, Told};
+    use crate::dcom::rig::{Bytes, OBJECT, Rig};
+    use crate::event::dcom::{ActivationRecord, Evidence};
     use crate::rpc::Stub;
 
     /// An interface that no table knows.
@@ -162,9 +164,20 @@ mod tests {
 
     /// `Invoke` of a method with one text.
     fn invocation(dispid: u32, text: &str) -> Bytes {
+        invocation_with(dispid, &[text])
+    }
+
+    /// The same with some texts: the last comes first.
+    fn invocation_with(dispid: u32, texts: &[&str]) -> Bytes {
         let head = Bytes::request().words(&[dispid]).guid(Guid::NULL).words(&[0x409, 1]);
-        let argument = head.words(&[0x2_0000, 0, 1, 0, 1, 0x7265_7355]).variant_referent(text);
-        argument.align(4).words(&[0, 0, 0])
+        let count = u32::try_from(texts.len()).unwrap();
+        let head = head.words(&[0x2_0000, 0, count, 0, count]);
+        let head = head.words(&vec![0x7265_7355; texts.len()]);
+        let arguments = texts
+            .iter()
+            .rev()
+            .fold(head, |bytes, text| bytes.variant_referent(text));
+        arguments.align(4).words(&[0, 0, 0])
     }
 
     #[test]
@@ -219,7 +232,7 @@ mod tests {
     /// A reply handed out the object with this interface.
     fn handed_out(interface: Guid) -> Rig {
         let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application.Document.ActiveView");
-        let told = Told::interface(crate::dcom::rig::OBJECT, Iid(interface), 7);
+        let told = Told::interface(OBJECT, Iid(interface), 7);
         rig.exporters.learn(Rig::pair(), told);
         rig
     }
@@ -324,6 +337,45 @@ mod tests {
         ] {
             let dcom = called(rig);
             assert_eq!((dcom.method.as_deref(), dcom.effect), (Some("[dispid 0x1e]"), None));
+        }
+    }
+
+    #[test]
+    fn a_number_of_an_object_that_nobody_saw_come_is_told_by_all_arguments_whatever_else_lives_there() {
+        let called = |activation: Option<ActivationRecord>, dispid, texts: &[&str]| {
+            let mut rig = Rig::new();
+            let told = Told {
+                lineage: Some(Arc::new(Lineage {
+                    activation,
+                    ..Lineage::unseen()
+                })),
+                ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+            };
+            rig.exporters.learn(Rig::pair(), told);
+            let call = rig.call(known::IDISPATCH, 6, invocation_with(dispid, texts).into(), None);
+            (call.method.clone().unwrap(), call.class.clone(), call.evidence)
+        };
+        for activation in [None, Some(ActivationRecord::default())] {
+            let command = called(activation.clone(), 54, &["cmd.exe", "", "/c whoami", "7"]);
+            assert_eq!(
+                command,
+                (
+                    "ExecuteShellCommand".into(),
+                    Some("MMC20.Application".to_owned()),
+                    Evidence::Inferred
+                )
+            );
+            let number = 0x6003_0001;
+            let command = called(activation.clone(), number, &["cmd.exe", "/c whoami", "", "open", "0"]);
+            assert_eq!(
+                command,
+                ("ShellExecute".into(), None, Evidence::Inferred),
+                "one of two classes"
+            );
+            let less = called(activation.clone(), number, &["Sheet1"]);
+            assert_eq!(less, ("[dispid 0x60030001]".into(), None, Evidence::Arguments));
+            let library = called(activation, 30, &["Sheet1"]);
+            assert_eq!(library, ("[dispid 0x1e]".into(), None, Evidence::Arguments));
         }
     }
 
