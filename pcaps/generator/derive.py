@@ -2,8 +2,9 @@
 
 Stdlib only. Each variant reshapes the packets of one live capture, or writes them in another form.
 Only `with_ipv6`, `in_one_context` and `called_after_release` touch what the packets say;
-`connectionless` and `early_bound` say the same in other PDUs, `http_version_1` and `http_version_2`
-the same PDUs in other connections, and `two_sessions` in other messages.
+`connectionless`, `early_bound` and `mid_stream_in_ndr64` say the same in other PDUs,
+`http_version_1` and `http_version_2` the same PDUs in other connections, and `two_sessions` in
+other messages.
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from connectionless import connectionless
 from early_bound import early_bound
+from ndr64 import mid_stream_in_ndr64
 from over_http import http_version_1, http_version_2
 from over_smb import two_sessions
 from packets import ETHERNET, RAW_IP, SYN, UDP, Packet, checksum, pcap, plain, spread
@@ -465,6 +467,12 @@ VARIANTS = [
         "mmc20-connect",
         "ExecuteShellCommand called by its own number in the dual interface View, without Invoke",
         early_bound,
+    ),
+    Variant(
+        "mmc20-ndr64-midstream",
+        "mmc20-connect",
+        "The end of a connection in NDR64: ExecuteShellCommand and its answer, nothing before",
+        mid_stream_in_ndr64,
     ),
     Variant(
         "mmc20-one-context",

@@ -20,6 +20,19 @@ ARGUMENTS = ("cmd.exe", "C:\\windows\\system32", "/Q /c whoami", "7")
 
 def early_bound(packets):
     """The last question for a name and the call that follows it."""
+    question, answer, call, result = execution(packets)
+    ends = {packets[call].source, packets[call].target}
+    made = {
+        question: _offer(packets[question].payload),
+        answer: _accepted(packets[answer].payload),
+        call: _call(packets[call].payload),
+        result: _result(packets[result].payload),
+    }
+    return with_payloads(packets, ends, made)
+
+
+def execution(packets):
+    """Where the last question for a name, its answer, the call that follows and its answer are."""
     name = "ExecuteShellCommand".encode("utf-16le")
     asked = next(i for i, packet in enumerate(packets) if name in packet.payload)
     ends = {packets[asked].source, packets[asked].target}
@@ -28,17 +41,10 @@ def early_bound(packets):
         for i in range(asked, len(packets))
         if packets[i].payload and {packets[i].source, packets[i].target} == ends
     ]
-    question, answer, call, result = turns[:4]
-    made = {
-        question: _offer(packets[question].payload),
-        answer: _accepted(packets[answer].payload),
-        call: _call(packets[call].payload),
-        result: _result(packets[result].payload),
-    }
-    return _with_payloads(packets, ends, made)
+    return turns[:4]
 
 
-def _with_payloads(packets, ends, made):
+def with_payloads(packets, ends, made):
     """Other payloads in these packets of a connection; the numbers of those behind go along."""
     shift, out = dict.fromkeys(ends, 0), []
     for index, packet in enumerate(packets):
@@ -58,7 +64,8 @@ def _with_payloads(packets, ends, made):
     return out
 
 
-def _pdu(kind, flags, like, body):
+def pdu(kind, flags, like, body):
+    """A PDU of the same call as another."""
     (call_id,) = struct.unpack_from("<I", like, 12)
     head = struct.pack("<BBBBIHHI", 5, 0, kind, flags, 0x10, 16 + len(body), 0, call_id)
     return head + body
@@ -68,13 +75,13 @@ def _offer(like):
     transfer = NDR20.bytes_le + struct.pack("<I", 2)
     body = struct.pack("<HHIBBH", 4280, 4280, 0, 1, 0, 0)
     body += struct.pack("<HBB", CONTEXT, 1, 0) + VIEW.bytes_le + struct.pack("<I", 0) + transfer
-    return _pdu(ALTER_CONTEXT, FIRST_AND_LAST, like, body)
+    return pdu(ALTER_CONTEXT, FIRST_AND_LAST, like, body)
 
 
 def _accepted(like):
     transfer = NDR20.bytes_le + struct.pack("<I", 2)
     body = struct.pack("<HHIHxx", 4280, 4280, 0, 0) + struct.pack("<BBHHH", 1, 0, 0, 0, 0)
-    return _pdu(ALTER_CONTEXT_RESPONSE, FIRST_AND_LAST, like, body + transfer)
+    return pdu(ALTER_CONTEXT_RESPONSE, FIRST_AND_LAST, like, body + transfer)
 
 
 def _call(like):
@@ -84,9 +91,9 @@ def _call(like):
         stub += b"\0" * (-len(stub) % 4) + b"User"
         stub += struct.pack("<III", len(text), len(units), len(text)) + units
     head = struct.pack("<IHH", len(stub), CONTEXT, EXECUTE_SHELL_COMMAND) + like[OBJECT]
-    return _pdu(REQUEST, FIRST_AND_LAST | WITH_OBJECT, like, head + stub)
+    return pdu(REQUEST, FIRST_AND_LAST | WITH_OBJECT, like, head + stub)
 
 
 def _result(like):
     stub = struct.pack("<III", 0, 0, 0)
-    return _pdu(RESPONSE, FIRST_AND_LAST, like, struct.pack("<IHBx", len(stub), CONTEXT, 0) + stub)
+    return pdu(RESPONSE, FIRST_AND_LAST, like, struct.pack("<IHBx", len(stub), CONTEXT, 0) + stub)

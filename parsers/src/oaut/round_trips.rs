@@ -390,6 +390,9 @@ writes! {
         } else {
             w.value(it);
         }
+        if type_of(it).scalar_width().is_some() {
+            w.align_ndr64(8);
+        }
         let size = u32::try_from((w.len() - start).div_ceil(8)).unwrap();
         w.patch(start, &size.to_le_bytes());
     });

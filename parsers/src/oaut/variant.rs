@@ -212,7 +212,12 @@ fn value<'a>(reader: &mut Reader<'a>, var_type: VarType, depth: usize) -> Result
     }
     // A record has one arm for both ways of passing it.
     if !var_type.is_by_ref() || (var_type.base() == VarType::RECORD && !var_type.is_array()) {
-        return direct(reader, var_type, depth);
+        let value = direct(reader, var_type, depth)?;
+        // [MS-RPCE] 2.2.5.3.4.1 Structure with Trailing Gap: what the type points to stands behind that.
+        if var_type.scalar_width().is_some() {
+            reader.align_ndr64(8)?;
+        }
+        return Ok(value);
     }
     let value = if !reader.pointer()? {
         Some(Variant::Empty)
@@ -421,6 +426,24 @@ mod tests {
             read(&bytes).unwrap_err().to_string(),
             "VARIANT: `vt` is 0x48, which is not supported (offset 28)"
         );
+    }
+
+    #[test]
+    fn a_value_shorter_than_the_longest_is_filled_up_in_ndr64_unless_it_is_pointed_to() {
+        for (var_type, gap) in [(VarType::I4.0, 4), (VarType::I4.0 | VarType::BYREF, 0)] {
+            let [low, high] = var_type.to_le_bytes();
+            let mut bytes = vec![1, 0, 0, 0, 0, 0, 0, 0];
+            bytes.extend([
+                4, 0, 0, 0, 0, 0, 0, 0, low, high, 0, 0, 0, 0, 0, 0, low, high, 0, 0, 0, 0, 0, 0,
+            ]);
+            bytes.extend([2, 0, 0, 0, 0, 0, 0, 0].iter().take(2 * (4 - gap)));
+            bytes.extend([5, 0, 0, 0]);
+            bytes.resize(bytes.len() + gap, 0);
+            bytes.extend([7, 0, 0, 0]);
+            let mut reader = Reader::new(&bytes, ByteOrder::Little, Encoding::Ndr64, "test");
+            assert_eq!(Variant::parse(&mut reader).unwrap().target(), &Variant::I4(5));
+            assert_eq!((reader.u32(), reader.rest()), (Ok(7), &[][..]));
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::Read;
 use super::endpoints::Learned;
-use super::exchange::{addresses, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result};
+use super::exchange::{
+    addresses, doubt_encoding, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result,
+};
 use super::exporters::{Exporters, Lineage, Pair, Told};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
@@ -184,11 +186,14 @@ pub(super) fn read(
         }
         Named::Refused => return None,
     };
-    let encoding = asked.as_ref().map(|(_, encoding)| *encoding).or(exchange.encoding);
+    let encoding = asked.as_ref().map_or(exchange.encoding, |(_, encoding)| *encoding);
     let mut shared = record(connection, exchange, operation.interface(), operation.opnum());
     let dcom = &mut *shared;
     dcom.kind = Kind::Activation;
     let asked = asked.and_then(|(asked, _)| set_request(dcom, asked, catalog));
+    if encoding.is_none() && dcom.clsid.is_some() {
+        doubt_encoding(dcom);
+    }
     let learned = set_reply(dcom, connection, exchange, operation, encoding, exporters, odd);
     Some(Read {
         asked,
@@ -211,15 +216,7 @@ fn answer_alone(connection: &Connection, exchange: &Exchange, exporters: &mut Ex
     dcom.because
         .push("the answer holds an activation's properties; its request was not seen".into());
     let mut odd = Vec::new();
-    let learned = set_reply(
-        dcom,
-        connection,
-        exchange,
-        operation,
-        Some(encoding),
-        exporters,
-        &mut odd,
-    );
+    let learned = set_reply(dcom, connection, exchange, operation, encoding, exporters, &mut odd);
     Some(Read::recorded(shared, learned))
 }
 

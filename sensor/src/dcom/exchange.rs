@@ -1,6 +1,7 @@
 //! What every DCOM record says, whatever was exchanged.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use dcom_parsers::dcom::DualStringArray;
@@ -15,7 +16,8 @@ use super::endpoints::Learned;
 use crate::anomaly::Anomaly;
 use crate::decode::Endpoint;
 use crate::event::dcom::{
-    Auth, ClientIdentity, EndpointRecord, Hresult, Interface, LearnedFrom, Outcome, SecurityBinding, ServerIdentity,
+    Auth, ClientIdentity, EndpointRecord, Evidence, Hresult, Interface, LearnedFrom, Outcome, SecurityBinding,
+    ServerIdentity,
 };
 use crate::event::record::Port;
 use crate::event::{Dcom, Shared};
@@ -23,23 +25,61 @@ use crate::flow::Connection;
 use crate::keys::KeyName;
 use crate::rpc::{AuthState, Exchange, Message, Named, Reply, Stub};
 
-/// Reads a message's stub, if it can be read. With the encoding unknown, both are tried.
+/// Reads a message's stub, if it can be read, and tells its encoding, if that is known.
 pub(super) fn parse<'a, T>(
     message: &'a Message,
     encoding: Option<Encoding>,
     read: impl Fn(&mut Reader<'a>) -> Result<T>,
-) -> Option<std::result::Result<(T, Encoding), ParseError>> {
+) -> Option<std::result::Result<(T, Option<Encoding>), ParseError>> {
+    parse_sound(message, encoding, read, |_| true)
+}
+
+/// The same. With the encoding unknown, both are tried: the one in which more of the stub makes sense is told, since what was
+/// written in the other may be read for a while without an error.
+pub(super) fn parse_sound<'a, T>(
+    message: &'a Message,
+    encoding: Option<Encoding>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T>,
+    is_sound: impl Fn(&T) -> bool,
+) -> Option<std::result::Result<(T, Option<Encoding>), ParseError>> {
     let (stub, order) = message.readable()?;
     // What vouches for the header stands behind the arguments and is none of them.
     let (stub, _) = VerificationTrailer::split(stub);
     let attempt = |encoding| {
         let mut reader = Reader::new(stub, order, encoding, "stub");
-        read(&mut reader).map(|value| (value, encoding))
+        let value = read(&mut reader);
+        let sense = match &value {
+            Err(_) => 0,
+            Ok(value) if !is_sound(value) => 1,
+            Ok(_) if !is_at_end(&reader) => 2,
+            Ok(_) => 3,
+        };
+        (sense, value)
     };
-    Some(match encoding {
-        Some(encoding) => attempt(encoding),
-        None => attempt(Encoding::Ndr20).or_else(|error| attempt(Encoding::Ndr64).map_err(|_| error)),
+    if let Some(known) = encoding {
+        return Some(attempt(known).1.map(|value| (value, encoding)));
+    }
+    let ((sense_20, ndr20), (sense_64, ndr64)) = (attempt(Encoding::Ndr20), attempt(Encoding::Ndr64));
+    Some(match sense_20.cmp(&sense_64) {
+        Ordering::Greater => ndr20.map(|value| (value, Some(Encoding::Ndr20))),
+        Ordering::Less => ndr64.map(|value| (value, Some(Encoding::Ndr64))),
+        Ordering::Equal => ndr20.map(|value| (value, None)),
     })
+}
+
+/// What was read makes as much sense in the other encoding.
+pub(super) fn doubt_encoding(dcom: &mut Dcom) {
+    const UNTOLD: &str = "in which encoding the request is was not told";
+    dcom.evidence = Evidence::Inferred;
+    if !dcom.because.iter().any(|because| because == UNTOLD) {
+        dcom.because.push(UNTOLD.into());
+    }
+}
+
+/// Is nothing but padding left?
+pub(super) fn is_at_end(reader: &Reader<'_>) -> bool {
+    let rest = reader.rest();
+    rest.len() < 8 && rest.iter().all(|&byte| byte == 0)
 }
 
 /// The same; a stub that had to be readable and was not is an anomaly.
@@ -48,7 +88,7 @@ pub(super) fn parse_or_tell<'a, T>(
     encoding: Option<Encoding>,
     odd: &mut Vec<Anomaly>,
     read: impl Fn(&mut Reader<'a>) -> Result<T>,
-) -> Option<(T, Encoding)> {
+) -> Option<(T, Option<Encoding>)> {
     parse(message, encoding, read)?
         .map_err(|error| odd.push(unreadable(message, &error)))
         .ok()
@@ -333,6 +373,35 @@ pub(super) fn lead_to(dcom: &mut Dcom, learned: Learned, learned_from: LearnedFr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_encoding_in_which_more_of_a_stub_makes_sense_is_told() {
+        let numbers = |stub: &[u64], is_sound: fn(&u64) -> bool| {
+            let message = Message {
+                stub: Stub::Whole(stub.iter().flat_map(|number| number.to_le_bytes()).collect()),
+                ..Message::default()
+            };
+            let read = |reader: &mut Reader<'_>| {
+                reader.uint3264()?;
+                reader.uint3264()
+            };
+            parse_sound(&message, None, read, is_sound).unwrap().ok()
+        };
+        assert_eq!(
+            numbers(&[7, 8], |_| true),
+            Some((8, Some(Encoding::Ndr64))),
+            "to its end"
+        );
+        assert_eq!(numbers(&[7], |_| true), Some((0, Some(Encoding::Ndr20))), "at all");
+        assert_eq!(numbers(&[7, 0, 1], |&number| number == 0), Some((0, None)), "in both");
+        assert_eq!(numbers(&[7, 0, 1], |&number| number == 1), Some((0, None)), "in none");
+        assert_eq!(
+            numbers(&[7, 9, 1], |&number| number == 9),
+            Some((9, Some(Encoding::Ndr64))),
+            "and is sound"
+        );
+        assert_eq!(numbers(&[], |_| true), None);
+    }
 
     #[test]
     fn a_record_says_how_much_it_does_not_list() {

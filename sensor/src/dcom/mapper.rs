@@ -60,7 +60,7 @@ fn set_map(dcom: &mut Dcom, exchange: &Exchange, odd: &mut Vec<Anomaly>) -> Vec<
     let asked = asked.and_then(|message| parse_or_tell(message, encoding, odd, EptMapRequest::parse));
     if let Some((request, used)) = asked {
         dcom.evidence = Evidence::Arguments;
-        encoding = Some(used);
+        encoding = used;
         let asked = request.map_tower.and_then(|tower| tower.interface);
         dcom.iids = asked
             .into_iter()

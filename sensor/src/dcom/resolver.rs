@@ -8,7 +8,9 @@ use dcom_parsers::ndr::{Encoding, Reader};
 
 use super::Read;
 use super::endpoints::Learned;
-use super::exchange::{addresses, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_status};
+use super::exchange::{
+    addresses, is_at_end, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_status,
+};
 use super::exporters::{Exporters, Pair, Told};
 use crate::anomaly::Anomaly;
 use crate::event::dcom::{Evidence, Kind, LearnedFrom};
@@ -60,7 +62,7 @@ fn is_resolution(exchange: &Exchange, opnum: u16) -> bool {
         .and_then(|message| parse(message, None, whole));
     let Some(Ok(((), encoding))) = asked else { return false };
     let answered = response(exchange).and_then(|message| {
-        parse(message, Some(encoding), |reader| {
+        parse(message, encoding, |reader| {
             let reply = parse_resolution(reader, opnum)?;
             at_end(reader)?;
             Ok(reply
@@ -92,8 +94,7 @@ fn is_server_alive(exchange: &Exchange) -> bool {
 
 /// Nothing but padding is left.
 fn at_end(reader: &Reader<'_>) -> Result<()> {
-    let rest = reader.rest();
-    if rest.len() < 8 && rest.iter().all(|&byte| byte == 0) {
+    if is_at_end(reader) {
         return Ok(());
     }
     Err(reader.input().error(ErrorKind::Limit {
@@ -137,7 +138,7 @@ fn set_resolution(
     if let Some((request, used)) = asked {
         dcom.evidence = Evidence::Arguments;
         dcom.oxid = Some(request.oxid);
-        encoding = Some(used);
+        encoding = used;
     }
     let message = response(exchange)?;
     let reply = parse_or_tell(message, encoding, odd, |reader| parse_resolution(reader, opnum));

@@ -82,7 +82,7 @@ fn get_ids_of_names(call: &mut Read<'_>) {
 }
 
 fn invoke(call: &mut Read<'_>) {
-    if let Some(request) = call.request(InvokeRequest::parse) {
+    if let Some(request) = call.sound_request(InvokeRequest::parse, |request| request.broken.is_none()) {
         call.dcom.causality = Some(request.orpc_this.causality);
         call.dcom.dispid = Some(request.member.0.into());
         let (method, by) = method(call, request.member);

@@ -117,7 +117,7 @@ pub(super) fn arguments(call: &mut Read<'_>, parameters: &[Parameter]) -> Option
         let broken = read_arguments(reader, parameters, &mut arguments).err();
         Ok((this, arguments, broken))
     };
-    let (this, arguments, broken) = call.request(request)?;
+    let (this, arguments, broken) = call.sound_request(request, |(.., broken)| broken.is_none())?;
     call.dcom.causality = Some(this.causality);
     call.dcom.arguments = arguments;
     broken

@@ -16,7 +16,7 @@ use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::InterfacePointer;
 
-use super::exchange::{parse_or_tell, record, response, set_result, set_status, unreadable};
+use super::exchange::{doubt_encoding, parse_sound, record, response, set_result, set_status, unreadable};
 use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
@@ -96,25 +96,40 @@ enum Descent {
 impl<'a> Read<'a> {
     /// Reads the request's stub, if it is there. That it is there and cannot be read is an anomaly.
     fn request<T>(&mut self, read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>) -> Option<T> {
+        self.sound_request(read, |_| true)
+    }
+
+    /// The same, of one that may be read in part.
+    fn sound_request<T>(
+        &mut self,
+        read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>,
+        is_sound: impl Fn(&T) -> bool,
+    ) -> Option<T> {
         let message = self.exchange.request.as_ref()?;
-        let value = self.message(message, read)?;
+        let value = self.message(message, read, is_sound)?;
         self.dcom.evidence = Evidence::Arguments;
+        if self.encoding.is_none() {
+            doubt_encoding(self.dcom);
+        }
         Some(value)
     }
 
     /// Reads the response's stub, if it is there.
     fn response<T>(&mut self, read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>) -> Option<T> {
         let message = response(self.exchange)?;
-        self.message(message, read)
+        self.message(message, read, |_| true)
     }
 
     fn message<T>(
         &mut self,
         message: &'a Message,
         read: impl Fn(&mut Reader<'a>) -> dcom_parsers::error::Result<T>,
+        is_sound: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        let (value, encoding) = parse_or_tell(message, self.encoding, self.odd, read)?;
-        self.encoding = Some(encoding);
+        let outcome = parse_sound(message, self.encoding, read, is_sound)?;
+        let told = outcome.map_err(|error| self.odd.push(unreadable(message, &error)));
+        let (value, encoding) = told.ok()?;
+        self.encoding = encoding;
         Some(value)
     }
 

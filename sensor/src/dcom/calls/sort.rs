@@ -8,7 +8,7 @@ use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest};
 
 use super::{GET_IDS_OF_NAMES, INVOKE, early, management, references};
 use crate::catalog::Parameter;
-use crate::dcom::exchange::parse;
+use crate::dcom::exchange::parse_sound;
 use crate::dcom::exporters::Known;
 use crate::rpc::Exchange;
 
@@ -112,7 +112,11 @@ pub(super) fn looks_like_dispatch(exchange: &Exchange) -> bool {
         }
         _ => Ok(false),
     };
-    exchange.object.is_some() && matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
+    exchange.object.is_some()
+        && matches!(
+            parse_sound(message, exchange.encoding, whole, |&fits| fits),
+            Some(Ok((true, _)))
+        )
 }
 
 /// The same: is this one of the first operations of `IRemUnknown`, to the last byte, about some interface?
@@ -130,7 +134,10 @@ fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
         };
         Ok(is_some && reader.rest().is_empty())
     };
-    matches!(parse(message, exchange.encoding, whole), Some(Ok((true, _))))
+    matches!(
+        parse_sound(message, exchange.encoding, whole, |&fits| fits),
+        Some(Ok((true, _)))
+    )
 }
 
 /// Is the stub of this operation, or of its answer, read here? Any that is called on an object may be one that the catalogue
