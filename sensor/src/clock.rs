@@ -11,6 +11,7 @@ const TICK: i64 = 50_000_000;
 const ORDER: i64 = 1_000_000_000;
 /// A frame that is so far ahead of all before it, in nanoseconds, is not believed before a second one says the same.
 const AHEAD: i64 = 10_000_000_000;
+const DAY: i64 = 86_400_000_000_000;
 
 /// Counts frames and follows their time.
 ///
@@ -32,6 +33,8 @@ pub(crate) struct Clock {
     ahead: Option<Timestamp>,
     /// When something is looked at next.
     next_tick: Timestamp,
+    /// The first input that begins before the one before it ends, behind that one.
+    back: Option<[u32; 2]>,
 }
 
 /// What happens before a frame is looked at.
@@ -56,6 +59,7 @@ impl Clock {
             before: None,
             ahead: None,
             next_tick: Timestamp::default(),
+            back: None,
         }
     }
 
@@ -73,6 +77,9 @@ impl Clock {
             && !(0..=self.continuation).contains(&apart)
         {
             // Another input, of another time.
+            if (-DAY..0).contains(&apart) {
+                self.back.get_or_insert([self.last.input, at.input]);
+            }
             self.begin(at.time);
             Due::Settle
         } else {
@@ -117,6 +124,12 @@ impl Clock {
     /// Times of the first and the last frame.
     pub(crate) fn span(&self) -> (Timestamp, Timestamp) {
         (self.first.unwrap_or_default().time, self.last.time)
+    }
+
+    /// Two inputs of which the second begins before the first ends, if there are any: of one day, so that they may belong
+    /// together.
+    pub(crate) fn back(&self) -> Option<[u32; 2]> {
+        self.back
     }
 
     /// Whole seconds between them.

@@ -105,6 +105,7 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         failures.tell(error);
     }
     let interrupted = interruption()?;
+    let named: Vec<_> = inputs.iter().map(ToString::to_string).collect();
     let mut reading = Reading::start(
         options.workers(),
         &limits,
@@ -127,13 +128,13 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
                 progress.at(position);
             }
             Brought::Unreadable(error) => failures.tell(&error),
-            Brought::Ended(mut tally, span) => {
+            Brought::Ended(mut tally, span, back) => {
                 tally.add(&analysis.tally());
-                results = Some((tally, span));
+                results = Some((tally, span, back));
             }
         }
     }
-    let (tally, span) = results.context("reading ended before its end")?;
+    let (tally, span, back) = results.context("reading ended before its end")?;
     events.push(statistics::event(&tally, span));
     output.take(&mut events)?;
     output.keep(&analysis.take_failures());
@@ -141,6 +142,7 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     progress.done();
     if !options.quiet {
         tell_hosts(&mut analysis);
+        tell_back(&named, back);
     }
     settings::keep(&analysis, config)?;
     output.summary = summary(&tally, span, &output.summary, failures.count, started);
@@ -185,6 +187,24 @@ fn tell_passed_over(files: &[PathBuf], by_name: bool) {
             &format!("{} files in folders are no captures and were passed over", files.len()),
             Some("-v names them"),
         ),
+    }
+}
+
+/// Inputs are read one behind the other, as if the second had nothing to do with the first.
+fn tell_back(inputs: &[String], back: Option<[u32; 2]>) {
+    let name = |number: u32| inputs.get(number as usize).map(|name| printable(name));
+    if let Some([before, behind]) = back
+        && let (Some(before), Some(behind)) = (name(before), name(behind))
+    {
+        complain(
+            &format!(
+                "{behind} begins before {before} ends: they were read one behind the other, as traffic of its own each"
+            ),
+            Some(
+                "give files of one series in the order of their times; those of one time, as the two directions of a tap, \
+                 belong in one: `mergecap -w all.pcapng FILE...`",
+            ),
+        );
     }
 }
 

@@ -31,8 +31,9 @@ pub(super) enum Brought {
     Heard(Vec<Spoken>, Vec<Mark>, Position),
     /// A capture that cannot be read, or not to its end.
     Unreadable(CaptureError),
-    /// Nothing more: what was counted, and the times of the first and the last frame.
-    Ended(Box<Tally>, (Timestamp, Timestamp)),
+    /// Nothing more: what was counted, the times of the first and the last frame, and two inputs of which the second begins
+    /// before the first ends.
+    Ended(Box<Tally>, (Timestamp, Timestamp), Option<[u32; 2]>),
 }
 
 /// How far reading has come: which of the inputs, and how much of it.
@@ -116,9 +117,9 @@ impl Reading {
         Some(match (said, &mut self.gatherer) {
             (Said::Dealt(marks, position), Some(gatherer)) => Brought::Heard(gatherer.gather(), marks, position),
             (Said::Dealt(marks, position), None) => Brought::Heard(Vec::new(), marks, position),
-            (Said::Brought(Brought::Ended(mut tally, span)), Some(gatherer)) => {
+            (Said::Brought(Brought::Ended(mut tally, span, back)), Some(gatherer)) => {
                 gatherer.tallies().for_each(|worker| tally.add(worker));
-                Brought::Ended(tally, span)
+                Brought::Ended(tally, span, back)
             }
             (Said::Brought(brought), _) => brought,
         })
@@ -226,7 +227,8 @@ impl Alone {
             ..Counted::default()
         });
         tally.add(&self.worker.tally());
-        source.say(Said::Brought(Brought::Ended(Box::new(tally), self.clock.span())))
+        let (span, back) = (self.clock.span(), self.clock.back());
+        source.say(Said::Brought(Brought::Ended(Box::new(tally), span, back)))
     }
 
     #[inline]
@@ -291,8 +293,9 @@ fn deal(mut dealer: Dealer, spare: &Spare, source: &Source) -> Result<(), Gone> 
         }
         Ok(())
     });
-    let _ = read
-        .and_then(|()| tell(dealer.settle(), position))
-        .and_then(|()| source.say(Said::Brought(Brought::Ended(Box::new(dealer.tally()), dealer.span()))));
+    let _ = read.and_then(|()| tell(dealer.settle(), position)).and_then(|()| {
+        let tally = Box::new(dealer.tally());
+        source.say(Said::Brought(Brought::Ended(tally, dealer.span(), dealer.back())))
+    });
     gone.map_or(Ok(()), Err)
 }

@@ -123,6 +123,11 @@ impl Dealer {
         self.clock.span()
     }
 
+    /// Two inputs of which the second begins before the first ends.
+    pub(crate) fn back(&self) -> Option<[u32; 2]> {
+        self.clock.back()
+    }
+
     /// Hands frames to the workers, and says what happens between them.
     pub(crate) fn deal(&mut self, mut batch: Batch) -> Result<Vec<Mark>, Gone> {
         let mut marks = Vec::new();
