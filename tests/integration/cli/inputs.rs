@@ -43,6 +43,24 @@ fn offset(stderr: &str) -> usize {
 }
 
 #[test]
+fn an_input_that_begins_before_the_one_before_it_ends_is_told() {
+    let [first, second] = ["mmc20-connect.pcap", "shellwindows-connect.pcap"].map(pcap);
+    assert_eq!(replay([&first, &second]).stderr, "");
+    for workers in ["1", "2"] {
+        let mut command = dcom_sensor();
+        let command = command.args(["replay", "--workers", workers]).args([&second, &first]);
+        let run = Outcome::from(command.output().expect("the program runs"));
+        let message = format!("{} begins before {} ends: ", first.display(), second.display());
+        assert!(
+            run.stderr.contains(&message) && run.stderr.contains("mergecap"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
+    }
+}
+
+#[test]
 fn what_is_no_capture_ends_with_2_at_once_and_says_why() {
     let scratch = Scratch::new();
     let path = scratch.write("notes.txt", "No capture for all one tries.\n");
