@@ -432,10 +432,10 @@ impl<C: Consumer> Flow<C> {
     ) {
         let damaged = sum == Sum::Damaged;
         // RFC 9293 3.10.7.4, fifth: without an ACK flag it is taken by nobody.
-        // Six zeros begin nothing that is followed; two may be the length of an SMB message.
+        // Six zeros begin nothing that is followed; two may be the length of an SMB message. Padding stands where the stream goes on.
         let refused = damaged
             || (segment.acknowledgement.is_none() && !segment.syn)
-            || (is_padding(segment) && segment.payload.len() > 2);
+            || (is_padding(segment) && segment.payload.len() > 2 && self.is_next(segment, end));
         match &mut self.state {
             State::Tracked(tracked) => {
                 tracked.receive(segment, end, damaged, shared, out);
@@ -484,6 +484,15 @@ impl<C: Consumer> Flow<C> {
             State::Probing(_) if refused => {}
             State::Probing(_) => self.probe(segment, end, shared, out),
         }
+    }
+
+    /// Does it begin where this end's stream goes on, as far as that is known of one that is not followed yet?
+    fn is_next(&self, segment: &Segment<'_>, end: End) -> bool {
+        let next = match &self.state {
+            State::Probing(probe) => probe.streams[end].as_ref().map(Assembler::sequence),
+            _ => self.next[end],
+        };
+        next.is_none_or(|next| next == start(segment))
     }
 
     fn probe(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {

@@ -921,6 +921,29 @@ fn zeros_in_segments_as_short_as_padding_are_read_when_their_sender_goes_on() {
 }
 
 #[test]
+fn six_zeros_that_overtake_the_beginning_of_a_stream_are_no_padding() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 200);
+    let bytes = [&pdu(11, 1)[..22], &[0; 6]].concat();
+    let whole = [&[0; 20], &bytes[22..]].concat();
+    let late = rig.segment(client(), server(), 123, &whole[20..]);
+    rig.play(&Segment {
+        acknowledgement: Some(201),
+        whole: &whole,
+        ..late
+    });
+    rig.send(client(), server(), 101, 201, &bytes[..22]);
+    rig.send(server(), client(), 201, 129, &pdu(12, 1));
+    let lines = rig.finish();
+    let brought: Vec<_> = lines.iter().filter(|line| line.starts_with("Client")).collect();
+    assert_eq!(
+        brought,
+        ["Client 4 22 bytes to 135", "Client 3 6 bytes to 135"],
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn six_zeros_that_were_acknowledged_are_a_part_of_the_stream() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 200);
