@@ -67,6 +67,8 @@ pub(super) struct Lineage {
     pub(super) path: String,
     /// The activation, where it was seen, and what ties the object to it.
     pub(super) activation: Option<ActivationRecord>,
+    /// The one class that was activated in its exporter, where nothing else ties the object to the activation.
+    pub(super) beside: Option<Clsid>,
 }
 
 impl Lineage {
@@ -77,6 +79,7 @@ impl Lineage {
             class: None,
             path: UNSEEN.to_owned(),
             activation: None,
+            beside: None,
         }
     }
 
@@ -439,12 +442,13 @@ impl Exporters {
         };
         let mut activated = self.activated.get(&oxid)?.iter().rev().filter(fresh).filter(here);
         let Activated { lineage: last, .. } = activated.next()?;
-        if is_made && activated.all(|other| other.lineage.clsid == last.clsid) {
+        let is_one = activated.all(|other| other.lineage.clsid == last.clsid);
+        if is_made && is_one {
             return Some(Arc::clone(last));
         }
-        let activation = last.activation.clone();
         Some(Arc::new(Lineage {
-            activation,
+            activation: last.activation.clone(),
+            beside: last.clsid.filter(|_| is_one),
             ..Lineage::unseen()
         }))
     }
@@ -1350,7 +1354,7 @@ mod tests {
                 clsid,
                 class: class.map(str::to_owned),
                 path,
-                activation: None,
+                ..Lineage::unseen()
             };
             let dot = if path.is_empty() { "" } else { "." };
             let named = lineage(Some("A.Class"), format!("A.Class{dot}{path}"));

@@ -247,7 +247,19 @@ fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
     if !found.iter().all(is_it) || !resembles(call, named, arguments, given) {
         return;
     }
-    if is_one {
+    let beside = call.object.and_then(|object| object.lineage.as_ref()?.beside);
+    let is_whole = members.trim_start_matches('.').matches('.').count() == path.matches('.').count();
+    if is_one && is_whole && beside == Some(class.clsid) {
+        // All members from the class on, and the process that they were called in, say the same.
+        let members = path.trim_end_matches(named).trim_end_matches('.');
+        call.dcom.method = Some(named.to_owned().into());
+        call.dcom.clsid = Some(class.clsid);
+        call.dcom.class = Some(class.name.clone());
+        call.dcom.object_path = Some(format!("{}.{members}", class.name));
+        call.dcom
+            .because
+            .push(format!("the members called are those of the class that was activated there: {path}").into());
+    } else if is_one {
         conclude(call, named, format!("class concluded from the members called: {path}"));
         call.dcom.class = Some(class.name.clone());
     } else {

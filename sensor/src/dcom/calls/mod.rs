@@ -477,6 +477,7 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
             // Of a member of something else that lives there, the class is not told.
             (Some(activated), Some(seen)) => Some(Arc::new(Lineage {
                 activation: activated.activation.clone(),
+                beside: activated.beside,
                 ..Arc::unwrap_or_clone(seen)
             })),
             (activated, seen) => activated.or(seen),

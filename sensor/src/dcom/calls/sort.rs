@@ -150,7 +150,7 @@ pub(in crate::dcom) fn is_read(interface: Guid, opnum: u16, object: Option<Guid>
 mod tests {
     use std::sync::Arc;
 
-    use dcom_parsers::guid::Iid;
+    use dcom_parsers::guid::{Clsid, Iid};
 
     use super::*;
     use crate::dcom::exporters::{Lineage, Told};
@@ -345,6 +345,32 @@ mod tests {
             let dcom = called(rig);
             assert_eq!((dcom.method.as_deref(), dcom.effect), (Some("[dispid 0x1e]"), None));
         }
+    }
+
+    #[test]
+    fn numbers_that_are_those_of_the_class_that_was_activated_there_are_told_as_its() {
+        let mut rig = Rig::new();
+        let clsid = rig.catalog.find("MMC20.Application")[0].clsid;
+        let mut called = |beside| {
+            let lineage = Lineage {
+                path: "?.[dispid 0x4].[dispid 0x6]".to_owned(),
+                beside,
+                ..Lineage::unseen()
+            };
+            let told = Told {
+                lineage: Some(Arc::new(lineage)),
+                ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+            };
+            rig.exporters.learn(Rig::pair(), told);
+            let stub = invocation_with(54, &["cmd.exe", "", "/c whoami", "7"]);
+            let call = rig.call(known::IDISPATCH, 6, stub.into(), None);
+            assert_eq!(call.command_line.as_deref(), Some("cmd.exe /c whoami"));
+            (call.clsid, call.object_path.clone().unwrap(), call.evidence)
+        };
+        let path = "MMC20.Application.Document.ActiveView".to_owned();
+        assert_eq!(called(Some(clsid)), (Some(clsid), path, Evidence::Arguments));
+        let (other, _, evidence) = called(Some(Clsid(Guid::com(5))));
+        assert_eq!((other, evidence), (None, Evidence::Inferred));
     }
 
     #[test]
