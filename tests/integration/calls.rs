@@ -86,9 +86,11 @@ impl<'r> Facts<'r> {
         }
     }
 
-    /// The call was sealed: its stub's length is told, and nothing out of it.
+    /// The call was sealed: its stub's length is told, and nothing out of it; and the class of its object, where that was told
+    /// before.
     pub(crate) fn sealed(&mut self, length: &Value) {
-        self.is("/dcom/evidence", "header");
+        let is_known = self.record["dcom"]["clsid"].is_string();
+        self.is("/dcom/evidence", if is_known { "class" } else { "header" });
         self.is("/dcom/sealed_stub_length", length.clone());
         for key in OUT_OF_STUBS {
             self.is(&format!("/dcom/{key}"), Value::Null);
