@@ -229,20 +229,29 @@ fn object(
                 }
                 return Ok(());
             }
-            Found::More if text.rest().len() > limits::RECORD => {
-                *number += 1;
-                reader.skip(Reason::TooLong);
-                return pass_over(text, &mut scan);
-            }
             Found::More => {
-                if !text.more()? {
-                    reader.skip(Reason::BrokenJson);
-                    text.take(text.rest().len());
+                if !goes_on(text, &mut scan, reader)? {
+                    *number += 1;
                     return Ok(());
                 }
             }
         }
     }
+}
+
+/// Is there more of a record that what is there ends in? Of one that is too long, or broken off, the rest is passed over.
+fn goes_on(text: &mut Text<impl Read>, scan: &mut Scan, reader: &mut Reader) -> io::Result<bool> {
+    if text.rest().len() > limits::RECORD {
+        reader.skip(Reason::TooLong);
+        pass_over(text, scan)?;
+        return Ok(false);
+    }
+    if text.more()? {
+        return Ok(true);
+    }
+    reader.skip(Reason::BrokenJson);
+    text.take(text.rest().len());
+    Ok(false)
 }
 
 /// Goes on with the records in an answer.
@@ -301,14 +310,8 @@ fn row(
                 text.take(end);
                 return Ok(());
             }
-            Found::More | Found::Inside(_) if text.rest().len() > limits::RECORD => {
-                reader.skip(Reason::TooLong);
-                return pass_over(text, &mut scan);
-            }
             Found::More | Found::Inside(_) => {
-                if !text.more()? {
-                    reader.skip(Reason::BrokenJson);
-                    text.take(text.rest().len());
+                if !goes_on(text, &mut scan, reader)? {
                     return Ok(());
                 }
             }
