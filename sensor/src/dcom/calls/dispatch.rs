@@ -251,7 +251,7 @@ fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
     let is_whole = members.trim_start_matches('.').matches('.').count() == path.matches('.').count();
     if is_one && is_whole && beside == Some(class.clsid) {
         // All members from the class on, and the process that they were called in, say the same.
-        let members = path.trim_end_matches(named).trim_end_matches('.');
+        let members = path.rsplit_once('.').map_or("", |(before, _)| before);
         call.dcom.method = Some(named.to_owned().into());
         call.dcom.clsid = Some(class.clsid);
         call.dcom.class = Some(class.name.clone());
