@@ -1,30 +1,23 @@
 //! A sealed activation whose object is then called in a way that gives its class away: by the lengths of what is called,
 //! or, where the object's own calls are not sealed, by their names.
 
+mod candidate;
 #[cfg(test)]
 mod chance;
+mod conversation;
 mod shape;
 
-use std::cmp::Reverse;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use dcom_parsers::guid::{Guid, Ipid};
-use dcom_parsers::names::{self, known};
-use dcom_parsers::ndr::Encoding;
 
 use super::pairs::Remembered;
-use super::signature::SEALED_ACTIVATION;
-use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
-use crate::catalog::{Catalog, Class, Effect};
+use super::{Context, Detection, Found, Seen, Settings};
 use crate::dcom::Record;
 use crate::decode::Endpoint;
 use crate::event::Dcom;
-use crate::event::dcom::{Evidence, Kind, Outcome};
-use crate::severity::Severity;
+use crate::event::dcom::{Kind, Outcome};
 use crate::time::Timestamp;
-use shape::{Calls, Fit, Operation, Origins, Sealed, Verdict, judge};
+use candidate::Waiting;
+use conversation::{Conversation, read};
 
 type Pair = (IpAddr, IpAddr);
 
@@ -32,10 +25,6 @@ type Pair = (IpAddr, IpAddr);
 const WAITING: usize = 16;
 /// Conversations of one client on one port at a time.
 const CONVERSATIONS: usize = 8;
-/// Activations that the calls of one conversation may be of.
-const CANDIDATES: usize = 4;
-/// Calls of one conversation that are kept, the last ones, and objects.
-const CALLS: usize = 64;
 
 /// Waits for calls after sealed activations.
 pub(super) struct SealedActivation {
@@ -45,68 +34,6 @@ pub(super) struct SealedActivation {
     conversations: Remembered<(IpAddr, Endpoint), Vec<Conversation>>,
     /// How many records were seen. Captures that are put one behind another need not have times in that order.
     seen: u64,
-}
-
-/// An activation, and when it was seen among all records.
-#[derive(Clone)]
-struct Waiting(Arc<Activated>);
-
-struct Activated {
-    seen: u64,
-    record: Record,
-    /// Was its object called first on a connection that began with it, or was it told?
-    found: AtomicBool,
-}
-
-impl Waiting {
-    fn is_found(&self) -> bool {
-        self.0.found.load(Ordering::Relaxed)
-    }
-
-    fn set_found(&self) {
-        self.0.found.store(true, Ordering::Relaxed);
-    }
-}
-
-/// What was called after a sealed activation, on one port.
-struct Conversation {
-    /// Those that the calls may be of: the one that it began with, then those that came in between.
-    candidates: Vec<Candidate>,
-    /// The record that was seen last.
-    seen: u64,
-    encoding: Encoding,
-    /// The last ones.
-    calls: Vec<Sealed>,
-    /// The last ones that were called, in that order.
-    objects: Vec<Object>,
-    /// How many objects were called.
-    numbers: u64,
-    /// Connections and interfaces of which a call was seen.
-    bound: Vec<(u64, Guid)>,
-}
-
-/// An activation whose object may be among those of a conversation.
-struct Candidate {
-    waiting: Waiting,
-    /// Did the conversation begin with it?
-    own: bool,
-    /// The first object that may be of it.
-    since: u64,
-    /// The object among these whose members were asked for first.
-    asked: Option<Ipid>,
-    /// How many calls there were on these.
-    calls: usize,
-    /// Were they seen with nothing missing?
-    whole: bool,
-    /// Nothing more is to be told of it.
-    told: bool,
-}
-
-struct Object {
-    ipid: Ipid,
-    number: u64,
-    /// Was it asked for the number of a name?
-    asked: bool,
 }
 
 impl SealedActivation {
@@ -142,7 +69,7 @@ impl SealedActivation {
         let waiting = self.waiting.get(&pair, now).filter(|_| is_new);
         if let Some(waiting) = waiting {
             waiting.retain(|waiting| !waiting.is_found());
-            if let Some(latest) = waiting.last().filter(|latest| latest.0.seen > since).cloned() {
+            if let Some(latest) = waiting.last().filter(|latest| latest.seen() > since).cloned() {
                 if let Some(known) = own.and_then(|own| here.get_mut(own)) {
                     // Or it is of the one before, whose objects go on to be called.
                     known.may_be_of(latest, false);
@@ -165,354 +92,14 @@ impl SealedActivation {
         conversation.seen = self.seen;
         self.conversations.entry(key, now, || here);
     }
-}
 
-impl Conversation {
-    fn of(first: &Record) -> Self {
-        Self {
-            candidates: Vec::new(),
-            seen: 0,
-            encoding: first.encoding.unwrap_or_default(),
-            calls: Vec::new(),
-            objects: Vec::new(),
-            numbers: 0,
-            bound: Vec::new(),
-        }
-    }
-
-    /// The object that is called next may be of this activation.
-    fn may_be_of(&mut self, waiting: Waiting, own: bool) {
-        if self.candidates.len() >= CANDIDATES {
-            let elsewhere = self.candidates.iter().position(|candidate| !candidate.is_here());
-            let told = self.candidates.iter().position(|candidate| candidate.told);
-            self.candidates.remove(elsewhere.or(told).unwrap_or(1));
-        }
-        self.candidates.push(Candidate {
-            waiting,
-            own,
-            since: self.numbers,
-            asked: None,
-            calls: 0,
-            whole: true,
-            told: false,
-        });
-    }
-
-    /// Was a call on this connection seen?
-    fn has(&self, flow: Option<u64>) -> bool {
-        let flow = flow.unwrap_or_default();
-        self.bound.iter().any(|(known, _)| *known == flow)
-    }
-
-    /// May the object have been given to the client after all that was called here? One of a process that runs anyway is
-    /// the same for all who ask: a client that has done with it and calls it over another connection was given it again.
-    fn may_be_new(&self, ipid: Ipid, flow: Option<u64>) -> bool {
-        let told = || self.candidates.iter().any(|candidate| candidate.told);
-        let again = || self.bound.len() < CALLS && !self.has(flow);
-        !self.objects.iter().any(|object| object.ipid == ipid) || (told() && again())
-    }
-
-    /// The object, which is the one that was called last from now on.
-    fn object(&mut self, ipid: Ipid) -> Option<&mut Object> {
-        if let Some(known) = self.objects.iter().position(|object| object.ipid == ipid) {
-            let object = self.objects.remove(known);
-            self.objects.push(object);
-        } else {
-            if self.objects.len() >= CALLS {
-                self.objects.remove(0);
-            }
-            let number = self.numbers;
-            self.numbers += 1;
-            self.objects.push(Object {
-                ipid,
-                number,
-                asked: false,
-            });
-        }
-        self.objects.last_mut()
-    }
-
-    fn see(&mut self, ipid: Ipid, record: &Record, context: &Context<'_>, found: &mut Vec<Found>) {
-        let Record { meta, dcom, .. } = record;
-        let bound = (
-            meta.flow_id.unwrap_or_default(),
-            dcom.interface.as_ref().map(|it| it.uuid).unwrap_or_default(),
-        );
-        let first = !self.bound.contains(&bound) && self.bound.len() < CALLS;
-        if first {
-            self.bound.push(bound);
-        }
-        for candidate in &mut self.candidates {
-            candidate.whole &= dcom.bind_seen == Some(true) && dcom.bytes_missing == 0;
-        }
-        let Some(object) = self.object(ipid) else { return };
-        let number = object.number;
-        let classes = read(dcom, context.catalog);
-        if !classes.is_empty() {
-            return self.read(number, &classes, record, found);
-        }
-        let (Some(operation), Some(length)) = (operation(record, object.asked), dcom.sealed_stub_length) else {
-            return;
-        };
-        object.asked |= operation == Operation::Lookup;
-        // It is a root of the latest alone.
-        let mut asked = Some(ipid).filter(|_| operation == Operation::Lookup);
-        let candidates = self.candidates.iter_mut().rev();
-        for candidate in candidates.filter(|candidate| candidate.since <= number) {
-            candidate.calls += 1;
-            candidate.asked = candidate.asked.or(asked.take());
-        }
-        if self.calls.len() >= CALLS {
-            // A method that gave nothing leads nowhere.
-            let leads = |call: &Sealed| call.operation == Operation::Lookup || call.gives();
-            let idle = self.calls.iter().position(|call| !leads(call));
-            self.calls.remove(idle.unwrap_or_default());
-        }
-        self.calls.push(Sealed {
-            place: meta.place(),
-            object: ipid,
-            number,
-            operation,
-            length,
-            reply: dcom.sealed_reply_length,
-            first,
-        });
-        if operation == Operation::Invoke && self.candidates.iter().any(|candidate| !candidate.told) {
-            self.judge(false, context.catalog, found);
-        }
-    }
-
-    /// Nothing more will come: a part is told.
-    fn conclude(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
-        for _ in 0..self.candidates.len() {
-            self.judge(true, context.catalog, found);
-        }
-    }
-
-    /// Tells what the calls fit best, if that was not told yet. What they are of one activation is not taken for another's.
-    fn judge(&mut self, over: bool, catalog: &Catalog, found: &mut Vec<Found>) {
-        let mut best: Option<((Fit, bool), usize, Verdict<'_>)> = None;
-        let activated: Vec<_> = self.candidates.iter().map(|candidate| candidate.since).collect();
-        let origins = Origins::of(&self.calls, &activated);
-        for (index, candidate) in self.candidates.iter().enumerate() {
-            let calls = Calls {
-                all: &self.calls,
-                since: candidate.since,
-                until: activated.get(index + 1).copied(),
-                asked: candidate.asked,
-                origins: &origins,
-            };
-            if candidate.asked.is_none() && candidate.calls != calls.own().count() {
-                continue;
-            }
-            let Some(verdict) = judge(calls, self.encoding, catalog, over) else {
-                continue;
-            };
-            let worth = (verdict.fit, !candidate.told);
-            if best.as_ref().is_none_or(|(best, ..)| *best <= worth) && (candidate.is_here() || verdict.is_strong()) {
-                best = Some((worth, index, verdict));
+    /// Those in which nothing came for a while are over.
+    fn overdue(&mut self, now: Timestamp, context: &Context<'_>, found: &mut Vec<Found>) {
+        while let Some((_, over)) = self.conversations.overdue(now) {
+            for mut conversation in over {
+                conversation.conclude(context, found);
             }
         }
-        let Some((_, index, verdict)) = best else { return };
-        self.calls.remove(verdict.last);
-        let (before, rest) = self.candidates.split_at_mut(index);
-        let Some(candidate) = rest.first_mut() else { return };
-        // One that is elsewhere gave none of these objects, but when no other is left.
-        let mut others = before.iter_mut().rev().filter(|_| !candidate.is_here());
-        let other = others.find(|other| other.is_here() && !other.told);
-        match other {
-            Some(other) => other.tell(verdict, catalog, found),
-            None if !candidate.told => candidate.tell(verdict, catalog, found),
-            None => {}
-        }
-    }
-
-    /// The object's calls are not sealed, and their names have told the class, or which it may be.
-    fn read(&mut self, number: u64, classes: &[&Class], call: &Record, found: &mut Vec<Found>) {
-        // Each member on the way to this object was called on another one before.
-        let path = call.dcom.object_path.as_deref().unwrap_or_default();
-        let members = path.split('.').filter(|member| !matches!(*member, "" | "?")).count();
-        let mut before: Vec<_> = self.objects.iter().map(|object| object.number).collect();
-        before.retain(|other| *other <= number);
-        before.sort_unstable_by_key(|number| Reverse(*number));
-        let root = before.get(members).or(before.last()).copied().unwrap_or_default();
-        let latest = self
-            .candidates
-            .iter_mut()
-            .rev()
-            .find(|candidate| candidate.since <= root);
-        if let Some(candidate) = latest.filter(|candidate| !candidate.told) {
-            candidate.read(classes, call, found);
-        }
-    }
-}
-
-impl Candidate {
-    /// An activation whose object was called first on a connection of its own is hardly here as well.
-    fn is_here(&self) -> bool {
-        self.own || self.told || !self.waiting.is_found()
-    }
-
-    fn tell<'a>(&mut self, verdict: Verdict<'a>, catalog: &'a Catalog, found: &mut Vec<Found>) {
-        self.told = true;
-        self.waiting.set_found();
-        let Verdict {
-            fit,
-            mut classes,
-            path,
-            mut because,
-            rare,
-            texts,
-            close,
-            ..
-        } = verdict;
-        if !self.whole {
-            // Calls may have come before these: other classes may lead to them.
-            let others = catalog.with_members(path).map(|(class, _)| class);
-            for class in others.filter(|class| class.benign.is_none()) {
-                if !classes.iter().any(|known| known.clsid == class.clsid) {
-                    classes.push(class);
-                }
-            }
-        }
-        let only = match classes.as_slice() {
-            [class] => Some(class),
-            _ => None,
-        };
-        let certain = close && rare && only.is_some() && self.whole;
-        let (severity, confidence) = weigh(fit, texts, certain, close || rare);
-        let mut record = self.waiting.0.record.clone();
-        record.dcom.evidence = Evidence::Inferred;
-        record.dcom.class = only.map(|class| class.name.clone());
-        let how = match fit {
-            Fit::Whole(1) => format!("one call has the lengths of {path}"),
-            Fit::Whole(_) => format!("its calls have the lengths of {path}"),
-            Fit::Part => format!("its first calls have the lengths of those of {path}"),
-            Fit::Unnamed => {
-                format!("its calls follow one another like those of {path}, their names were not asked for")
-            }
-        };
-        because.insert(0, how.clone());
-        if only.is_none() {
-            because.push("other classes are called like this too".to_owned());
-        }
-        record.dcom.because.extend(because.into_iter().map(Into::into));
-        let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
-        let message = format!(
-            "{} got an object from {}{} by a sealed activation, perhaps {}: {how}",
-            address(record.meta.client),
-            address(record.meta.server),
-            as_whom(&record.dcom.client),
-            names.join(" or "),
-        );
-        let mut alert = alert(&SEALED_ACTIVATION, severity, confidence, message, &record);
-        if names.len() > 1 {
-            alert.alert.metadata.classes = names;
-        }
-        found.push(alert);
-    }
-
-    /// The object's calls are not sealed, and their names have told the class, or which it may be.
-    fn read(&mut self, classes: &[&Class], call: &Record, found: &mut Vec<Found>) {
-        self.told = true;
-        self.waiting.set_found();
-        // Whoever uses one of them to administer may have done so.
-        let severities = classes
-            .iter()
-            .map(|class| class.benign.is_none().then_some(class.severity));
-        let Some(severity) = severities.min().flatten() else {
-            return;
-        };
-        let mut record = self.waiting.0.record.clone();
-        record.dcom.evidence = Evidence::Inferred;
-        let place = call.meta.place();
-        let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
-        let mut because: Vec<String> = call.dcom.because.iter().map(|why| format!("{place}: {why}")).collect();
-        if let [name] = names.as_slice() {
-            record.dcom.class = Some(name.clone());
-        } else {
-            let method = call.dcom.method.as_deref().unwrap_or(&call.dcom.operation);
-            let path = call.dcom.object_path.as_deref().unwrap_or_default();
-            because.push(format!(
-                "{place}: {path}.{method} was called, other calls may have come before"
-            ));
-        }
-        if call.dcom.bytes_missing > 0 {
-            let missing = call.dcom.bytes_missing;
-            because.push(format!("{place}: {missing} bytes of that connection are missing"));
-        }
-        record.dcom.because.extend(because.into_iter().map(Into::into));
-        let message = format!(
-            "{} got an object from {}{} by a sealed activation: {}, by the members that were called on it",
-            address(record.meta.client),
-            address(record.meta.server),
-            as_whom(&record.dcom.client),
-            names.join(" or "),
-        );
-        let confidence = if self.whole { "high" } else { "medium" };
-        let mut alert = alert(
-            &SEALED_ACTIVATION,
-            severity.min(Severity::High),
-            confidence,
-            message,
-            &record,
-        );
-        if names.len() > 1 {
-            alert.alert.metadata.classes = names;
-        }
-        found.push(alert);
-    }
-}
-
-/// The class that the names of a call's members have told; where calls before it may be missing, those that it may be.
-fn read<'a>(dcom: &Dcom, catalog: &'a Catalog) -> Vec<&'a Class> {
-    if dcom.clsid.is_some() {
-        return Vec::new();
-    }
-    if let Some(name) = &dcom.class {
-        return catalog.find(name).into_iter().take(1).collect();
-    }
-    let path = dcom.object_path.as_deref().and_then(|path| path.strip_prefix("?."));
-    let (Some(Effect::Execution), Some(path), Some(method)) = (dcom.effect, path, &dcom.method) else {
-        return Vec::new();
-    };
-    let members = format!("{path}.{method}");
-    let mut classes: Vec<_> = catalog.with_members(&members).map(|(class, _)| class).collect();
-    classes.dedup_by_key(|class| class.clsid);
-    classes
-}
-
-/// How bad, and how sure: docs/detections/sealed-activation.md says how often each is wrong.
-fn weigh(fit: Fit, texts: u32, certain: bool, strong: bool) -> (Severity, &'static str) {
-    match fit {
-        Fit::Whole(2..) if certain => (Severity::High, "high"),
-        Fit::Whole(2..) if strong => (Severity::High, "medium"),
-        Fit::Whole(1) if texts < 2 => (Severity::Low, "low"),
-        _ => (Severity::Medium, "low"),
-    }
-}
-
-/// A call of `IDispatch`, or of an interface that may derive from it; or of an object that is called in the context of
-/// another one's `IRemUnknown` or `IUnknown`, as clients do that bind once. `asked` says whether the object was asked for a
-/// name so.
-fn operation(record: &Record, asked: bool) -> Option<Operation> {
-    let dcom = &record.dcom;
-    let interface = dcom.interface.as_ref()?;
-    let opnum = dcom.opnum?;
-    let may_be = |name| match names::operation(interface.uuid, opnum) {
-        Some(known) => known == name,
-        None => interface.name.is_none(),
-    };
-    // An answer of RemRelease has no room for a number beside its HRESULT.
-    let of_another = || {
-        let any = [known::IUNKNOWN, known::IREM_UNKNOWN, known::IREM_UNKNOWN2];
-        any.contains(&interface.uuid)
-            && (asked || dcom.sealed_reply_length == Some(shape::looked_up(record.encoding.unwrap_or_default())))
-    };
-    match opnum {
-        5 if may_be("GetIDsOfNames") || of_another() => Some(Operation::Lookup),
-        6 if may_be("Invoke") || (asked && of_another()) => Some(Operation::Invoke),
-        _ => None,
     }
 }
 
@@ -540,11 +127,7 @@ impl Detection for SealedActivation {
             if waiting.len() >= WAITING {
                 waiting.remove(0);
             }
-            waiting.push(Waiting(Arc::new(Activated {
-                seen: self.seen,
-                record: (*record).clone(),
-                found: AtomicBool::new(false),
-            })));
+            waiting.push(Waiting::new(self.seen, (*record).clone()));
         } else if dcom.kind == Kind::Call {
             self.overdue(now, context, found);
             self.called(pair, record, context, found);
@@ -574,32 +157,26 @@ impl Detection for SealedActivation {
     }
 }
 
-impl SealedActivation {
-    /// Those in which nothing came for a while are over.
-    fn overdue(&mut self, now: Timestamp, context: &Context<'_>, found: &mut Vec<Found>) {
-        while let Some((_, over)) = self.conversations.overdue(now) {
-            for mut conversation in over {
-                conversation.conclude(context, found);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
 
+    use dcom_parsers::guid::Ipid;
+    use dcom_parsers::names::{self, known};
+
     use super::super::testing::{Rig, activation, call, end};
     use super::*;
-    use crate::event::dcom::Interface;
+    use crate::catalog::Effect;
+    use crate::event::dcom::{Evidence, Interface};
+    use crate::severity::Severity;
 
     const SECOND: i64 = 1_000_000_000;
-    const LOOKUP: u16 = 5;
+    pub(super) const LOOKUP: u16 = 5;
     const INVOKE: u16 = 6;
     const OBJECT: u32 = 228;
     const NOTHING: u32 = 80;
 
-    fn sealed_activation() -> Record {
+    pub(super) fn sealed_activation() -> Record {
         // Its samples read the whole catalogue.
         static SAMPLE: LazyLock<Record> = LazyLock::new(sample);
         SAMPLE.clone()
@@ -622,7 +199,7 @@ mod tests {
         Ipid(uuid)
     }
 
-    fn sealed(object: u8, opnum: u16, length: u32, reply: u32) -> Record {
+    pub(super) fn sealed(object: u8, opnum: u16, length: u32, reply: u32) -> Record {
         static SAMPLE: LazyLock<Record> = LazyLock::new(|| call(&sealed_activation(), ""));
         let mut record = SAMPLE.clone();
         record.meta.server = Some(end(1, 49_670));
@@ -1171,29 +748,5 @@ mod tests {
             let others = &found[0].alert.metadata.classes;
             assert_eq!(others.len(), if missing == 0 { 0 } else { 2 }, "{others:?}");
         }
-    }
-
-    #[test]
-    fn what_is_kept_of_a_conversation_is_bounded() {
-        let mut rig = Rig::new(SealedActivation::new(&Settings::default()));
-        rig.see(sealed_activation());
-        for number in 0..300_u32 {
-            let mut record = sealed(u8::try_from(number % 200).unwrap(), LOOKUP, 100 + number % 50 * 4, 20);
-            record.meta.flow_id = Some(number.into());
-            rig.see(record);
-        }
-        let mut kept = rig.detection.conversations.overdue(Timestamp(i64::MAX)).unwrap().1;
-        assert_eq!(kept.len(), 1);
-        let mut kept = kept.remove(0);
-        assert!(kept.calls.len() == CALLS && kept.objects.len() == CALLS && kept.bound.len() == CALLS);
-        kept.conclude(
-            &Context {
-                catalog: &Catalog::built_in(),
-                now: Timestamp(0),
-                set_back: 0,
-                managed: false,
-            },
-            &mut Vec::new(),
-        );
     }
 }
