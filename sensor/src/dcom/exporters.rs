@@ -17,7 +17,7 @@ use std::sync::Arc;
 use dcom_parsers::dcom::{RemInterfaceRef, SetId, StdObjref};
 use dcom_parsers::guid::{Clsid, Iid, Ipid, Oid, Oxid};
 
-use super::remembered::Remembered;
+use super::generations::Generations;
 use crate::event::dcom::{ActivationRecord, Proof};
 use crate::flow::Connection;
 use crate::hash::HashMap;
@@ -281,12 +281,12 @@ pub(super) struct Exporters {
     activated: HashMap<Oxid, Vec<Activated>>,
     activated_order: VecDeque<Oxid>,
     /// Further addresses of machines, as they say themselves.
-    addresses: Remembered<IpAddr, Vec<IpAddr>>,
+    addresses: Generations<IpAddr, Vec<IpAddr>>,
     /// The ping sets of each object: every client has its own, and each keeps the object alive by itself ([MS-DCOM] 3.1.2.6
     /// Timer Events).
-    pinged: Remembered<(IpAddr, Oid), Vec<SetId>>,
+    pinged: Generations<(IpAddr, Oid), Vec<SetId>>,
     /// When each set was pinged.
-    sets: Remembered<(IpAddr, SetId), Timestamp>,
+    sets: Generations<(IpAddr, SetId), Timestamp>,
     limits: Limits,
     now: Timestamp,
     /// When the call at hand was made: it may have waited long for its answer.
@@ -304,10 +304,10 @@ impl Exporters {
             order: VecDeque::new(),
             activated: HashMap::default(),
             activated_order: VecDeque::new(),
-            addresses: Remembered::new(limits.interfaces, i64::MAX),
+            addresses: Generations::new(limits.interfaces, i64::MAX),
             // Said once, when a set begins; the set is said again and again.
-            pinged: Remembered::new(limits.interfaces, i64::MAX),
-            sets: Remembered::new(limits.interfaces, limits.object_idle),
+            pinged: Generations::new(limits.interfaces, i64::MAX),
+            sets: Generations::new(limits.interfaces, limits.object_idle),
             limits: *limits,
             now: Timestamp::default(),
             as_of: Timestamp::default(),

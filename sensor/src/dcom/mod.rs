@@ -7,11 +7,11 @@ mod calls;
 mod endpoints;
 mod exchange;
 mod exporters;
+mod generations;
 mod interest;
 mod logins;
 mod mapper;
 mod over;
-mod remembered;
 mod resolver;
 #[cfg(test)]
 mod rig;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::remembered::Remembered;
+use super::generations::Generations;
 use super::{Analyst, DcomCounters, rpc_log};
 use crate::decode::Transport;
 use crate::event::flow::{EndReason, Flow, FlowState, RpcOnFlow, SeenOnFlow, Tcp, Traffic};
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// brought last.
 #[derive(Debug)]
 pub struct OpenFlows {
-    known: Remembered<u64, Known>,
+    known: Generations<u64, Known>,
     over: Vec<(u64, Event)>,
 }
 
@@ -32,7 +32,7 @@ impl OpenFlows {
         // Half of the table has room for all that can be open.
         let most = limits.rpc_connections.saturating_add(limits.conversations);
         Self {
-            known: Remembered::new(most.saturating_mul(2), i64::MAX),
+            known: Generations::new(most.saturating_mul(2), i64::MAX),
             over: Vec::new(),
         }
     }

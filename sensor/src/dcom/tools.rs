@@ -11,7 +11,7 @@ use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest, Variant};
 
 use super::Read;
 use super::exchange::parse;
-use super::remembered::Remembered;
+use super::generations::Generations;
 use crate::catalog::{Field, Seen, Sightings, Tools};
 use crate::decode::Transport;
 use crate::event::dcom::{Kind, ToolRecord};
@@ -32,9 +32,9 @@ const MAX_SEARCHED: usize = 4096;
 /// What is known of the clients' manners.
 #[derive(Debug)]
 pub(super) struct Watch {
-    connections: Remembered<u64, Watched>,
+    connections: Generations<u64, Watched>,
     /// Between two machines, the connection that activated last, and when.
-    activations: Remembered<(IpAddr, IpAddr), (u64, Timestamp)>,
+    activations: Generations<(IpAddr, IpAddr), (u64, Timestamp)>,
     /// How often something new was seen on any connection.
     news: u64,
 }
@@ -69,8 +69,8 @@ struct Basis {
 impl Watch {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            connections: Remembered::new(limits.tool_connections, limits.tool_memory),
-            activations: Remembered::new(limits.tool_connections, limits.tool_memory),
+            connections: Generations::new(limits.tool_connections, limits.tool_memory),
+            activations: Generations::new(limits.tool_connections, limits.tool_memory),
             news: 0,
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::settings::is_near;
 use super::signature::{BESIDE_FILES, REVERSE_CONNECTION};
 use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};

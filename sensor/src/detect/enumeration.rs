@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dcom_parsers::names::known;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::{MAPPER_DUMP, RESOLVER_SWEEP};
 use super::{Context, Detection, Found, Seen, Settings, alert};
 use crate::dcom::Record;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dcom_parsers::guid::Clsid;
 
 use super::managed::is_wmi;
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::{MANY_CLASSES, MANY_TARGETS, Signature};
 use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
 use crate::catalog::Class;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dcom_parsers::wmi::{IWBEM_LEVEL1_LOGIN, IWBEM_SERVICES};
 
 use super::Seen;
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::settings::Settings;
 use crate::event::dcom::Kind;
 use crate::time::Timestamp;

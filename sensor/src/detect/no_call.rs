@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dcom_parsers::names::known;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::NO_CALL;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom};
 use crate::catalog::Category;

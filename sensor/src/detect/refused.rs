@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names::known;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::ACTIVATION_REFUSED;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, build};
 use crate::dcom::Binding;

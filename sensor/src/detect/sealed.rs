@@ -9,7 +9,7 @@ mod shape;
 
 use std::net::IpAddr;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::{Context, Detection, Found, Seen, Settings};
 use crate::dcom::Record;
 use crate::decode::Endpoint;

@@ -6,7 +6,7 @@ use dcom_parsers::guid::Ipid;
 use dcom_parsers::ndr::Encoding;
 
 use super::managed::is_wmi;
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::WMI_PROCESS;
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, result};
 use crate::dcom::Record;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::UNANSWERED_CONNECTION;
 use super::{Context, Detection, Found, Seen, Settings, build};
 use crate::dcom::Unanswered;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::pairs::Remembered;
+use super::remembered::Remembered;
 use super::signature::{ANONYMOUS, WEAK_LEVEL};
 use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, result};
 use crate::dcom::Record;

@@ -30,8 +30,8 @@ type Line = (&'static str, String);
 #[derive(Debug)]
 pub struct Reasons {
     catalog: Arc<Catalog>,
-    binds: Remembered<u64, Vec<Bind>>,
-    calls: Remembered<(u64, u64), Calls>,
+    binds: Latest<u64, Vec<Bind>>,
+    calls: Latest<(u64, u64), Calls>,
     alerts: Vec<Explained>,
     more: u64,
 }
@@ -61,12 +61,12 @@ struct Explained {
 
 /// The last so many by their keys.
 #[derive(Debug)]
-struct Remembered<K, V> {
+struct Latest<K, V> {
     map: BTreeMap<K, V>,
     order: VecDeque<K>,
 }
 
-impl<K: Ord + Copy, V: Default> Remembered<K, V> {
+impl<K: Ord + Copy, V: Default> Latest<K, V> {
     fn new() -> Self {
         Self {
             map: BTreeMap::new(),
@@ -92,8 +92,8 @@ impl Reasons {
     pub fn new(catalog: Arc<Catalog>) -> Self {
         Self {
             catalog,
-            binds: Remembered::new(),
-            calls: Remembered::new(),
+            binds: Latest::new(),
+            calls: Latest::new(),
             alerts: Vec::new(),
             more: 0,
         }

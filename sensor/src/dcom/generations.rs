@@ -1,4 +1,4 @@
-//! A table of what is remembered for a while.
+//! A table of two generations: what is remembered for a while, and how long only about.
 
 use std::hash::Hash;
 
@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 /// A table that is bounded in number and time, without a clock of its own: half of it is the young ones, and when those
 /// are too many or too old, the others are forgotten and these become the others.
 #[derive(Debug)]
-pub(super) struct Remembered<K, V> {
+pub(super) struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     since: Timestamp,
@@ -18,7 +18,7 @@ pub(super) struct Remembered<K, V> {
     pub(super) forgotten: u64,
 }
 
-impl<K: Copy + Eq + Hash, V: Default> Remembered<K, V> {
+impl<K: Copy + Eq + Hash, V: Default> Generations<K, V> {
     pub(super) fn new(most: usize, lifetime: i64) -> Self {
         Self {
             young: HashMap::default(),
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_what_is_used_stays() {
-        let mut table: Remembered<u32, u32> = Remembered::new(8, i64::MAX);
+        let mut table: Generations<u32, u32> = Generations::new(8, i64::MAX);
         for key in 0..1000 {
             *table.touch(0, at(1)) += 1;
             table.touch(key, at(1));
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_not_used_is_forgotten_with_time() {
-        let mut table: Remembered<u32, u32> = Remembered::new(8, 10_000_000_000);
+        let mut table: Generations<u32, u32> = Generations::new(8, 10_000_000_000);
         *table.touch(1, at(100)) = 5;
         table.touch(2, at(111));
         assert_eq!(table.get(&1), Some(&5), "half of the table is kept");
