@@ -45,6 +45,7 @@ pub mod limits;
 mod live;
 mod name_answers;
 mod outputs;
+mod path;
 pub mod policy;
 mod replay;
 pub mod report;

@@ -23,6 +23,7 @@ use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_h
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::{SECOND, Timestamp};
 use child::{Started, is_same_process, owner};
+pub(super) use told::brief;
 use told::{account, client_side, process, tell_skew};
 
 /// A host may log so much before the wire shows it: whole seconds are cut.

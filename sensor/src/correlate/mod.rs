@@ -28,7 +28,7 @@ use std::ops::RangeInclusive;
 
 use case::Case;
 use claims::Claims;
-use join::{Judged, Known};
+use join::{Judged, Known, brief};
 use names::{By, Names};
 use skew::{FARTHEST, Skews};
 use store::{Kind, Store, learn, own_end};
@@ -494,10 +494,6 @@ fn sentence(host: &HostRecord) -> String {
         Verdict::Confirmed => "confirms it",
         Verdict::Contradicted => "contradicts it",
         Verdict::NotSeen => "does not show it",
-    };
-    let brief = |image: Option<&str>, pid: Option<u32>| {
-        let image = image.map_or("a process", |image| image.rsplit(['\\', '/']).next().unwrap_or(image));
-        pid.map_or_else(|| image.to_owned(), |pid| format!("{image} (pid {pid})"))
     };
     let process = host.process.as_ref().map(|it| brief(it.image.as_deref(), it.pid));
     let parent = host.parent.as_ref().map(|it| brief(it.image.as_deref(), it.pid));

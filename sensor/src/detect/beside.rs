@@ -14,6 +14,7 @@ use crate::dcom::{Binding, File, Record};
 use crate::decode::Endpoint;
 use crate::event::Dcom;
 use crate::event::dcom::{Kind, Outcome};
+use crate::path::file_name;
 use crate::rpc::FileOpened;
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -216,8 +217,7 @@ impl BesideActivation {
         let FileOpened {
             share, name, to_write, ..
         } = &file.opened;
-        let last = name.rsplit('\\').next().unwrap_or_default();
-        let what = match (to_write, last.starts_with("__")) {
+        let what = match (to_write, file_name(name).starts_with("__")) {
             (true, _) => "opened a file for writing",
             (false, true) => "fetched a file that looks like a command's output",
             (false, false) => return,

@@ -10,6 +10,7 @@ use crate::decode::Endpoint;
 use crate::event::dcom::{Dcom, EndpointRecord};
 use crate::event::host::{HostRecord, Verdict};
 use crate::event::{Alert, Meta};
+use crate::path::file_name;
 use crate::severity::Severity;
 
 /// Characters of a text that are shown: one command line must not fill the screen.
@@ -222,7 +223,7 @@ fn host(dcom: &Dcom) -> String {
     };
     let HostRecord { process, parent, .. } = host;
     let name = |image: Option<&str>, pid: Option<u32>| {
-        let image = image.map_or("?", |image| image.rsplit(['\\', '/']).next().unwrap_or(image));
+        let image = image.map_or("?", file_name);
         pid.map_or_else(|| shortened(image), |pid| format!("{} ({pid})", shortened(image)))
     };
     let mut text = host.verdict.to_string().replace('_', " ");

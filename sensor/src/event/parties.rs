@@ -9,6 +9,7 @@ use super::dcom::Outcome;
 use super::host::Verdict;
 use super::record::Port;
 use super::{Alert, Body, Dcom, Event, HostAlert};
+use crate::path::file_name;
 
 /// One end of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,9 +165,7 @@ impl<'e> Parties<'e> {
 impl<'e> Process<'e> {
     /// The image's name without its folders.
     pub(super) fn name(&self) -> Option<&'e str> {
-        self.image
-            .and_then(|image| image.rsplit(['\\', '/']).next())
-            .filter(|name| !name.is_empty())
+        self.image.map(file_name).filter(|name| !name.is_empty())
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::chain::{Incident, Reach};
 use super::incidents::Pair;
 use super::text::{counted, grouped, listed};
+use crate::path::file_name;
 use crate::time::Timestamp;
 
 /// Characters of a command in a title.
@@ -142,7 +143,7 @@ pub(super) fn title(incident: &Incident) -> String {
 /// The file name of a process's image.
 fn image(process: &[(String, String)]) -> Option<String> {
     let (_, path) = process.iter().find(|(key, _)| key == "image")?;
-    path.rsplit(['\\', '/']).next().map(str::to_owned)
+    Some(file_name(path).to_owned())
 }
 
 /// How far someone got with a target, over all incidents.

@@ -10,6 +10,7 @@ use crate::event::host::{
 use crate::event::record::{Interval, Port};
 use crate::host_log::HostEvent;
 use crate::host_log::event::{Account, Logon, Process, Source};
+use crate::path::file_name;
 use crate::time::Timestamp;
 
 pub(super) fn client_side(sightings: &[Sighting<'_>], record: &mut HostRecord) {
@@ -121,11 +122,13 @@ pub(super) fn account(account: &Account) -> Option<String> {
 
 /// `cmd.exe (pid 6108)`.
 pub(super) fn process(process: &Process) -> String {
-    let name = process
-        .image
-        .as_deref()
-        .map_or("a process", |image| image.rsplit(['\\', '/']).next().unwrap_or(image));
-    match process.pid {
+    brief(process.image.as_deref(), process.pid)
+}
+
+/// The same, of what a record tells of a process.
+pub(in crate::correlate) fn brief(image: Option<&str>, pid: Option<u32>) -> String {
+    let name = image.map_or("a process", file_name);
+    match pid {
         Some(pid) => format!("{name} (pid {pid})"),
         None => name.to_owned(),
     }
