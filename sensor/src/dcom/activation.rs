@@ -288,7 +288,7 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
     Some(Arc::new(Lineage {
         clsid: Some(clsid),
         class: dcom.class.clone(),
-        path: dcom.class.clone().unwrap_or_else(|| clsid.to_string()),
+        path: dcom.class_name()?.into_owned(),
         activation: Some(ActivationRecord {
             flow_id: connection.flow_id,
             frame: at.frame,

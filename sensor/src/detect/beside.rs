@@ -9,7 +9,7 @@ use dcom_parsers::names;
 use super::remembered::Remembered;
 use super::settings::is_near;
 use super::signature::{BESIDE_FILES, REVERSE_CONNECTION};
-use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
+use super::{Context, Detection, Found, Seen, Settings, alert, as_whom, class};
 use crate::dcom::{Binding, File, Record};
 use crate::decode::Endpoint;
 use crate::event::Dcom;
@@ -306,12 +306,6 @@ fn is_dcom(dcom: &Dcom) -> bool {
         Kind::Call => dcom.ipid.is_some(),
         Kind::EndpointMapping | Kind::HostConfirmation => false,
     }
-}
-
-fn class(dcom: &Dcom) -> String {
-    let unseen = || "a class that was not seen".to_owned();
-    let name = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
-    name.unwrap_or_else(unseen)
 }
 
 #[cfg(test)]

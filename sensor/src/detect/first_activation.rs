@@ -15,12 +15,11 @@ pub(crate) fn first_activation(record: &Record, catalog: &Catalog) -> Found {
         Some(_) => Severity::Medium,
         None => Severity::Low,
     };
-    let name = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
     let message = format!(
         "{} asked {} for {} for the first time since the baseline began{}: {}",
         address(meta.client),
         address(meta.server),
-        name.unwrap_or_default(),
+        dcom.class_name().unwrap_or_default(),
         as_whom(&dcom.client),
         result(dcom),
     );

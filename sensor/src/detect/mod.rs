@@ -322,6 +322,11 @@ fn as_whom(client: &ClientIdentity) -> String {
     }
 }
 
+/// The class in words, seen or not.
+fn class(dcom: &Dcom) -> Cow<'_, str> {
+    dcom.class_name().unwrap_or("a class that was not seen".into())
+}
+
 fn address(end: Option<Endpoint>) -> String {
     end.map_or_else(String::new, |end| end.address.to_string())
 }

@@ -121,10 +121,7 @@ fn judge(record: &Record, context: &Context<'_>) -> Option<Found> {
     } else {
         ("low", "no call on it was seen")
     };
-    let name = dcom
-        .class
-        .clone()
-        .or_else(|| dcom.clsid.map(|clsid| clsid.to_string()))?;
+    let name = dcom.class_name()?;
     let message = format!(
         "{} got {name} from {}{}, and {seen}: activation alone may have loaded a planted file",
         address(meta.client),

@@ -27,8 +27,7 @@ impl Detection for OddActivation {
             return;
         }
         let (who, whom, user) = (address(meta.client), address(meta.server), as_whom(&dcom.client));
-        let class = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
-        let class = class.as_deref().unwrap_or("an object");
+        let class = dcom.class_name().unwrap_or("an object".into());
         let result = result(dcom);
         match dcom.kind {
             Kind::Activation => {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::remembered::Remembered;
 use super::signature::{ANONYMOUS, WEAK_LEVEL};
-use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, result};
+use super::{Context, Detection, Found, Seen, Settings, address, alert, as_whom, class, result};
 use crate::dcom::Record;
 use crate::event::dcom::{Kind, Outcome};
 use crate::severity::Severity;
@@ -43,9 +43,8 @@ impl Detection for WeakLevel {
             return;
         }
         self.told.entry(key, context.when(meta), || ());
-        let class = dcom.class.clone().or_else(|| dcom.clsid.map(|clsid| clsid.to_string()));
         let (who, whom) = (address(meta.client), address(meta.server));
-        let class = class.unwrap_or_else(|| "a class that was not seen".to_owned());
+        let class = class(dcom);
         let result = result(dcom);
         let alert = if anonymous {
             let severity = match dcom.outcome {

@@ -122,11 +122,8 @@ fn end(end: Option<Endpoint>) -> String {
 }
 
 fn class(dcom: &Dcom) -> String {
-    match (&dcom.class, dcom.clsid) {
-        (Some(class), _) => shortened(class),
-        (None, Some(clsid)) => clsid.to_string(),
-        (None, None) => "?".to_owned(),
-    }
+    dcom.class_name()
+        .map_or_else(|| "?".to_owned(), |name| shortened(&name))
 }
 
 /// What was done; where the alert is of more than that, it is named first.

@@ -224,6 +224,12 @@ record! {
 }
 
 impl Dcom {
+    /// The class in words: by its name, else by its CLSID.
+    pub fn class_name(&self) -> Option<Cow<'_, str>> {
+        let name = self.class.as_deref().map(Cow::Borrowed);
+        name.or_else(|| self.clsid.map(|clsid| Cow::Owned(clsid.to_string())))
+    }
+
     /// Is it a call on an object or a service, not one that asks where things are?
     pub fn is_object_call(&self) -> bool {
         let resolver = |interface: &Interface| interface.uuid == known::IOBJECT_EXPORTER;

@@ -129,15 +129,12 @@ fn user(domain: Option<&str>, user: Option<&str>) -> Option<String> {
 /// The operation or the method, and on what.
 fn subject(dcom: &Dcom) -> String {
     let class = || {
-        let name = dcom
-            .class
-            .clone()
-            .or_else(|| dcom.clsid.map(|clsid| clsid.to_string()))?;
+        let name = dcom.class_name()?;
         // What was concluded is not to read as if it had been read.
         Some(if dcom.evidence == Evidence::Inferred {
             format!("what is concluded to be {name}")
         } else {
-            name
+            name.into_owned()
         })
     };
     let path = dcom
