@@ -63,8 +63,11 @@ use signals::Signals;
 
 /// How long to wait for frames before something else is looked at.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
-/// How long what was received is still looked at, once it is time to end.
-const STOPPING: Duration = Duration::from_secs(1);
+/// How long what was received is still looked at, once it is time to end: who keeps up needs a few milliseconds, and who
+/// does not has to put into the logs what is on its way, in less than two seconds in all.
+const STOPPING: Duration = Duration::from_millis(300);
+/// How long a thread that hangs in an interface may keep us then.
+const HANGING: Duration = Duration::from_millis(200);
 /// What was written is brought to the files at least so often.
 const FLUSH: Duration = Duration::from_millis(25);
 
@@ -196,8 +199,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         }
     }
     drop(ears);
-    // A thread that hangs in an interface must not keep us.
-    let until = Instant::now() + STOPPING / 5;
+    let until = Instant::now() + HANGING;
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(1));
     }
