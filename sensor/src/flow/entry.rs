@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::assembler::{Assembler, Piece};
 use super::copies::Copies;
 use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
+use super::reopening::Reopening;
 use super::suspect::{is_padding, urgent};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
@@ -54,7 +55,7 @@ enum State<C> {
 /// The start of both directions, until the first bytes of one tell what it is.
 struct Probe {
     seen: Seen,
-    reopening: Option<u32>,
+    reopening: Option<Reopening>,
     streams: [Option<Assembler>; 2],
     heads: [Vec<(At, Vec<u8>)>; 2],
 }
@@ -228,7 +229,12 @@ impl<C: Consumer> Flow<C> {
                     .copies
                     .is_copy(segment, self.opened.frame, shared.bounds.limits.copy) => {}
             State::Fresh(seen) | State::Foreign(seen) => seen.count(segment, end),
-            State::Probing(probe) => probe.seen.count(segment, end),
+            State::Probing(probe) => {
+                probe.seen.count(segment, end);
+                if let Some(syn) = probe.reopening.as_mut().filter(|syn| syn.is(segment, end)) {
+                    syn.count(segment);
+                }
+            }
             State::Tracked(tracked) => {
                 // The first packets may come again only now.
                 let again = shared
@@ -239,12 +245,26 @@ impl<C: Consumer> Flow<C> {
         }
     }
 
-    /// A SYN in the middle: the sequence number after it. It is believed when the other end acknowledges it.
-    fn reopening(&mut self) -> Option<&mut Option<u32>> {
+    /// A SYN in the middle, if there was one.
+    fn reopening(&mut self) -> Option<&mut Option<Reopening>> {
         match &mut self.state {
             State::Tracked(tracked) => Some(&mut tracked.reopening),
             State::Probing(probe) => Some(&mut probe.reopening),
             State::Fresh(_) | State::Foreign(_) => None,
+        }
+    }
+
+    /// Another connection may begin here. One that was thought to begin before did not.
+    fn may_reopen(&mut self, syn: Reopening) {
+        let is_new =
+            |before: &Option<Reopening>| !before.is_some_and(|before| (before.end, before.next) == (syn.end, syn.next));
+        match &mut self.state {
+            State::Tracked(tracked) if is_new(&tracked.reopening) => {
+                tracked.take_back();
+                tracked.reopening = Some(syn);
+            }
+            State::Probing(probe) if is_new(&probe.reopening) => probe.reopening = Some(syn),
+            _ => {}
         }
     }
 
@@ -265,26 +285,32 @@ impl<C: Consumer> Flow<C> {
             return; // sent again, or seen twice
         }
         let (closing, spoke) = (self.closing, self.spoke);
+        let mut begun = None;
         if let Some(reopening) = self.reopening() {
             // Where only one direction is seen, there is nobody to acknowledge it.
             let alone = !spoke[1 - end];
-            let believed = alone || (reopening.is_some() && segment.acknowledgement == *reopening);
             if opening && !closing && !alone {
-                *reopening = Some(start);
+                self.may_reopen(Reopening::new(segment, end));
                 return;
             }
-            if !opening && !believed {
+            begun = reopening.take_if(|syn| segment.acknowledgement == Some(syn.next));
+            if !opening && !alone && begun.is_none() {
                 return;
             }
         } else if !opening && self.next[end].is_some_and(|next| next != start) {
             return; // a second answer that does not fit the first
         }
         if !matches!(self.state, State::Fresh(_)) || (opening && self.next[end].is_some()) {
+            let (opened, seen) = begun.map_or_else(
+                || (segment.at, Seen::default()),
+                |syn| (syn.at, Seen::of(syn.end, syn.packets)),
+            );
             let new = Self {
                 last: self.last,
                 spoke: self.spoke,
                 sound: self.sound,
-                ..Self::new(self.key, segment.at)
+                state: State::Fresh(seen),
+                ..Self::new(self.key, opened)
             };
             std::mem::replace(self, new).end(Reason::Reused, shared, out);
             shared.counters.connections += 1;
@@ -675,7 +701,7 @@ impl<C: Consumer> Flow<C> {
     /// Gives it up, if it is followed: nothing held is delivered.
     pub(super) fn abandoned(self) -> Option<Abandoned<C>> {
         match self.state {
-            State::Tracked(tracked) => Some(Abandoned {
+            State::Tracked(mut tracked) => Some(Abandoned {
                 ended: tracked.ended(Reason::Forced),
                 connection: tracked.connection,
                 consumer: tracked.consumer,

@@ -10,6 +10,7 @@ mod doubt;
 mod entry;
 mod past;
 mod recognise;
+mod reopening;
 mod side;
 mod suspect;
 mod table;

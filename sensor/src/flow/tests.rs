@@ -1043,6 +1043,38 @@ fn packets_are_counted_from_the_first_one_whenever_a_connection_is_recognised() 
 }
 
 #[test]
+fn a_syn_is_a_packet_of_the_connection_that_it_opens() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 101, 901, &pdu(11, 1));
+    rig.send(server(), client(), 901, 129, &[]);
+    // Two that nobody answers, one that opens another connection, and is sent twice.
+    rig.syn(client(), server(), 7_000_000);
+    rig.syn(client(), server(), 8_000_000);
+    rig.syn(client(), server(), 9_000_000);
+    rig.frame += 1_000;
+    rig.syn(client(), server(), 9_000_000);
+    let opened = rig.frame;
+    let answer = rig.segment(server(), client(), 5_000_000, &[]);
+    rig.play(&Segment {
+        syn: true,
+        acknowledgement: Some(9_000_001),
+        ..answer
+    });
+    rig.send(client(), server(), 9_000_001, 5_000_001, &pdu(11, 1));
+    rig.syn(client(), server(), 3_000_000);
+    rig.end();
+    let counts = rig
+        .ended()
+        .iter()
+        .map(|(reason, counts, _)| (*reason, *counts))
+        .collect::<Vec<_>>();
+    assert_eq!(counts, [(Reason::Reused, [4, 2]), (Reason::Shutdown, [4, 1])]);
+    assert_eq!(rig.ended[0].last.frame, opened - 1_002);
+    assert_eq!(rig.ended[1].last.frame, rig.frame);
+}
+
+#[test]
 fn what_is_counted_before_goes_beyond_32_bits() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 900);

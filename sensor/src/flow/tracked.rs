@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::assembler::{Assembler, AssemblerCounters, Bounds, Piece};
 use super::copies::Copies;
 use super::doubt::{Again, Doubt, Held, Kept};
+use super::reopening::Reopening;
 use super::suspect::{Flaw, Stamps, Suspect, has_no_room, is_padding, urgent};
 use super::table::End;
 use super::traffic::{Ended, Packets, Reason, TcpState};
@@ -29,8 +30,8 @@ pub(super) struct Tracked<C> {
     /// The last of them.
     pub(super) last: At,
     pub(super) tcp: TcpState,
-    /// A SYN was seen in the middle: the sequence number after it.
-    pub(super) reopening: Option<u32>,
+    /// A SYN was seen in the middle.
+    pub(super) reopening: Option<Reopening>,
     pub(super) streams: [Option<Assembler>; 2],
     /// Where each end's stream stops, once its FIN was seen.
     pub(super) fins: [Option<u32>; 2],
@@ -81,13 +82,30 @@ impl<C> Tracked<C> {
     /// Counts a packet once, however often the mirror delivers it. `again` says that it was counted before.
     #[inline]
     pub(super) fn count(&mut self, segment: &Segment<'_>, end: End, again: bool, shared: &mut Shared) {
-        self.last = segment.at;
+        let reopening = self.reopening.as_mut().filter(|syn| syn.is(segment, end));
+        if reopening.is_none() {
+            self.last = segment.at;
+        }
         if again || self.copies.is_copy(segment, 0, shared.bounds.limits.copy) {
             shared.counters.copies += 1;
             return;
         }
+        if let Some(syn) = reopening {
+            return syn.count(segment);
+        }
         let side = self.side(end);
         self.packets[side].count(segment.length, segment.flags);
+    }
+
+    /// A SYN in the middle opened no other connection: it is one of this one's packets.
+    pub(super) fn take_back(&mut self) {
+        if let Some(syn) = self.reopening.take() {
+            let side = self.side(syn.end);
+            self.packets[side].add(&syn.packets);
+            if self.last.steady() < syn.last.steady() {
+                self.last = syn.last;
+            }
+        }
     }
 
     /// Leaves its places among those that are followed.
@@ -101,7 +119,8 @@ impl<C> Tracked<C> {
     }
 
     /// What there is to say at its end.
-    pub(super) fn ended(&self, reason: Reason) -> Ended {
+    pub(super) fn ended(&mut self, reason: Reason) -> Ended {
+        self.take_back();
         Ended {
             packets: self.packets,
             last: self.last,

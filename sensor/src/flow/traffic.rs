@@ -26,6 +26,15 @@ impl Seen {
         self.flags[end] |= segment.flags;
     }
 
+    /// One end's packets, of a connection of which nothing else was seen.
+    pub(super) fn of(end: End, packets: Packets) -> Self {
+        let mut seen = Self::default();
+        seen.packets[end] = u32::try_from(packets.count).unwrap_or(u32::MAX);
+        seen.bytes[end] = u32::try_from(packets.bytes).unwrap_or(u32::MAX);
+        seen.flags[end] = packets.flags;
+        seen
+    }
+
     /// The same by sides, now that it is known who the client is.
     pub(super) fn by_sides(&self, client: End) -> Sides<Packets> {
         let of = |end: End| Packets {
@@ -57,6 +66,13 @@ impl Packets {
         self.count += 1;
         self.bytes += u64::from(length);
         self.flags |= flags;
+    }
+
+    /// Those of another, which belong to this one.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+        self.flags |= other.flags;
     }
 }
 
