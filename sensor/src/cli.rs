@@ -2,6 +2,7 @@
 
 mod catalog;
 mod doctor;
+mod ending;
 mod explain;
 mod hosts;
 mod hunt;
@@ -32,6 +33,7 @@ use crate::outputs::{Outputs, Pace, Prepared};
 use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
+pub(crate) use ending::Ending;
 pub(crate) use lines::{Lines, Unread};
 pub(crate) use live::{Compression, Live};
 pub(crate) use voice::speak_aside;

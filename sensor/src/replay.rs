@@ -3,7 +3,6 @@
 mod extracting;
 mod reading;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Expanded, Input, expand};
-use crate::cli::{FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
+use crate::cli::{Ending, FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
 use crate::cli::{settings, with_outputs};
 use crate::config::Config;
 use crate::emit::console::{Console, printable};
@@ -28,7 +27,7 @@ use crate::event::{Body, Event};
 use crate::extract::{self, Notes};
 use crate::limits::Limits;
 use crate::outputs::{Needs, Outputs};
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::statistics::{self, Tally};
 use crate::time::Timestamp;
 use crate::{Failure, failures};
@@ -360,37 +359,17 @@ impl Outlet {
         if let Some(unsealed) = &mut self.unsealed {
             unsealed.flush()?;
         }
-        if let Some(lines) = &mut self.lines {
-            lines.flush()?;
-        }
-        if let Some(reasons) = self.reasons.take() {
-            self.console.add(&reasons.print(output_width(), options.colour()));
-        }
-        let suppressed = options.verbose && policy.counters().suppressed > 0;
-        if options.settings.common.show_suppressed || suppressed {
-            let listed = policy::report(policy, output_width());
-            if self.lines.is_some() || options.quiet {
-                write!(io::stderr().lock(), "{listed}")?;
-            } else {
-                self.console.add(&listed);
-            }
-        }
-        if !options.quiet {
-            if self.lines.is_none() {
-                self.console.write(&mut io::stdout().lock(), &self.summary)?;
-            } else {
-                writeln!(io::stderr().lock(), "{}", self.summary)?;
-            }
-        }
-        if options.verbose {
-            let mut stderr = io::stderr().lock();
-            for (name, count) in tally.iter() {
-                writeln!(stderr, "{name:32} {count}")?;
-            }
-        }
-        if let Some(lines) = &mut self.lines {
-            lines.end()?;
-        }
+        let ending = Ending {
+            lines: self.lines.as_mut(),
+            table: &mut self.console,
+            reasons: self.reasons.take(),
+            policy,
+            show_suppressed: options.settings.common.show_suppressed,
+            colour: options.colour(),
+            quiet: options.quiet,
+            verbose: options.verbose,
+        };
+        ending.print(&self.summary, tally.iter())?;
         logged?;
         Ok(options.fail_on.is_some_and(|least| self.summary.alerts.has(least)))
     }

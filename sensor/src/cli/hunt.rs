@@ -1,7 +1,7 @@
 //! `dcom-sensor hunt`: host logs in, findings out.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
 use super::{
-    FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell, with_outputs,
+    Ending, FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell,
+    with_outputs,
 };
 use crate::config::Config;
 use crate::detect::Found;
@@ -26,7 +27,7 @@ use crate::host_log::{self, Cause, Report};
 use crate::hunt;
 use crate::limits::Limits;
 use crate::outputs::{Needs, Outputs};
-use crate::policy::{self, Policy, Verdict};
+use crate::policy::{Policy, Verdict};
 use crate::replay::interruption;
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -282,37 +283,17 @@ impl Run<'_> {
             // What is wrong with them is told when all else is.
             logged = emitters.finish(first, last);
         }
-        if let Some(lines) = &mut output.lines {
-            lines.flush()?;
-        }
-        if let Some(reasons) = output.reasons.take() {
-            output.table.add(&reasons.print(output_width(), options.color.colour()));
-        }
-        let suppressed = options.verbose && output.summary.suppressed > 0;
-        if options.settings.show_suppressed || suppressed {
-            let listed = policy::report(&output.policy, output_width());
-            if output.lines.is_some() || options.quiet {
-                write!(io::stderr().lock(), "{listed}")?;
-            } else {
-                output.table.add(&listed);
-            }
-        }
-        if !options.quiet {
-            if output.lines.is_none() {
-                output.table.write(&mut io::stdout().lock(), &output.summary)?;
-            } else {
-                writeln!(io::stderr().lock(), "{}", output.summary)?;
-            }
-        }
-        if options.verbose {
-            let mut stderr = io::stderr().lock();
-            for (name, count) in counters.iter() {
-                writeln!(stderr, "{name:32} {count}")?;
-            }
-        }
-        if let Some(lines) = &mut output.lines {
-            lines.end()?;
-        }
+        let ending = Ending {
+            lines: output.lines.as_mut(),
+            table: &mut output.table,
+            reasons: output.reasons.take(),
+            policy: &output.policy,
+            show_suppressed: options.settings.show_suppressed,
+            colour: options.color.colour(),
+            quiet: options.quiet,
+            verbose: options.verbose,
+        };
+        ending.print(&output.summary, counters.iter())?;
         logged?;
         Ok(options.fail_on.is_some_and(|least| output.summary.findings.has(least)))
     }

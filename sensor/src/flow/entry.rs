@@ -1,20 +1,20 @@
 //! One connection's entry: what it turned out to be, and how it comes to that.
 
-use std::sync::Arc;
+mod opening;
+mod probe;
 
-use super::assembler::{Assembler, Piece};
-use super::copies::Copies;
-use super::recognise::{ENOUGH, Prefix, Protocol, recognise};
-use super::reopening::Reopening;
+use super::assembler::Assembler;
+use super::recognise::{Prefix, recognise};
 use super::suspect::{is_padding, urgent};
 use super::table::{End, Entry, Key, Worth};
 use super::tracked::Tracked;
 use super::traffic::{Reason, Seen, TcpState};
-use super::{Abandoned, Connection, Consumer, Opener, Output, Shared, Side, Sides, Silence, behind, start};
+use super::{Abandoned, Consumer, Output, Shared, Silence, behind, start};
 use crate::capture::At;
-use crate::decode::{Segment, Sum, Tunnel, VlanTags};
+use crate::decode::{Segment, Sum};
 use crate::limits::Limits;
 use crate::time::Timestamp;
+use probe::{PROBE_LIMIT, Probe};
 
 /// Entry in the table: at most 128 bytes, which a test holds it to.
 pub(super) struct Flow<C> {
@@ -52,14 +52,6 @@ enum State<C> {
     Tracked(Box<Tracked<C>>),
 }
 
-/// The start of both directions, until the first bytes of one tell what it is.
-struct Probe {
-    seen: Seen,
-    reopening: Option<Reopening>,
-    streams: [Option<Assembler>; 2],
-    heads: [Vec<(At, Vec<u8>)>; 2],
-}
-
 impl<C> Entry for Flow<C> {
     fn key(&self) -> &Key {
         &self.key
@@ -77,13 +69,6 @@ impl<C> Entry for Flow<C> {
         }
     }
 }
-
-/// While probing, more than this is not held back on one side: a first flight, out of order.
-const PROBE_LIMIT: usize = 64 << 10;
-
-/// Of the endpoint mapper and of the activator ([MS-RPCE] 2.1.1.1 `NCACN_IP_TCP`): to ask for an object means to
-/// come here first.
-const MAPPER: u16 = 135;
 
 impl<C: Consumer> Flow<C> {
     pub(super) fn new(key: Key, at: At) -> Self {
@@ -245,157 +230,6 @@ impl<C: Consumer> Flow<C> {
         }
     }
 
-    /// A SYN in the middle, if there was one.
-    fn reopening(&mut self) -> Option<&mut Option<Reopening>> {
-        match &mut self.state {
-            State::Tracked(tracked) => Some(&mut tracked.reopening),
-            State::Probing(probe) => Some(&mut probe.reopening),
-            State::Fresh(_) | State::Foreign(_) => None,
-        }
-    }
-
-    /// Another connection may begin here. One that was thought to begin before did not.
-    fn may_reopen(&mut self, syn: Reopening) {
-        let is_new =
-            |before: &Option<Reopening>| !before.is_some_and(|before| (before.end, before.next) == (syn.end, syn.next));
-        match &mut self.state {
-            State::Tracked(tracked) if is_new(&tracked.reopening) => {
-                tracked.take_back();
-                tracked.reopening = Some(syn);
-            }
-            State::Probing(probe) if is_new(&probe.reopening) => probe.reopening = Some(syn),
-            _ => {}
-        }
-    }
-
-    /// SYN and SYN-ACK: who opens, and where each stream starts.
-    pub(super) fn shake_hands(
-        &mut self,
-        segment: &Segment<'_>,
-        end: End,
-        shared: &mut Shared,
-        out: &mut impl FnMut(Output<'_, C>),
-    ) {
-        if !segment.syn || segment.rst {
-            return;
-        }
-        let start = segment.sequence.wrapping_add(1);
-        let opening = segment.acknowledgement.is_none();
-        if self.next[end] == Some(start) && (opening || !matches!(self.state, State::Fresh(_))) {
-            return; // sent again, or seen twice
-        }
-        let (closing, spoke) = (self.closing, self.spoke);
-        let mut begun = None;
-        if let Some(reopening) = self.reopening() {
-            // Where only one direction is seen, there is nobody to acknowledge it.
-            let alone = !spoke[1 - end];
-            if opening && !closing && !alone {
-                self.may_reopen(Reopening::new(segment, end));
-                return;
-            }
-            begun = reopening.take_if(|syn| segment.acknowledgement == Some(syn.next));
-            if !opening && !alone && begun.is_none() {
-                return;
-            }
-        } else if !opening && self.next[end].is_some_and(|next| next != start) {
-            return; // a second answer that does not fit the first
-        }
-        if !matches!(self.state, State::Fresh(_)) || (opening && self.next[end].is_some()) {
-            let (opened, seen) = begun.map_or_else(
-                || (segment.at, Seen::default()),
-                |syn| (syn.at, Seen::of(syn.end, syn.packets)),
-            );
-            let new = Self {
-                last: self.last,
-                spoke: self.spoke,
-                sound: self.sound,
-                state: State::Fresh(seen),
-                ..Self::new(self.key, opened)
-            };
-            std::mem::replace(self, new).end(Reason::Reused, shared, out);
-            shared.counters.connections += 1;
-        }
-        self.next[end] = Some(start);
-        let opener = if opening { end } else { 1 - end };
-        self.opener = Some(opener == 1);
-        self.awaiting = opening && self.key.ends[1 - end].port == MAPPER;
-        if let Some(acknowledgement) = segment.acknowledgement {
-            self.next[1 - end].get_or_insert(acknowledgement);
-        }
-    }
-
-    /// Says once that there is a connection: its opener was answered, or data flows.
-    pub(super) fn announce(
-        &mut self,
-        segment: &Segment<'_>,
-        end: End,
-        shared: &mut Shared,
-        out: &mut impl FnMut(Output<'_, C>),
-    ) {
-        let answered = segment.syn && segment.acknowledgement.is_some();
-        if self.heard || segment.rst || (!answered && segment.payload.is_empty()) {
-            return;
-        }
-        self.heard = true;
-        shared.counters.heard += 1;
-        shared.counters.heard_both_ways += u64::from(self.spoke == [true; 2]);
-        let (first, opener_known) = match self.opener {
-            Some(opener) => (usize::from(opener), Opener::First),
-            None => (end, Opener::Unknown),
-        };
-        let ends = [self.key.ends[first], self.key.ends[1 - first]];
-        out(Output::Heard {
-            at: segment.at,
-            ends,
-            opener_known,
-        });
-    }
-
-    /// A connection to the mapper's port may stay without an answer; whatever else is acknowledged is one.
-    pub(super) fn await_answer(
-        &mut self,
-        segment: &Segment<'_>,
-        end: End,
-        shared: &Shared,
-        out: &mut impl FnMut(Output<'_, C>),
-    ) {
-        if !self.awaiting {
-            return;
-        }
-        let by_opener = self.opener.map(usize::from) == Some(end);
-        let lasted = segment.at.steady().since(self.opened.steady());
-        let silence = match (segment.rst, segment.acknowledgement.is_some()) {
-            (true, _) if !by_opener => Silence::Refused,
-            (false, false) if segment.syn && lasted >= shared.bounds.limits.connect => Silence::Ignored,
-            (false, true) => {
-                self.awaiting = false;
-                return;
-            }
-            _ => return,
-        };
-        let seed = shared.bounds.limits.community_id_seed;
-        self.tell_unanswered(silence, (segment.vlan, segment.tunnel.copied()), seed, out);
-    }
-
-    fn tell_unanswered(
-        &mut self,
-        silence: Silence,
-        around: (VlanTags, Option<Tunnel>),
-        seed: u16,
-        out: &mut impl FnMut(Output<'_, C>),
-    ) {
-        self.awaiting = false;
-        let Some(opener) = self.opener.map(usize::from) else {
-            return;
-        };
-        let ends = Sides {
-            client: self.key.ends[opener],
-            server: self.key.ends[1 - opener],
-        };
-        let connection = Connection::new(ends, around, self.opened, true, Protocol::Rpc, seed);
-        out(Output::Unanswered(Arc::new(connection), silence));
-    }
-
     /// Does this segment settle whether acknowledged bytes are lost?
     pub(super) fn resolve(
         &mut self,
@@ -432,15 +266,7 @@ impl<C: Consumer> Flow<C> {
                 tracked.acknowledged(1 - end, acknowledgement, segment, shared, out);
             }
             State::Probing(probe) => {
-                let Probe { streams, heads, .. } = probe.as_mut();
-                if let Some(stream) = &mut streams[1 - end] {
-                    stream.heard(acknowledgement);
-                    // What lies behind all that was seen may come yet.
-                    let believed = stream.at_most_seen(acknowledgement);
-                    stream.acknowledged(believed, &mut shared.bounds, |piece| {
-                        keep(&mut heads[1 - end], piece);
-                    });
-                }
+                probe.acknowledged(1 - end, acknowledgement, shared);
                 self.decide(segment, shared, out);
             }
             State::Fresh(_) | State::Foreign(_) => {}
@@ -493,12 +319,7 @@ impl<C: Consumer> Flow<C> {
                     }
                     // Late first bytes, or too few: hold what comes until they tell.
                     _ if (distance as usize) < PROBE_LIMIT => {
-                        self.state = State::Probing(Box::new(Probe {
-                            seen,
-                            reopening: None,
-                            streams: self.next.map(|next| next.map(Assembler::new)),
-                            heads: [Vec::new(), Vec::new()],
-                        }));
+                        self.state = State::Probing(Box::new(Probe::new(seen, self.next)));
                         self.probe(segment, end, shared, out);
                     }
                     _ => {
@@ -519,121 +340,6 @@ impl<C: Consumer> Flow<C> {
             _ => self.next[end],
         };
         next.is_none_or(|next| next == start(segment))
-    }
-
-    fn probe(&mut self, segment: &Segment<'_>, end: End, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
-        let State::Probing(probe) = &mut self.state else { return };
-        let Probe { streams, heads, .. } = probe.as_mut();
-        if let Some(acknowledgement) = segment.acknowledgement {
-            streams[1 - end].get_or_insert_with(|| Assembler::new(acknowledgement));
-        }
-        let stream = streams[end].get_or_insert_with(|| Assembler::new(start(segment)));
-        stream.urge(urgent(segment));
-        // A first flight is short: less is held for a connection that may be anything.
-        let limit = std::mem::replace(&mut shared.bounds.limits.reassembly_per_side, PROBE_LIMIT);
-        stream.push(
-            segment.at,
-            start(segment),
-            segment.payload,
-            &mut shared.bounds,
-            |piece| {
-                keep(&mut heads[end], piece);
-            },
-        );
-        shared.bounds.limits.reassembly_per_side = limit;
-        self.decide(segment, shared, out);
-    }
-
-    /// Looks at the first bytes that are there, in order, and makes up its mind when they are enough.
-    fn decide(&mut self, segment: &Segment<'_>, shared: &mut Shared, out: &mut impl FnMut(Output<'_, C>)) {
-        let State::Probing(probe) = &self.state else { return };
-        let verdicts = [0, 1].map(|end| {
-            let head = probe.heads[end].iter().flat_map(|(_, bytes)| bytes).take(ENOUGH);
-            recognise(&head.copied().collect::<Vec<_>>())
-        });
-        let known = verdicts.iter().enumerate().find_map(|(end, verdict)| match verdict {
-            Prefix::Known(protocol, sender) => Some((end, *protocol, *sender)),
-            _ => None,
-        });
-        let foreign = State::Foreign(probe.seen);
-        if let Some((end, protocol, sender)) = known {
-            let State::Probing(probe) = std::mem::replace(&mut self.state, foreign) else {
-                return;
-            };
-            self.promote(segment, end, protocol, sender, shared);
-            let State::Tracked(tracked) = &mut self.state else {
-                return;
-            };
-            tracked.streams = probe.streams;
-            tracked.reopening = probe.reopening;
-            tracked.tell_urgent(segment.at, out);
-            for (end, head) in probe.heads.into_iter().enumerate() {
-                tracked.deliver(end, &head, out);
-            }
-        } else if verdicts.contains(&Prefix::Foreign) {
-            let State::Probing(mut probe) = std::mem::replace(&mut self.state, foreign) else {
-                return;
-            };
-            probe.release(shared);
-        }
-    }
-
-    /// This is a connection to follow, as bytes sent by `end` show.
-    fn promote(
-        &mut self,
-        segment: &Segment<'_>,
-        end: End,
-        protocol: Protocol,
-        sender: Option<Side>,
-        shared: &mut Shared,
-    ) {
-        let client = match (self.opener, sender) {
-            // Whoever sent the first SYN: both may have, or the answer to it was one too.
-            (_, Some(Side::Client)) => end,
-            (Some(opener), _) => usize::from(opener),
-            (None, Some(Side::Server)) => 1 - end,
-            // Either may have sent it: the server is more likely to have the lesser port.
-            (None, None) => usize::from(self.key.ends[0].port < self.key.ends[1].port),
-        };
-        shared.tracked += 1;
-        shared.counters.followed += 1;
-        let ends = Sides {
-            client: self.key.ends[client],
-            server: self.key.ends[1 - client],
-        };
-        let connection = Arc::new(Connection::new(
-            ends,
-            (segment.vlan, segment.tunnel.copied()),
-            self.opened,
-            self.opener.is_some(),
-            protocol,
-            shared.bounds.limits.community_id_seed,
-        ));
-        // What was recognised stands at the start of this segment; without a SYN, the other end goes on where this one acknowledges.
-        let mut starts = self.next;
-        starts[end] = Some(start(segment));
-        starts[1 - end] = starts[1 - end].or(segment.acknowledgement);
-        let mut copies = Copies::default();
-        copies.is_copy(segment, 0, shared.bounds.limits.copy);
-        self.state = State::Tracked(Box::new(Tracked {
-            connection,
-            client,
-            packets: self.seen().by_sides(client),
-            last: segment.at,
-            tcp: TcpState::default(),
-            reopening: None,
-            streams: starts.map(|start| start.map(Assembler::new)),
-            fins: [None; 2],
-            doubts: [None, None],
-            due: None,
-            wanted: None,
-            copies,
-            suspects: Default::default(),
-            stamps: Default::default(),
-            full: [false; 2],
-            anomalies: 0,
-            consumer: C::default(),
-        }));
     }
 
     /// Does this RST end it? RFC 9293 3.10.7.4: its number has to be the one that is expected.
@@ -748,25 +454,5 @@ impl<C: Consumer> Flow<C> {
             State::Probing(mut probe) => probe.release(shared),
             State::Fresh(_) | State::Foreign(_) => {}
         }
-    }
-}
-
-impl Probe {
-    /// Lets go of what is held, which nobody wants.
-    fn release(&mut self, shared: &mut Shared) {
-        for stream in self.streams.iter_mut().flatten() {
-            // Gaps in what nobody reads are no loss.
-            let counters = shared.bounds.counters;
-            stream.finish(&mut shared.bounds, |_| {});
-            shared.bounds.counters = counters;
-        }
-    }
-}
-
-/// Keeps the start of a stream until it is long enough to tell what it is. A gap means a new start.
-fn keep(head: &mut Vec<(At, Vec<u8>)>, piece: Piece<'_>) {
-    match piece {
-        Piece::Data(at, bytes) => head.push((at, bytes.to_vec())),
-        Piece::Gap(_) => head.clear(),
     }
 }

@@ -4,6 +4,10 @@
 //! carries DCE/RPC, or begins like DCE/RPC on a share that is not known to hold files. So a pipe that was opened before the
 //! capture began is found too; then its name is not known.
 
+mod pipe;
+mod share;
+mod written;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -16,8 +20,11 @@ use super::blocks::{Blocks, Piece, Verdict};
 use super::setups::Setups;
 use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
-use crate::rpc::{Association, FileOpened, Handling, Login, RpcBody, RpcEvent, name as kept_name};
+use crate::rpc::{Association, FileOpened, Handling, Login, RpcBody, name as kept_name};
 use crate::time::Timestamp;
+use pipe::{Pipe, feed, on_pipe};
+use share::Share;
+use written::{REFUSAL, Written};
 
 /// What is kept for one SMB connection.
 #[derive(Debug, Default)]
@@ -38,20 +45,6 @@ pub(super) struct Session {
     is_heard: bool,
 }
 
-/// Bytes written to a pipe.
-#[derive(Debug)]
-struct Written {
-    request: RequestId,
-    handle: Handle,
-    at: At,
-    bytes: Vec<u8>,
-    /// How many there should be.
-    length: usize,
-}
-
-/// Nanoseconds within which a server refuses what it does not take.
-const REFUSAL: i64 = 1_000_000_000;
-
 /// What stands for an open pipe, in its session: [MS-SMB2] 3.3.1.10 Per Open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Handle {
@@ -67,32 +60,6 @@ impl Handle {
     }
 }
 
-/// What a share holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Share {
-    /// `IPC$`: pipes.
-    Pipes,
-    /// An administrative share (`ADMIN$`, or a drive as `C$`), by its path: files of which it is told that they are opened.
-    /// Shares of others may end in a dollar sign too.
-    Administrative(Arc<str>),
-    /// Anything else.
-    Files,
-}
-
-impl Share {
-    fn of(path: String) -> Self {
-        let upper = path.to_ascii_uppercase();
-        let name = upper.rsplit('\\').next().unwrap_or_default();
-        if name == "IPC$" {
-            Self::Pipes
-        } else if name == "ADMIN$" || matches!(name.as_bytes(), [b'A'..=b'Z', b'$']) {
-            Self::Administrative(path.into())
-        } else {
-            Self::Files
-        }
-    }
-}
-
 /// A request that waits for its response.
 #[derive(Clone, Debug)]
 enum Asked {
@@ -103,19 +70,6 @@ enum Asked {
     File(Arc<str>, Arc<str>, bool),
     Bytes(Handle),
     Close(Handle),
-}
-
-/// An open pipe, or what may be one.
-#[derive(Debug, Default)]
-struct Pipe {
-    /// By what name it was opened, if that was seen.
-    name: Option<Arc<str>>,
-    /// What it carries, once it turned out to be DCE/RPC.
-    association: Option<Box<Association>>,
-    /// What was written to it, while that is too short to tell what it is.
-    start: Vec<u8>,
-    /// The last frame that was about it.
-    used: At,
 }
 
 impl Session {
@@ -383,88 +337,6 @@ impl Session {
         }
     }
 
-    /// Bytes are written, which go to the pipe when the server does not refuse them.
-    fn write(
-        &mut self,
-        (at, request): (At, RequestId),
-        handle: Handle,
-        payload: Payload<'_>,
-        handling: &mut Handling<'_>,
-    ) {
-        if !self.is_heard {
-            return self.carry(at, handle, Side::Client, payload, handling);
-        }
-        if !self.may_be_rpc(handle, &payload) {
-            return;
-        }
-        let Payload { bytes, length } = payload;
-        self.unanswered += bytes.len();
-        handling.bounds.held += bytes.len();
-        self.written.push_back(Written {
-            request,
-            handle,
-            at,
-            bytes: bytes.to_vec(),
-            length,
-        });
-        let limits = handling.bounds.limits;
-        while self.written.len() > limits.smb_requests
-            || self.unanswered > limits.stubs_per_connection
-            || (handling.bounds.held > limits.rpc_total && !self.written.is_empty())
-        {
-            handling.bounds.carriage.over_limit += 1;
-            self.take_written(0, handling);
-        }
-    }
-
-    /// The server took it, or does not say.
-    fn take_written(&mut self, place: usize, handling: &mut Handling<'_>) {
-        let Some(written) = self.written.remove(place) else {
-            return;
-        };
-        let Written {
-            handle,
-            at,
-            bytes,
-            length,
-            ..
-        } = written;
-        self.unanswered -= bytes.len();
-        handling.bounds.held -= bytes.len();
-        let bytes = &bytes;
-        self.carry(at, handle, Side::Client, Payload { bytes, length }, handling);
-    }
-
-    /// The server took what was written to this pipe, among the first so many of what was written.
-    fn take_written_to(&mut self, handle: Handle, first: usize, handling: &mut Handling<'_>) {
-        let mut left = first;
-        let mut place = 0;
-        while place < left
-            && let Some(written) = self.written.get(place)
-        {
-            if written.handle == handle {
-                self.take_written(place, handling);
-                left -= 1;
-            } else {
-                place += 1;
-            }
-        }
-    }
-
-    fn take_all_written(&mut self, handling: &mut Handling<'_>) {
-        while !self.written.is_empty() {
-            self.take_written(0, handling);
-        }
-    }
-
-    /// The server did not take what this request brought.
-    fn refuse_written(&mut self, request: RequestId, handling: &mut Handling<'_>) {
-        self.written.retain(|written| written.request != request);
-        handling.bounds.held -= self.unanswered;
-        self.unanswered = self.written.iter().map(|written| written.bytes.len()).sum();
-        handling.bounds.held += self.unanswered;
-    }
-
     /// Does something to the logins, of which one may be over.
     fn log_in(&mut self, handling: &mut Handling<'_>, act: impl FnOnce(&mut Setups) -> Option<Login>) {
         handling.bounds.held -= self.setups.held();
@@ -499,110 +371,6 @@ impl Session {
         }
     }
 
-    /// A pipe is open that was asked for in this session, by this request. What was sent to it in the same message as
-    /// that is under its handle from now on.
-    fn open(
-        &mut self,
-        at: At,
-        (session, request): (u64, RequestId),
-        file: FileId,
-        name: Arc<str>,
-        handling: &mut Handling<'_>,
-    ) {
-        let handle = Handle::new(session, Reference::Id(file));
-        let unnamed = Handle::new(session, Reference::AnswerTo(request));
-        // The handle is used again: what it stood for is closed.
-        self.close_pipe(handle, handling);
-        for asked in self.asked.values_mut() {
-            match asked {
-                Asked::Bytes(asked) | Asked::Close(asked) if *asked == unnamed => *asked = handle,
-                _ => {}
-            }
-        }
-        for written in self.written.iter_mut().filter(|written| written.handle == unnamed) {
-            written.handle = handle;
-        }
-        if let Some(pipe) = self.pipes.remove(&unnamed) {
-            self.pipes.insert(handle, pipe);
-        }
-        let pipe = self.pipe(at, handle, handling);
-        pipe.name = Some(name);
-    }
-
-    fn close_pipe(&mut self, handle: Handle, handling: &mut Handling<'_>) {
-        self.take_written_to(handle, usize::MAX, handling);
-        if let Some(mut pipe) = self.pipes.remove(&handle) {
-            feed(&mut pipe, StreamEvent::Closed, &mut self.opened, handling);
-        }
-    }
-
-    /// By what name the pipe of a handle is opened, if that is still going on.
-    fn name_asked(&self, handle: Handle) -> Option<Arc<str>> {
-        match handle.file? {
-            Reference::Id(_) => None,
-            Reference::AnswerTo(request) => match self.asked.get(&request)? {
-                Asked::Open(_, name) => Some(Arc::clone(name)),
-                _ => None,
-            },
-        }
-    }
-
-    /// The pipe of a handle, which is new if it was not known; then the one that was idle longest may have to go.
-    fn pipe(&mut self, at: At, handle: Handle, handling: &mut Handling<'_>) -> &mut Pipe {
-        if !self.pipes.contains_key(&handle) && self.pipes.len() >= handling.bounds.limits.pipes {
-            let idle = self
-                .pipes
-                .iter()
-                .min_by_key(|(_, pipe)| (pipe.used.input, pipe.used.frame));
-            if let Some(idle) = idle.map(|(&handle, _)| handle) {
-                handling.bounds.carriage.over_limit += 1;
-                self.close_pipe(idle, handling);
-            }
-        }
-        let pipe = self.pipes.entry(handle).or_default();
-        pipe.used = at;
-        pipe
-    }
-
-    /// Hands bytes of a pipe to its association; it has one from its first DCE/RPC header on.
-    fn carry(&mut self, at: At, handle: Handle, side: Side, payload: Payload<'_>, handling: &mut Handling<'_>) {
-        let mut start = Vec::new();
-        if !self.is_rpc(handle) {
-            let pipe = self.pipes.get_mut(&handle);
-            // Of what is known to be a pipe a header may come in several writes.
-            if let Some(pipe) = pipe.filter(|pipe| side == Side::Client && pipe.name.is_some()) {
-                start = std::mem::take(&mut pipe.start);
-                let joined = [&start, payload.bytes].concat();
-                if payload.bytes.len() == payload.length && rpce::recognise(&joined) == rpce::Prefix::TooShort {
-                    pipe.start = joined;
-                    return;
-                }
-                if !matches!(rpce::recognise(&joined), rpce::Prefix::Header(_)) {
-                    return;
-                }
-            } else if !begins_like_rpc(&payload) {
-                return;
-            }
-            handling.bounds.carriage.pipes += 1;
-            let opening = self.name_asked(handle);
-            let pipe = self.pipe(at, handle, handling);
-            let name = pipe.name.clone().or(opening);
-            pipe.association = Some(Box::new(Association::on_pipe(name)));
-        }
-        let Some(pipe) = self.pipes.get_mut(&handle) else {
-            return;
-        };
-        pipe.used = at;
-        let Payload { bytes, length } = payload;
-        for bytes in [&start[..], bytes].into_iter().filter(|bytes| !bytes.is_empty()) {
-            feed(pipe, StreamEvent::Data { at, side, bytes }, &mut self.opened, handling);
-        }
-        if let Some(missing) = length.checked_sub(bytes.len()).filter(|&missing| missing > 0) {
-            let bytes = missing as u64;
-            feed(pipe, StreamEvent::Gap { side, bytes }, &mut self.opened, handling);
-        }
-    }
-
     fn close(&mut self, handling: &mut Handling<'_>) {
         for side in [Side::Client, Side::Server] {
             let mut blocks = std::mem::take(&mut self.blocks[side]);
@@ -621,46 +389,6 @@ impl Session {
             handling.say(RpcBody::Closed);
         }
     }
-}
-
-/// Hands something to a pipe's association.
-fn feed(pipe: &mut Pipe, event: StreamEvent<'_>, opened: &mut bool, handling: &mut Handling<'_>) {
-    on_pipe(pipe, opened, handling, |association, handling| {
-        association.push(event, handling);
-    });
-}
-
-/// Does something to a pipe's association. That a connection is opened is said once, with its first pipe; that it is
-/// closed, at its own end.
-fn on_pipe(
-    pipe: &mut Pipe,
-    opened: &mut bool,
-    handling: &mut Handling<'_>,
-    act: impl FnOnce(&mut Association, &mut Handling<'_>),
-) {
-    let Some(association) = &mut pipe.association else {
-        return;
-    };
-    let Handling {
-        connection,
-        bounds,
-        out,
-    } = handling;
-    let mut told = |event: RpcEvent| match event.body {
-        RpcBody::Closed => {}
-        RpcBody::Opened if *opened => {}
-        RpcBody::Opened => {
-            *opened = true;
-            out(event);
-        }
-        _ => out(event),
-    };
-    let mut handling = Handling {
-        connection,
-        bounds,
-        out: &mut told,
-    };
-    act(association, &mut handling);
 }
 
 /// Does this side send what the message says of itself? What a client sends as the server's is no answer.
