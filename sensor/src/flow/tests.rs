@@ -921,6 +921,27 @@ fn zeros_in_segments_as_short_as_padding_are_read_when_their_sender_goes_on() {
 }
 
 #[test]
+fn zeros_behind_which_their_sender_goes_on_are_no_padding_though_it_repeats_some_of_them() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 200);
+    let bytes = [&pdu(11, 1)[..22], &[0; 6]].concat();
+    rig.send(client(), server(), 101, 201, &bytes[..22]);
+    let whole = [&[0; 20], &bytes[22..]].concat();
+    let zeros = rig.segment(client(), server(), 123, &whole[20..]);
+    rig.play(&Segment {
+        acknowledgement: Some(201),
+        whole: &whole,
+        ..zeros
+    });
+    let next = pdu(0, 2);
+    rig.send(client(), server(), 128, 201, &[&[0], &next[..]].concat());
+    let lines = rig.finish();
+    let brought = lines.iter().filter(|line| line.starts_with("Client")).count();
+    assert_eq!(brought, 3, "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("gap")), "{lines:?}");
+}
+
+#[test]
 fn six_zeros_that_overtake_the_beginning_of_a_stream_are_no_padding() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 200);

@@ -496,11 +496,11 @@ impl<C> Tracked<C> {
             return;
         };
         let suspect = &self.suspects[end][at];
-        let next = start(segment);
-        if next == suspect.sequence {
+        let (ahead, behind) = (start(segment).wrapping_sub(suspect.sequence), suspect.behind());
+        if ahead == 0 {
             shared.bounds.held -= self.suspects[end].remove(at).bytes.len();
-        } else if next == suspect.behind() {
-            self.readmit(end, next, shared, out);
+        } else if ahead <= behind.wrapping_sub(suspect.sequence) {
+            self.readmit(end, behind, shared, out);
         }
     }
 
