@@ -306,6 +306,13 @@ fn what_opens_the_file_asked_for_stands_for_it() {
         assert!(host.because.iter().any(|it| it.contains(why)), "{host:#?}");
         assert!(!host.matched_on.contains(&CommandLine));
     }
+    // A screen saver is opened by itself.
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    let saver = (6108, r"C:\lab\a.scr");
+    log[4] = create("WS6", AT + 300 * MS, (8200, SHELL), saver, Some(r#""C:\lab\a.scr" /S"#));
+    let host = rig.log(log).heard().judge(call("ShellWindows", r"C:\lab\a.scr"));
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
     // Whose port it is, is not known: the program that the catalogue expects did it.
     let mut rig = Rig::new(Mode::Replay);
     rig.log([script((3000, SHELL), line)]);
