@@ -516,7 +516,7 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         assert_eq!((host.verdict, host.role), (Verdict::Confirmed, Role::Client));
         assert_eq!(host.process.as_ref().unwrap().pid, Some(0x1ce8));
         assert_eq!(host.matched_on, [FourTuple, Matched::DcomEvent, Time]);
-        assert_eq!(alert.severity, Severity::Low);
+        assert_eq!(alert.severity, Severity::Medium, "as the event by itself");
         assert!(
             alert
                 .message
@@ -525,6 +525,14 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
             alert.message
         );
     }
+    // Without the client's log of its connections the event is as good.
+    let mut rig = Rig::new(Mode::Replay);
+    let of_ws5 = owned("WS5", AT, "10.0.0.5:5", "10.0.0.9:443", 4, "a.exe", Direction::Outbound);
+    rig.log([of_ws5, could_not_reach(AT + 20 * SECOND, "10.0.0.6")]);
+    let (meta, mut alert) = unanswered();
+    rig.correlator.alert(&meta, &mut alert, &rig.catalog);
+    let score = alert.dcom.unwrap().host.as_deref().unwrap().score;
+    assert_eq!((score, alert.severity), (40, Severity::Medium));
     // One about another host is none of it.
     let mut rig = Rig::new(Mode::Replay);
     rig.log([client_side(), could_not_reach(AT + 20 * SECOND, "10.0.0.7")]);
