@@ -559,9 +559,18 @@ fn a_refusal_names_the_class_that_was_sealed() {
         };
         dcom_error("WS6", AT + 30 * MS, 10_016, error)
     };
+    // Too early to be of this request, and told as that.
+    let mut early = refused("10.0.0.5", false);
+    early.time = Timestamp(AT - 3 * SECOND);
     let mut record = activation("MMC20.Application");
-    (record.dcom.clsid, record.dcom.class) = (None, None);
     record.dcom.outcome = Some(Outcome::Failed);
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log([connect("WS6", AT, "10.0.0.5:50001", "10.0.0.6:135"), early]);
+    let host = rig.heard().judge(record.clone());
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+    let told = |it: &String| it.starts_with("not counted: System 10016: 49b2791a") && it.ends_with("too early");
+    assert!(host.because.iter().any(told), "{host:#?}");
+    (record.dcom.clsid, record.dcom.class) = (None, None);
     for (event, confirmed) in [
         (refused("10.0.0.5", false), true),
         (refused("10.0.0.9", false), false),
