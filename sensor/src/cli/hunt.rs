@@ -103,6 +103,7 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
 
 fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
     let catalog = Arc::new(settings::catalog(config)?);
+    settings::doubt(config, &catalog);
     let policy = settings::policy(config, &Limits::default());
     let read: Vec<PathBuf> = options
         .inputs
