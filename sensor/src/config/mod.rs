@@ -327,7 +327,8 @@ fn check(document: &mut Document<'_>, section: &str, keys: &[Key]) {
         let Some((place, number)) = document.number_in_section(section, key.name) else {
             continue;
         };
-        if !(least..=most).contains(&number) && number >= 0 {
+        // What is no number of the key's type was told when it was read.
+        if !(least..=most).contains(&number) && u32::try_from(number).is_ok() {
             let cause = format!("`{}` is {number}", key.name);
             let hint = if number < least {
                 format!("write {least} or more")
@@ -641,7 +642,7 @@ target = [\"10.0.0.1\", \"10.0.0.256\"]
             "\
 etc/s.toml:2: unknown key `fanout_target`
 hint: did you mean `fanout_targets`?
-etc/s.toml:3: string \"1m\" where a whole number from 0 is expected
+etc/s.toml:3: string \"1m\" where a whole number from 0 to 4294967295 is expected
 etc/s.toml:4: unknown section `outptu`
 hint: did you mean `output`?
 etc/s.toml:5: the entry allows everything

@@ -310,6 +310,10 @@ fn sections_and_numbers_that_make_no_sense_are_told() {
             ":2: `window` is 86401\nhint: write 86400 or less\n",
         ),
         (
+            "[detect]\nquiet = 4294967296\n",
+            ":2: integer `4294967296` where a whole number from 0 to 4294967295 is expected\n",
+        ),
+        (
             "[output]\nlogs = \"eve\"\n",
             ":2: string \"eve\" where a list, such as [\"…\"], is expected\n",
         ),
