@@ -178,7 +178,8 @@ pub(crate) fn print(config: &Config) -> Result<()> {
 
 /// The classes to know.
 pub(crate) fn catalog(config: &Config) -> Result<Catalog> {
-    catalog_of(config.catalog.files.iter().map(PathBuf::as_path))
+    let files = config.catalog.files.iter().map(PathBuf::as_path);
+    catalog_of(files).context("`files` of [catalog], or --catalog")
 }
 
 /// Hands the sensor its policy and its baseline.

@@ -85,8 +85,7 @@ fn a_class_that_nobody_knows_is_told_and_the_entry_stays() {
     let run = with(&entry("Excel.Aplication"), &["--json"], &pcap(ABUSED));
     assert_eq!(alerts(&run, 1_021_301), 0);
     let scratch = Scratch::new();
-    let class =
-        "[[class]]\nclsid = \"10000000-0000-0000-0000-000000000001\"\nname = \"Our.Own\"\ncategory = \"execution\"\n";
+    let class = "[[class]]\nclsid = \"10000000-0000-0000-0000-000000000001\"\nname = \"Our.Own\"\ncategory = \"execution\"\nseverity = \"high\"\n";
     scratch.write("ours.toml", class);
     let settings = scratch.write(
         "s.toml",
