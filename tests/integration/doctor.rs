@@ -170,6 +170,9 @@ fn frames_that_were_cut_are_told_with_their_number() {
         checkup.page
     );
     assert!(checkup.advises("snap_length").contains("tcpdump -s 0"));
+    // Nothing was lost, and that there was no DCOM is not known.
+    assert_eq!(checkup.result("loss_before"), "cannot_tell");
+    assert_eq!(checkup.result("dcom"), "cannot_tell");
 }
 
 #[test]

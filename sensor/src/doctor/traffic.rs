@@ -26,6 +26,9 @@ pub(super) struct Traffic<'t> {
     pub(super) dropped: u64,
 }
 
+/// What to do where frames that were cut may be why.
+const SNAP_LENGTH_FIRST: &str = "see to that first: `snap_length`";
+
 /// From so many of a hundred connections on, of which both ends are heard, the mirror shows both directions; below so many
 /// it does not.
 const BOTH: u64 = 90;
@@ -161,6 +164,10 @@ impl Traffic<'_> {
         Some(check.measured(counts))
     }
 
+    fn is_cut(&self) -> bool {
+        self.get("dcom.decode.cut_by_snap_length") > 0
+    }
+
     fn snap_length(&self) -> Check {
         const NAME: &str = "snap_length";
         let (cut, frames) = (self.get("dcom.decode.cut_by_snap_length"), self.get("decoder.pkts"));
@@ -240,6 +247,13 @@ impl Traffic<'_> {
                 counted(missing, "byte is", "bytes are")
             );
             return Check::cannot_tell(NAME, says, "see to that first: `ring`, `interface drops`").measured(counts);
+        }
+        if unseen == 0 && missing > 0 && self.is_cut() {
+            let says = format!(
+                "{} missing, of frames that were cut",
+                counted(missing, "byte is", "bytes are")
+            );
+            return Check::cannot_tell(NAME, says, SNAP_LENGTH_FIRST).measured(counts);
         }
         let one_way = self.get("dcom.flow.heard_both_ways") * 100 < self.get("dcom.flow.heard") * ONE;
         if acks == 0 || one_way {
@@ -359,6 +373,10 @@ impl Traffic<'_> {
         ];
         let there = parts.into_iter().filter(|&(count, ..)| count > 0);
         let there: Vec<_> = there.map(|(count, one, many)| counted(count, one, many)).collect();
+        if activations + resolutions + calls == 0 && self.is_cut() {
+            let says = "no DCOM was seen, and what there was may have been cut away";
+            return Check::cannot_tell(NAME, says, SNAP_LENGTH_FIRST).measured(counts);
+        }
         if activations + resolutions + calls == 0 {
             let what_to_do = self.either(
                 "there may be none at the moment: look for longer (--seconds 300), or make some, with \

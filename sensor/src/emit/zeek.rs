@@ -231,6 +231,21 @@ pub fn tsv(event: &Event, log: &ZeekLog, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Is there nothing to say? A list of ours without an element was not read, or does not belong to such a record: empty are
+/// those alone that Zeek itself has.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "of which kind the value of a column is, is known where it stands"
+)]
+fn is_unset(column: &Column, value: &Value<'_>) -> bool {
+    match value {
+        Value::Unset => true,
+        Value::List(elements) => column.eve.is_some() && elements.is_empty(),
+        _ => false,
+    }
+}
+
 /// Values with a tabulator behind each.
 struct Cells<'o>(&'o mut Vec<u8>);
 
@@ -240,9 +255,9 @@ impl Columns for Cells<'_> {
         clippy::inline_always,
         reason = "of which kind the value of a column is, is known where it stands"
     )]
-    fn column(&mut self, _: &'static Column, value: Value<'_>) {
+    fn column(&mut self, column: &'static Column, value: Value<'_>) {
         // Most columns of most rows.
-        if matches!(value, Value::Unset) {
+        if is_unset(column, &value) {
             self.0.extend_from_slice(b"-\t");
         } else {
             cell(self.0, value, Place::Column);
@@ -269,7 +284,7 @@ impl Columns for Members<'_> {
         reason = "of which kind the value of a column is, is known where it stands"
     )]
     fn column(&mut self, column: &'static Column, value: Value<'_>) {
-        if !matches!(value, Value::Unset) {
+        if !is_unset(column, &value) {
             json_value(self.0, column.zeek_key, value);
         }
     }
@@ -428,7 +443,7 @@ mod tests {
                 "49b2791a-b1ae-4c90-9b8e-e860ba07f889\tMMC20.Application\t",
                 "00000000-0000-0000-c000-000000000046,00020400-0000-0000-c000-000000000046\t-\t-\t-\t-\t0x00000000\tS_OK\t-\tsucceeded\t",
                 "0xbed05b18ecb13abf\t0000b400-0f20-ffff-a9a5-0b3f0f6f8b3a\t-\t-\t0156s-win16-ir[60283],172.16.66.36[60283]\t",
-                "172.16.66.36\t60283\toxid_binding\tT\tntlm\tpkt_integrity\t-\t-\t-\talice\tLAB\tWS5\t-\t-\tLAB\\\\runner\tclass\t(empty)\tF\t0\t",
+                "172.16.66.36\t60283\toxid_binding\tT\tntlm\tpkt_integrity\t-\t-\t-\talice\tLAB\tWS5\t-\t-\tLAB\\\\runner\tclass\t-\tF\t0\t",
                 "-\t-\t-\t-\t-\t-",
                 "\n",
                 "1595113802.061141\tCJioLj2aEkGc9R3T0\t172.16.66.25\t49744\t172.16.66.36\t135\t-\t-\t-\ttcp\tDCOM::Remote_Activation\t",
@@ -464,7 +479,7 @@ mod tests {
                 r#""bindings":["0156s-win16-ir[60283]","172.16.66.36[60283]"],"endpoint_h":"172.16.66.36","endpoint_p":60283,"#,
                 r#""learned_from":"oxid_binding","followed":true,"auth_service":"ntlm","auth_level":"pkt_integrity","#,
                 r#""client_user":"alice","client_domain":"LAB","client_workstation":"WS5","runs_as":"LAB\\runner","#,
-                r#""evidence":"class","because":[],"bind_seen":false,"bytes_missing":0}"#,
+                r#""evidence":"class","bind_seen":false,"bytes_missing":0}"#,
                 "\n",
                 r#"{"ts":1595113802.061141,"uid":"CJioLj2aEkGc9R3T0","id.orig_h":"172.16.66.25","id.orig_p":49744,"#,
                 r#""id.resp_h":"172.16.66.36","id.resp_p":135,"proto":"tcp","note":"DCOM::Remote_Activation","#,
@@ -520,7 +535,7 @@ mod tests {
         assert_eq!(cell_of(&cells, "target_name"), "(empty)");
         assert_eq!(cell_of(&cells, "fault"), "a,b\\\\x09");
         assert_eq!(cell_of(&cells, "bindings"), "a\\x2cb,\\x2d,(empty)");
-        assert_eq!(cell_of(&cells, "ipids"), "(empty)");
+        assert_eq!(cell_of(&cells, "ipids"), "-", "none came back, or nobody read which");
         assert_eq!(cell_of(&cells, "clsid"), "-");
     }
 

@@ -17,8 +17,9 @@ const OPENING: &str = "# Events
 
 Written from the declarations under `sensor/src/event`; `UPDATE_DOCS=1 cargo test` rewrites it.
 
-Keys that are unset are left out of eve.json and of Zeek's logs in JSON; in Zeek's tab-separated logs they are `-`, and
-empty texts and lists are `(empty)`.
+Keys that are unset, and lists without an element, are left out of eve.json and of Zeek's logs in JSON; in Zeek's tab-separated
+logs they are `-`. An empty text is `(empty)` there, and so is an empty list in a column that Zeek itself has. That a call had no
+arguments is said by `evidence`: with `arguments` they were read.
 ";
 
 /// Every column of every log: the text of docs/EVENTS.md.

@@ -153,19 +153,23 @@
   // ---- The graph --------------------------------------------------------------------------------------------------
 
   const REACH = {
-    executed: ["had a command run", ""], told: ["sent a command, no answer seen", "16 3"], called: ["called an object", "11 3"], activated: ["activated an object", "7 4"],
-    tried: ["tried", "2 4"], asked: ["probed", "1 6"], noted: ["logged what points to DCOM", "1 9"],
+    executed: ["had a command run", "", "logged a command that points to DCOM"], told: ["sent a command, no answer seen", "16 3"], called: ["called an object", "11 3"], activated: ["activated an object", "7 4", "logged an activation"],
+    tried: ["tried", "2 4", "logged an attempt"], asked: ["probed", "1 6"], noted: ["logged what points to DCOM", "1 9"],
   };
   const VERDICTS = {
     confirmed: "confirmed by the host", contradicted: "contradicted by the host", not_seen: "not in the host's logs", logged: "logged by the host",
   };
   const nodeName = (node) => (node.name ? `${node.name} (${node.label})` : node.label);
 
+  // At whose bidding it was, a host's own log may not say.
+  const ofNobody = (edge) => data.graph.nodes[edge.from].label === "unknown";
+  const reachWords = (edge) => (ofNobody(edge) && REACH[edge.reach][2]) || REACH[edge.reach][0];
+
   function edgeLines(edge) {
     const { nodes } = data.graph;
     const lines = [
       h("p", {}, h("b", {}, `${nodeName(nodes[edge.from])} → ${nodeName(nodes[edge.to])}`)),
-      h("p", {}, `${edge.concluded ? "probably " : ""}${REACH[edge.reach][0]}; ${count(edge.alerts, "alert", "alerts")}, worst ${SEVERITIES[edge.severity]}`),
+      h("p", {}, `${edge.concluded ? "probably " : ""}${reachWords(edge)}${ofNobody(edge) ? ", at whose bidding was not logged" : ""}; ${count(edge.alerts, "alert", "alerts")}, worst ${SEVERITIES[edge.severity]}`),
     ];
     if (edge.classes.length) lines.push(h("p", {}, edge.classes.slice(0, 4).join(", ") + (edge.classes.length > 4 ? " …" : "")));
     for (const command of edge.commands.slice(0, 3)) lines.push(h("code", {}, cut(command, 140)));
@@ -298,9 +302,10 @@
     $("graph-lead").textContent = `${count(graph.hosts, "host", "hosts")}, ${count(graph.pairs, "pair", "pairs")} of source and target.${together} Point at an arrow to see what was done; press it to see only that.`;
     const used = new Set(graph.edges.map((edge) => edge.severity));
     for (const severity of [1, 2, 3, 4, 5]) if (used.has(severity)) $("graph-legend").append(h("li", { class: `s${severity}` }, glyph(severity), SEVERITIES[severity]));
-    const reaches = new Set(graph.edges.map((edge) => edge.reach));
-    for (const [reach, [words, dash]] of Object.entries(REACH)) {
-      if (reaches.has(reach)) $("graph-legend").append(h("li", {}, s("svg", { width: 34, height: 8, "aria-hidden": "true" }, s("line", { x1: 0, y1: 4, x2: 34, y2: 4, "stroke-dasharray": dash || null })), words));
+    for (const [reach, [, dash]] of Object.entries(REACH)) {
+      const edges = graph.edges.filter((edge) => edge.reach === reach);
+      const words = [...new Set(edges.map(reachWords))].join(" / ");
+      if (words) $("graph-legend").append(h("li", {}, s("svg", { width: 34, height: 8, "aria-hidden": "true" }, s("line", { x1: 0, y1: 4, x2: 34, y2: 4, "stroke-dasharray": dash || null })), words));
     }
   }
 

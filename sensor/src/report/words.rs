@@ -147,9 +147,9 @@ fn image(process: &[(String, String)]) -> Option<String> {
 }
 
 /// How far someone got with a target, over all incidents.
-fn reaches(incidents: &[Incident]) -> BTreeMap<&Pair, (Reach, bool)> {
+fn reaches<'a>(incidents: &[&'a Incident]) -> BTreeMap<&'a Pair, (Reach, bool)> {
     let mut best: BTreeMap<&Pair, (Reach, bool)> = BTreeMap::new();
-    for incident in incidents {
+    for &incident in incidents {
         let (reach, concluded) = incident.reach();
         let known = best.entry(&incident.span.pair).or_insert((reach, concluded));
         // What was read goes before what was concluded.
@@ -172,36 +172,95 @@ impl Further for (Reach, bool) {
     }
 }
 
-/// All of it in one sentence.
+/// All of it in one sentence; what hosts log, and nobody knows of whom, in another.
 fn sentence(incidents: &[Incident]) -> String {
-    let best = reaches(incidents);
-    if best.len() == 1 {
-        let furthest = incidents.iter().max_by_key(|incident| {
-            let (reach, concluded) = incident.reach();
-            // Of equal ones the first, which is the gravest and earliest.
-            (
-                reach,
-                !concluded,
-                std::cmp::Reverse((incident.span.worst, incident.span.from)),
-            )
-        });
-        return furthest.map(title).unwrap_or_default() + ".";
+    let (unknown, known): (Vec<&Incident>, Vec<&Incident>) =
+        incidents.iter().partition(|incident| incident.span.pair.0.is_empty());
+    if known.is_empty() {
+        return logged(&unknown);
     }
+    let reached = by_target(&reaches(&known));
+    let further = |incident: &&Incident| {
+        let known = reached.get(incident.span.pair.1.as_str());
+        known.is_none_or(|(reach, _)| incident.reach().0 > *reach)
+    };
+    let beside: Vec<&Incident> = unknown.into_iter().filter(further).collect();
+    let mut text = done(&known);
+    if !beside.is_empty() {
+        text.push(' ');
+        text.push_str(&logged(&beside));
+    }
+    text
+}
+
+/// Of each target, how far anyone got with it.
+fn by_target<'a>(best: &BTreeMap<&'a Pair, (Reach, bool)>) -> BTreeMap<&'a str, (Reach, bool)> {
     let mut targets: BTreeMap<&str, (Reach, bool)> = BTreeMap::new();
-    for (pair, &reach) in &best {
+    for (pair, &reach) in best {
         let known = targets.entry(pair.1.as_str()).or_insert(reach);
         *known = (*known).max_by_reach(reach);
     }
-    // Who went as far as is said of each; a host that is not known is not counted as one.
+    targets
+}
+
+/// What ran on hosts by what they log themselves, where they log nobody who had it run.
+fn logged(incidents: &[&Incident]) -> String {
+    let targets = by_target(&reaches(incidents));
+    if let ([incident, ..], 1) = (incidents, targets.len()) {
+        return furthest(incidents).map_or_else(|| title(incident), title) + ".";
+    }
+    let count = |wanted: &[Reach]| targets.values().filter(|(reach, _)| wanted.contains(reach)).count() as u64;
+    let parts: Vec<(&str, u64)> = [
+        ("commands", count(&[Reach::Executed, Reach::Told])),
+        ("activations", count(&[Reach::Called, Reach::Activated])),
+        ("attempts", count(&[Reach::Tried])),
+        ("traces", count(&[Reach::Asked, Reach::Noted])),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .collect();
+    let all = counted(targets.len() as u64, "host", "hosts");
+    if let [(what, _)] = parts[..] {
+        return format!("{all} logged {what} that point to DCOM; at whose bidding was not logged.");
+    }
+    let parts: Vec<String> = parts
+        .into_iter()
+        .map(|(what, count)| format!("{what} on {}", grouped(count)))
+        .collect();
+    format!(
+        "{all} logged what points to DCOM: {}; at whose bidding was not logged.",
+        listed(&parts)
+    )
+}
+
+/// The incident that went furthest.
+fn furthest<'a>(incidents: &[&'a Incident]) -> Option<&'a Incident> {
+    incidents.iter().copied().max_by_key(|incident| {
+        let (reach, concluded) = incident.reach();
+        // Of equal ones the first, which is the gravest and earliest.
+        (
+            reach,
+            !concluded,
+            std::cmp::Reverse((incident.span.worst, incident.span.from)),
+        )
+    })
+}
+
+/// Who reached whom.
+fn done(incidents: &[&Incident]) -> String {
+    let best = reaches(incidents);
+    if best.len() == 1 {
+        return furthest(incidents).map(title).unwrap_or_default() + ".";
+    }
+    let targets = by_target(&best);
+    // Who went as far as is said of each.
     let furthest = best
         .iter()
         .filter(|(pair, reach)| targets.get(pair.1.as_str()) == Some(reach));
     let sources: BTreeSet<&str> = furthest.map(|(pair, _)| pair.0.as_str()).collect();
-    let known = sources.iter().filter(|source| !source.is_empty()).count() as u64;
     let who = match sources.first() {
         Some(one) if sources.len() == 1 => source(one),
-        _ if sources.contains("") => format!("{} and someone unknown", counted(known, "host", "hosts")),
-        _ => counted(known, "host", "hosts"),
+        _ => counted(sources.len() as u64, "host", "hosts"),
     };
     let count = |wanted: Reach| targets.values().filter(|(reach, _)| *reach == wanted).count() as u64;
     let parts: Vec<String> = [
@@ -558,6 +617,27 @@ mod tests {
             incident("", "SRV02", &logged(1_021_405, &json!({}))),
             refused,
         ];
-        assert_eq!(headline(&all, 3, true).text, "Someone had commands run on 2 hosts.");
+        assert_eq!(
+            headline(&all[..2], 2, true).text,
+            "2 hosts logged commands that point to DCOM; at whose bidding was not logged."
+        );
+        assert_eq!(
+            headline(&all, 3, true).text,
+            "192.0.2.20 tried to use an object on SRV01; no success was seen. \
+             2 hosts logged commands that point to DCOM; at whose bidding was not logged."
+        );
+        let noted = incident("", "SRV03", &logged(1_021_403, &json!({})));
+        let traces = [all.into_iter().next().unwrap(), noted];
+        assert_eq!(
+            headline(&traces, 2, true).text,
+            "2 hosts logged what points to DCOM: commands on 1 and traces on 1; at whose bidding was not logged."
+        );
+        // What is said of a host with a known source is not said once more.
+        let known = incident("192.0.2.20", "SRV01", &logged(1_021_402, &json!({})));
+        let traces = [known, incident("", "SRV01", &logged(1_021_403, &json!({})))];
+        assert_eq!(
+            headline(&traces, 2, true).text,
+            "192.0.2.20 had SRV01 run “cmd.exe /c whoami”."
+        );
     }
 }
