@@ -73,6 +73,16 @@ pub(super) fn parse_sound<'a, T>(
     })
 }
 
+/// Nobody knows whether the server has the interface.
+const UNACCEPTED: &str = "the server was not seen to accept the interface";
+
+/// A call that the server perhaps did not take proves less than one that it took.
+pub(super) fn doubt_offer(dcom: &mut Dcom, exchange: &Exchange) {
+    if exchange.is_offered && dcom.evidence == Evidence::Arguments {
+        dcom.evidence = Evidence::Inferred;
+    }
+}
+
 /// What was read makes as much sense in the other encoding.
 pub(super) fn doubt_encoding(dcom: &mut Dcom) {
     const UNTOLD: &str = "in which encoding the request is was not told";
@@ -167,6 +177,7 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
             .into_iter()
             .map(Cow::Owned)
             .chain(missing_start(connection, exchange))
+            .chain(exchange.is_offered.then_some(UNACCEPTED.into()))
             .collect(),
         ..Dcom::default()
     })
