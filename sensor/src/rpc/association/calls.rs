@@ -151,11 +151,13 @@ impl Association {
                 && let Some(call) = self.take_call(Calls::take_oldest, handling.bounds)
             {
                 handling.bounds.counters.over_limit += 1;
-                if !call.request.ended {
-                    // Nobody has so many calls on their way that he is still asking.
-                    let detail = format!("call {}", call.call_id);
-                    self.odd(fragment.at, "unfinished_call_pushed_out", detail, handling);
-                }
+                // Nobody has so many calls on their way, and less so when he is still asking.
+                let name = if call.request.ended {
+                    "call_pushed_out"
+                } else {
+                    "unfinished_call_pushed_out"
+                };
+                self.odd(fragment.at, name, format!("call {}", call.call_id), handling);
                 self.give_up(call, handling);
             }
             let mut call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
