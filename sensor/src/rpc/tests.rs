@@ -752,3 +752,24 @@ fn what_answers_in_another_protocol_takes_no_offer() {
     let [call] = rig.close().try_into().unwrap();
     assert_eq!((call.interface, call.is_offered), (Named::Refused, false));
 }
+
+#[test]
+fn a_stub_is_read_in_the_byte_order_of_its_first_fragment() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(1, 2, 0, 3).with(b"one").done());
+    let mut last = Pdu::request(2, 2, 0, 3).with(b"two").done();
+    // Its header says big-endian and is so.
+    last[4] = 0;
+    for field in [8..10, 12..16, 16..20, 20..22, 22..24] {
+        last[field].reverse();
+    }
+    rig.send(Side::Client, &last);
+    let is_told = |event: &RpcEvent| matches!(&event.body, RpcBody::Odd(odd) if odd.name == "mixed_byte_order");
+    assert!(rig.events.iter().any(is_told));
+    let request = rig.close().pop().unwrap().request.unwrap();
+    assert_eq!(
+        (request.order, request.stub),
+        (ByteOrder::Little, Stub::Whole(b"onetwo".to_vec()))
+    );
+}

@@ -167,7 +167,7 @@ impl Association {
             let time = fragment.at.steady();
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
-        self.join(fragment, Side::Client, handling.bounds);
+        self.join(fragment, Side::Client, handling);
     }
 
     /// No call of this id will be answered any more.
@@ -263,7 +263,7 @@ impl Association {
         let call_id = fragment.header.call_id;
         if self.calls.answering(call_id).is_none() {
             self.unasked(fragment, response.context_id, verifier, handling);
-        } else if self.join(fragment, Side::Server, handling.bounds)
+        } else if self.join(fragment, Side::Server, handling)
             && let Some(mut call) = self.take_answered(call_id, handling.bounds)
         {
             let reply = call.reply.take().unwrap_or_default();
@@ -288,7 +288,8 @@ impl Association {
     }
 
     /// Joins a fragment to its call. True when it was the last one of that side.
-    fn join(&mut self, fragment: &Fragment<'_>, side: Side, bounds: &mut RpcBounds) -> bool {
+    fn join(&mut self, fragment: &Fragment<'_>, side: Side, handling: &mut Handling<'_>) -> bool {
+        let bounds = &mut *handling.bounds;
         let room = bounds.limits.stubs_per_connection.saturating_sub(self.kept);
         let room = room.min(bounds.limits.rpc_total.saturating_sub(bounds.held));
         let call_id = fragment.header.call_id;
@@ -306,10 +307,14 @@ impl Association {
             Side::Server => call.reply.get_or_insert_default(),
         };
         let room = room.min(bounds.limits.stub.saturating_sub(joined.kept()));
+        let is_mixed = joined.message.fragments > 0 && joined.message.order != fragment.header.order;
         joined.add(fragment, is_read, room, &mut bounds.counters);
         let ended = joined.ended;
         let after = call.kept();
         self.account(before, after, bounds);
+        if is_mixed {
+            self.odd(fragment.at, "mixed_byte_order", format!("call {call_id}"), handling);
+        }
         ended
     }
 
