@@ -226,8 +226,24 @@ fn answer_alone(connection: &Connection, exchange: &Exchange, exporters: &mut Ex
     Some(Read::recorded(shared, learned))
 }
 
-fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) -> Option<Box<ActivationRequest>> {
+fn set_request(dcom: &mut Dcom, mut asked: Asked, catalog: &Catalog) -> Option<Box<ActivationRequest>> {
     dcom.evidence = Evidence::Class;
+    let more = asked.request.as_ref().map(|request| &request.properties.more);
+    let others = || more.into_iter().flatten().filter(|other| other.clsid != asked.clsid);
+    if others().next().is_some() {
+        dcom.evidence = Evidence::Inferred;
+        let all = std::iter::once(asked.clsid).chain(others().map(|other| other.clsid));
+        let all: Vec<_> = all.map(|clsid| clsid.to_string()).collect();
+        dcom.because
+            .push(format!("the request names several classes: {}", all.join(", ")).into());
+    }
+    // The worst of them, as it may be the one.
+    let severity = |clsid| catalog.class(clsid).map(|class| class.severity);
+    let worst = others().max_by_key(|other| severity(other.clsid));
+    if let Some(worst) = worst.filter(|worst| severity(worst.clsid) > severity(asked.clsid)) {
+        let (clsid, iids, class_context) = (worst.clsid, worst.iids.clone(), worst.class_context);
+        (asked.clsid, asked.iids, asked.class_context) = (clsid, iids, Some(class_context));
+    }
     dcom.clsid = Some(asked.clsid);
     dcom.class = catalog.class(asked.clsid).map(|class| class.name.clone());
     dcom.iids = asked.iids.into_iter().map(|iid| NamedGuid::of(iid.0)).collect();
@@ -349,12 +365,50 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use dcom_parsers::dcom::InstantiationInfo;
+
     use super::super::rig::{Bytes, connection, exchange};
     use super::*;
     use crate::limits::Limits;
     use crate::rpc::{Reply, Stub};
 
     const MMC20: &str = "49b2791a-b1ae-4c90-9b8e-e860ba07f889";
+
+    #[test]
+    fn of_several_classes_the_worst_is_told() {
+        let harmless = Clsid(Guid::com(0x1234));
+        let mmc20 = Clsid(Guid::parse(MMC20).unwrap());
+        let of = |clsid| InstantiationInfo {
+            clsid,
+            ..InstantiationInfo::default()
+        };
+        for [first, second] in [[harmless, mmc20], [mmc20, harmless], [mmc20, mmc20]] {
+            let mut request = ActivationRequest::default();
+            request.properties.more.push(of(second));
+            let asked = Asked {
+                clsid: first,
+                iids: Vec::new(),
+                causality: Causality::default(),
+                session_id: None,
+                console_session: false,
+                server_name: None,
+                class_context: None,
+                file_name: None,
+                storage: false,
+                request: Some(Box::new(request)),
+            };
+            let mut dcom = Dcom::default();
+            set_request(&mut dcom, asked, &Catalog::built_in());
+            assert_eq!(dcom.clsid, Some(mmc20));
+            let told = (dcom.evidence, dcom.because.len());
+            let expected = if first == second {
+                (Evidence::Class, 0)
+            } else {
+                (Evidence::Inferred, 1)
+            };
+            assert_eq!(told, expected);
+        }
+    }
 
     #[test]
     fn an_answer_too_long_to_be_kept_is_no_refusal() {
