@@ -73,13 +73,11 @@ pub(super) fn parse_sound<'a, T>(
     })
 }
 
-/// Nobody knows whether the server has the interface.
-const UNACCEPTED: &str = "the server was not seen to accept the interface";
-
 /// A call that the server perhaps did not take proves less than one that it took.
 pub(super) fn doubt_offer(dcom: &mut Dcom, exchange: &Exchange) {
-    if exchange.is_offered && dcom.evidence == Evidence::Arguments {
+    if exchange.is_offered && matches!(dcom.evidence, Evidence::Arguments | Evidence::Inferred) {
         dcom.evidence = Evidence::Inferred;
+        dcom.because.push("the server was not seen to accept the interface".into());
     }
 }
 
@@ -177,7 +175,6 @@ pub(super) fn record(connection: &Connection, exchange: &Exchange, interface: Gu
             .into_iter()
             .map(Cow::Owned)
             .chain(missing_start(connection, exchange))
-            .chain(exchange.is_offered.then_some(UNACCEPTED.into()))
             .collect(),
         ..Dcom::default()
     })
