@@ -187,6 +187,7 @@ pub(super) fn client(claims: &Claims) -> ClientIdentity {
         user: told(&claims.user),
         domain: told(&claims.domain),
         workstation: told(&claims.workstation),
+        anonymous: claims.anonymous.then_some(true),
     }
 }
 
