@@ -187,8 +187,8 @@ impl ServiceConfig {
     }
 }
 
-/// The request of [MS-SCMR] 3.1.4.12 `RCreateServiceW` (Opnum 12); [MS-SCMR] 3.1.4.42 `RCreateServiceWOW64W` (Opnum 45) has
-/// the same layout.
+/// The request of [MS-SCMR] 3.1.4.12 `RCreateServiceW` (Opnum 12). 3.1.4.42 `RCreateServiceWOW64W` (Opnum 45) has the same
+/// layout, and 3.1.4.49 `RCreateWowService` (Opnum 60) says behind it for which kind of programs the service is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CreateServiceRequest {
     /// The open service manager.
@@ -326,7 +326,7 @@ impl StartServiceRequest {
 pub fn request_arguments(opnum: u16, reader: &mut Reader<'_>) -> Option<Result<Vec<(&'static str, String)>>> {
     Some(match opnum {
         11 => ChangeServiceConfigRequest::parse(reader).map(|request| request.arguments()),
-        12 | 45 => CreateServiceRequest::parse(reader).map(|request| request.arguments()),
+        12 | 45 | 60 => CreateServiceRequest::parse(reader).map(|request| request.arguments()),
         15 => OpenScManagerRequest::parse(reader).map(|request| request.arguments()),
         16 => OpenServiceRequest::parse(reader).map(|request| request.arguments()),
         23 => ChangeServiceConfigRequest::parse_narrow(reader).map(|request| request.arguments()),
@@ -403,6 +403,10 @@ mod tests {
         );
         assert_eq!(value(1, "start_type").as_deref(), Some("demand"));
         assert_eq!(names::interface(SVCCTL), Some("svcctl"));
+        for twin in [45, 60] {
+            let mut reader = Reader::new(bytes, ByteOrder::Little, Encoding::Ndr20, "test");
+            assert_eq!(request_arguments(twin, &mut reader), Some(Ok(row(1))));
+        }
     }
 
     #[test]

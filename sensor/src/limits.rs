@@ -192,7 +192,7 @@ impl Default for Limits {
             smb_requests: 256,
             shares: 64,
             virtual_connections: 4096,
-            calls: 256,
+            calls: 4096,
             contexts: 1024,
             tickets: 16_384,
             kdc_streams: 1024,

@@ -79,7 +79,9 @@ fn came_of(packets: &[Packet]) -> (bool, Vec<String>) {
                 if anomaly.kind == AnomalyKind::Stream
                     || anomaly.event == "oversized_stub"
                     || anomaly.event == "pdu_of_the_other_side"
-                    || anomaly.event == "unfinished_call_pushed_out" =>
+                    || anomaly.event == "call_id_used_again"
+                    || anomaly.event == "mixed_byte_order"
+                    || anomaly.event.ends_with("call_pushed_out") =>
             {
                 odd.push(anomaly.event.to_string());
             }

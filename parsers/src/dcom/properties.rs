@@ -329,6 +329,8 @@ pub struct ActivationProperties {
     pub location: Option<LocationInfo>,
     /// The server's name.
     pub security: Option<SecurityInfo>,
+    /// Further classes, where there is more than one `InstantiationInfo`: nothing says which one a server takes.
+    pub more: Vec<InstantiationInfo>,
     /// Properties of the blob that we do not know, or that could not be read.
     pub unread: Vec<Guid>,
 }
@@ -340,8 +342,11 @@ impl ActivationProperties {
             header: blob.header.clone(),
             ..Self::default()
         };
-        for (id, bytes) in blob.properties() {
-            if id != known::CLSID_INSTANTIATION_INFO && all.read(id, bytes).is_none() {
+        let first = blob
+            .properties()
+            .position(|(id, _)| id == known::CLSID_INSTANTIATION_INFO);
+        for (place, (id, bytes)) in blob.properties().enumerate() {
+            if Some(place) != first && all.read(id, bytes).is_none() {
                 all.unread.push(id);
             }
         }
@@ -350,6 +355,7 @@ impl ActivationProperties {
 
     fn read(&mut self, id: Guid, bytes: &[u8]) -> Option<()> {
         match id {
+            known::CLSID_INSTANTIATION_INFO => self.more.push(InstantiationInfo::parse(bytes).ok()?),
             known::CLSID_SPECIAL_SYSTEM_PROPERTIES => self.special = Some(SpecialProperties::parse(bytes).ok()?),
             known::CLSID_INSTANCE_INFO => self.instance = Some(InstanceInfo::parse(bytes).ok()?),
             known::CLSID_SCM_REQUEST_INFO => self.scm_request = ScmRequestInfo::parse(bytes).ok()?,

@@ -149,10 +149,11 @@ impl Sample for ActivationRequest {
             sample(),
             sample::<Option<SecurityInfo>>(),
         );
-        let head = (sample(), sample(), sample(), sample(), sample::<Vec<Guid>>());
+        let more = proptest::collection::vec(sample(), 0..3);
+        let head = (sample(), sample(), sample(), sample(), sample::<Vec<Guid>>(), more);
         (known, head)
             .prop_map(
-                |(known, (orpc_this, instantiation, destination_context, class_info, unread))| {
+                |(known, (orpc_this, instantiation, destination_context, class_info, unread, more))| {
                     let (special, instance, scm_request, context, location, security) = known;
                     let special: Option<SpecialProperties> = special;
                     let mut request = Self {
@@ -173,6 +174,7 @@ impl Sample for ActivationRequest {
                             context,
                             location,
                             security,
+                            more,
                             unread,
                         },
                     };
@@ -201,8 +203,12 @@ impl ActivationRequest {
             one(order, known::CLSID_SCM_REQUEST_INFO, all.scm_request.as_ref()),
             one(order, known::CLSID_INSTANCE_INFO, all.instance.as_ref()),
         ];
+        let more = all
+            .more
+            .iter()
+            .filter_map(|more| one(order, known::CLSID_INSTANTIATION_INFO, Some(more)));
         let unread = all.unread.iter().map(|&id| (id, vec![0xee; 8]));
-        known.into_iter().flatten().chain(unread).collect()
+        known.into_iter().flatten().chain(more).chain(unread).collect()
     }
 }
 

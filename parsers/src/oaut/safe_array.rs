@@ -101,6 +101,33 @@ impl<'a> SafeArray<'a> {
     ///
     /// The elements stand behind it. The caller has seen to it that integers are read as little-endian.
     pub(super) fn parse_referent(reader: &mut Reader<'a>, var_type: VarType, depth: usize) -> Result<Self> {
+        let (mut array, held) = Self::head(reader, var_type)?;
+        if let Some(held) = held {
+            array.elements = held.parse(reader, depth)?;
+        }
+        Ok(array)
+    }
+
+    /// Reads an array, unless it holds variants: then up to these. Gives their pointers, and how many there are.
+    pub(super) fn open(reader: &mut Reader<'a>, var_type: VarType) -> Result<Option<(Reader<'a>, usize)>> {
+        let (_, held) = Self::head(reader, var_type)?;
+        match held {
+            Some(held) if held.kind() == VarType::VARIANT => {
+                let count = reader.count("Size", 4, MAX_VALUES)?;
+                let pointers = *reader;
+                for _ in 0..count {
+                    reader.pointer()?;
+                }
+                return Ok(Some((pointers, count)));
+            }
+            Some(held) => _ = held.parse(reader, 0)?,
+            None => {}
+        }
+        Ok(None)
+    }
+
+    /// All but the elements, and what these are if there are any.
+    fn head(reader: &mut Reader<'a>, var_type: VarType) -> Result<(Self, Option<Held>)> {
         reader.enter("SAFEARRAY");
         let dimensions = reader.count("cDims", 8, MAX_DIMENSIONS)?;
         reader.align_pointer()?;
@@ -124,17 +151,63 @@ impl<'a> SafeArray<'a> {
         } else {
             VarType(u16::try_from(locks >> 16).unwrap_or_default())
         };
-        let elements = if present {
-            elements(reader, kind, [of_locks, var_type], depth)?
-        } else {
-            Elements::default()
-        };
-        Ok(Self {
+        let array = Self {
             features,
             iid,
             bounds,
-            elements,
-        })
+            elements: Elements::default(),
+        };
+        let said = [of_locks, var_type];
+        Ok((array, present.then_some(Held { kind, said })))
+    }
+}
+
+/// What an array holds, as its head tells: `sfType`, which gives the width of plain numbers, and what they are, if the
+/// widths agree.
+struct Held {
+    kind: u32,
+    said: [VarType; 2],
+}
+
+impl Held {
+    fn kind(&self) -> VarType {
+        VarType(u16::try_from(self.kind & 0x7fff).unwrap_or_default())
+    }
+
+    /// [MS-OAUT] 2.2.30.9 SAFEARRAYUNION, the referent of its arm.
+    fn parse<'a>(&self, reader: &mut Reader<'a>, depth: usize) -> Result<Elements<'a>> {
+        let kind_type = self.kind();
+        if let Some(width) = kind_type.scalar_width() {
+            let fits = |candidate: &VarType| candidate.scalar_width() == Some(width);
+            let var_type = self.said.into_iter().find(fits).unwrap_or(kind_type);
+            let count = reader.count("Size", width, MAX_SCALARS)?;
+            reader.align(width)?;
+            let bytes = reader.bytes(count.saturating_mul(width))?;
+            return Ok(Elements::Scalars { var_type, bytes });
+        }
+        let read: fn(&mut Reader<'a>, usize) -> Result<Variant<'a>> = match kind_type {
+            VarType::BSTR => |reader, _| Bstr::parse_blob(reader).map(Variant::Bstr),
+            VarType::UNKNOWN => {
+                |reader, _| InterfacePointer::parse_referent(reader).map(|it| Variant::Unknown(Some(it)))
+            }
+            VarType::DISPATCH => {
+                |reader, _| InterfacePointer::parse_referent(reader).map(|it| Variant::Dispatch(Some(it)))
+            }
+            VarType::VARIANT => Variant::parse_nested,
+            VarType::RECORD => |reader, _| Record::parse_referent(reader).map(Variant::Record),
+            _ => return Err(reader.input().invalid("sfType", self.kind)),
+        };
+        let absent = match kind_type {
+            VarType::BSTR => Variant::Bstr(Bstr::default()),
+            VarType::UNKNOWN => Variant::Unknown(None),
+            VarType::DISPATCH => Variant::Dispatch(None),
+            _ => Variant::Empty,
+        };
+        let count = reader.count("Size", 4, MAX_VALUES)?;
+        let mut values = Vec::new();
+        referents(reader, count, &mut values, |reader| read(reader, depth))?;
+        let values = values.into_iter().map(|value| value.unwrap_or_else(|| absent.clone()));
+        Ok(Elements::Values(values.collect()))
     }
 }
 
@@ -143,39 +216,6 @@ fn bound(reader: &mut Reader<'_>) -> Result<SafeArrayBound> {
         count: reader.u32()?,
         lower: reader.u32()?.cast_signed(),
     })
-}
-
-/// [MS-OAUT] 2.2.30.9 SAFEARRAYUNION, the referent of its arm. The kind gives the width of plain numbers, `said` what
-/// they are, if the widths agree.
-fn elements<'a>(reader: &mut Reader<'a>, kind: u32, said: [VarType; 2], depth: usize) -> Result<Elements<'a>> {
-    let kind_type = VarType(u16::try_from(kind & 0x7fff).unwrap_or_default());
-    if let Some(width) = kind_type.scalar_width() {
-        let fits = |candidate: &VarType| candidate.scalar_width() == Some(width);
-        let var_type = said.into_iter().find(fits).unwrap_or(kind_type);
-        let count = reader.count("Size", width, MAX_SCALARS)?;
-        reader.align(width)?;
-        let bytes = reader.bytes(count.saturating_mul(width))?;
-        return Ok(Elements::Scalars { var_type, bytes });
-    }
-    let read: fn(&mut Reader<'a>, usize) -> Result<Variant<'a>> = match kind_type {
-        VarType::BSTR => |reader, _| Bstr::parse_blob(reader).map(Variant::Bstr),
-        VarType::UNKNOWN => |reader, _| InterfacePointer::parse_referent(reader).map(|it| Variant::Unknown(Some(it))),
-        VarType::DISPATCH => |reader, _| InterfacePointer::parse_referent(reader).map(|it| Variant::Dispatch(Some(it))),
-        VarType::VARIANT => Variant::parse_nested,
-        VarType::RECORD => |reader, _| Record::parse_referent(reader).map(Variant::Record),
-        _ => return Err(reader.input().invalid("sfType", kind)),
-    };
-    let absent = match kind_type {
-        VarType::BSTR => Variant::Bstr(Bstr::default()),
-        VarType::UNKNOWN => Variant::Unknown(None),
-        VarType::DISPATCH => Variant::Dispatch(None),
-        _ => Variant::Empty,
-    };
-    let count = reader.count("Size", 4, MAX_VALUES)?;
-    let mut values = Vec::new();
-    referents(reader, count, &mut values, |reader| read(reader, depth))?;
-    let values = values.into_iter().map(|value| value.unwrap_or_else(|| absent.clone()));
-    Ok(Elements::Values(values.collect()))
 }
 
 #[cfg(test)]

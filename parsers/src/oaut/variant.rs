@@ -119,35 +119,15 @@ impl<'a> Variant<'a> {
     }
 
     pub(super) fn parse_nested(reader: &mut Reader<'a>, depth: usize) -> Result<Self> {
-        reader.enter("VARIANT");
         let Some(depth) = depth.checked_sub(1) else {
-            return Err(reader.input().error(ErrorKind::Limit {
-                field: "vt",
-                max: MAX_DEPTH,
-            }));
+            step_over(reader)?;
+            return Ok(Self::Unread);
         };
-        reader.align(8)?;
-        let mut start = *reader;
-        let size = reader.u32()?;
-        reader.u32()?;
-        let var_type = VarType(reader.u16()?);
-        reader.bytes(6)?;
-        reader.align_ndr64(8)?;
-        reader.u32()?;
-        reader.align_ndr64(8)?;
-        if let Some(value) = value(reader, var_type, depth)? {
-            return Ok(value);
+        let head = Head::parse(reader)?;
+        match value(reader, head.var_type, depth)? {
+            Some(value) => Ok(value),
+            None => head.step_over(reader),
         }
-        // `clSize` counts quad words. Some clients write a constant there, so nothing else relies on it.
-        let length = usize::try_from(size).unwrap_or(usize::MAX).saturating_mul(8).max(20);
-        if start.bytes(length).is_err() {
-            return Err(reader.input().error(ErrorKind::Unsupported {
-                field: "vt",
-                value: var_type.0.into(),
-            }));
-        }
-        *reader = start;
-        Ok(Self::Other { var_type, length })
     }
 
     /// The value as an analyst reads it, cut at [`MAX_TEXT`](super::MAX_TEXT) bytes: strings bare, numbers decimal, an
@@ -205,9 +185,92 @@ impl<'a> Variant<'a> {
     }
 }
 
+/// What stands in front of a value.
+struct Head<'a> {
+    start: Reader<'a>,
+    size: u32,
+    var_type: VarType,
+}
+
+impl<'a> Head<'a> {
+    fn parse(reader: &mut Reader<'a>) -> Result<Self> {
+        reader.enter("VARIANT");
+        reader.align(8)?;
+        let start = *reader;
+        let size = reader.u32()?;
+        reader.u32()?;
+        let var_type = VarType(reader.u16()?);
+        reader.bytes(6)?;
+        reader.align_ndr64(8)?;
+        reader.u32()?;
+        reader.align_ndr64(8)?;
+        Ok(Self { start, size, var_type })
+    }
+
+    /// Steps over a value of a type we know nothing of. `clSize` counts quad words. Some clients write a constant there, so
+    /// nothing else relies on it.
+    fn step_over(self, reader: &mut Reader<'a>) -> Result<Variant<'a>> {
+        let Self { start, size, var_type } = self;
+        let length = usize::try_from(size).unwrap_or(usize::MAX).saturating_mul(8).max(20);
+        let mut end = start;
+        if end.bytes(length).is_err() {
+            return Err(reader.input().error(ErrorKind::Unsupported {
+                field: "vt",
+                value: var_type.0.into(),
+            }));
+        }
+        *reader = end;
+        Ok(Variant::Other { var_type, length })
+    }
+}
+
+/// Steps over a variant that lies deeper than we follow, and over what it holds, however deep that goes: what is nested is
+/// the last of what it is nested in, so that nothing has to be gone back to but the pointers of arrays.
+fn step_over(reader: &mut Reader<'_>) -> Result<()> {
+    let mut arrays = vec![];
+    loop {
+        let head = Head::parse(reader)?;
+        let var_type = head.var_type;
+        if !is_known(var_type) {
+            head.step_over(reader)?;
+        } else if !var_type.is_array() && var_type.base() == VarType::VARIANT {
+            if var_type.is_by_ref() && reader.pointer()? && reader.pointer()? {
+                continue;
+            }
+        } else if var_type.is_array() {
+            let is_there = !var_type.is_by_ref() || reader.pointer()?;
+            if is_there && reader.pointer()? && reader.pointer()? {
+                arrays.extend(SafeArray::open(reader, var_type.base())?);
+            }
+        } else {
+            value(reader, var_type, 0)?;
+        }
+        // The next one that an array holds.
+        loop {
+            let Some((pointers, left)) = arrays.last_mut() else {
+                return Ok(());
+            };
+            match usize::checked_sub(*left, 1) {
+                None => _ = arrays.pop(),
+                Some(less) => {
+                    *left = less;
+                    if Reader::pointer(pointers)? {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Is it a type whose values we read?
+fn is_known(var_type: VarType) -> bool {
+    var_type.name().is_some() && var_type.0 & 0x9000 == 0
+}
+
 /// The arm of the union that the type selects; None for a type we know nothing of.
 fn value<'a>(reader: &mut Reader<'a>, var_type: VarType, depth: usize) -> Result<Option<Variant<'a>>> {
-    if var_type.name().is_none() || var_type.0 & 0x9000 != 0 {
+    if !is_known(var_type) {
         return Ok(None);
     }
     // A record has one arm for both ways of passing it.
@@ -341,6 +404,7 @@ mod tests {
     use super::*;
     use crate::input::ByteOrder;
     use crate::ndr::Encoding;
+    use crate::oaut::SafeArrayBound;
     use crate::oaut::round_trips::utf16;
     use crate::testing::Writer;
 
@@ -399,16 +463,45 @@ mod tests {
         ]
     }
 
-    #[test]
-    fn nesting_ends_before_the_stack_does() {
-        let mut variant = Variant::I4(1);
-        for _ in 0..=MAX_DEPTH {
-            variant = Variant::ByRef(Box::new(variant));
-        }
+    /// A value in references or in arrays of one, and how many of them are read.
+    fn nested(depth: usize, layer: impl Fn(Variant<'static>) -> Variant<'static>) -> (Vec<u8>, String) {
+        let variant = (0..depth).fold(Variant::I4(1), |inner, _| layer(inner));
         let mut writer = Writer::new(ByteOrder::Little, Encoding::Ndr20);
-        writer.pointer().put(&variant);
-        let error = Variant::parse(&mut writer.reader()).unwrap_err();
-        assert!(error.to_string().contains("beyond the limit of 8"), "{error}");
+        writer.pointer().put(&variant).ndr_u32(7);
+        let mut reader = writer.reader();
+        let read = Variant::parse(&mut reader).unwrap().to_text();
+        assert_eq!((reader.u32(), reader.rest()), (Ok(7), &[][..]), "{depth}");
+        (writer.bytes(), read)
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_stepped_over() {
+        let by_ref = |inner| Variant::ByRef(Box::new(inner));
+        let array = |inner| {
+            let elements = Elements::Values(vec![Variant::Null, inner, Variant::Bool(true)]);
+            let bounds = vec![SafeArrayBound { count: 3, lower: 0 }];
+            Variant::Array(Some(Box::new(SafeArray {
+                elements,
+                bounds,
+                ..SafeArray::default()
+            })))
+        };
+        let shown = |depth, inner: &str| {
+            let (open, shut) = ("[null, ".repeat(depth), ", true]".repeat(depth));
+            format!("{open}{inner}{shut}")
+        };
+        // A reference to a number is one variant, an array of one is two.
+        let deepest = MAX_DEPTH - 1;
+        for depth in [deepest, MAX_DEPTH, MAX_DEPTH + 1, 20, 200] {
+            let inner = if depth > MAX_DEPTH { "?" } else { "1" };
+            assert_eq!(nested(depth, by_ref).1, inner, "{depth}");
+            let inner = if depth > deepest { "[?, ?, ?]" } else { "1" };
+            let (bytes, text) = nested(depth, array);
+            assert_eq!(text, shown(deepest, inner), "{depth}");
+            for length in (0..bytes.len() - 8).step_by(bytes.len() / 100) {
+                assert!(read(&bytes[..length]).is_err(), "{length}");
+            }
+        }
     }
 
     #[test]

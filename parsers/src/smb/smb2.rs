@@ -10,6 +10,8 @@ const HEADER: usize = 64;
 /// [MS-SMB2] 2.2.31 SMB2 IOCTL Request: `FSCTL_PIPE_TRANSCEIVE`.
 const PIPE_TRANSCEIVE: u32 = 0x0011_c017;
 const STATUS_PENDING: u32 = 0x0000_0103;
+/// The client took its request back.
+const STATUS_CANCELLED: u32 = 0xc000_0120;
 
 const SESSION_SETUP: u16 = 0x0001;
 const TREE_CONNECT: u16 = 0x0003;
@@ -161,6 +163,11 @@ impl Header {
         input.skip(HEADER)?;
         match (self.sender, self.command) {
             (Sender::Client, command) => request(command, message, input, file),
+            // A transaction writes, and then waits for the answer: [MS-SMB2] 3.3.5.15.3 Handling a Pipe Transaction Request.
+            // When that is given up, its bytes stay written.
+            (Sender::Server, IOCTL) if matches!(self.status, STATUS_PENDING | STATUS_CANCELLED) => {
+                Ok(Operation::Written)
+            }
             (Sender::Server, _) if self.status == STATUS_PENDING => Ok(Operation::Other),
             (Sender::Server, TREE_CONNECT) if self.status == 0 => Ok(Operation::Connected),
             (Sender::Server, CLOSE) if self.status == 0 => Ok(Operation::Closed),

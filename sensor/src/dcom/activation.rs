@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dcom_parsers::dcom::{
-    ActivationReply, ActivationRequest, InterfaceResult, RemoteActivationReply, RemoteActivationRequest, ScmReplyInfo,
+    ActivationReply, ActivationRequest, InterfaceResult, Objref, RemoteActivationReply, RemoteActivationRequest,
+    ScmReplyInfo,
 };
 use dcom_parsers::guid::{Causality, Clsid, Guid, Iid};
 use dcom_parsers::names::known;
@@ -18,9 +19,14 @@ use super::exporters::{Exporters, Lineage, Pair, Told};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::Dcom;
-use crate::event::dcom::{ActivationRecord, Evidence, Flags, Kind, LearnedFrom, NamedGuid, Proof};
+use crate::event::dcom::{ActivationRecord, Evidence, Flags, Kind, LearnedFrom, NamedGuid, Outcome, Proof};
 use crate::flow::Connection;
-use crate::rpc::{Exchange, Named};
+use crate::rpc::{Exchange, Message, Named};
+
+/// What a reference begins with: [MS-DCOM] 2.2.18 OBJREF.
+const OBJREF_SIGNATURE: &[u8] = b"MEOW";
+/// Of the references in an answer that is too long to be kept, so many are learnt.
+const MOST_REFERENCES: usize = 64;
 
 /// One of the three operations that activate.
 #[allow(clippy::enum_variant_names, reason = "the specification's names")]
@@ -220,8 +226,24 @@ fn answer_alone(connection: &Connection, exchange: &Exchange, exporters: &mut Ex
     Some(Read::recorded(shared, learned))
 }
 
-fn set_request(dcom: &mut Dcom, asked: Asked, catalog: &Catalog) -> Option<Box<ActivationRequest>> {
+fn set_request(dcom: &mut Dcom, mut asked: Asked, catalog: &Catalog) -> Option<Box<ActivationRequest>> {
     dcom.evidence = Evidence::Class;
+    let more = asked.request.as_ref().map(|request| &request.properties.more);
+    let others = || more.into_iter().flatten().filter(|other| other.clsid != asked.clsid);
+    if others().next().is_some() {
+        dcom.evidence = Evidence::Inferred;
+        let all = std::iter::once(asked.clsid).chain(others().map(|other| other.clsid));
+        let all: Vec<_> = all.map(|clsid| clsid.to_string()).collect();
+        dcom.because
+            .push(format!("the request names several classes: {}", all.join(", ")).into());
+    }
+    // The worst of them, as it may be the one.
+    let severity = |clsid| catalog.class(clsid).map(|class| class.severity);
+    let worst = others().max_by_key(|other| severity(other.clsid));
+    if let Some(worst) = worst.filter(|worst| severity(worst.clsid) > severity(asked.clsid)) {
+        let (clsid, iids, class_context) = (worst.clsid, worst.iids.clone(), worst.class_context);
+        (asked.clsid, asked.iids, asked.class_context) = (clsid, iids, Some(class_context));
+    }
     dcom.clsid = Some(asked.clsid);
     dcom.class = catalog.class(asked.clsid).map(|class| class.name.clone());
     dcom.iids = asked.iids.into_iter().map(|iid| NamedGuid::of(iid.0)).collect();
@@ -245,8 +267,13 @@ fn set_reply(
     odd: &mut Vec<Anomaly>,
 ) -> Option<Learned> {
     let message = response(exchange)?;
-    let (answered, _) = parse_or_tell(message, encoding, odd, |reader| operation.parse_reply(reader))?;
-    set_result(dcom, answered.hresult);
+    let whole = parse_or_tell(message, encoding, odd, |reader| operation.parse_reply(reader));
+    let answered = if let Some((answered, _)) = whole {
+        set_result(dcom, answered.hresult);
+        answered
+    } else {
+        long_reply(dcom, message)?
+    };
     let (pair, frame) = (Pair::from(connection), message.at.frame);
     let lineage = lineage(dcom, connection, exchange);
     for (index, interface) in answered.interfaces.iter().enumerate() {
@@ -266,7 +293,14 @@ fn set_reply(
         exporters.learn(pair, told);
         dcom.ipids.push(objref.ipid);
     }
-    let scm = answered.scm?;
+    let Some(scm) = answered.scm else {
+        let first = answered.interfaces.iter().find_map(|interface| interface.objref);
+        dcom.oxid = first.map(|objref| objref.oxid);
+        if let (Some(lineage), Some(objref)) = (&lineage, first) {
+            exporters.activated(pair, objref.oxid, lineage);
+        }
+        return None;
+    };
     dcom.oxid = Some(scm.oxid);
     dcom.ipid_rem_unknown = Some(scm.ipid_rem_unknown);
     if let Some(lineage) = &lineage {
@@ -279,6 +313,36 @@ fn set_reply(
     dcom.authn_hint = Some(level_name(scm.authn_hint));
     set_bindings(dcom, &scm.bindings);
     learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)
+}
+
+/// An answer that is too long to be kept and read: one that refuses has no references to objects in it, and is short. Of an
+/// activation that was asked for thousands of interfaces the first ones tell as much as all.
+fn long_reply(dcom: &mut Dcom, message: &Message) -> Option<Answered> {
+    message.cut()?;
+    let (stub, _) = message.readable()?;
+    let objrefs = memchr::memmem::find_iter(stub, OBJREF_SIGNATURE)
+        .filter_map(|at| Objref::parse_reference(stub.get(at..)?).ok())
+        .filter_map(|objref| {
+            Some(InterfaceResult {
+                iid: objref.iid,
+                hresult: 0,
+                objref: Some(*objref.std()?),
+            })
+        });
+    let interfaces: Vec<_> = objrefs.take(MOST_REFERENCES).collect();
+    if interfaces.is_empty() {
+        return None;
+    }
+    dcom.outcome = Some(Outcome::Succeeded);
+    dcom.evidence = Evidence::Inferred;
+    let length = message.stub_length;
+    dcom.because
+        .push(format!("the answer is {length} bytes long and holds references to objects").into());
+    Some(Answered {
+        hresult: 0,
+        scm: None,
+        interfaces,
+    })
 }
 
 /// What descends from this activation; known when its class is.
@@ -301,11 +365,75 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use dcom_parsers::dcom::InstantiationInfo;
+
     use super::super::rig::{Bytes, connection, exchange};
     use super::*;
     use crate::limits::Limits;
+    use crate::rpc::{Reply, Stub};
 
     const MMC20: &str = "49b2791a-b1ae-4c90-9b8e-e860ba07f889";
+
+    #[test]
+    fn of_several_classes_the_worst_is_told() {
+        let harmless = Clsid(Guid::com(0x1234));
+        let mmc20 = Clsid(Guid::parse(MMC20).unwrap());
+        let of = |clsid| InstantiationInfo {
+            clsid,
+            ..InstantiationInfo::default()
+        };
+        for [first, second] in [[harmless, mmc20], [mmc20, harmless], [mmc20, mmc20]] {
+            let mut request = ActivationRequest::default();
+            request.properties.more.push(of(second));
+            let asked = Asked {
+                clsid: first,
+                iids: Vec::new(),
+                causality: Causality::default(),
+                session_id: None,
+                console_session: false,
+                server_name: None,
+                class_context: None,
+                file_name: None,
+                storage: false,
+                request: Some(Box::new(request)),
+            };
+            let mut dcom = Dcom::default();
+            set_request(&mut dcom, asked, &Catalog::built_in());
+            assert_eq!(dcom.clsid, Some(mmc20));
+            let told = (dcom.evidence, dcom.because.len());
+            let expected = if first == second {
+                (Evidence::Class, 0)
+            } else {
+                (Evidence::Inferred, 1)
+            };
+            assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn an_answer_too_long_to_be_kept_is_no_refusal() {
+        let request = include_bytes!("../../../parsers/corpus/activation/mmc20-create-instance-request.bin");
+        let reply = include_bytes!("../../../parsers/corpus/activation/mmc20-create-instance-reply.bin");
+        let activator = Some(known::IREMOTE_SCM_ACTIVATOR);
+        let cut = |length: usize| {
+            let mut exchange = exchange(activator, 4, Stub::Whole(request.to_vec()), Some(Vec::new()));
+            if let Reply::Response(message) = &mut exchange.reply {
+                message.stub = Stub::Beginning(reply[..length].to_vec());
+                message.stub_length = 2_000_000;
+            }
+            let (mut exporters, mut odd) = (Exporters::new(&Limits::default()), Vec::new());
+            let read = read(&connection(), &exchange, &Catalog::built_in(), &mut exporters, &mut odd).unwrap();
+            let names: Vec<_> = odd.iter().map(|odd| odd.name).collect();
+            assert_eq!(names, ["oversized_stub"]);
+            let ipids = &read.dcom.ipids;
+            let known = ipids
+                .iter()
+                .filter(|ipid| exporters.find(Pair::from(&connection()), **ipid).is_some());
+            (read.dcom.outcome, read.dcom.evidence, known.count())
+        };
+        assert_eq!(cut(reply.len() - 4), (Some(Outcome::Succeeded), Evidence::Inferred, 1));
+        assert_eq!(cut(8), (None, Evidence::Class, 0), "nothing of it shows");
+    }
 
     fn activated(stub: Bytes) -> Option<Clsid> {
         let exchange = exchange(None, 0, stub.into(), None);

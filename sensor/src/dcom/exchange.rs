@@ -42,19 +42,25 @@ pub(super) fn parse_sound<'a, T>(
     read: impl Fn(&mut Reader<'a>) -> Result<T>,
     is_sound: impl Fn(&T) -> bool,
 ) -> Option<std::result::Result<(T, Option<Encoding>), ParseError>> {
-    let (stub, order) = message.readable()?;
-    // What vouches for the header stands behind the arguments and is none of them.
-    let (stub, _) = VerificationTrailer::split(stub);
+    let (whole, order) = message.readable()?;
+    // What vouches for the header stands behind the arguments and is none of them. What looks like it may be one all the
+    // same, as servers look for it behind the arguments only: it is taken off where more makes sense without it.
+    let (without, trailer) = VerificationTrailer::split(whole);
     let attempt = |encoding| {
-        let mut reader = Reader::new(stub, order, encoding, "stub");
-        let value = read(&mut reader);
-        let sense = match &value {
-            Err(_) => 0,
-            Ok(value) if !is_sound(value) => 1,
-            Ok(_) if !is_at_end(&reader) => 2,
-            Ok(_) => 3,
+        let read = |stub| {
+            let mut reader = Reader::new(stub, order, encoding, "stub");
+            let value = read(&mut reader);
+            let sense = match &value {
+                Err(_) => 0,
+                Ok(value) if !is_sound(value) => 1,
+                Ok(_) if !is_at_end(&reader) => 2,
+                Ok(_) => 3,
+            };
+            (sense, value)
         };
-        (sense, value)
+        let all = read(whole);
+        let shorter = trailer.map(|_| read(without));
+        shorter.filter(|(sense, _)| *sense > all.0).unwrap_or(all)
     };
     if let Some(known) = encoding {
         return Some(attempt(known).1.map(|value| (value, encoding)));
@@ -65,6 +71,14 @@ pub(super) fn parse_sound<'a, T>(
         Ordering::Less => ndr64.map(|value| (value, Some(Encoding::Ndr64))),
         Ordering::Equal => ndr20.map(|value| (value, None)),
     })
+}
+
+/// A call that the server perhaps did not take proves less than one that it took.
+pub(super) fn doubt_offer(dcom: &mut Dcom, exchange: &Exchange) {
+    if exchange.is_offered && matches!(dcom.evidence, Evidence::Arguments | Evidence::Inferred) {
+        dcom.evidence = Evidence::Inferred;
+        dcom.because.push("the server was not seen to accept the interface".into());
+    }
 }
 
 /// What was read makes as much sense in the other encoding.
@@ -173,6 +187,7 @@ pub(super) fn client(claims: &Claims) -> ClientIdentity {
         user: told(&claims.user),
         domain: told(&claims.domain),
         workstation: told(&claims.workstation),
+        anonymous: claims.anonymous.then_some(true),
     }
 }
 
@@ -401,6 +416,28 @@ mod tests {
             "and is sound"
         );
         assert_eq!(numbers(&[], |_| true), None);
+    }
+
+    #[test]
+    fn a_trailer_is_what_stands_behind_the_arguments() {
+        // Of eight bytes behind the signature, an end of a kind that nobody knows.
+        const TRAILER: [u8; 16] = *b"\x8a\xe3\x13\x71\x02\xf4\x36\x71\x09\x40\x04\0\x08\0\0\0";
+        let numbers = |stub: &[u8], count: usize| {
+            let message = Message {
+                stub: Stub::Whole(stub.to_vec()),
+                ..Message::default()
+            };
+            let read = |reader: &mut Reader<'_>| (0..count).map(|_| reader.u32()).collect::<Result<Vec<_>>>();
+            let is_all = |numbers: &Vec<u32>| numbers.len() == count;
+            let (numbers, _) = parse_sound(&message, Some(Encoding::Ndr20), read, is_all)
+                .unwrap()
+                .unwrap();
+            numbers.last().copied()
+        };
+        let arguments = [&[7, 0, 0, 0], &TRAILER[..]].concat();
+        assert_eq!(numbers(&arguments, 5), Some(8), "they hold one");
+        assert_eq!(numbers(&arguments, 1), Some(7), "it stands behind them");
+        assert_eq!(numbers(&[&arguments[..], &TRAILER].concat(), 5), Some(8), "both");
     }
 
     #[test]

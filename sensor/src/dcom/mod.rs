@@ -428,6 +428,7 @@ impl Analyst {
         if let Some(read) = &mut read {
             let who = self.logins.of(exchange.auth, &exchange.claims);
             who.introduce(&mut read.dcom);
+            exchange::doubt_offer(&mut read.dcom, exchange);
         }
         self.watch(connection, exchange, read.as_mut());
         let Read { dcom, recorded, .. } = read.as_ref()?;

@@ -50,6 +50,7 @@ pub(super) fn exchange(interface: Option<Guid>, opnum: u16, stub: Stub, answer: 
         activity: None,
         opnum: Some(opnum),
         context_id: 0,
+        is_offered: false,
         interface: interface.map_or(Named::Unseen, |uuid| Named::Interface(SyntaxId { uuid, version: 0 })),
         encoding: interface.map(|_| Encoding::Ndr20),
         object: None,

@@ -33,11 +33,19 @@ impl Detection for WeakLevel {
         let (Kind::Activation, Some(client), Some(server)) = (dcom.kind, meta.client, meta.server) else {
             return;
         };
+        // A login of nobody has whatever level it asks for: [MS-NLMP] 3.2.5.1.2 Server Receives an AUTHENTICATE_MESSAGE from
+        // the Client.
+        let as_nobody = dcom.client.anonymous == Some(true);
+        let anonymous = as_nobody || dcom.auth.service.as_deref() == Some("none");
         // Without the bind nobody knows the level of a call that has no verifier.
-        let Some(level) = dcom.auth.level.as_deref().filter(|level| WEAK.contains(level)) else {
+        let Some(level) = dcom
+            .auth
+            .level
+            .as_deref()
+            .filter(|level| as_nobody || WEAK.contains(level))
+        else {
             return;
         };
-        let anonymous = dcom.auth.service.as_deref() == Some("none");
         let key = (client.address, server.address, anonymous);
         if self.told.get(&key, context.when(meta)).is_some() {
             return;
@@ -51,7 +59,12 @@ impl Detection for WeakLevel {
                 Some(Outcome::Succeeded) => Severity::Medium,
                 _ => Severity::Low,
             };
-            let message = format!("{who} asked {whom} for {class} without logging in: {result}");
+            let how = if as_nobody {
+                "logged in as nobody"
+            } else {
+                "without logging in"
+            };
+            let message = format!("{who} asked {whom} for {class} {how}: {result}");
             alert(&ANONYMOUS, severity, "high", message, record)
         } else {
             let message = format!(
@@ -95,6 +108,9 @@ mod tests {
             rig.see(at_level("ntlm", level));
         }
         rig.see(at_level("none", "none"));
+        let mut nobody = at_level("ntlm", "pkt_integrity").from(8);
+        nobody.dcom.client.anonymous = Some(true);
+        rig.see(nobody);
         let mut unseen = activation("MMC20.Application");
         unseen.dcom.auth.level = None;
         rig.see(unseen);
@@ -102,6 +118,7 @@ mod tests {
             rig.told(),
             [
                 (WEAK_LEVEL.id, Severity::Informational),
+                (ANONYMOUS.id, Severity::Medium),
                 (ANONYMOUS.id, Severity::Medium)
             ]
         );

@@ -375,6 +375,8 @@ record! {
         domain: Option<String> => eve, zeek "client_domain";
         /// The computer the user sits at.
         workstation: Option<String> => eve, zeek "client_workstation";
+        /// The login is one of nobody, by NTLM. Left out where it is not.
+        anonymous: Option<bool> => eve;
     }
 }
 

@@ -33,6 +33,7 @@ impl Silent for ClientIdentity {
         user: None,
         domain: None,
         workstation: None,
+        anonymous: None,
     };
 }
 

@@ -130,6 +130,7 @@ pub(crate) fn dcom() -> Dcom {
             user: Some("alice".to_owned()),
             domain: Some("LAB".to_owned()),
             workstation: Some("WS5".to_owned()),
+            anonymous: None,
         }
         .into(),
         server: ServerIdentity {

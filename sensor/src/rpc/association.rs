@@ -3,7 +3,7 @@
 mod binds;
 mod calls;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dcom_parsers::rpce::{Body, CommonHeader, Pdu};
@@ -21,8 +21,7 @@ use crate::capture::At;
 use crate::flow::{Side, Sides, StreamEvent};
 use crate::keys::{Loss, Who};
 use crate::time::Timestamp;
-use binds::Offer;
-use calls::Call;
+use calls::Calls;
 
 /// Oddities of one connection that are told in words; the rest is counted.
 const MAX_ANOMALIES: u32 = 32;
@@ -33,9 +32,9 @@ pub struct Association {
     begun: bool,
     framers: Sides<Framer>,
     contexts: Contexts,
-    /// The offers that wait for their answer.
-    offers: BTreeMap<u32, Offer>,
     bind_seen: bool,
+    /// Has the server said anything that is DCE/RPC?
+    is_answered: bool,
     secondary_address: Option<Arc<str>>,
     /// Is it in a named pipe, so that the secondary address is one?
     in_pipe: bool,
@@ -43,7 +42,7 @@ pub struct Association {
     /// What the user's keys open. Nothing without keys.
     openings: Option<Box<Openings>>,
     shape: Arc<Shape>,
-    calls: BTreeMap<u32, Call>,
+    calls: Calls,
     /// Calls that were answered before their request ended: what is on its way of that is no call of its own.
     cut_short: VecDeque<u32>,
     /// None of them was asked before this.
@@ -51,6 +50,8 @@ pub struct Association {
     /// Bytes of `calls`.
     kept: usize,
     bytes_missing: u64,
+    /// How often something of the server's was not seen, answers perhaps.
+    answers_lost: u64,
     anomalies: u32,
 }
 
@@ -129,9 +130,12 @@ impl Association {
 
     /// Fragments of this side were not seen: of one call, or of any. What is being joined there is not whole.
     fn doubt(&mut self, side: Side, call_id: Option<u32>, bounds: &mut RpcBounds) {
-        let calls = self.calls.iter_mut();
         let (mut before, mut after) = (0, 0);
-        for (_, call) in calls.filter(|(id, _)| call_id.is_none_or(|call_id| call_id == **id)) {
+        for call in self
+            .calls
+            .iter_mut()
+            .filter(|call| call_id.is_none_or(|id| id == call.call_id))
+        {
             before += call.kept();
             match (side, &mut call.reply) {
                 (Side::Client, _) => call.request.doubt(),
@@ -147,6 +151,7 @@ impl Association {
         match framed {
             Framed::Pdu(at, header, bytes) => {
                 handling.bounds.counters.pdus += 1;
+                self.is_answered |= side == Side::Server;
                 if handling.bounds.tells_pdus {
                     handling.say(RpcBody::Pdu(at, bytes.to_vec()));
                 }
@@ -173,6 +178,12 @@ impl Association {
             }
             Framed::Junk(at) => {
                 handling.bounds.counters.junk += 1;
+                if side == Side::Server && !self.is_answered && self.bytes_missing == 0 {
+                    // It speaks something else, and takes none of what was offered.
+                    for call_id in self.contexts.waiting() {
+                        self.refuse(Some(at), call_id, None, handling);
+                    }
+                }
                 self.lose(
                     side,
                     Loss {
@@ -245,6 +256,7 @@ impl Association {
 
     /// Something of this side was not seen.
     fn lose(&mut self, side: Side, loss: Loss) {
+        self.answers_lost += u64::from(side == Side::Server);
         if let Some(openings) = &mut self.openings {
             openings.lose(side, loss);
         }
@@ -379,16 +391,8 @@ impl Association {
         for call_id in self.contexts.waiting() {
             self.refuse(None, call_id, None, handling);
         }
-        let mut calls: Vec<_> = self
-            .calls
-            .iter()
-            .map(|(&id, call)| (call.request.message.at, id))
-            .collect();
-        calls.sort_by_key(|(at, _)| (at.input, at.frame));
-        for (_, call_id) in calls {
-            if let Some(call) = self.take_call(call_id, handling.bounds) {
-                self.give_up(call_id, call, handling);
-            }
+        while let Some(call) = self.take_call(Calls::take_oldest, handling.bounds) {
+            self.give_up(call, handling);
         }
         for side in [Side::Client, Side::Server] {
             handling.bounds.held -= std::mem::take(&mut self.framers[side]).held();

@@ -3,10 +3,13 @@
 //! Ids are used again: the id of a refused context, or of the item that negotiates features, is given to another interface
 //! by a later `alter_context`. INVARIANT: a context that was refused is never resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{Bind, BindAck, ContextElement, ContextResult, SyntaxId};
+
+use super::{AuthState, BindKind};
+use crate::capture::At;
 
 /// What a context id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +22,43 @@ pub(super) enum Context {
     Refused,
 }
 
+/// An offer on its way.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) call_id: u32,
+    pub(super) at: At,
+    pub(super) kind: BindKind,
+    /// The association group to join, or 0.
+    pub(super) group: u32,
+    pub(super) signs_headers: bool,
+    pub(super) auth: Option<AuthState>,
+    /// Is it a leg of a login that goes on with it?
+    pub(super) is_leg: bool,
+    /// Which of the connection's offers it is.
+    pub(super) number: u64,
+    pub(super) contexts: Vec<ContextElement>,
+}
+
 /// The table of contexts and the offers that wait for their answer.
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
-    table: BTreeMap<u16, Context>,
-    offers: BTreeMap<u32, Vec<ContextElement>>,
+    /// Each with the number of the offer that it is of, as long as that one is on its way.
+    table: BTreeMap<u16, (Context, u64)>,
+    /// In the order in which they were made. Servers answer them in that order, whatever call ids they have.
+    offers: VecDeque<Offer>,
+    /// How many offers were seen.
+    made: u64,
     /// Bytes of both.
     kept: usize,
 }
 
 /// Bytes that a context in the table takes, about.
-const ENTRY: usize = 2 * size_of::<(u16, Context)>();
+const ENTRY: usize = 2 * size_of::<(u16, (Context, u64))>();
 
 /// Bytes that an offer takes, about.
 fn weight(offer: &[ContextElement]) -> usize {
     let syntaxes: usize = offer.iter().map(|element| element.transfer_syntaxes.len()).sum();
-    size_of_val(offer) + syntaxes * size_of::<SyntaxId>()
+    size_of::<Offer>() + size_of_val(offer) + syntaxes * size_of::<SyntaxId>()
 }
 
 /// More offers than these at a time no client makes.
@@ -43,7 +67,27 @@ const MAX_OFFERS: usize = 16;
 impl Contexts {
     /// What a context id means now; None when no offer of it was seen.
     pub(super) fn resolve(&self, context_id: u16) -> Option<Context> {
-        self.table.get(&context_id).copied()
+        self.table.get(&context_id).map(|&(context, _)| context)
+    }
+
+    /// The offer on its way that would give the context its meaning.
+    pub(super) fn offered(&self, context_id: u16) -> Option<u64> {
+        match self.table.get(&context_id) {
+            Some(&(Context::Offered(..), number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// What the offers on their way may make of a context.
+    pub(super) fn may_become(&self, context_id: u16) -> impl Iterator<Item = SyntaxId> + '_ {
+        let elements = self.offers.iter().flat_map(|offer| &offer.contexts);
+        let of_id = elements.filter(move |element| element.context_id == context_id);
+        of_id.map(|element| element.abstract_syntax)
+    }
+
+    /// How many offers were made.
+    pub(super) fn made(&self) -> u64 {
+        self.made
     }
 
     /// Bytes that are kept.
@@ -53,11 +97,13 @@ impl Contexts {
 
     /// A bind or `alter_context` was seen. At most `limit` contexts are kept, and they and the offer in at most `room`
     /// bytes; gives how many found no room.
-    pub(super) fn offer(&mut self, call_id: u32, bind: &Bind, limit: usize, room: usize) -> u64 {
+    pub(super) fn offer(&mut self, mut offer: Offer, bind: &Bind, limit: usize, room: usize) -> u64 {
         let mut refused = 0;
         let most = self.kept.saturating_add(room);
+        offer.number = self.made;
+        self.made += 1;
         for element in &bind.contexts {
-            let accepted = matches!(self.table.get(&element.context_id), Some(Context::Accepted(..)));
+            let accepted = matches!(self.resolve(element.context_id), Some(Context::Accepted(..)));
             // An accepted context keeps its meaning until the server agrees to another.
             let known = self.table.contains_key(&element.context_id);
             let room = known || (self.table.len() < limit && self.kept + ENTRY <= most);
@@ -77,80 +123,93 @@ impl Contexts {
                 let same = encodings.windows(2).all(|pair| pair[0] == pair[1]);
                 Context::Offered(element.abstract_syntax, encodings.first().copied().filter(|_| same))
             };
-            if self.table.insert(element.context_id, context).is_none() {
+            if self.table.insert(element.context_id, (context, offer.number)).is_none() {
                 self.kept += ENTRY;
             }
         }
-        self.take_offer(call_id);
-        if self.offers.len() >= MAX_OFFERS
-            && let Some((&oldest, _)) = self.offers.first_key_value()
-        {
-            self.take_offer(oldest);
-        }
         let weight = weight(&bind.contexts);
-        if self.kept + weight <= most {
+        // The earlier ones are answered first.
+        if self.offers.len() < MAX_OFFERS && self.kept + weight <= most {
             self.kept += weight;
-            self.offers.insert(call_id, bind.contexts.clone());
+            offer.contexts.clone_from(&bind.contexts);
+            self.offers.push_back(offer);
         } else {
             refused += 1;
         }
         refused
     }
 
-    fn take_offer(&mut self, call_id: u32) -> Vec<ContextElement> {
-        let offer = self.offers.remove(&call_id).unwrap_or_default();
-        self.kept -= weight(&offer);
-        offer
+    fn take_offer(&mut self, place: Option<usize>) -> Option<Offer> {
+        let offer = self.offers.remove(place?)?;
+        self.kept -= weight(&offer.contexts);
+        Some(offer)
     }
 
-    /// The answer to an offer was seen. Gives the offer with each context's answer, as far as there is one.
-    pub(super) fn answer(&mut self, call_id: u32, ack: &BindAck) -> Vec<(ContextElement, Option<ContextResult>)> {
-        let offer = self.take_offer(call_id);
+    /// The answer to an offer was seen. Gives the offer, with each context's answer as far as there is one.
+    pub(super) fn answer(&mut self, call_id: u32, kind: BindKind, ack: &BindAck) -> (Option<Offer>, Answered) {
+        // Should an answer be lost, the kind and how many were offered tell more than the order.
+        let fits = |offer: &Offer| offer.kind == kind && offer.contexts.len() == ack.results.len();
+        let of_id = |offer: &&Offer| offer.call_id == call_id;
+        let all = || self.offers.iter().filter(of_id);
+        let number = all()
+            .find(|offer| fits(offer))
+            .or_else(|| all().next())
+            .map(|offer| offer.number);
+        let place = self.offers.iter().position(|offer| Some(offer.number) == number);
+        let Some(mut offer) = self.take_offer(place) else {
+            return (None, Vec::new());
+        };
         let mut results = ack.results.iter().copied();
-        let answered: Vec<_> = offer.into_iter().map(|element| (element, results.next())).collect();
+        let contexts = std::mem::take(&mut offer.contexts);
+        let answered: Answered = contexts.into_iter().map(|element| (element, results.next())).collect();
         for (element, result) in &answered {
             let Some(result) = result else { continue };
-            let known = self.table.get(&element.context_id);
-            match result.result {
-                ContextResult::ACCEPTANCE => {
-                    let encoding = Encoding::of(result.transfer_syntax);
-                    if known.is_some() {
-                        self.table
-                            .insert(element.context_id, Context::Accepted(element.abstract_syntax, encoding));
-                    }
-                }
-                _ if matches!(known, Some(Context::Offered(interface, _)) if *interface == element.abstract_syntax) => {
-                    self.table.insert(element.context_id, Context::Refused);
-                }
-                _ => {}
-            }
-        }
-        answered
-    }
-
-    /// The offer was refused as a whole, or nothing will answer it any more.
-    pub(super) fn withdraw(&mut self, call_id: u32) -> Vec<ContextElement> {
-        let offer = self.take_offer(call_id);
-        for element in &offer {
-            if let Some(context @ Context::Offered(..)) = self.table.get_mut(&element.context_id) {
+            let Some((context, number)) = self.table.get_mut(&element.context_id) else {
+                continue;
+            };
+            if result.result == ContextResult::ACCEPTANCE {
+                *context = Context::Accepted(element.abstract_syntax, Encoding::of(result.transfer_syntax));
+            } else if matches!(context, Context::Offered(..)) && *number == offer.number {
                 *context = Context::Refused;
             }
         }
-        offer
+        (Some(offer), answered)
+    }
+
+    /// The offer was refused as a whole, or nothing will answer it any more.
+    pub(super) fn withdraw(&mut self, call_id: u32) -> Option<Offer> {
+        let place = self.offers.iter().position(|offer| offer.call_id == call_id);
+        let offer = self.take_offer(place)?;
+        for element in &offer.contexts {
+            if let Some((context @ Context::Offered(..), number)) = self.table.get_mut(&element.context_id)
+                && *number == offer.number
+            {
+                *context = Context::Refused;
+            }
+        }
+        Some(offer)
     }
 
     /// Bytes of the client are lost, perhaps an offer among them: what was refused may mean something else by now.
     pub(super) fn doubt(&mut self) {
         let before = self.table.len();
-        self.table.retain(|_, context| *context != Context::Refused);
+        self.table.retain(|_, (context, _)| *context != Context::Refused);
         self.kept -= (before - self.table.len()) * ENTRY;
     }
 
     /// The call ids of the offers that wait.
     pub(super) fn waiting(&self) -> Vec<u32> {
-        self.offers.keys().copied().collect()
+        self.offers.iter().map(|offer| offer.call_id).collect()
+    }
+
+    /// Does an offer with this call id wait?
+    pub(super) fn waits(&self, call_id: u32) -> bool {
+        self.offers.iter().any(|offer| offer.call_id == call_id)
     }
 }
+
+/// What was offered, each with its answer.
+pub(super) type Answered = Vec<(ContextElement, Option<ContextResult>)>;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +255,28 @@ mod tests {
         }
     }
 
+    /// Offers by a bind.
+    fn offer(
+        contexts: &mut Contexts,
+        call_id: u32,
+        offered: &[(u16, u32, SyntaxId)],
+        limit: usize,
+        room: usize,
+    ) -> u64 {
+        let offer = Offer {
+            call_id,
+            at: At::default(),
+            kind: BindKind::Bind,
+            group: 0,
+            signs_headers: false,
+            auth: None,
+            is_leg: false,
+            number: 0,
+            contexts: Vec::new(),
+        };
+        contexts.offer(offer, &bind(offered), limit, room)
+    }
+
     fn ack(results: &[(u16, SyntaxId)]) -> BindAck {
         let results = results
             .iter()
@@ -217,15 +298,21 @@ mod tests {
     #[test]
     fn the_id_of_the_feature_item_becomes_another_interface() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 0x1a0, NDR20), (1, 0x1a0, FEATURES)]), 100, usize::MAX);
-        contexts.answer(1, &ack(&[(0, NDR20), (3, FEATURES)]));
+        offer(
+            &mut contexts,
+            1,
+            &[(0, 0x1a0, NDR20), (1, 0x1a0, FEATURES)],
+            100,
+            usize::MAX,
+        );
+        contexts.answer(1, BindKind::Bind, &ack(&[(0, NDR20), (3, FEATURES)]));
         assert_eq!(
             contexts.resolve(0),
             Some(Context::Accepted(interface(0x1a0), Some(Encoding::Ndr20)))
         );
         assert_eq!(contexts.resolve(1), Some(Context::Refused));
-        contexts.offer(2, &bind(&[(1, 0x99, NDR20)]), 100, usize::MAX);
-        contexts.answer(2, &ack(&[(0, NDR20)]));
+        offer(&mut contexts, 2, &[(1, 0x99, NDR20)], 100, usize::MAX);
+        contexts.answer(2, BindKind::Bind, &ack(&[(0, NDR20)]));
         assert_eq!(
             contexts.resolve(1),
             Some(Context::Accepted(interface(0x99), Some(Encoding::Ndr20)))
@@ -235,11 +322,11 @@ mod tests {
     #[test]
     fn a_refused_context_is_not_resolved_and_an_accepted_one_survives_a_refusal() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, NDR64)]), 100, usize::MAX);
-        contexts.answer(1, &ack(&[(0, NDR20), (2, NDR64)]));
+        offer(&mut contexts, 1, &[(0, 1, NDR20), (1, 1, NDR64)], 100, usize::MAX);
+        contexts.answer(1, BindKind::Bind, &ack(&[(0, NDR20), (2, NDR64)]));
         assert_eq!(contexts.resolve(1), Some(Context::Refused));
-        contexts.offer(2, &bind(&[(0, 7, NDR20)]), 100, usize::MAX);
-        contexts.answer(2, &ack(&[(2, NDR20)]));
+        offer(&mut contexts, 2, &[(0, 7, NDR20)], 100, usize::MAX);
+        contexts.answer(2, BindKind::Bind, &ack(&[(2, NDR20)]));
         assert_eq!(
             contexts.resolve(0),
             Some(Context::Accepted(interface(1), Some(Encoding::Ndr20)))
@@ -249,7 +336,7 @@ mod tests {
     #[test]
     fn an_offer_without_an_answer_is_used_with_its_only_encoding() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 1, NDR64)]), 100, usize::MAX);
+        offer(&mut contexts, 1, &[(0, 1, NDR64)], 100, usize::MAX);
         assert_eq!(
             contexts.resolve(0),
             Some(Context::Offered(interface(1), Some(Encoding::Ndr64)))
@@ -261,8 +348,8 @@ mod tests {
     #[test]
     fn after_a_loss_a_refused_id_is_unknown_and_an_accepted_one_is_kept() {
         let mut contexts = Contexts::default();
-        contexts.offer(1, &bind(&[(0, 1, NDR20), (1, 1, FEATURES)]), 100, usize::MAX);
-        contexts.answer(1, &ack(&[(0, NDR20), (3, FEATURES)]));
+        offer(&mut contexts, 1, &[(0, 1, NDR20), (1, 1, FEATURES)], 100, usize::MAX);
+        contexts.answer(1, BindKind::Bind, &ack(&[(0, NDR20), (3, FEATURES)]));
         contexts.doubt();
         assert_eq!(contexts.resolve(1), None);
         assert!(matches!(contexts.resolve(0), Some(Context::Accepted(..))));
@@ -272,7 +359,7 @@ mod tests {
     fn the_table_is_bounded() {
         let mut contexts = Contexts::default();
         for id in 0..500 {
-            contexts.offer(id.into(), &bind(&[(id, 1, NDR20)]), 100, usize::MAX);
+            offer(&mut contexts, id.into(), &[(id, 1, NDR20)], 100, usize::MAX);
         }
         assert_eq!((contexts.table.len(), contexts.offers.len()), (100, MAX_OFFERS));
     }
@@ -283,7 +370,7 @@ mod tests {
         let many: Vec<_> = (0..200).map(|id| (id, 1, NDR20)).collect();
         for call_id in 0..50 {
             let room = 10_000 - contexts.kept();
-            assert!(contexts.offer(call_id, &bind(&many), 1000, room) > 0);
+            assert!(offer(&mut contexts, call_id, &many, 1000, room) > 0);
             assert!(contexts.kept() <= 10_000);
         }
         let table = contexts.table.len() * ENTRY;
@@ -291,5 +378,26 @@ mod tests {
             contexts.withdraw(call_id);
         });
         assert_eq!(contexts.kept(), table);
+    }
+    #[test]
+    fn offers_under_one_call_id_are_answered_in_their_order() {
+        let mut contexts = Contexts::default();
+        offer(&mut contexts, 2, &[(2, 0x99, NDR20)], 100, usize::MAX);
+        offer(&mut contexts, 2, &[(1, 0x1a0, NDR20)], 100, usize::MAX);
+        contexts.answer(2, BindKind::Bind, &ack(&[(2, NDR20)]));
+        contexts.answer(2, BindKind::Bind, &ack(&[(0, NDR20)]));
+        assert_eq!(contexts.resolve(2), Some(Context::Refused));
+        assert!(matches!(contexts.resolve(1), Some(Context::Accepted(..))));
+    }
+
+    #[test]
+    fn a_refusal_is_that_of_its_own_offer_alone() {
+        let mut contexts = Contexts::default();
+        offer(&mut contexts, 1, &[(1, 0x1a0, NDR64)], 100, usize::MAX);
+        offer(&mut contexts, 2, &[(1, 0x1a0, NDR20)], 100, usize::MAX);
+        contexts.answer(1, BindKind::Bind, &ack(&[(2, NDR64)]));
+        assert!(matches!(contexts.resolve(1), Some(Context::Offered(..))));
+        contexts.withdraw(2);
+        assert_eq!(contexts.resolve(1), Some(Context::Refused));
     }
 }

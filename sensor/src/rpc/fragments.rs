@@ -43,7 +43,10 @@ impl Joined {
         message.at = fragment.at;
         message.fragments += 1;
         message.stub_length += fragment.stub.len() as u64;
-        message.order = fragment.header.order;
+        if first {
+            // A stub is handed over whole, with the label of its first PDU.
+            message.order = fragment.header.order;
+        }
         self.ended |= fragment.header.flags.contains(PfcFlags::LAST_FRAG);
         let starts = fragment.header.flags.contains(PfcFlags::FIRST_FRAG);
         if fragment.key.is_some() {

@@ -148,6 +148,8 @@ pub struct Exchange {
     pub opnum: Option<u16>,
     /// The presentation context.
     pub context_id: u16,
+    /// Was the context only offered, and neither the offer nor the call answered?
+    pub is_offered: bool,
     /// What the context stands for.
     pub interface: Named,
     /// How stubs are encoded, where that is known.

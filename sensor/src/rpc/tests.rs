@@ -658,3 +658,118 @@ fn a_login_of_which_the_server_says_nothing_names_no_call_on_a_connection_that_b
     // Of a connection whose beginning was not seen the login is the only one that is known.
     assert_eq!(user(&|_| {}), (Some("admin".to_owned()), Some(AuthLevel::CONNECT)));
 }
+
+#[test]
+fn calls_under_one_id_are_answered_in_their_order() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    for opnum in [2, 3] {
+        rig.send(Side::Client, &Pdu::request(3, 7, 0, opnum).done());
+    }
+    for answer in [b"two", b"and"] {
+        rig.send(Side::Server, &Pdu::response(3, 7).with(answer).done());
+    }
+    let odd = |events: &[RpcEvent]| {
+        let names = events.iter().filter_map(|event| match &event.body {
+            RpcBody::Odd(anomaly) => Some(anomaly.name),
+            _ => None,
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(odd(&rig.events), ["call_id_used_again"]);
+    let exchanges = rig.close();
+    let told = exchanges
+        .iter()
+        .map(|exchange| (exchange.opnum, stub(response(exchange))));
+    let answer = |text: &[u8]| Stub::Whole(text.to_vec());
+    assert!(told.eq([(Some(2), answer(b"two")), (Some(3), answer(b"and"))]));
+}
+
+#[test]
+fn where_an_answer_may_be_lost_the_next_one_is_the_next_calls() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(3, 7, 0, 2).done());
+    rig.push(StreamEvent::Gap {
+        side: Side::Server,
+        bytes: 24,
+    });
+    rig.send(Side::Client, &Pdu::request(3, 7, 0, 3).done());
+    rig.send(Side::Server, &Pdu::response(3, 7).with(b"answer").done());
+    let [lost, answered] = rig.close().try_into().unwrap();
+    assert_eq!((lost.opnum, &lost.reply), (Some(2), &Reply::Unanswered));
+    assert_eq!(
+        (answered.opnum, stub(response(&answered))),
+        (Some(3), Stub::Whole(b"answer".to_vec()))
+    );
+}
+
+/// What a call is taken for that was made behind two offers, which the server answers so.
+fn behind_offers(ids: [u32; 2], answers: &[(u32, u8)]) -> Exchange {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::offer(14, ids[0], 1, ECHO));
+    rig.send(Side::Client, &Pdu::offer(14, ids[1], 1, known::IREMOTE_SCM_ACTIVATOR));
+    rig.send(Side::Client, &Pdu::request(3, 9, 1, 4).with(b"asks").done());
+    for &(id, result) in answers {
+        rig.send(Side::Server, &Pdu::answer(15, id, result));
+    }
+    rig.close().pop().unwrap()
+}
+
+#[test]
+fn a_call_behind_offers_is_what_their_answers_make_of_it() {
+    let interface = |exchange: &Exchange| match exchange.interface {
+        Named::Interface(interface) => Some(interface.uuid),
+        Named::Refused | Named::Unseen => None,
+    };
+    for ids in [[2, 2], [2, 3]] {
+        let [first, second] = ids;
+        for (results, expected) in [
+            ([2, 0], Some(known::IREMOTE_SCM_ACTIVATOR)),
+            ([0, 2], Some(ECHO)),
+            ([0, 0], Some(known::IREMOTE_SCM_ACTIVATOR)),
+            ([2, 2], None),
+        ] {
+            let call = behind_offers(ids, &[(first, results[0]), (second, results[1])]);
+            assert_eq!((interface(&call), call.is_offered), (expected, false), "{results:?}");
+            assert_eq!(stub(call.request.as_ref()), Stub::Whole(b"asks".to_vec()));
+        }
+        let call = behind_offers(ids, &[(first, 2)]);
+        assert_eq!(
+            (interface(&call), call.is_offered),
+            (Some(known::IREMOTE_SCM_ACTIVATOR), true)
+        );
+    }
+}
+
+#[test]
+fn what_answers_in_another_protocol_takes_no_offer() {
+    let mut rig = Rig::over_tcp();
+    rig.send(Side::Client, &Pdu::offer(11, 1, 0, ECHO));
+    rig.send(Side::Client, &Pdu::request(3, 2, 0, 3).done());
+    rig.send(Side::Server, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let [call] = rig.close().try_into().unwrap();
+    assert_eq!((call.interface, call.is_offered), (Named::Refused, false));
+}
+
+#[test]
+fn a_stub_is_read_in_the_byte_order_of_its_first_fragment() {
+    let mut rig = Rig::over_tcp();
+    rig.bind();
+    rig.send(Side::Client, &Pdu::request(1, 2, 0, 3).with(b"one").done());
+    let mut last = Pdu::request(2, 2, 0, 3).with(b"two").done();
+    // Its header says big-endian and is so.
+    last[4] = 0;
+    for field in [8..10, 12..16, 16..20, 20..22, 22..24] {
+        last[field].reverse();
+    }
+    rig.send(Side::Client, &last);
+    let is_told = |event: &RpcEvent| matches!(&event.body, RpcBody::Odd(odd) if odd.name == "mixed_byte_order");
+    assert!(rig.events.iter().any(is_told));
+    let request = rig.close().pop().unwrap().request.unwrap();
+    assert_eq!(
+        (request.order, request.stub),
+        (ByteOrder::Little, Stub::Whole(b"onetwo".to_vec()))
+    );
+}

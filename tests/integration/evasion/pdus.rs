@@ -100,6 +100,43 @@ pub(super) fn interleaved() -> Vec<Packet> {
     })
 }
 
+/// So many calls without a stub behind the activation.
+pub(super) fn followed(calls: u32) -> Vec<Packet> {
+    with_request(|request| {
+        let mut pdus = vec![request.clone()];
+        for call_id in 1_000..1_000 + calls {
+            let mut pdu = request[..STUB].to_vec();
+            pdu[8..10].copy_from_slice(&[24, 0]);
+            pdu[12..16].copy_from_slice(&call_id.to_le_bytes());
+            pdus.push(pdu);
+        }
+        pdus
+    })
+}
+
+/// The activation once more under the same id, of another class.
+pub(super) fn same_id() -> Vec<Packet> {
+    with_request(|request| {
+        let mut other = request.clone();
+        while let Some(at) = other.windows(16).position(|bytes| bytes == MMC20) {
+            other[at..at + 16].fill(0x5a);
+        }
+        vec![request, other]
+    })
+}
+
+pub(super) fn mixed() -> Vec<Packet> {
+    with_request(|request| {
+        let mut pdus = fragments(&request, 200, request[12]);
+        let last = pdus.last_mut().expect("the request");
+        last[4] = 0;
+        for field in [8..10, 12..16, 16..20, 20..22, 22..24] {
+            last[field].reverse();
+        }
+        pdus
+    })
+}
+
 /// Other calls that begin and do not end between the first fragment of the activation and the rest: so many, each of so many
 /// fragments of so many bytes.
 pub(super) fn left_open(calls: u32, each: usize, length: usize) -> Vec<Packet> {

@@ -484,14 +484,34 @@ pub(super) const ROWS: &[Row] = &[
         told: Alert,
     },
     Row {
-        does: "the same, 300 calls",
-        packets: || pdus::left_open(300, 1, 32),
+        does: "the same, 5,000 calls",
+        packets: || pdus::left_open(5_000, 1, 32),
         told: Only(&["unfinished_call_pushed_out"]),
     },
     Row {
         does: "the same, five calls of a mebibyte",
         packets: || pdus::left_open(5, 18, 60_000),
         told: Only(&["oversized_stub"]),
+    },
+    Row {
+        does: "2,000 other calls behind the activation, before it is answered",
+        packets: || pdus::followed(2_000),
+        told: Alert,
+    },
+    Row {
+        does: "the same, 5,000 calls",
+        packets: || pdus::followed(5_000),
+        told: AlertAnd(&["call_pushed_out"]),
+    },
+    Row {
+        does: "another activation under the call id of the one that waits",
+        packets: pdus::same_id,
+        told: AlertAnd(&["call_id_used_again"]),
+    },
+    Row {
+        does: "the activation in two fragments, the header of the second in the other byte order",
+        packets: pdus::mixed,
+        told: AlertAnd(&["mixed_byte_order"]),
     },
     Row {
         does: "200,000 bytes before the activation's arguments, as an extension that the target passes over",

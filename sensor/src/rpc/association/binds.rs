@@ -2,23 +2,10 @@
 
 use dcom_parsers::rpce::{Bind, BindAck, CommonHeader, Pdu};
 
-use super::super::contexts::Contexts;
-use super::super::{AuthState, BindKind, Bound, Handling, Refusal, RpcBody, logins, name};
+use super::super::contexts::{Answered, Contexts, Offer};
+use super::super::{BindKind, Bound, Handling, Refusal, RpcBody, logins, name};
 use super::Association;
 use crate::capture::At;
-
-/// An offer on its way.
-#[derive(Debug)]
-pub(super) struct Offer {
-    at: At,
-    kind: BindKind,
-    /// The association group to join, or 0.
-    group: u32,
-    signs_headers: bool,
-    auth: Option<AuthState>,
-    /// Is it a leg of a login that goes on with it?
-    is_leg: bool,
-}
 
 impl Association {
     pub(super) fn offer(
@@ -36,20 +23,20 @@ impl Association {
         }
         let limits = handling.bounds.limits;
         let room = limits.rpc_total.saturating_sub(handling.bounds.held);
-        let offer = |contexts: &mut Contexts| contexts.offer(header.call_id, bind, limits.contexts, room);
-        let refused = self.on_contexts(handling.bounds, offer);
-        handling.bounds.counters.over_limit += refused;
         let offer = Offer {
+            call_id: header.call_id,
             at,
             kind,
             group: bind.assoc_group_id,
             signs_headers: header.supports_header_signing() == Some(true),
             auth: pdu.verifier.as_ref().map(logins::state),
             is_leg,
+            number: 0,
+            contexts: Vec::new(),
         };
-        self.offers.insert(header.call_id, offer);
-        let waiting = self.contexts.waiting();
-        self.offers.retain(|call_id, _| waiting.contains(call_id));
+        let offer = |contexts: &mut Contexts| contexts.offer(offer, bind, limits.contexts, room);
+        let refused = self.on_contexts(handling.bounds, offer);
+        handling.bounds.counters.over_limit += refused;
     }
 
     pub(super) fn answer(
@@ -63,7 +50,11 @@ impl Association {
         if !ack.secondary_address.is_empty() {
             self.secondary_address = Some(name(&ack.secondary_address));
         }
-        let offer = self.offers.remove(&header.call_id);
+        let answer = |contexts: &mut Contexts| contexts.answer(header.call_id, kind, ack);
+        let (offer, contexts) = self.on_contexts(handling.bounds, answer);
+        if let Some(offer) = &offer {
+            self.settle(offer.number, &contexts);
+        }
         let signs = |offer: &Offer| offer.signs_headers && header.supports_header_signing() == Some(true);
         let signing = offer.as_ref().filter(|offer| offer.auth.is_some()).map(signs);
         // An `alter_context` without the flag takes nothing back.
@@ -82,7 +73,6 @@ impl Association {
             let joined = offer.is_some_and(|offer| offer.group != 0 && offer.group == ack.assoc_group_id);
             handling.bounds.counters.joined += u64::from(joined);
         }
-        let contexts = self.on_contexts(handling.bounds, |contexts| contexts.answer(header.call_id, ack));
         let (answered, call_id) = (Some(at), header.call_id);
         let claims = self.logins.claims(auth);
         handling.say(RpcBody::Bound(Box::new(Bound {
@@ -107,9 +97,18 @@ impl Association {
         refused: Option<Refusal>,
         handling: &mut Handling<'_>,
     ) {
-        let offer = self.offers.remove(&call_id);
-        let withdrawn = self.on_contexts(handling.bounds, |contexts| contexts.withdraw(call_id));
-        let contexts = withdrawn.into_iter().map(|element| (element, None)).collect();
+        let mut offer = self.on_contexts(handling.bounds, |contexts| contexts.withdraw(call_id));
+        let withdrawn = offer.as_mut().map(|offer| std::mem::take(&mut offer.contexts));
+        let contexts: Answered = withdrawn
+            .unwrap_or_default()
+            .into_iter()
+            .map(|element| (element, None))
+            .collect();
+        if at.is_some()
+            && let Some(offer) = &offer
+        {
+            self.settle(offer.number, &contexts);
+        }
         let kind = offer.as_ref().map_or(BindKind::Bind, |offer| offer.kind);
         let auth = offer.as_ref().and_then(|offer| offer.auth);
         let claims = self.logins.claims(auth);

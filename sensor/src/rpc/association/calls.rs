@@ -1,13 +1,14 @@
 //! The calls of a connection: fragments joined, each request with its answer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Encoding;
-use dcom_parsers::rpce::{CommonHeader, Fault, PfcFlags, Request, Response, SecTrailer};
+use dcom_parsers::rpce::{CommonHeader, ContextResult, Fault, PfcFlags, Request, Response, SecTrailer};
 use dcom_parsers::security::Claims;
 
-use super::super::contexts::Context;
+use super::super::contexts::{Answered, Context};
 use super::super::fragments::{Condition, Fragment, Joined};
 use super::super::{AuthState, Exchange, Handling, IsRead, Named, Refusal, Reply, RpcBody, RpcBounds, logins};
 use super::Association;
@@ -21,6 +22,7 @@ const MAX_CUT_SHORT: usize = 16;
 /// A call on its way.
 #[derive(Debug)]
 pub(super) struct Call {
+    pub(super) call_id: u32,
     opnum: u16,
     context_id: u16,
     interface: Named,
@@ -31,22 +33,89 @@ pub(super) struct Call {
     pub(super) reply: Option<Joined>,
     auth: Option<AuthState>,
     claims: Arc<Claims>,
+    /// How many offers were made before it.
+    offers: u64,
+    /// The one of these that would give its context its meaning, and that was not answered.
+    offered: Option<u64>,
+    /// How often something of the server's had not been seen.
+    answers_lost: u64,
 }
 
 impl Call {
-    /// Bytes that it takes, about: the map leaves as much room between calls.
+    /// Bytes that it takes, about: the maps leave as much room between calls.
     pub(super) fn kept(&self) -> usize {
-        2 * size_of::<Self>()
+        2 * (size_of::<Self>() + size_of::<(u32, u64)>())
             + logins::weight(&self.claims)
             + self.request.kept()
             + self.reply.as_ref().map_or(0, Joined::kept)
     }
 }
 
+/// The calls on their way. A server reads one request after the other and answers each under its id: that ids differ is
+/// the client's concern (C706 12.6.3.1 Declarations, `call_id`), so that of those of one id the first is answered first.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    by_age: BTreeMap<u64, Call>,
+    by_id: BTreeSet<(u32, u64)>,
+    /// How many there were.
+    seen: u64,
+}
+
+impl Calls {
+    fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    fn push(&mut self, call: Call) {
+        self.by_id.insert((call.call_id, self.seen));
+        self.by_age.insert(self.seen, call);
+        self.seen += 1;
+    }
+
+    fn of_id(&self, call_id: u32) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        self.by_id
+            .range((call_id, 0)..=(call_id, u64::MAX))
+            .map(|&(_, age)| age)
+    }
+
+    /// The one whose request is on its way, or the last one that was.
+    fn asking(&mut self, call_id: u32) -> Option<&mut Call> {
+        let age = self.of_id(call_id).next_back()?;
+        self.by_age.get_mut(&age)
+    }
+
+    /// The one whose answer comes first.
+    fn answering(&mut self, call_id: u32) -> Option<&mut Call> {
+        let age = self.of_id(call_id).next()?;
+        self.by_age.get_mut(&age)
+    }
+
+    fn take(&mut self, age: Option<u64>) -> Option<Call> {
+        let age = age?;
+        let call = self.by_age.remove(&age)?;
+        self.by_id.remove(&(call.call_id, age));
+        Some(call)
+    }
+
+    pub(super) fn take_oldest(&mut self) -> Option<Call> {
+        let age = self.by_age.first_key_value().map(|(&age, _)| age);
+        self.take(age)
+    }
+
+    /// In the order in which they were made.
+    pub(super) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Call> {
+        self.by_age.values_mut()
+    }
+}
+
 impl Association {
     /// Takes a call out of those that wait.
-    pub(super) fn take_call(&mut self, call_id: u32, bounds: &mut RpcBounds) -> Option<Call> {
-        let call = self.calls.remove(&call_id)?;
+    pub(super) fn take_call(
+        &mut self,
+        take: impl FnOnce(&mut Calls) -> Option<Call>,
+        bounds: &mut RpcBounds,
+    ) -> Option<Call> {
+        let call = take(&mut self.calls)?;
         self.account(call.kept(), 0, bounds);
         Some(call)
     }
@@ -60,38 +129,75 @@ impl Association {
     ) {
         handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
+        let lost = self.answers_lost;
+        let earlier = self
+            .calls
+            .asking(call_id)
+            .map(|call| (call.request.ended, call.answers_lost < lost));
         // After the last fragment comes another request, though its first fragment was not seen.
-        let over = |call: &Call| call.request.ended;
-        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG) || self.calls.get(&call_id).is_some_and(over);
-        if again && let Some(call) = self.take_call(call_id, handling.bounds) {
-            // The id is used again: the earlier call will not be answered any more.
-            self.give_up(call_id, call, handling);
+        let again = fragment.header.flags.contains(PfcFlags::FIRST_FRAG) || earlier.is_some_and(|(over, _)| over);
+        match earlier {
+            // The server takes them for one call, or its answer was lost.
+            Some((false, _) | (_, true)) if again => self.give_up_all(call_id, handling),
+            Some(_) if again => self.odd(fragment.at, "call_id_used_again", format!("call {call_id}"), handling),
+            _ => {}
         }
         if self.is_cut_short(fragment.header) {
             return;
         }
-        if !self.calls.contains_key(&call_id) {
+        if again || earlier.is_none() {
             let full = handling.bounds.held > handling.bounds.limits.rpc_total;
             if (full || self.calls.len() >= handling.bounds.limits.calls)
-                && let Some((&oldest, _)) = self.calls.iter().min_by_key(|(_, call)| call.request.message.at.frame)
-                && let Some(call) = self.take_call(oldest, handling.bounds)
+                && let Some(call) = self.take_call(Calls::take_oldest, handling.bounds)
             {
                 handling.bounds.counters.over_limit += 1;
-                if !call.request.ended {
-                    // Nobody has so many calls on their way that he is still asking.
-                    let detail = format!("call {oldest}");
-                    self.odd(fragment.at, "unfinished_call_pushed_out", detail, handling);
-                }
-                self.give_up(oldest, call, handling);
+                // Nobody has so many calls on their way, and less so when he is still asking.
+                let name = if call.request.ended {
+                    "call_pushed_out"
+                } else {
+                    "unfinished_call_pushed_out"
+                };
+                self.odd(fragment.at, name, format!("call {}", call.call_id), handling);
+                self.give_up(call, handling);
             }
             let mut call = self.open_call(fragment, request, verifier, handling.bounds.is_read);
             call.is_read |= handling.bounds.keeps_opened && fragment.key.is_some();
             self.account(0, call.kept(), handling.bounds);
-            self.calls.insert(call_id, call);
+            self.calls.push(call);
             let time = fragment.at.steady();
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
-        self.join(fragment, Side::Client, handling.bounds);
+        self.join(fragment, Side::Client, handling);
+    }
+
+    /// No call of this id will be answered any more.
+    fn give_up_all(&mut self, call_id: u32, handling: &mut Handling<'_>) {
+        let next = |calls: &mut Calls| {
+            let age = calls.of_id(call_id).next();
+            calls.take(age)
+        };
+        while let Some(call) = self.take_call(next, handling.bounds) {
+            self.give_up(call, handling);
+        }
+    }
+
+    /// An offer is answered: the calls know by now what was made of their context when the server came to them.
+    pub(super) fn settle(&mut self, offer: u64, answered: &Answered) {
+        // Of a context that stands there twice the last acceptance counts.
+        let accepted = answered.iter().filter_map(|(element, result)| {
+            let result = result.filter(|result| result.result == ContextResult::ACCEPTANCE)?;
+            Some((element.context_id, (element.abstract_syntax, result.transfer_syntax)))
+        });
+        let accepted: BTreeMap<_, _> = accepted.collect();
+        for call in self.calls.iter_mut().rev().take_while(|call| call.offers > offer) {
+            if let Some(&(interface, encoding)) = accepted.get(&call.context_id) {
+                (call.interface, call.encoding) = (Named::Interface(interface), Encoding::of(encoding));
+                call.offered = None;
+            } else if call.offered == Some(offer) {
+                (call.interface, call.encoding) = (Named::Refused, None);
+                call.offered = None;
+            }
+        }
     }
 
     /// Is it more of a request that was answered already? That is over with its last fragment, and with another request.
@@ -126,17 +232,23 @@ impl Association {
             Condition::Damaged if fragment.header.auth_length > 0 => self.logins.latest(),
             _ => self.logins.vouch(verifier, self.bind_seen),
         };
+        let is_read = |interface| is_read(interface, request.opnum, object);
+        let mut may_become = self.contexts.may_become(request.context_id).map(Named::Interface);
         Call {
+            call_id: fragment.header.call_id,
             opnum: request.opnum,
             context_id: request.context_id,
             interface,
             encoding,
             object,
-            is_read: is_read(interface, request.opnum, object),
+            is_read: is_read(interface) || may_become.any(is_read),
             request: Joined::default(),
             reply: None,
             auth,
             claims,
+            offers: self.contexts.made(),
+            offered: self.contexts.offered(request.context_id),
+            answers_lost: self.answers_lost,
         }
     }
 
@@ -149,22 +261,43 @@ impl Association {
     ) {
         handling.bounds.counters.sealed += u64::from(fragment.condition == Condition::Sealed);
         let call_id = fragment.header.call_id;
-        if !self.calls.contains_key(&call_id) {
+        if self.calls.answering(call_id).is_none() {
             self.unasked(fragment, response.context_id, verifier, handling);
-        } else if self.join(fragment, Side::Server, handling.bounds)
-            && let Some(mut call) = self.take_call(call_id, handling.bounds)
+        } else if self.join(fragment, Side::Server, handling)
+            && let Some(mut call) = self.take_answered(call_id, handling.bounds)
         {
             let reply = call.reply.take().unwrap_or_default();
-            self.answered(call_id, &call);
-            self.close_call(call_id, call, Reply::Response(reply.finish()), handling);
+            self.close_call(call, Reply::Response(reply.finish()), handling);
         }
     }
 
+    /// Takes a call that is answered, which a server may do before the request ended.
+    fn take_answered(&mut self, call_id: u32, bounds: &mut RpcBounds) -> Option<Call> {
+        let first = |calls: &mut Calls| {
+            let age = calls.of_id(call_id).next();
+            calls.take(age)
+        };
+        let call = self.take_call(first, bounds)?;
+        if !call.request.ended {
+            self.cut_short.push_back(call_id);
+            if self.cut_short.len() > MAX_CUT_SHORT {
+                self.cut_short.pop_front();
+            }
+        }
+        Some(call)
+    }
+
     /// Joins a fragment to its call. True when it was the last one of that side.
-    fn join(&mut self, fragment: &Fragment<'_>, side: Side, bounds: &mut RpcBounds) -> bool {
+    fn join(&mut self, fragment: &Fragment<'_>, side: Side, handling: &mut Handling<'_>) -> bool {
+        let bounds = &mut *handling.bounds;
         let room = bounds.limits.stubs_per_connection.saturating_sub(self.kept);
         let room = room.min(bounds.limits.rpc_total.saturating_sub(bounds.held));
-        let Some(call) = self.calls.get_mut(&fragment.header.call_id) else {
+        let call_id = fragment.header.call_id;
+        let call = match side {
+            Side::Client => self.calls.asking(call_id),
+            Side::Server => self.calls.answering(call_id),
+        };
+        let Some(call) = call else {
             return false;
         };
         let before = call.kept();
@@ -174,10 +307,14 @@ impl Association {
             Side::Server => call.reply.get_or_insert_default(),
         };
         let room = room.min(bounds.limits.stub.saturating_sub(joined.kept()));
+        let is_mixed = joined.message.fragments > 0 && joined.message.order != fragment.header.order;
         joined.add(fragment, is_read, room, &mut bounds.counters);
         let ended = joined.ended;
         let after = call.kept();
         self.account(before, after, bounds);
+        if is_mixed {
+            self.odd(fragment.at, "mixed_byte_order", format!("call {call_id}"), handling);
+        }
         ended
     }
 
@@ -219,26 +356,15 @@ impl Association {
             at,
             status: fault.status,
         };
-        if let Some(call) = self.take_call(call_id, handling.bounds) {
-            self.answered(call_id, &call);
-            self.close_call(call_id, call, reply, handling);
-        } else if self.offers.contains_key(&call_id) {
+        if let Some(call) = self.take_answered(call_id, handling.bounds) {
+            self.close_call(call, reply, handling);
+        } else if self.contexts.waits(call_id) {
             self.refuse(Some(at), call_id, Some(Refusal::Fault(fault.status)), handling);
         } else {
             handling.bounds.counters.unasked += 1;
             let mut exchange = self.exchange(call_id, reply, verifier);
             exchange.context_id = fault.context_id;
             handling.say(RpcBody::Exchange(Box::new(exchange)));
-        }
-    }
-
-    /// A call is answered, which a server may do before the request ended.
-    fn answered(&mut self, call_id: u32, call: &Call) {
-        if !call.request.ended {
-            self.cut_short.push_back(call_id);
-            if self.cut_short.len() > MAX_CUT_SHORT {
-                self.cut_short.pop_front();
-            }
         }
     }
 
@@ -250,6 +376,7 @@ impl Association {
             activity: None,
             opnum: None,
             context_id: 0,
+            is_offered: false,
             interface: Named::Unseen,
             encoding: None,
             object: None,
@@ -264,7 +391,7 @@ impl Association {
         }
     }
 
-    pub(super) fn give_up(&mut self, call_id: u32, mut call: Call, handling: &mut Handling<'_>) {
+    pub(super) fn give_up(&mut self, mut call: Call, handling: &mut Handling<'_>) {
         // An answer that began is an answer, though not a whole one.
         let reply = call.reply.take();
         let reply = match reply {
@@ -274,10 +401,10 @@ impl Association {
                 Reply::Unanswered
             }
         };
-        self.close_call(call_id, call, reply, handling);
+        self.close_call(call, reply, handling);
     }
 
-    fn close_call(&mut self, call_id: u32, call: Call, reply: Reply, handling: &mut Handling<'_>) {
+    fn close_call(&mut self, call: Call, reply: Reply, handling: &mut Handling<'_>) {
         handling.bounds.counters.calls += 1;
         let login = self.logins.used(call.auth, &reply);
         let exchange = Exchange {
@@ -286,10 +413,11 @@ impl Association {
             interface: call.interface,
             encoding: call.encoding,
             object: call.object,
+            is_offered: call.offered.is_some() && reply == Reply::Unanswered,
             request: Some(call.request.finish()),
             auth: call.auth,
             claims: call.claims,
-            ..self.exchange(call_id, reply, None)
+            ..self.exchange(call.call_id, reply, None)
         };
         handling.say(RpcBody::Exchange(Box::new(exchange)));
         if let Some(login) = login {
@@ -303,15 +431,16 @@ impl Association {
         let too_old = |asked: Timestamp| now.since(asked) > answer;
         if self.oldest.is_some_and(too_old) {
             let asked = |call: &Call| call.request.message.at;
-            let waiting = self.calls.iter().filter(|(_, call)| too_old(asked(call).steady()));
-            let mut old: Vec<_> = waiting.map(|(&id, call)| (asked(call), id)).collect();
+            let waiting = self.calls.by_age.iter();
+            let old = waiting.filter(|(_, call)| too_old(asked(call).steady()));
+            let mut old: Vec<_> = old.map(|(&age, call)| (asked(call), age)).collect();
             old.sort_unstable_by_key(|&(at, _)| (at.input, at.frame));
-            for (_, call_id) in old {
-                if let Some(call) = self.take_call(call_id, handling.bounds) {
-                    self.give_up(call_id, call, handling);
+            for (_, age) in old {
+                if let Some(call) = self.take_call(|calls| calls.take(Some(age)), handling.bounds) {
+                    self.give_up(call, handling);
                 }
             }
-            self.oldest = self.calls.values().map(|call| asked(call).steady()).min();
+            self.oldest = self.calls.by_age.values().map(|call| asked(call).steady()).min();
         }
         if let Some(oldest) = self.oldest {
             let due = Timestamp(oldest.0.saturating_add(answer).saturating_add(1));

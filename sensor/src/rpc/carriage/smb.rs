@@ -558,6 +558,17 @@ mod tests {
         message(READ, 1, id, &[&body, bytes].concat())
     }
 
+    /// `FSCTL_PIPE_TRANSCEIVE`.
+    fn transact(id: u8, file: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(bytes.len()).unwrap();
+        let mut body = vec![57, 0, 0, 0, 0x17, 0xc0, 0x11, 0];
+        body.extend([file; 16]);
+        body.extend([120, 0, 0, 0, length, 0, 0, 0]);
+        body.resize(56, 0);
+        body.extend(bytes);
+        message(11, 0, id, &body)
+    }
+
     fn interim(id: u8) -> Vec<u8> {
         let mut bytes = message(READ, 3, id, &[9, 0, 0, 0, 0, 0, 0, 0, 0]);
         bytes[12..14].copy_from_slice(&[3, 1]);
@@ -623,6 +634,31 @@ mod tests {
             rig.send(Side::Server, &read_done(id, part));
         }
         assert_eq!(rig.told(), ["opened", "1 Some(5) Some(9) svcctl", "closed"]);
+    }
+
+    #[test]
+    fn what_a_transaction_wrote_stays_written_when_it_is_given_up() {
+        for is_pending in [true, false] {
+            let mut rig = Rig::over_smb();
+            rig.open("\\\\host\\IPC$", "svcctl");
+            rig.send(Side::Client, &transact(3, FILE, &pdu(0, 1, 40)));
+            let ioctl = |status: u32| {
+                let mut bytes = failed(11, 3);
+                bytes[12..16].copy_from_slice(&status.to_le_bytes());
+                bytes
+            };
+            if is_pending {
+                rig.send(Side::Server, &ioctl(0x103));
+                rig.send(Side::Server, &ioctl(0xc000_014b));
+            } else {
+                rig.send(Side::Server, &ioctl(0xc000_0120));
+            }
+            rig.send(Side::Client, &read(4, FILE));
+            rig.send(Side::Server, &read_done(4, &pdu(2, 1, 40)));
+            let answered = if is_pending { 9 } else { 8 };
+            let call = format!("1 Some(5) Some({answered}) svcctl");
+            assert_eq!(rig.told(), ["opened", &call, "closed"]);
+        }
     }
 
     #[test]

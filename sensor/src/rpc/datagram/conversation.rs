@@ -346,6 +346,7 @@ impl Conversation {
             activity: Some(activity),
             opnum: Some(call.opnum),
             context_id: 0,
+            is_offered: false,
             interface: call.interface,
             // Nothing is negotiated: it is always this one.
             encoding: Some(Encoding::Ndr20),
