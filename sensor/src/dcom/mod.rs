@@ -413,8 +413,8 @@ impl Analyst {
         }
         // Where no bind says which interface is called, an object that was handed out is, whatever the stub looks like. Where
         // one does, the server goes by that: an object UUID that it gave no type changes nothing (C706, `rpc_object_set_type`).
-        let is_object = exchange.interface == Named::Unseen
-            && object.is_some_and(|ipid| exporters.find(pair, ipid).is_some());
+        let is_object =
+            exchange.interface == Named::Unseen && object.is_some_and(|ipid| exporters.find(pair, ipid).is_some());
         let asked = if is_object {
             None
         } else {
@@ -547,7 +547,12 @@ mod tests {
         // RemoteActivation of one interface, over one protocol.
         let class = Guid::com(0x5);
         let stub = Bytes::request().guid(class).words(&[0, 0, 2, 0, 1, 0x2_0000, 1]);
-        let stub = stub.guid(known::IDISPATCH).with([1, 0]).align(4).words(&[1]).with([7, 0]);
+        let stub = stub
+            .guid(known::IDISPATCH)
+            .with([1, 0])
+            .align(4)
+            .words(&[1])
+            .with([7, 0]);
         let read = |interface: Option<Guid>| {
             let limits = Limits::default();
             let mut analyst = Analyst::new(Arc::new(Catalog::built_in()), &limits, Calls::All);
@@ -559,6 +564,10 @@ mod tests {
             (read.dcom.kind, read.dcom.clsid.map(|clsid| clsid.0))
         };
         assert_eq!(read(Some(known::IACTIVATION)), (Kind::Activation, Some(class)));
-        assert_eq!(read(None), (Kind::Call, None), "nobody saw the bind: it is the object that is called");
+        assert_eq!(
+            read(None),
+            (Kind::Call, None),
+            "nobody saw the bind: it is the object that is called"
+        );
     }
 }

@@ -245,7 +245,10 @@ pub(super) fn read(
         match effect {
             // What the server refused to do was not done.
             Effect::AddRef(_) | Effect::Release(_) | Effect::Ping(..) if refused => {}
-            Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
+            Effect::Name(ipid, dispid, name, by) => {
+                let matters = !catalog.methods(&name).is_empty();
+                exporters.name(pair, ipid, dispid, &name, by, matters);
+            }
             Effect::Parameter(ipid, member, dispid, name) => exporters.parameter(pair, ipid, member, dispid, &name),
             Effect::Ask(ipid, name) => exporters.asked(pair, ipid, &name),
             Effect::AddRef(references) => exporters.add_references(pair, &references),
