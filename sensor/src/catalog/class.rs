@@ -289,8 +289,12 @@ pub struct Method {
 impl Method {
     /// Is it this method of that object, called so?
     pub fn is_called(&self, path: Option<&str>, arguments: &[String]) -> bool {
-        let object =
-            self.path.is_empty() || path.is_some_and(|path| self.path.iter().any(|pattern| matches(pattern, path)));
+        // What a text has in quotation marks is no text that a member was given.
+        let fits = |path: &str| {
+            let path = path.replace("\"\"", "”");
+            self.path.iter().any(|pattern| matches(pattern, &path))
+        };
+        let object = self.path.is_empty() || path.is_some_and(fits);
         object
             && (!self.elsewhere || self.telling(arguments).is_some())
             && self
@@ -543,6 +547,19 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_text_leads_to_no_object() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let runs = |name, path| catalog.method(name, Some(path), &["x".to_owned()]).is_some();
+        assert!(runs("Run", r#"Outlook.Application.CreateObject("WScript.Shell")"#));
+        assert!(!runs("Run", r#"Lab.Inventory.Item("CreateObject(""WScript.Shell")"#));
+        assert!(runs(
+            "Eval",
+            r#"Outlook.Application.CreateObject("MSScriptControl.ScriptControl")"#
+        ));
+        assert!(!runs("Eval", r#"Lab.Inventory.Item("CreateObject(""ScriptControl")"#));
     }
 
     #[test]

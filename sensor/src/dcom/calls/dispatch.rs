@@ -19,6 +19,9 @@ const GET_TYPE_INFO_COUNT: u16 = 3;
 const GET_TYPE_INFO: u16 = 4;
 /// How a member without a name begins.
 const UNNAMED: &str = "[dispid ";
+/// Texts of a member in a path, and bytes of each.
+const MAX_TEXTS: usize = 4;
+const MAX_TEXT: usize = 120;
 /// No method has more parameters, as far as their numbers are taken for places.
 const MAX_PARAMETERS: usize = 64;
 
@@ -199,14 +202,33 @@ impl<'a, 'b> Arguments<'a, 'b> {
 
 /// The member as code writes it: with its texts, where it is a method that takes some.
 fn member(method: &str, flags: InvokeFlags, arguments: &Arguments<'_, '_>) -> String {
-    let texts = arguments.all().filter(|value| value.bstr().is_some());
-    let texts: Vec<_> = texts.map(|value| format!("\"{}\"", value.to_text())).collect();
+    let mut texts = arguments.all().filter(|value| value.bstr().is_some());
+    let mut written: Vec<_> = texts
+        .by_ref()
+        .take(MAX_TEXTS)
+        .map(|value| quoted(&value.to_text()))
+        .collect();
+    if texts.next().is_some() {
+        written.push("…".to_owned());
+    }
     let assigned = flags.intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF);
-    if texts.is_empty() || assigned {
+    if written.is_empty() || assigned {
         method.to_owned()
     } else {
-        format!("{method}({})", texts.join(", "))
+        format!("{method}({})", written.join(", "))
     }
+}
+
+/// A text as code writes it, with quotation marks in it twice; of a long one, how it begins and ends.
+fn quoted(text: &str) -> String {
+    let mut text = Cow::Borrowed(text);
+    if text.len() > MAX_TEXT {
+        let is_boundary = |at: &usize| text.is_char_boundary(*at);
+        let begins = (0..=MAX_TEXT / 2).rfind(is_boundary).unwrap_or_default();
+        let ends = (text.len() - MAX_TEXT / 2..).find(is_boundary).unwrap_or_default();
+        text = Cow::Owned(format!("{}…{}", text.split_at(begins).0, text.split_at(ends).1));
+    }
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// Of an object whose class nobody saw, the members may tell it.
@@ -497,6 +519,21 @@ mod tests {
             "what is assigned"
         );
         assert_eq!(texts(&[(None, A), (None, B)], &[], &shell), all(&["a", "b"]));
+    }
+
+    #[test]
+    fn a_text_in_a_path_ends_where_it_ends() {
+        assert_eq!(quoted("C:\\"), r#""C:\""#);
+        assert_eq!(
+            quoted(r#"CreateObject("WScript.Shell"#),
+            r#""CreateObject(""WScript.Shell""#
+        );
+        let long = quoted(&format!("WScript.Shell{}é", " ".repeat(500)));
+        assert!(
+            long.starts_with("\"WScript.Shell  ") && long.ends_with("  é\""),
+            "{long}"
+        );
+        assert!(long.len() <= MAX_TEXT + "\"…\"".len(), "{long}");
     }
 
     #[test]
