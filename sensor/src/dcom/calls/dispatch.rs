@@ -211,7 +211,9 @@ fn member(method: &str, flags: InvokeFlags, arguments: &Arguments<'_, '_>) -> St
     if texts.next().is_some() {
         written.push("…".to_owned());
     }
-    let assigned = flags.intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF);
+    // One that may give something is no mere assignment, whatever else the client says of it.
+    let assigned = flags.intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF)
+        && !flags.intersects(InvokeFlags::METHOD | InvokeFlags::PROPERTY_GET);
     if written.is_empty() || assigned {
         method.to_owned()
     } else {
@@ -519,6 +521,24 @@ mod tests {
             "what is assigned"
         );
         assert_eq!(texts(&[(None, A), (None, B)], &[], &shell), all(&["a", "b"]));
+    }
+
+    #[test]
+    fn only_what_is_assigned_and_nothing_else_is_no_part_of_a_path() {
+        let text = Variant::Bstr(Bstr::new(A));
+        let arguments = Arguments {
+            placed: vec![Some(&text)],
+            others: Vec::new(),
+        };
+        let (put, get) = (InvokeFlags::PROPERTY_PUT, InvokeFlags::PROPERTY_GET);
+        for (flags, path) in [
+            (InvokeFlags::METHOD, "Item(\"a\")"),
+            (InvokeFlags::METHOD | put, "Item(\"a\")"),
+            (get | InvokeFlags::PROPERTY_PUT_REF, "Item(\"a\")"),
+            (put, "Item"),
+        ] {
+            assert_eq!(member("Item", flags, &arguments), path);
+        }
     }
 
     #[test]
