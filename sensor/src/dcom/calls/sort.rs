@@ -1,14 +1,15 @@
 //! Which interface a call is of, and how it is read.
 
-use dcom_parsers::dcom::{RemQueryInterfaceRequest, RemReferencesRequest};
+use dcom_parsers::dcom::{RemQueryInterfaceReply, RemQueryInterfaceRequest, RemReferencesRequest};
+use dcom_parsers::error::Result;
 use dcom_parsers::guid::{Guid, Ipid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::Reader;
-use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest};
+use dcom_parsers::oaut::{GetIdsOfNamesReply, GetIdsOfNamesRequest, InvokeRequest};
 
 use super::{GET_IDS_OF_NAMES, INVOKE, early, management, references};
 use crate::catalog::Parameter;
-use crate::dcom::exchange::parse_sound;
+use crate::dcom::exchange::{parse_sound, response};
 use crate::dcom::exporters::Known;
 use crate::rpc::Exchange;
 
@@ -96,11 +97,9 @@ pub(super) fn may_be_dispatch(interface: Guid, opnum: u16, ipid: Option<Ipid>) -
     ipid.is_some() && matches!(opnum, GET_IDS_OF_NAMES | INVOKE) && names::operation(interface, opnum).is_none()
 }
 
-/// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte?
+/// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte or with
+/// an answer to each name?
 pub(super) fn looks_like_dispatch(exchange: &Exchange) -> bool {
-    let Some(message) = exchange.request.as_ref() else {
-        return false;
-    };
     let whole = |reader: &mut Reader<'_>| match exchange.opnum {
         Some(INVOKE) => {
             let request = InvokeRequest::parse(reader)?;
@@ -108,36 +107,51 @@ pub(super) fn looks_like_dispatch(exchange: &Exchange) -> bool {
         }
         Some(GET_IDS_OF_NAMES) => {
             let request = GetIdsOfNamesRequest::parse(reader)?;
-            Ok(request.iid.0.is_null() && !request.names.is_empty() && reader.rest().is_empty())
+            let names = request.names.len();
+            let numbered = |reply: &GetIdsOfNamesReply| reply.dispids.len() == names;
+            let is_whole = reader.rest().is_empty() || is_answered(exchange, GetIdsOfNamesReply::parse, numbered);
+            Ok(request.iid.0.is_null() && names > 0 && is_whole)
         }
         _ => Ok(false),
     };
-    exchange.object.is_some()
-        && matches!(
-            parse_sound(message, exchange.encoding, whole, |&fits| fits),
-            Some(Ok((true, _)))
-        )
+    looks_like(exchange, whole)
 }
 
-/// The same: is this one of the first operations of `IRemUnknown`, to the last byte, about some interface?
-fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
-    let Some(message) = exchange.request.as_ref() else {
-        return false;
+/// The same: is this one of the first operations of `IRemUnknown`, about some interface, to the last byte or with an answer to
+/// each?
+pub(super) fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
+    let whole = |reader: &mut Reader<'_>| match exchange.opnum {
+        Some(references::REM_QUERY_INTERFACE) => {
+            let iids = RemQueryInterfaceRequest::parse(reader)?.iids.len();
+            let told = |reply: &RemQueryInterfaceReply| reply.results.len() == iids;
+            let is_whole = reader.rest().is_empty() || is_answered(exchange, RemQueryInterfaceReply::parse, told);
+            Ok(iids > 0 && is_whole)
+        }
+        Some(references::REM_ADD_REF | references::REM_RELEASE) => {
+            let references = RemReferencesRequest::parse(reader)?.references;
+            Ok(!references.is_empty() && reader.rest().is_empty())
+        }
+        _ => Ok(false),
     };
-    let whole = |reader: &mut Reader<'_>| {
-        let is_some = match exchange.opnum {
-            Some(references::REM_QUERY_INTERFACE) => !RemQueryInterfaceRequest::parse(reader)?.iids.is_empty(),
-            Some(references::REM_ADD_REF | references::REM_RELEASE) => {
-                !RemReferencesRequest::parse(reader)?.references.is_empty()
-            }
-            _ => false,
-        };
-        Ok(is_some && reader.rest().is_empty())
-    };
-    matches!(
-        parse_sound(message, exchange.encoding, whole, |&fits| fits),
-        Some(Ok((true, _)))
-    )
+    looks_like(exchange, whole)
+}
+
+/// Is it a request to an object, such as this reads?
+fn looks_like<'a>(exchange: &'a Exchange, is_it: impl Fn(&mut Reader<'a>) -> Result<bool>) -> bool {
+    let outcome = |message| parse_sound(message, exchange.encoding, is_it, |&fits| fits);
+    exchange.object.is_some() && matches!(exchange.request.as_ref().and_then(outcome), Some(Ok((true, _))))
+}
+
+/// Is the answer what was asked for? A server passes over what is left behind the arguments.
+fn is_answered<'a, T>(
+    exchange: &'a Exchange,
+    read: impl Fn(&mut Reader<'a>) -> Result<T>,
+    fits: impl Fn(&T) -> bool,
+) -> bool {
+    let outcome = |message| parse_sound(message, exchange.encoding, read, &fits);
+    response(exchange)
+        .and_then(outcome)
+        .is_some_and(|read| read.is_ok_and(|(reply, _)| fits(&reply)))
 }
 
 /// Is the stub of this operation, or of its answer, read here? Any that is called on an object may be one that the catalogue
@@ -230,6 +244,23 @@ mod tests {
         let named = Guid::parse("8cec592c-07a1-11d9-b15e-000d56bfe6ee").unwrap();
         let dcom = Rig::new().call(named, 6, invocation(30, "x").into(), None);
         assert_eq!(dcom.operation, "Execute");
+    }
+
+    #[test]
+    fn what_is_left_behind_the_names_hides_no_question_that_was_answered() {
+        for interface in [UNKNOWN, known::IREM_UNKNOWN2] {
+            let mut rig = Rig::new();
+            let numbers = Bytes::reply().words(&[1, 0x104, 0]).0;
+            let asked = question("ExecuteLine").words(&[1]);
+            let asked = rig.call(interface, 5, asked.into(), Some(numbers));
+            assert_eq!(asked.operation, "GetIDsOfNames");
+            let called = rig.call(interface, 6, invocation(0x104, "x").into(), None);
+            assert_eq!(called.method.as_deref(), Some("ExecuteLine"));
+        }
+        let denied = Bytes::reply().words(&[0x8007_0005]).0;
+        let asked = question("ExecuteLine").words(&[1]);
+        let asked = Rig::new().call(UNKNOWN, 5, asked.into(), Some(denied));
+        assert_eq!(asked.operation, "unknown-5");
     }
 
     const OTHER: Guid = Guid::com(0x77);
