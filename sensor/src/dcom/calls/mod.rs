@@ -27,7 +27,7 @@ use crate::rpc::{Exchange, Message, Named, Stub};
 pub(crate) use dispatch::members_of_unseen;
 pub(crate) use powershell::decoded as decoded_powershell;
 pub(super) use sort::is_read;
-use sort::{By, Sort, looks_like_dispatch, may_be_dispatch, other_than, sort};
+use sort::{By, Sort, looks_like_dispatch, looks_like_rem_unknown, may_be_dispatch, other_than, sort};
 
 /// [MS-OAUT] 3.1.4 Message Processing Events and Sequencing Rules: opnums of `IDispatch`.
 const GET_IDS_OF_NAMES: u16 = 5;
@@ -273,9 +273,8 @@ impl Question<'_> {
             Named::Unseen => {
                 return match self.object {
                     Some(known) => self.read_as(known.iid.0, By::Object(known.frame)),
-                    None if self.opnum == INVOKE && looks_like_dispatch(self.exchange) => {
-                        self.read_as(known::IDISPATCH, By::Stub)
-                    }
+                    None if looks_like_dispatch(self.exchange) => self.read_as(known::IDISPATCH, By::Stub),
+                    None if looks_like_rem_unknown(self.exchange) => self.read_as(known::IREM_UNKNOWN, By::Stub),
                     None => None,
                 };
             }
@@ -506,9 +505,7 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
         By::Stub => read.object.is_none_or(|object| !object.certain),
         By::Object(_) => false,
     };
-    if let (true, Some(ipid), Some(interface), Named::Interface(_)) =
-        (is_new, read.dcom.ipid, interface, read.exchange.interface)
-    {
+    if let (true, Some(ipid), Some(interface)) = (is_new, read.dcom.ipid, interface) {
         let frame = read.exchange.request.as_ref().map_or(frame, |message| message.at.frame);
         told.push(Told {
             certain: by == By::Stub,

@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::dcom::exporters::{Lineage, Told};
-    use crate::dcom::rig::{Bytes, OBJECT, Rig};
+    use crate::dcom::rig::{Bytes, OBJECT, Rig, exchange};
     use crate::event::dcom::{ActivationRecord, Evidence};
     use crate::rpc::Stub;
 
@@ -261,6 +261,38 @@ mod tests {
         let asked = question("ExecuteLine").words(&[1]);
         let asked = Rig::new().call(UNKNOWN, 5, asked.into(), Some(denied));
         assert_eq!(asked.operation, "unknown-5");
+    }
+
+    #[test]
+    fn without_a_bind_names_and_interfaces_are_asked_for_as_methods_are_called() {
+        let mut rig = Rig::new();
+        let mut call = |object: Ipid, opnum, stub: Bytes, answer: Option<Bytes>| {
+            let mut exchange = exchange(None, opnum, stub.into(), answer.map(|answer| answer.0));
+            exchange.object = Some(object.0);
+            rig.read(&exchange)
+                .map(|read| (read.dcom.operation.clone(), read.dcom.method.clone()))
+        };
+        // RemQueryInterface hands out another interface of it, and that is asked for a number.
+        let found = Ipid(Guid::com(0xbbbb));
+        let asked = Bytes::request()
+            .guid(OBJECT.0)
+            .words(&[1])
+            .with([1, 0, 0, 0])
+            .words(&[1]);
+        let answer = Bytes::reply()
+            .words(&[0x2_0000, 1, 0, 0, 0, 5, 7, 0, 9, 0])
+            .guid(found.0)
+            .words(&[0]);
+        let asked = call(Ipid(Guid::com(0xa)), 3, asked.guid(known::IDISPATCH), Some(answer));
+        assert_eq!(asked.unwrap().0, "RemQueryInterface");
+        for object in [found, OBJECT] {
+            let numbers = Bytes::reply().words(&[1, 77, 0]);
+            let asked = call(object, 5, question("RegisterXLL"), Some(numbers));
+            assert_eq!(asked.unwrap().0, "GetIDsOfNames");
+            let called = call(object, 6, invocation(77, "c:\\x.xll"), None).unwrap();
+            assert_eq!(called.1.as_deref(), Some("RegisterXLL"));
+        }
+        assert_eq!(call(Ipid(Guid::com(0xa)), 5, Bytes::request(), None), None);
     }
 
     const OTHER: Guid = Guid::com(0x77);
