@@ -119,8 +119,8 @@ fn invoke(call: &mut Read<'_>) {
         if by == NamedBy::Nobody {
             conclude_method(call, request.member, &arguments);
         }
-        conclude_class(call, &arguments);
-        set_effect(call, arguments.placed.len());
+        conclude_class(call, Some(&arguments));
+        set_effect(call, arguments.placed.len(), None);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
         }
@@ -131,7 +131,7 @@ fn invoke(call: &mut Read<'_>) {
 }
 
 /// What a call passes, as code writes it: each argument at the place of its parameter.
-struct Arguments<'a, 'b> {
+pub(super) struct Arguments<'a, 'b> {
     /// None where one is left out that others follow.
     placed: Vec<Option<&'b Variant<'a>>>,
     /// Those of which nobody can tell which parameter they are for.
@@ -236,8 +236,8 @@ fn quoted(text: &str) -> String {
 /// Of an object whose class nobody saw, the members may tell it.
 ///
 /// Nobody saw where its path begins either: members may come before these, though the connection was seen from its start, since
-/// the object may have been handed out on another one.
-fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
+/// the object may have been handed out on another one. A number without a name says more with its arguments.
+pub(super) fn conclude_class(call: &mut Read<'_>, arguments: Option<&Arguments<'_, '_>>) {
     if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
         return;
     }
@@ -264,6 +264,7 @@ fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
         }
         return;
     }
+    let Some(arguments) = arguments else { return };
     // One number is that of a member of many things; and that of one method, whichever of the classes it is.
     let named = last(path);
     let is_it = |(_, path): &(_, &str)| path.contains('.') && last(path).eq_ignore_ascii_case(named);
@@ -303,12 +304,13 @@ fn last(path: &str) -> &str {
 
 /// Does the method run something?
 ///
-/// So many of the arguments stand at their parameters' places.
-pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
+/// So many of the arguments stand at their parameters' places. `object` is what the object is by its interface, whatever led
+/// to it.
+pub(super) fn set_effect(call: &mut Read<'_>, placed: usize, object: Option<&str>) {
     let Some(name) = call.dcom.method.as_deref() else {
         return;
     };
-    let path = call.dcom.object_path.as_deref();
+    let path = object.or(call.dcom.object_path.as_deref());
     let known = call.dcom.arguments.get(..placed).unwrap_or_default();
     let (method, because) = if let Some(method) = call.catalog.method(name, path, known) {
         (method, None)

@@ -342,7 +342,7 @@ impl Question<'_> {
         let interesting = match sort {
             Sort::Dispatch => dispatch::read(&mut read, opnum),
             Sort::Early(parameters) => {
-                early::read(&mut read, parameters);
+                early::read(&mut read, interface, parameters);
                 // A user's own entry may say more than those for methods of that name.
                 if read.dcom.effect.is_none() {
                     operation(&mut read, interface, opnum);
@@ -352,7 +352,10 @@ impl Question<'_> {
             Sort::References => references::read(&mut read, interface, opnum),
             Sort::Management => management::read(&mut read, interface, opnum),
             Sort::Services => services::read(&mut read, interface, opnum),
-            Sort::Other => operation(&mut read, interface, opnum),
+            Sort::Other => {
+                references::unread(&mut read);
+                operation(&mut read, interface, opnum)
+            }
         };
         read.error_info();
         let learned = learned(&read, self.pair, self.exporters, by);

@@ -9,20 +9,27 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{
     CreateInstanceRequest, EnumNextReply, EnumNextRequest, GetDocumentationReply, GetDocumentationRequest,
-    GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
+    GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfacePointer,
+    InterfaceReply,
 };
 
-use super::super::exchange::FAILURE;
+use super::super::exchange::{FAILURE, response};
 use super::super::exporters::ToldBy;
 use super::{Descent, Effect, Read};
 use crate::event::dcom::NamedGuid;
+use crate::rpc::Message;
 
+/// References that are looked for in one answer.
+const MAX_UNREAD: usize = 64;
 /// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
 const CREATE_INSTANCE_OF_TYPE: u16 = 16;
 
 /// `IClassFactory2::RemoteCreateInstanceLic`: the interface wanted, a licence, and what `CreateInstance` answers (Windows SDK,
 /// ocidl.idl).
 const CREATE_INSTANCE_LIC: u16 = 7;
+
+/// [MS-OAUT] 3.11.4.4 `ITypeLib::GetTypeInfoOfGuid` (Opnum 6): the type information of the class or interface with this GUID.
+const GET_TYPE_INFO_OF_GUID: u16 = 6;
 
 /// [MS-DCOM] 3.1.1.5.6.1 `IRemUnknown` Methods: opnums.
 pub(super) const REM_QUERY_INTERFACE: u16 = 3;
@@ -46,6 +53,8 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         }
         (known::IENUM_VARIANT, 3) => enumerate(call),
         (known::ITYPE_INFO | known::ITYPE_INFO2, _) => type_info(call, opnum),
+        (known::ITYPE_LIB, GET_TYPE_INFO_OF_GUID) => type_info_of(call),
+        (known::ITYPE_LIB, _) => unread(call),
         _ => {}
     }
     is_of_interest(interface, opnum)
@@ -154,6 +163,31 @@ fn interface_reply(call: &mut Read<'_>, descent: Descent) {
     }
 }
 
+fn type_info_of(call: &mut Read<'_>) {
+    let request = |reader: &mut Reader<'_>| {
+        OrpcThis::parse(reader)?;
+        reader.guid()
+    };
+    if let Some(guid) = call.request(request) {
+        call.member = Some(format!("{}(\"{guid}\")", call.dcom.operation));
+    }
+    unread(call);
+}
+
+/// What a call hands out whose answer nobody reads here: the objects that it refers to, as members of the one that is called.
+pub(super) fn unread(call: &mut Read<'_>) {
+    let stub = response(call.exchange).and_then(Message::readable);
+    let Some((stub, order)) = stub else { return };
+    for pointer in InterfacePointer::all_in(stub, order).take(MAX_UNREAD) {
+        if call.member.is_none() {
+            let name = call.dcom.operation.as_ref();
+            // A property is called by its name.
+            call.member = Some(name.strip_prefix("get_").unwrap_or(name).to_owned());
+        }
+        call.hand_out(Some(pointer), Descent::Member);
+    }
+}
+
 fn enumerate(call: &mut Read<'_>) {
     if let Some(request) = call.request(EnumNextRequest::parse)
         && call.shown
@@ -217,7 +251,7 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
                 call.result(reply.hresult);
             }
         }
-        _ => {}
+        _ => unread(call),
     }
 }
 
@@ -289,7 +323,12 @@ mod tests {
 
     /// What `CreateInstance` answers.
     fn made() -> Bytes {
-        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(known::IDISPATCH), FOUND);
+        made_by(known::IDISPATCH)
+    }
+
+    /// The same of another interface.
+    fn made_by(interface: Guid) -> Bytes {
+        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(interface), FOUND);
         let objref = objref.with([2, 0, 1, 0, 0, 0, 0, 0]).0;
         let length = u32::try_from(objref.len()).unwrap();
         Bytes::reply()
@@ -297,6 +336,57 @@ mod tests {
             .with(objref)
             .align(4)
             .words(&[0])
+    }
+
+    #[test]
+    fn what_a_call_hands_out_that_nobody_reads_is_a_member_of_what_was_called() {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
+        let other = Guid::com(0x77);
+        let application = Guid::parse("a3afb9cc-b653-4741-86ab-f0470ec1384c").unwrap();
+        for (interface, opnum, path) in [
+            (other, 7, "MMC20.Application.unknown-7"),
+            (application, 9, "MMC20.Application.Document"),
+        ] {
+            let answer = made_by(other);
+            rig.call(interface, opnum, Bytes::request().into(), Some(answer.0));
+            let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+            assert_eq!(found.iid, Iid(other));
+            assert_eq!(found.lineage.as_ref().unwrap().path, path);
+            rig.exporters.clear();
+            rig = rig.reached("MMC20.Application", "MMC20.Application");
+        }
+        let text = Bytes::reply().with("no OBJREF: MEOW").align(4).words(&[0]);
+        rig.call(other, 7, Bytes::request().into(), Some(text.0));
+        assert_eq!(rig.exporters.find(Rig::pair(), FOUND), None);
+    }
+
+    #[test]
+    fn type_libraries_lead_from_one_type_to_another() {
+        let mut rig = Rig::new().reached("WaaSRemediation", "WaaSRemediation.GetTypeInfo()");
+        let mut object = OBJECT;
+        for (interface, opnum, asked, given, path) in [
+            (
+                known::ITYPE_INFO,
+                18,
+                Bytes::request(),
+                known::ITYPE_LIB,
+                ".GetContainingTypeLib",
+            ),
+            (
+                known::ITYPE_LIB,
+                6,
+                Bytes::request().guid(known::IDISPATCH),
+                known::ITYPE_INFO,
+                ".GetContainingTypeLib.GetTypeInfoOfGuid(\"00020400-0000-0000-c000-000000000046\")",
+            ),
+        ] {
+            rig.call_on(object, interface, opnum, asked.into(), Some(made_by(given).0));
+            object = FOUND;
+            let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+            let path = format!("WaaSRemediation.GetTypeInfo(){path}");
+            assert_eq!((found.iid, &found.lineage.as_ref().unwrap().path), (Iid(given), &path));
+        }
+        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub(super) fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<So
         | known::ICLASS_FACTORY2
         | known::ITYPE_INFO
         | known::ITYPE_INFO2
+        | known::ITYPE_LIB
         | known::IENUM_VARIANT
         | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
         known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
@@ -292,7 +293,7 @@ mod tests {
             let called = call(object, 6, invocation(77, "c:\\x.xll"), None).unwrap();
             assert_eq!(called.1.as_deref(), Some("RegisterXLL"));
         }
-        assert_eq!(call(Ipid(Guid::com(0xa)), 5, Bytes::request(), None), None);
+        assert_eq!(call(Ipid(Guid::com(0xe)), 5, Bytes::request(), None), None);
     }
 
     const OTHER: Guid = Guid::com(0x77);
