@@ -278,6 +278,9 @@ pub struct Method {
     /// Does this hold only where that argument, or any where none is named, is a path on another machine? It is told then.
     #[serde(default)]
     pub elsewhere: bool,
+    /// Does it run code in the object's own process, so that an exception may be raised by what was run?
+    #[serde(default)]
+    pub code: bool,
     /// What the program's name is, by the argument's text, where the argument is a number.
     #[serde(default)]
     pub programs: BTreeMap<String, String>,
