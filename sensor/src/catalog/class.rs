@@ -148,7 +148,7 @@ fn numbered(member: &str) -> Option<i64> {
 }
 
 /// What every object of an application calls the application.
-const APPLICATION: &str = "Application";
+pub(crate) const APPLICATION: &str = "Application";
 /// What a collection's element is called on a path.
 const ITEM: &str = "Item";
 /// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).

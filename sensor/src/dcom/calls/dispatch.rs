@@ -10,7 +10,7 @@ use dcom_parsers::oaut::{
 
 use super::super::exporters::{Lineage, ToldBy, UNSEEN, without_arguments};
 use super::{Descent, Effect, GET_IDS_OF_NAMES, INVOKE, Read, powershell};
-use crate::catalog::Class;
+use crate::catalog::{APPLICATION, Class};
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Proof};
 use crate::rpc::Reply;
@@ -319,7 +319,12 @@ pub(super) fn set_effect(call: &mut Read<'_>, placed: usize, object: Option<&str
         let unseen = members.and_then(|members| call.catalog.method_of_unseen(name, &members, known));
         let Some((method, classes)) = unseen else { return };
         let classes = classes.join(" or ");
-        let because = format!("nothing told the object's class; {name} runs something where it is {classes}");
+        let unknown = if call.dcom.clsid.is_some() {
+            "the application of a class that is not in the catalogue"
+        } else {
+            "nothing told the object's class"
+        };
+        let because = format!("{unknown}; {name} runs something where it is {classes}");
         (method, Some(because))
     };
     let command_line = method.command_line(known);
@@ -332,14 +337,29 @@ pub(super) fn set_effect(call: &mut Read<'_>, placed: usize, object: Option<&str
     call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
 }
 
-/// The members that lead to an object of which nothing told what it descends from.
+/// The members that lead to an object of which nothing told what it descends from. Of a class that the catalogue does not know,
+/// those behind the application that its objects belong to: documents lead to it, and have classes of their own.
 pub(crate) fn members_of_unseen(dcom: &Dcom) -> Option<String> {
-    if dcom.class.is_some() || dcom.clsid.is_some() || dcom.activation.is_some() {
-        return None;
-    }
     let path = dcom.object_path.as_deref().unwrap_or(UNSEEN);
-    let members = path.strip_prefix(UNSEEN)?;
-    (members.is_empty() || members.starts_with('.')).then(|| without_arguments(members))
+    match dcom.clsid {
+        _ if dcom.class.is_some() => None,
+        Some(clsid) => {
+            let members = without_arguments(path.strip_prefix(&clsid.to_string())?);
+            let mut end = members.len();
+            for member in members.rsplit('.') {
+                if member.eq_ignore_ascii_case(APPLICATION) {
+                    return Some(members.split_at(end).1.to_owned());
+                }
+                end = end.saturating_sub(member.len() + ".".len());
+            }
+            None
+        }
+        None if dcom.activation.is_some() => None,
+        None => {
+            let members = path.strip_prefix(UNSEEN)?;
+            (members.is_empty() || members.starts_with('.')).then(|| without_arguments(members))
+        }
+    }
 }
 
 fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {

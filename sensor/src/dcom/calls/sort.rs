@@ -412,6 +412,37 @@ mod tests {
     }
 
     #[test]
+    fn the_application_of_a_class_that_nobody_lists_may_be_any() {
+        let clsid = Clsid(Guid::com(5));
+        let called = |members: &str| {
+            let mut rig = Rig::new();
+            let told = Told {
+                lineage: Some(Arc::new(Lineage {
+                    clsid: Some(clsid),
+                    path: format!("{clsid}{members}"),
+                    activation: Some(ActivationRecord::default()),
+                    ..Lineage::unseen()
+                })),
+                ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+            };
+            rig.exporters.learn(Rig::pair(), told);
+            let numbers = Bytes::reply().words(&[1, 30, 0]).0;
+            rig.call(known::IDISPATCH, 5, question("Run").into(), Some(numbers));
+            let call = rig.call(known::IDISPATCH, 6, invocation(30, "C:\\x.dotm!go").into(), None);
+            (call.effect.is_some(), call.evidence)
+        };
+        for (members, runs) in [
+            (".Application", true),
+            (".Item(\"a.b\").application", true),
+            ("", false),
+            (".Application.Documents", false),
+        ] {
+            let evidence = if runs { Evidence::Inferred } else { Evidence::Arguments };
+            assert_eq!(called(members), (runs, evidence), "{members}");
+        }
+    }
+
+    #[test]
     fn numbers_that_are_those_of_the_class_that_was_activated_there_are_told_as_its() {
         let mut rig = Rig::new();
         let clsid = rig.catalog.find("MMC20.Application")[0].clsid;
