@@ -295,6 +295,7 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
             timestamp: at.time,
             proof: Proof::Strong,
         }),
+        tie: None,
         beside: None,
     }))
 }

@@ -36,7 +36,7 @@ use machines::Machines;
 use names::{Member, is_name};
 
 pub(super) use known::{Known, Told, ToldBy};
-pub(super) use lineage::{Lineage, UNSEEN, without_arguments};
+pub(super) use lineage::{Lineage, Tie, UNSEEN, without_arguments};
 
 /// How many times fewer names are remembered of classes than of interfaces.
 const SHARE_OF_CLASSES: usize = 16;
@@ -217,7 +217,7 @@ impl Exporters {
         }
         let alike = self.interfaces.get(&ipid)?;
         let known = alike.get(given(alike, pair, &self.machines)?)?;
-        Some(Arc::new(known.lineage.as_ref()?.weak()))
+        Some(Arc::new(known.lineage.as_ref()?.weak(Tie::Released)))
     }
 
     /// The member that a number stands for, as the server told of another object like this one.

@@ -59,10 +59,10 @@ names! {
     /// What ties an object to an activation.
     #[derive(Default)]
     pub enum Proof {
-        /// Each reference on the way was seen to be handed out, to this client.
+        /// Each reference on the way was seen to be handed out, to this address.
         #[default]
         Strong => "strong",
-        /// It lives in the exporter that the activation named, or was handed to another client; others may, too.
+        /// It lives in the exporter that the activation named, or was handed to another address; others may, too.
         Weak => "weak",
     }
 

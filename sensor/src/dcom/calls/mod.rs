@@ -17,7 +17,7 @@ use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::InterfacePointer;
 
 use super::exchange::{doubt_encoding, parse_sound, record, response, set_result, set_status, unreadable};
-use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
+use super::exporters::{Exporters, Known, Lineage, Pair, Tie, Told, ToldBy};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
@@ -441,16 +441,24 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
         dcom.evidence = Evidence::Class;
     }
     let Some(activation) = &mut dcom.activation else { return };
-    if !object.is_held_by(pair.client) {
+    let because = if !object.is_held_by(pair.client) {
         activation.proof = Proof::Weak;
-        dcom.because.push("the object was handed to another client".into());
+        "the object was handed to another address than the one that calls it"
     } else if object.has_outlived() {
-        dcom.because.push(
-            "its last reference was released before, as far as was seen; tied to the activation by its IPID".into(),
-        );
-    } else if activation.proof == Proof::Weak {
-        dcom.because.push("tied to the activation by its exporter alone".into());
-    }
+        "its last reference was released before, as far as was seen; tied to the activation by its IPID"
+    } else {
+        match lineage.tie {
+            None => return,
+            Some(Tie::Exporter) => "tied to the activation by its exporter alone",
+            Some(Tie::OtherClient) => {
+                "what led to the object was handed to another address than the one that called it"
+            }
+            Some(Tie::Released) => {
+                "the last reference to what led to the object was released before, as far as was seen"
+            }
+        }
+    };
+    dcom.because.push(because.into());
 }
 
 /// What the answer hands out, and what the call itself tells.
@@ -482,6 +490,7 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
             // Of a member of something else that lives there, the class is not told.
             (Some(activated), Some(seen)) => Some(Arc::new(Lineage {
                 activation: activated.activation.clone(),
+                tie: activated.tie,
                 beside: activated.beside,
                 ..Arc::unwrap_or_clone(seen)
             })),

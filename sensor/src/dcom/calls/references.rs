@@ -262,7 +262,7 @@ mod tests {
     use dcom_parsers::dcom::StdObjref;
     use dcom_parsers::guid::{Clsid, Iid, Ipid, Oxid};
 
-    use super::super::super::exporters::{Lineage, Told};
+    use super::super::super::exporters::{Lineage, Pair, Told};
     use super::super::super::rig::{Bytes, OBJECT, Rig, exchange};
     use super::*;
     use crate::capture::At;
@@ -358,6 +358,35 @@ mod tests {
         let text = Bytes::reply().with("no OBJREF: MEOW").align(4).words(&[0]);
         rig.call(other, 7, Bytes::request().into(), Some(text.0));
         assert_eq!(rig.exporters.find(Rig::pair(), FOUND), None);
+    }
+
+    #[test]
+    fn what_led_to_an_object_that_is_tied_weakly_is_why() {
+        let mut rig = Rig::new();
+        let lineage = Lineage {
+            activation: Some(ActivationRecord::default()),
+            ..Lineage::unseen()
+        };
+        let told = Told {
+            lineage: Some(Arc::new(lineage)),
+            ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+        };
+        let client = std::net::IpAddr::from([192, 0, 2, 77]);
+        rig.exporters.learn(Pair { client, ..Rig::pair() }, told);
+        let answer = made_by(known::IDISPATCH);
+        let mut call = |object, answer| {
+            let call = rig.call_on(
+                object,
+                known::IDISPATCH,
+                4,
+                Bytes::request().words(&[0, 0]).into(),
+                answer,
+            );
+            assert_eq!(call.activation.as_ref().unwrap().proof, Proof::Weak);
+            call.because.last().unwrap().to_string()
+        };
+        assert!(call(OBJECT, Some(answer.0)).starts_with("the object was handed to another address"));
+        assert!(call(FOUND, None).starts_with("what led to the object was handed to another address"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use dcom_parsers::guid::{Iid, Ipid, Oid};
 
 use super::Pair;
 use super::classes::Place;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, Tie};
 use super::names::{MAX_NAMES, Member, Names, is_name};
 use crate::event::dcom::Proof;
 use crate::time::Timestamp;
@@ -174,7 +174,7 @@ impl Known {
         self.used = self.used.max(asked);
         if self.is_over(asked, limit) {
             (self.released, self.outlived) = (None, true);
-            self.lineage = self.lineage.take().map(|lineage| Arc::new(lineage.weak()));
+            self.lineage = self.lineage.take().map(|lineage| Arc::new(lineage.weak(Tie::Released)));
         }
     }
 
@@ -253,7 +253,7 @@ impl Known {
         Some(if self.is_held_by(client) {
             Arc::clone(lineage)
         } else {
-            Arc::new(lineage.weak())
+            Arc::new(lineage.weak(Tie::OtherClient))
         })
     }
 

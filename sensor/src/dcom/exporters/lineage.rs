@@ -22,8 +22,21 @@ pub(crate) struct Lineage {
     pub(crate) path: String,
     /// The activation, where it was seen, and what ties the object to it.
     pub(crate) activation: Option<ActivationRecord>,
+    /// Why that proves less than each reference on the way would, where it does.
+    pub(crate) tie: Option<Tie>,
     /// The one class that was activated in its exporter, where nothing else ties the object to the activation.
     pub(crate) beside: Option<Clsid>,
+}
+
+/// What ties an object to an activation less surely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tie {
+    /// Its exporter alone.
+    Exporter,
+    /// It, or what led to it, was handed to another address than the one that called it.
+    OtherClient,
+    /// The last reference to what led to it was released before, as far as was seen.
+    Released,
 }
 
 impl Lineage {
@@ -34,6 +47,7 @@ impl Lineage {
             class: None,
             path: UNSEEN.to_owned(),
             activation: None,
+            tie: None,
             beside: None,
         }
     }
@@ -82,14 +96,15 @@ impl Lineage {
         }
     }
 
-    /// The same, less sure.
-    pub(super) fn weak(&self) -> Self {
+    /// The same, less sure; the first reason stays.
+    pub(super) fn weak(&self, tie: Tie) -> Self {
         let weak = |activation| ActivationRecord {
             proof: Proof::Weak,
             ..activation
         };
         Self {
             activation: self.activation.clone().map(weak),
+            tie: self.tie.or(Some(tie)),
             ..self.clone()
         }
     }
