@@ -238,7 +238,31 @@ impl Exporters {
         let (asked, limit) = (self.life.as_of, self.limits.object_released);
         if let Some(known) = self.held(pair, ipid) {
             known.answer(asked, limit);
+        } else {
+            self.adopt(pair, ipid);
         }
+    }
+
+    /// The object has answered where nothing says that its machine is. An IPID is one interface's of one object alone ([MS-DCOM]
+    /// 2.2.9 IPID): what this client was given of that IPID, by one machine, is known there too, and what is told there is told of
+    /// that address alone.
+    fn adopt(&mut self, pair: Pair, ipid: Ipid) {
+        let Some(alike) = self.interfaces.get_mut(&ipid) else {
+            return;
+        };
+        if alike.len() >= MAX_ALIKE || alive(alike, pair, &self.machines, &self.life).is_some() {
+            return;
+        }
+        let is_own = |known: &&Known| known.pair.client == pair.client && self.life.is_alive(known);
+        let mut own = alike.iter().filter(is_own);
+        let (Some(known), None) = (own.next(), own.next()) else {
+            return;
+        };
+        let known = known.elsewhere(pair, self.now);
+        self.names += known.named();
+        self.order.push_back((ipid, pair));
+        alike.push(known);
+        self.make_room();
     }
 
     /// The client holds more references.
@@ -415,6 +439,26 @@ mod tests {
         exporters.has_addresses(address(1), [address(1), address(5)].into_iter());
         assert!(exporters.find(pair(9, 5), ipid(1)).is_some());
         assert_eq!(exporters.find(pair(9, 6), ipid(1)), None);
+    }
+
+    #[test]
+    fn what_answers_at_an_address_that_nobody_named_is_known_there_weakly() {
+        let mut exporters = room_for(9);
+        let lineage = Some(activated(1, "A", Proof::Strong));
+        exporters.learn(pair(9, 1), Told { lineage, ..told(1, 7) });
+        exporters.name(pair(9, 1), ipid(1), 1, "Run", ToldBy::GetIdsOfNames, false);
+        exporters.answered(pair(8, 5), ipid(1));
+        assert_eq!(exporters.find(pair(8, 5), ipid(1)), None, "another client");
+        exporters.answered(pair(9, 5), ipid(1));
+        exporters.answered(pair(9, 5), ipid(1));
+        exporters.name(pair(9, 5), ipid(1), 1, "Walk", ToldBy::GetIdsOfNames, false);
+        let known = exporters.find(pair(9, 5), ipid(1)).unwrap();
+        let activation = known.lineage.as_ref().unwrap().activation.as_ref().unwrap();
+        assert_eq!((known.member(1).unwrap().0, activation.proof), ("Walk", Proof::Weak));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)).unwrap().member(1).unwrap().0, "Run");
+        assert_eq!((exporters.order.len(), exporters.names), (2, 2));
+        exporters.answered(pair(9, 6), ipid(1));
+        assert_eq!(exporters.find(pair(9, 6), ipid(1)), None, "of one of two");
     }
 
     #[test]

@@ -453,6 +453,9 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
             Some(Tie::OtherClient) => {
                 "what led to the object was handed to another address than the one that called it"
             }
+            Some(Tie::OtherServer) => {
+                "the object, or what led to it, was handed out at another address, which the server did not name as its own"
+            }
             Some(Tie::Released) => {
                 "the last reference to what led to the object was released before, as far as was seen"
             }

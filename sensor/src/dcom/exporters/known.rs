@@ -109,6 +109,21 @@ impl Known {
         }
     }
 
+    /// The same as it is known at another address, at which it has answered.
+    pub(super) fn elsewhere(&self, pair: Pair, now: Timestamp) -> Self {
+        let weak = |lineage: &Arc<Lineage>| Arc::new(lineage.weak(Tie::OtherServer));
+        Self {
+            pair,
+            lineage: self.lineage.as_ref().map(weak),
+            oid: None,
+            references: [0; 2],
+            used: now,
+            released: None,
+            outlived: false,
+            ..self.clone()
+        }
+    }
+
     /// A reply tells it. `was_alive` says whether it was there until now, and `limit` how long one is whose last reference
     /// was released.
     pub(super) fn learn(&mut self, told: Told, was_alive: bool, now: Timestamp, limit: i64) {

@@ -35,6 +35,8 @@ pub(crate) enum Tie {
     Exporter,
     /// It, or what led to it, was handed to another address than the one that called it.
     OtherClient,
+    /// It, or what led to it, was handed out at another address, which is not known to be the same machine's.
+    OtherServer,
     /// The last reference to what led to it was released before, as far as was seen.
     Released,
 }
