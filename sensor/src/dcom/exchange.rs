@@ -288,6 +288,20 @@ pub(super) fn listed<T>(
     all.take(MOST).collect()
 }
 
+/// Says which interfaces the server did not give, and why.
+pub(super) fn set_refused(dcom: &mut Dcom, refused: &[(Guid, u32)]) {
+    let texts = refused.iter().map(|&(iid, hresult)| {
+        let interface = names::interface(iid).map_or_else(|| iid.to_string(), str::to_owned);
+        let name = names::status(hresult).map_or_else(String::new, |name| format!("{name} "));
+        format!("{interface} ({name}0x{hresult:08x})")
+    });
+    let texts = listed(texts, "refused interfaces", &mut dcom.because);
+    if !texts.is_empty() {
+        let because = format!("interfaces refused: {}", texts.join(", "));
+        dcom.because.push(because.into());
+    }
+}
+
 /// Takes over what bindings tell: where, and who.
 pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
     let texts = bindings.string_bindings.iter().map(|it| it.network_address.clone());

@@ -13,7 +13,7 @@ use dcom_parsers::oaut::{
     InterfaceReply,
 };
 
-use super::super::exchange::{FAILURE, response};
+use super::super::exchange::{FAILURE, response, set_refused};
 use super::super::exporters::ToldBy;
 use super::{Descent, Effect, Read};
 use crate::event::dcom::NamedGuid;
@@ -76,13 +76,20 @@ fn query_interface(call: &mut Read<'_>) {
     let Some(reply) = call.response(RemQueryInterfaceReply::parse) else {
         return;
     };
+    let mut refused = Vec::new();
     for (iid, result) in request.iids.iter().copied().zip(&reply.results) {
+        if result.hresult & FAILURE != 0 {
+            refused.push((iid.0, result.hresult));
+        }
         // [MS-DCOM] 2.2.24 REMQIRESULT: of what failed, the reference means nothing.
         if result.hresult & FAILURE == 0 && !result.std.ipid.0.is_null() {
             call.references.push((result.std, iid, Descent::Of(request.ipid)));
             call.shows(result.std.ipid);
             call.dcom.oxid = Some(result.std.oxid);
         }
+    }
+    if call.shown {
+        set_refused(call.dcom, &refused);
     }
     call.result(reply.hresult);
 }
@@ -291,6 +298,11 @@ mod tests {
         let answer = std(std(answer, NOT_FOUND).words(&[0, 0]), FOUND).words(&[1]);
         let dcom = rig.call(known::IREM_UNKNOWN, 3, asked.into(), Some(answer.0));
         assert_eq!(dcom.ipids, [FOUND]);
+        assert!(
+            dcom.because[0].ends_with("(E_NOINTERFACE 0x80004002)"),
+            "{:?}",
+            dcom.because
+        );
         assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
         let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
