@@ -290,7 +290,7 @@ fn set_reply(
     exporters.has_addresses(pair.server, addresses(&scm.bindings));
     dcom.authn_hint = Some(level_name(scm.authn_hint));
     set_bindings(dcom, &scm.bindings);
-    learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)
+    learn(dcom, connection, &scm.bindings, exporters, LearnedFrom::OxidBinding)
 }
 
 /// What descends from this activation; known when its class is.

@@ -161,6 +161,11 @@ impl Exporters {
         self.machines.say(server, addresses, self.now);
     }
 
+    /// What the machine at `server` said that its other addresses are.
+    pub(super) fn addresses_of(&self, server: IpAddr) -> &[IpAddr] {
+        self.machines.others(server)
+    }
+
     /// The client was told the number of a member of `ipid`; `matters` says whether the name means something where it is
     /// called.
     pub(super) fn name(&mut self, pair: Pair, ipid: Ipid, number: i64, name: &str, by: ToldBy, matters: bool) {
