@@ -54,6 +54,8 @@ struct Read<'a> {
     object: Option<&'a Known>,
     /// All objects that were handed out.
     exporters: &'a Exporters,
+    /// Who calls whom.
+    pair: Pair,
     catalog: &'a Catalog,
     references: Vec<(StdObjref, Iid, Descent)>,
     /// What the call does to what is remembered of objects.
@@ -170,6 +172,14 @@ impl<'a> Read<'a> {
 
     fn result(&mut self, hresult: u32) {
         set_result(self.dcom, hresult);
+    }
+
+    /// The call is about another object than the one that is called: it belongs where that one comes from.
+    fn is_about(&mut self, ipid: Ipid) {
+        if self.dcom.activation.is_none() {
+            let object = self.exporters.find(self.pair, ipid);
+            set_lineage(self.dcom, object, self.pair, self.shown);
+        }
     }
 
     /// A call that failed may carry, beside its result, what the object says of it.
@@ -333,6 +343,7 @@ impl Question<'_> {
             encoding: exchange.encoding,
             object: self.object,
             exporters: self.exporters,
+            pair: self.pair,
             catalog,
             references: Vec::new(),
             effects: Vec::new(),

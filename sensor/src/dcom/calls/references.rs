@@ -95,6 +95,7 @@ fn query_interface(call: &mut Read<'_>) {
 }
 
 fn say_query(call: &mut Read<'_>, request: &RemQueryInterfaceRequest) {
+    call.is_about(request.ipid);
     if call.shown {
         call.dcom.arguments = vec![request.ipid.to_string()];
         call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
@@ -122,6 +123,9 @@ fn query_interface_2(call: &mut Read<'_>) {
 
 fn count_references(call: &mut Read<'_>, opnum: u16) {
     if let Some(request) = call.request(RemReferencesRequest::parse) {
+        for reference in &request.references {
+            call.is_about(reference.ipid);
+        }
         if call.shown {
             let ipids = request.references.iter().map(|reference| reference.ipid.to_string());
             call.dcom.arguments = ipids.collect();
@@ -298,6 +302,11 @@ mod tests {
         let answer = std(std(answer, NOT_FOUND).words(&[0, 0]), FOUND).words(&[1]);
         let dcom = rig.call(known::IREM_UNKNOWN, 3, asked.into(), Some(answer.0));
         assert_eq!(dcom.ipids, [FOUND]);
+        assert_eq!(
+            dcom.object_path.as_deref(),
+            Some("MMC20.Application"),
+            "what is asked about"
+        );
         assert!(
             dcom.because[0].ends_with("(E_NOINTERFACE 0x80004002)"),
             "{:?}",
