@@ -54,6 +54,8 @@ pub const IDISPATCH: Guid = Guid::com(0x0002_0400);
 pub const ITYPE_INFO: Guid = Guid::com(0x0002_0401);
 /// `ITypeInfo` with further operations behind its own: `ITypeInfo2` ([MS-OAUT] 3.9 `ITypeInfo2` Server Details).
 pub const ITYPE_INFO2: Guid = Guid::com(0x0002_0412);
+/// The type information of all classes of a library: `ITypeLib` ([MS-OAUT] 1.9 Standards Assignments).
+pub const ITYPE_LIB: Guid = Guid::com(0x0002_0402);
 
 /// [MS-OAUT] 3.3 `IEnumVARIANT` Server Details: walks a collection.
 pub const IENUM_VARIANT: Guid = Guid::com(0x0002_0404);
@@ -136,6 +138,7 @@ mod tests {
             (IDISPATCH, "IDispatch"),
             (ITYPE_INFO, "ITypeInfo"),
             (ITYPE_INFO2, "ITypeInfo2"),
+            (ITYPE_LIB, "ITypeLib"),
         ] {
             assert_eq!(names::interface(uuid), Some(name));
         }

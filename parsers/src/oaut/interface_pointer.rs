@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use memchr::memmem;
+
 use crate::dcom::{Objref, OrpcThat, OrpcThis};
 use crate::error::Result;
 use crate::guid::Iid;
+use crate::input::{ByteOrder, Input};
 use crate::ndr::Reader;
 
 /// The longest reference read.
@@ -37,6 +40,20 @@ impl<'a> InterfacePointer<'a> {
         reader.u32()?;
         Ok(Self {
             bytes: reader.bytes(length)?,
+        })
+    }
+
+    /// Those that stand in a stub that nobody knows how to read, whole and with both of their lengths before them.
+    pub fn all_in(stub: &'a [u8], order: ByteOrder) -> impl Iterator<Item = Self> {
+        memmem::find_iter(stub, b"MEOW").filter_map(move |at| {
+            let before = |length: usize| stub.get(at.checked_sub(length)?..);
+            let u32_at = |at: Option<&'a [u8]>| Input::new(at?, order, "MInterfacePointer").u32().ok();
+            let length = u32_at(before(4))?;
+            let bytes = stub.get(at..at.checked_add(usize::try_from(length).ok()?)?)?;
+            // Before `ulCntData` stands the array's own length: four bytes, or eight of NDR64.
+            let ndr20 = || u32_at(before(8)) == Some(length);
+            let ndr64 = || Input::new(before(12)?, order, "MInterfacePointer").u64().ok();
+            (at % 4 == 0 && (ndr20() || ndr64() == Some(length.into()))).then_some(Self { bytes })
         })
     }
 
@@ -115,7 +132,6 @@ impl<'a> InterfaceReply<'a> {
 mod tests {
     use super::*;
     use crate::guid::Guid;
-    use crate::input::ByteOrder;
     use crate::ndr::Encoding;
 
     #[test]
@@ -127,6 +143,38 @@ mod tests {
         let pointer = InterfacePointer::new(objref);
         assert_eq!(pointer.objref().unwrap().iid, Iid(Guid::com(0x0002_0400)));
         assert_eq!(pointer.to_string(), "2888eccd-01f8-0000-382f-78a3a6aa8160");
+    }
+
+    #[test]
+    fn references_are_found_by_their_lengths() {
+        let found = |bytes: &[u8], order| {
+            InterfacePointer::all_in(bytes, order)
+                .map(|it| it.bytes().len())
+                .collect()
+        };
+        let stub = include_bytes!("../../corpus/oaut/invoke-get-document-reply.bin");
+        let lengths: Vec<usize> = found(stub, ByteOrder::Little);
+        assert_eq!(lengths.len(), 1);
+        let length = u32::try_from(lengths[0]).unwrap();
+        let start = stub.windows(4).position(|bytes| bytes == b"MEOW").unwrap();
+        let objref = &stub[start..start + lengths[0]];
+        let with = |lengths: &[&[u8]]| [&lengths.concat(), objref].concat();
+        let none: Vec<usize> = Vec::new();
+        let (little, big) = (length.to_le_bytes(), length.to_be_bytes());
+        for (bytes, order, is_there) in [
+            (with(&[&little, &little]), ByteOrder::Little, true),
+            (with(&[&big, &big]), ByteOrder::Big, true),
+            (with(&[&little, &[0; 4], &little]), ByteOrder::Little, true),
+            (with(&[&[0; 4], &big, &big]), ByteOrder::Big, true),
+            (with(&[&[0; 4], &little]), ByteOrder::Little, false),
+            (with(&[&little]), ByteOrder::Little, false),
+            (with(&[&[0], &little, &little]), ByteOrder::Little, false),
+            (objref.to_vec(), ByteOrder::Little, false),
+        ] {
+            let expected = if is_there { &lengths } else { &none };
+            assert_eq!(&found(&bytes, order), expected, "{bytes:?}");
+            assert_eq!(found(&bytes[..bytes.len() - 1], order), none);
+        }
     }
 
     #[test]

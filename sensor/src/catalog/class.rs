@@ -148,7 +148,7 @@ fn numbered(member: &str) -> Option<i64> {
 }
 
 /// What every object of an application calls the application.
-const APPLICATION: &str = "Application";
+pub(crate) const APPLICATION: &str = "Application";
 /// What a collection's element is called on a path.
 const ITEM: &str = "Item";
 /// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).
@@ -278,6 +278,9 @@ pub struct Method {
     /// Does this hold only where that argument, or any where none is named, is a path on another machine? It is told then.
     #[serde(default)]
     pub elsewhere: bool,
+    /// Does it run code in the object's own process, so that an exception may be raised by what was run?
+    #[serde(default)]
+    pub code: bool,
     /// What the program's name is, by the argument's text, where the argument is a number.
     #[serde(default)]
     pub programs: BTreeMap<String, String>,
@@ -289,8 +292,12 @@ pub struct Method {
 impl Method {
     /// Is it this method of that object, called so?
     pub fn is_called(&self, path: Option<&str>, arguments: &[String]) -> bool {
-        let object =
-            self.path.is_empty() || path.is_some_and(|path| self.path.iter().any(|pattern| matches(pattern, path)));
+        // What a text has in quotation marks is no text that a member was given.
+        let fits = |path: &str| {
+            let path = path.replace("\"\"", "”");
+            self.path.iter().any(|pattern| matches(pattern, &path))
+        };
+        let object = self.path.is_empty() || path.is_some_and(fits);
         object
             && (!self.elsewhere || self.telling(arguments).is_some())
             && self
@@ -543,6 +550,19 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_text_leads_to_no_object() {
+        let catalog = crate::catalog::Catalog::built_in();
+        let runs = |name, path| catalog.method(name, Some(path), &["x".to_owned()]).is_some();
+        assert!(runs("Run", r#"Outlook.Application.CreateObject("WScript.Shell")"#));
+        assert!(!runs("Run", r#"Lab.Inventory.Item("CreateObject(""WScript.Shell")"#));
+        assert!(runs(
+            "Eval",
+            r#"Outlook.Application.CreateObject("MSScriptControl.ScriptControl")"#
+        ));
+        assert!(!runs("Eval", r#"Lab.Inventory.Item("CreateObject(""ScriptControl")"#));
     }
 
     #[test]

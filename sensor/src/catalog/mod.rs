@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use dcom_parsers::guid::{Clsid, Guid};
 
 use crate::document::{Gravity, Problems};
+pub(crate) use class::APPLICATION;
 pub use class::{AttackId, Benign, Category, Class, Confidence, Effect, Method, Operation, Parameter, matches};
 pub use fact::{Expected, Fact, Field, Kind, Seen};
 pub use tool::{Sightings, Told, Tool, Tools};

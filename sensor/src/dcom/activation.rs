@@ -13,7 +13,8 @@ use dcom_parsers::ndr::{Encoding, Reader};
 use super::Read;
 use super::endpoints::Learned;
 use super::exchange::{
-    addresses, doubt_encoding, learn, level_name, parse, parse_or_tell, record, response, set_bindings, set_result,
+    FAILURE, addresses, doubt_encoding, learn, level_name, parse, parse_or_tell, record, response, set_bindings,
+    set_refused, set_result,
 };
 use super::exporters::{Exporters, Lineage, Pair, Told};
 use crate::anomaly::Anomaly;
@@ -276,8 +277,8 @@ fn set_reply(
     };
     let (pair, frame) = (Pair::from(connection), message.at.frame);
     let lineage = lineage(dcom, connection, exchange);
+    let mut refused = Vec::new();
     for (index, interface) in answered.interfaces.iter().enumerate() {
-        let Some(objref) = interface.objref else { continue };
         // The old activation's answer leaves the IIDs to the request.
         let asked = dcom.iids.get(index).map_or(interface.iid, |iid| Iid(iid.uuid));
         let iid = if interface.iid.0.is_null() {
@@ -285,6 +286,10 @@ fn set_reply(
         } else {
             interface.iid
         };
+        if interface.hresult & FAILURE != 0 {
+            refused.push((iid.0, interface.hresult));
+        }
+        let Some(objref) = interface.objref else { continue };
         let told = Told {
             lineage: lineage.clone(),
             reference: Some(objref),
@@ -293,6 +298,13 @@ fn set_reply(
         exporters.learn(pair, told);
         dcom.ipids.push(objref.ipid);
     }
+    // The call may succeed and give nothing: that of each interface is what the client gets then.
+    if let (Some(&(_, hresult)), true, Some(Outcome::Succeeded)) =
+        (refused.first(), dcom.ipids.is_empty(), dcom.outcome)
+    {
+        set_result(dcom, hresult);
+    }
+    set_refused(dcom, &refused);
     let Some(scm) = answered.scm else {
         let first = answered.interfaces.iter().find_map(|interface| interface.objref);
         dcom.oxid = first.map(|objref| objref.oxid);
@@ -312,7 +324,7 @@ fn set_reply(
     exporters.has_addresses(pair.server, addresses(&scm.bindings));
     dcom.authn_hint = Some(level_name(scm.authn_hint));
     set_bindings(dcom, &scm.bindings);
-    learn(dcom, connection, &scm.bindings, LearnedFrom::OxidBinding)
+    learn(dcom, connection, &scm.bindings, exporters, LearnedFrom::OxidBinding)
 }
 
 /// An answer that is too long to be kept and read: one that refuses has no references to objects in it, and is short. Of an
@@ -359,6 +371,7 @@ fn lineage(dcom: &Dcom, connection: &Connection, exchange: &Exchange) -> Option<
             timestamp: at.time,
             proof: Proof::Strong,
         }),
+        tie: None,
         beside: None,
     }))
 }
@@ -472,5 +485,53 @@ mod tests {
             None
         );
         assert_eq!(activated(Bytes::default().words(&[0; 20])), None);
+    }
+
+    #[test]
+    fn an_activation_that_gave_no_interface_has_failed() {
+        const NO_INTERFACE: u32 = 0x8000_4002;
+        let class = Guid::parse(MMC20).unwrap();
+        let stub = Bytes::request().guid(class).words(&[0, 0, 2, 0, 2, 0x2_0000, 2]);
+        let stub = stub.guid(known::IDISPATCH).guid(known::IUNKNOWN);
+        let stub = stub.with([1, 0]).align(4).words(&[1]).with([7, 0]);
+        // No exporter, no bindings; two pointers, of which the second leads to an object or not; and a result each.
+        let answered = |second: Option<Bytes>| {
+            let hresult = if second.is_some() { 0 } else { NO_INTERFACE };
+            let head = Bytes::reply().words(&[0; 3]).guid(Guid::NULL).words(&[0; 3]);
+            let given = if second.is_some() { 0x2_0004 } else { 0 };
+            let pointers = head.words(&[2, 0, given]);
+            let length = second
+                .as_ref()
+                .map_or(0, |objref| u32::try_from(objref.0.len()).unwrap());
+            let pointers = match second {
+                Some(objref) => pointers.words(&[length, length]).with(objref.0).align(4),
+                None => pointers,
+            };
+            let answer = pointers.words(&[2, NO_INTERFACE, hresult, 0]);
+            let exchange = exchange(Some(known::IACTIVATION), 0, stub.clone().into(), Some(answer.0));
+            let (mut exporters, mut odd) = (Exporters::new(&Limits::default()), Vec::new());
+            let read = read(&connection(), &exchange, &Catalog::built_in(), &mut exporters, &mut odd).unwrap();
+            assert!(odd.is_empty(), "{odd:?}");
+            let because = read.dcom.because.last().map(ToString::to_string);
+            (read.dcom.outcome, read.dcom.ipids.len(), because.unwrap_or_default())
+        };
+        let dispatch = "interfaces refused: IDispatch (E_NOINTERFACE 0x80004002)";
+        assert_eq!(
+            answered(None),
+            (
+                Some(Outcome::Failed),
+                0,
+                format!("{dispatch}, IUnknown (E_NOINTERFACE 0x80004002)")
+            )
+        );
+        let objref = Bytes::default().with("MEOW").words(&[1]).guid(known::IUNKNOWN);
+        let objref = objref
+            .words(&[0, 5, 7, 0, 9, 0])
+            .guid(Guid::com(0xbb))
+            .with([2, 0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            answered(Some(objref)),
+            (Some(Outcome::Succeeded), 1, dispatch.to_owned())
+        );
     }
 }

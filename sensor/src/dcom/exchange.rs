@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use dcom_parsers::dcom::DualStringArray;
+use dcom_parsers::dcom::{DualStringArray, StringBinding};
 use dcom_parsers::error::{ParseError, Result};
 use dcom_parsers::guid::Guid;
 use dcom_parsers::names;
@@ -13,6 +13,7 @@ use dcom_parsers::rpce::VerificationTrailer;
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
 use super::endpoints::Learned;
+use super::exporters::Exporters;
 use crate::anomaly::Anomaly;
 use crate::decode::Endpoint;
 use crate::event::dcom::{
@@ -303,6 +304,20 @@ pub(super) fn listed<T>(
     all.take(MOST).collect()
 }
 
+/// Says which interfaces the server did not give, and why.
+pub(super) fn set_refused(dcom: &mut Dcom, refused: &[(Guid, u32)]) {
+    let texts = refused.iter().map(|&(iid, hresult)| {
+        let interface = names::interface(iid).map_or_else(|| iid.to_string(), str::to_owned);
+        let name = names::status(hresult).map_or_else(String::new, |name| format!("{name} "));
+        format!("{interface} ({name}0x{hresult:08x})")
+    });
+    let texts = listed(texts, "refused interfaces", &mut dcom.because);
+    if !texts.is_empty() {
+        let because = format!("interfaces refused: {}", texts.join(", "));
+        dcom.because.push(because.into());
+    }
+}
+
 /// Takes over what bindings tell: where, and who.
 pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
     let texts = bindings.string_bindings.iter().map(|it| it.network_address.clone());
@@ -315,13 +330,10 @@ pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
     // An account is DOMAIN\user; a service principal name (host/…) only says which machine it is.
     let accounts = bindings.security_bindings.iter().map(|binding| &binding.principal_name);
     dcom.server.runs_as = accounts.clone().find(|name| name.contains('\\')).cloned();
-    let names = || {
-        bindings
-            .string_bindings
-            .iter()
-            .map(|binding| binding.host().trim_start_matches('\\'))
-    };
-    let names = || names().filter(|name| !name.is_empty() && name.parse::<IpAddr>().is_err());
+    let is_name = |binding: &&StringBinding| binding.address().is_none();
+    let names = || bindings.string_bindings.iter().filter(is_name);
+    let names = || names().map(|binding| binding.host().trim_start_matches('\\'));
+    let names = || names().filter(|name| !name.is_empty());
     if dcom.server.dns.is_none() {
         dcom.server.dns = names().find(|name| name.contains('.')).map(str::to_owned);
     }
@@ -332,10 +344,7 @@ pub(super) fn set_bindings(dcom: &mut Dcom, bindings: &DualStringArray) {
 
 /// The addresses that bindings give.
 pub(super) fn addresses(bindings: &DualStringArray) -> impl Iterator<Item = IpAddr> + '_ {
-    bindings
-        .string_bindings
-        .iter()
-        .filter_map(|binding| binding.host().parse().ok())
+    bindings.string_bindings.iter().filter_map(StringBinding::address)
 }
 
 fn service_name(service: u16) -> Cow<'static, str> {
@@ -350,23 +359,32 @@ pub(super) fn learn(
     dcom: &mut Dcom,
     connection: &Connection,
     bindings: &DualStringArray,
+    exporters: &Exporters,
     learned_from: LearnedFrom,
 ) -> Option<Learned> {
     let mut learned = Learned::default();
     let answered = connection.server.address;
-    let tcp = || bindings.string_bindings.iter().filter_map(|binding| binding.tcp());
+    let tcp = || {
+        let bindings = bindings.string_bindings.iter();
+        bindings.filter_map(|binding| Some((binding.address(), binding.tcp()?.1)))
+    };
     // A name stands for the machine that answered, and so does its own address among others.
-    for (host, port) in tcp() {
-        match host.parse::<IpAddr>() {
-            Ok(address) if address != answered => {}
-            _ => learned.add(Endpoint {
+    for (address, port) in tcp() {
+        if address.is_none_or(|address| address == answered) {
+            learned.add(Endpoint {
                 address: answered,
                 port,
-            }),
+            });
         }
     }
-    for (host, port) in tcp() {
-        if let Ok(address) = host.parse() {
+    for (address, port) in tcp() {
+        if let Some(address) = address {
+            learned.add(Endpoint { address, port });
+        }
+    }
+    // A name stands for the machine's other addresses, too.
+    for (_, port) in tcp().filter(|(address, _)| address.is_none()) {
+        for &address in exporters.addresses_of(answered) {
             learned.add(Endpoint { address, port });
         }
     }
@@ -438,6 +456,30 @@ mod tests {
         assert_eq!(numbers(&arguments, 5), Some(8), "they hold one");
         assert_eq!(numbers(&arguments, 1), Some(7), "it stands behind them");
         assert_eq!(numbers(&[&arguments[..], &TRAILER].concat(), 5), Some(8), "both");
+    }
+
+    #[test]
+    fn a_name_stands_for_all_addresses_of_the_machine() {
+        let binding = |text: &str| StringBinding {
+            tower_id: 7,
+            network_address: text.to_owned(),
+        };
+        let bindings = DualStringArray {
+            string_bindings: vec![binding("TGT[50000]"), binding("fe80::7%12[50001]")],
+            ..DualStringArray::default()
+        };
+        let mut exporters = Exporters::new(&crate::limits::Limits::default());
+        let connection = super::super::rig::connection();
+        let (here, there) = (connection.server.address, IpAddr::from([10, 0, 0, 9]));
+        exporters.has_addresses(here, [there].into_iter());
+        let mut dcom = Dcom::default();
+        set_bindings(&mut dcom, &bindings);
+        assert_eq!(dcom.server.netbios.as_deref(), Some("TGT"));
+        let learned = learn(&mut dcom, &connection, &bindings, &exporters, LearnedFrom::OxidBinding);
+        let local = "fe80::7".parse().unwrap();
+        let places = learned.unwrap().endpoints;
+        let places: Vec<_> = places.iter().map(|place| (place.address, place.port)).collect();
+        assert_eq!(places, [(here, 50_000), (local, 50_001), (there, 50_000)]);
     }
 
     #[test]

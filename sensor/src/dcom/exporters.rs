@@ -16,6 +16,7 @@ mod known;
 mod life;
 mod lineage;
 mod machines;
+mod names;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -30,12 +31,12 @@ use crate::limits::Limits;
 use crate::time::Timestamp;
 use activations::Activations;
 use classes::Classes;
-use known::is_name;
 use life::Life;
 use machines::Machines;
+use names::{Member, is_name};
 
 pub(super) use known::{Known, Told, ToldBy};
-pub(super) use lineage::{Lineage, UNSEEN, without_arguments};
+pub(super) use lineage::{Lineage, Tie, UNSEEN, without_arguments};
 
 /// How many times fewer names are remembered of classes than of interfaces.
 const SHARE_OF_CLASSES: usize = 16;
@@ -160,8 +161,14 @@ impl Exporters {
         self.machines.say(server, addresses, self.now);
     }
 
-    /// The client was told the number of a member of `ipid`.
-    pub(super) fn name(&mut self, pair: Pair, ipid: Ipid, dispid: i64, name: &str, by: ToldBy) {
+    /// What the machine at `server` said that its other addresses are.
+    pub(super) fn addresses_of(&self, server: IpAddr) -> &[IpAddr] {
+        self.machines.others(server)
+    }
+
+    /// The client was told the number of a member of `ipid`; `matters` says whether the name means something where it is
+    /// called.
+    pub(super) fn name(&mut self, pair: Pair, ipid: Ipid, number: i64, name: &str, by: ToldBy, matters: bool) {
         let Some(known) = self.called(pair, ipid).filter(|_| is_name(name)) else {
             return;
         };
@@ -170,12 +177,18 @@ impl Exporters {
         if is_question && !known.is_held_by(pair.client) {
             return;
         }
-        let is_new = known.name(dispid, name, by);
+        let member = Member {
+            number,
+            name: name.to_owned(),
+            by,
+            matters,
+        };
         let place = if is_question { None } else { known.place() };
+        let is_new = known.name(member.clone());
         self.names += usize::from(is_new);
         if let Some(place) = place {
             let most = self.limits.interfaces / SHARE_OF_CLASSES;
-            self.classes.learn(place, dispid, name, most);
+            self.classes.learn(place, member, most);
         }
         self.make_room();
     }
@@ -209,7 +222,7 @@ impl Exporters {
         }
         let alike = self.interfaces.get(&ipid)?;
         let known = alike.get(given(alike, pair, &self.machines)?)?;
-        Some(Arc::new(known.lineage.as_ref()?.weak()))
+        Some(Arc::new(known.lineage.as_ref()?.weak(Tie::Released)))
     }
 
     /// The member that a number stands for, as the server told of another object like this one.
@@ -230,7 +243,31 @@ impl Exporters {
         let (asked, limit) = (self.life.as_of, self.limits.object_released);
         if let Some(known) = self.held(pair, ipid) {
             known.answer(asked, limit);
+        } else {
+            self.adopt(pair, ipid);
         }
+    }
+
+    /// The object has answered where nothing says that its machine is. An IPID is one interface's of one object alone ([MS-DCOM]
+    /// 2.2.9 IPID): what this client was given of that IPID, by one machine, is known there too, and what is told there is told of
+    /// that address alone.
+    fn adopt(&mut self, pair: Pair, ipid: Ipid) {
+        let Some(alike) = self.interfaces.get_mut(&ipid) else {
+            return;
+        };
+        if alike.len() >= MAX_ALIKE || alive(alike, pair, &self.machines, &self.life).is_some() {
+            return;
+        }
+        let is_own = |known: &&Known| known.pair.client == pair.client && self.life.is_alive(known);
+        let mut own = alike.iter().filter(is_own);
+        let (Some(known), None) = (own.next(), own.next()) else {
+            return;
+        };
+        let known = known.elsewhere(pair, self.now);
+        self.names += known.named();
+        self.order.push_back((ipid, pair));
+        alike.push(known);
+        self.make_room();
     }
 
     /// The client holds more references.
@@ -321,7 +358,7 @@ mod tests {
     use dcom_parsers::dcom::StdObjref;
     use dcom_parsers::guid::{Clsid, Guid, Iid};
 
-    use super::known::{MAX_NAME, MAX_NAMES};
+    use super::names::{MAX_NAME, MAX_NAMES};
     use super::*;
     use crate::event::dcom::{ActivationRecord, Proof};
 
@@ -410,11 +447,31 @@ mod tests {
     }
 
     #[test]
+    fn what_answers_at_an_address_that_nobody_named_is_known_there_weakly() {
+        let mut exporters = room_for(9);
+        let lineage = Some(activated(1, "A", Proof::Strong));
+        exporters.learn(pair(9, 1), Told { lineage, ..told(1, 7) });
+        exporters.name(pair(9, 1), ipid(1), 1, "Run", ToldBy::GetIdsOfNames, false);
+        exporters.answered(pair(8, 5), ipid(1));
+        assert_eq!(exporters.find(pair(8, 5), ipid(1)), None, "another client");
+        exporters.answered(pair(9, 5), ipid(1));
+        exporters.answered(pair(9, 5), ipid(1));
+        exporters.name(pair(9, 5), ipid(1), 1, "Walk", ToldBy::GetIdsOfNames, false);
+        let known = exporters.find(pair(9, 5), ipid(1)).unwrap();
+        let activation = known.lineage.as_ref().unwrap().activation.as_ref().unwrap();
+        assert_eq!((known.member(1).unwrap().0, activation.proof), ("Walk", Proof::Weak));
+        assert_eq!(exporters.find(pair(9, 1), ipid(1)).unwrap().member(1).unwrap().0, "Run");
+        assert_eq!((exporters.order.len(), exporters.names), (2, 2));
+        exporters.answered(pair(9, 6), ipid(1));
+        assert_eq!(exporters.find(pair(9, 6), ipid(1)), None, "of one of two");
+    }
+
+    #[test]
     fn what_a_client_is_told_at_one_address_of_a_machine_holds_at_the_others() {
         let mut exporters = room_for(9);
         exporters.has_addresses(address(1), [address(5)].into_iter());
         exporters.learn(pair(9, 1), handed_out(1, 4, 1));
-        exporters.name(pair(9, 5), ipid(1), 2000, "Run", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 5), ipid(1), 2000, "Run", ToldBy::GetIdsOfNames, false);
         exporters.parameter(pair(9, 5), ipid(1), 2000, 0, "MacroName");
         exporters.asked(pair(9, 5), ipid(1), "Quit");
         exporters.learn(pair(9, 5), told(1, 8));
@@ -442,8 +499,8 @@ mod tests {
                 ..handed_out(1, 4, 1)
             },
         );
-        exporters.name(pair(8, 1), ipid(1), 2000, "Run", ToldBy::GetIdsOfNames);
-        exporters.name(pair(8, 1), ipid(1), 2001, "Guess", ToldBy::Question);
+        exporters.name(pair(8, 1), ipid(1), 2000, "Run", ToldBy::GetIdsOfNames, false);
+        exporters.name(pair(8, 1), ipid(1), 2001, "Guess", ToldBy::Question, false);
         exporters.release(pair(8, 1), &references(1, 1, 0));
         exporters.advance(Timestamp(SECOND * 61));
         let known = exporters.find(pair(8, 1), ipid(1)).unwrap();
@@ -489,8 +546,8 @@ mod tests {
                 },
             );
         }
-        exporters.name(pair(9, 1), ipid(1), 54, "Run", ToldBy::GetIdsOfNames);
-        exporters.name(pair(9, 1), ipid(1), 54, "Walk", ToldBy::TypeInfo);
+        exporters.name(pair(9, 1), ipid(1), 54, "Run", ToldBy::GetIdsOfNames, false);
+        exporters.name(pair(9, 1), ipid(1), 54, "Walk", ToldBy::TypeInfo, false);
         let known = exporters.find(pair(9, 1), ipid(1)).unwrap();
         assert_eq!(known.lineage.as_ref().unwrap().member("Run").path, "A.B.Run");
         assert_eq!(
@@ -558,7 +615,7 @@ mod tests {
                     ..handed_out(1, 4, 5)
                 },
             );
-            exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::TypeInfo);
+            exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::TypeInfo, false);
             if released {
                 exporters.release(pair(9, 1), &references(1, 5, 0));
             }
@@ -605,13 +662,13 @@ mod tests {
         exporters.asked(pair(9, 1), ipid(1), "Quit");
         exporters.asked(pair(9, 1), ipid(1), "More");
         assert_eq!(question(&exporters), None);
-        exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::Question);
+        exporters.name(pair(9, 1), ipid(1), 3, "Run", ToldBy::Question, false);
         assert_eq!(
             question(&exporters).as_deref(),
             Some("Quit"),
             "the first has its number now"
         );
-        exporters.name(pair(9, 1), ipid(1), 4, "Quit", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(1), 4, "Quit", ToldBy::GetIdsOfNames, false);
         exporters.asked(pair(9, 1), ipid(1), "Quit");
         assert_eq!(question(&exporters), None, "what has a number is no question");
     }
@@ -653,13 +710,20 @@ mod tests {
         let mut exporters = room_for(4);
         for number in 1..=2 {
             exporters.learn(pair(9, 1), told(number, 7));
-            exporters.name(pair(9, 1), ipid(number), 1, "Run", ToldBy::GetIdsOfNames);
+            exporters.name(pair(9, 1), ipid(number), 1, "Run", ToldBy::GetIdsOfNames, false);
         }
-        exporters.name(pair(9, 1), ipid(2), 1, "Run", ToldBy::GetIdsOfNames);
-        exporters.name(pair(9, 1), ipid(2), 2, &"n".repeat(MAX_NAME + 1), ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(2), 1, "Run", ToldBy::GetIdsOfNames, false);
+        exporters.name(
+            pair(9, 1),
+            ipid(2),
+            2,
+            &"n".repeat(MAX_NAME + 1),
+            ToldBy::GetIdsOfNames,
+            false,
+        );
         assert_eq!((exporters.names, exporters.forgotten()), (2, 0));
         assert_eq!(exporters.find(pair(9, 1), ipid(2)).unwrap().member(2), None);
-        exporters.name(pair(9, 1), ipid(2), 3, "Quit", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(2), 3, "Quit", ToldBy::GetIdsOfNames, false);
         assert_eq!((exporters.names, exporters.forgotten()), (2, 1));
         assert_eq!(exporters.find(pair(9, 1), ipid(1)), None);
         exporters.clear();
@@ -668,9 +732,9 @@ mod tests {
 
     #[test]
     fn parameters_have_numbers_of_their_own_and_take_room() {
-        let mut exporters = room_for(1 + MAX_NAMES);
+        let mut exporters = room_for(2 + MAX_NAMES);
         exporters.learn(pair(9, 1), told(1, 7));
-        exporters.name(pair(9, 1), ipid(1), 0, "Item", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(1), 0, "Item", ToldBy::GetIdsOfNames, false);
         exporters.parameter(pair(9, 1), ipid(1), 0, 0, "first");
         exporters.parameter(pair(9, 1), ipid(1), 0, 0, "index");
         exporters.parameter(pair(9, 1), ipid(1), 0, 1, &"n".repeat(MAX_NAME + 1));
@@ -681,7 +745,7 @@ mod tests {
         for number in 0..1_000 {
             exporters.parameter(pair(9, 1), ipid(1), 5, number, "more");
         }
-        assert_eq!((exporters.names, exporters.forgotten()), (MAX_NAMES, 0));
+        assert_eq!((exporters.names, exporters.forgotten()), (1 + MAX_NAMES, 0));
         exporters.learn(pair(9, 1), told(2, 8));
         assert_eq!((exporters.names, exporters.forgotten()), (0, 1));
     }
@@ -703,10 +767,10 @@ mod tests {
         };
         let (strong, weak) = (Proof::Strong, Proof::Weak);
         exporters.learn(pair(9, 1), at(1, 5, "A", strong));
-        exporters.name(pair(9, 1), ipid(1), 30, "Register", ToldBy::GetIdsOfNames);
-        exporters.name(pair(9, 1), ipid(1), 31, "Guess", ToldBy::Question);
+        exporters.name(pair(9, 1), ipid(1), 30, "Register", ToldBy::GetIdsOfNames, false);
+        exporters.name(pair(9, 1), ipid(1), 31, "Guess", ToldBy::Question, false);
         exporters.learn(pair(9, 1), at(2, 5, "B", weak));
-        exporters.name(pair(9, 1), ipid(2), 30, "Other", ToldBy::GetIdsOfNames);
+        exporters.name(pair(9, 1), ipid(2), 30, "Other", ToldBy::GetIdsOfNames, false);
         for (number, server, class, path, proof, name) in [
             (11, 1, 5, "A", strong, Some("Register")),
             (12, 1, 5, "A", weak, None),
@@ -723,7 +787,7 @@ mod tests {
         }
         for number in 100..1_000 {
             exporters.learn(pair(9, 1), at(number, number, "A", strong));
-            exporters.name(pair(9, 1), ipid(number), 30, "Register", ToldBy::TypeInfo);
+            exporters.name(pair(9, 1), ipid(number), 30, "Register", ToldBy::TypeInfo, false);
         }
         exporters.learn(pair(8, 1), at(17, 5, "A", strong));
         let known = exporters.find(pair(8, 1), ipid(17)).unwrap();
@@ -735,7 +799,7 @@ mod tests {
         let mut exporters = room_for(1000);
         for client in 0..100 {
             exporters.learn(pair(client, 1), told(1, 7));
-            exporters.name(pair(client, 1), ipid(1), 1, "Run", ToldBy::GetIdsOfNames);
+            exporters.name(pair(client, 1), ipid(1), 1, "Run", ToldBy::GetIdsOfNames, false);
         }
         assert_eq!(
             (exporters.interfaces[&ipid(1)].len(), exporters.names),

@@ -406,14 +406,16 @@ impl Analyst {
         if let Some(request) = &exchange.request {
             exporters.look_back(request.at.steady());
         }
-        // An object that was handed out is what is called, whatever the stub looks like.
         let pair = Pair::from(&**connection);
         let object = exchange.object.map(Ipid);
         if let (Some(ipid), Reply::Response(_)) = (object, &exchange.reply) {
             exporters.answered(pair, ipid);
         }
-        let handed_out = object.is_some_and(|ipid| exporters.find(pair, ipid).is_some());
-        let asked = if handed_out {
+        // Where no bind says which interface is called, an object that was handed out is, whatever the stub looks like. Where
+        // one does, the server goes by that: an object UUID that it gave no type changes nothing (C706, `rpc_object_set_type`).
+        let is_object =
+            exchange.interface == Named::Unseen && object.is_some_and(|ipid| exporters.find(pair, ipid).is_some());
+        let asked = if is_object {
             None
         } else {
             activation::read(connection, exchange, &self.catalog, exporters, &mut odd)
@@ -523,5 +525,50 @@ impl Analyst {
         };
         self.place(at, &mut meta);
         meta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dcom_parsers::guid::Iid;
+    use dcom_parsers::names::known;
+
+    use super::rig::{Bytes, OBJECT, Rig, connection, exchange};
+    use super::*;
+
+    /// Is told nothing.
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn hear(&mut self, _: Told) {}
+    }
+
+    #[test]
+    fn an_activation_is_one_whatever_object_its_request_names() {
+        // RemoteActivation of one interface, over one protocol.
+        let class = Guid::com(0x5);
+        let stub = Bytes::request().guid(class).words(&[0, 0, 2, 0, 1, 0x2_0000, 1]);
+        let stub = stub
+            .guid(known::IDISPATCH)
+            .with([1, 0])
+            .align(4)
+            .words(&[1])
+            .with([7, 0]);
+        let read = |interface: Option<Guid>| {
+            let limits = Limits::default();
+            let mut analyst = Analyst::new(Arc::new(Catalog::built_in()), &limits, Calls::All);
+            let told = exporters::Told::interface(OBJECT, Iid(known::IDISPATCH), 1);
+            analyst.exporters.learn(Rig::pair(), told);
+            let mut asked = exchange(interface, 0, stub.clone().into(), None);
+            asked.object = Some(OBJECT.0);
+            let read = analyst.read(&Arc::new(connection()), &asked, &mut Deaf).unwrap();
+            (read.dcom.kind, read.dcom.clsid.map(|clsid| clsid.0))
+        };
+        assert_eq!(read(Some(known::IACTIVATION)), (Kind::Activation, Some(class)));
+        assert_eq!(
+            read(None),
+            (Kind::Call, None),
+            "nobody saw the bind: it is the object that is called"
+        );
     }
 }

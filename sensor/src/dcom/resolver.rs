@@ -155,7 +155,7 @@ fn set_resolution(
     exporters.has_addresses(pair.server, addresses(&bindings));
     dcom.authn_hint = Some(level_name(reply.authn_hint));
     set_bindings(dcom, &bindings);
-    learn(dcom, connection, &bindings, LearnedFrom::ResolveOxid)
+    learn(dcom, connection, &bindings, exporters, LearnedFrom::ResolveOxid)
 }
 
 fn server_alive(

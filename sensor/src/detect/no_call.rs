@@ -143,6 +143,7 @@ fn is_real(dcom: &Dcom) -> bool {
         | known::IOBJECT_EXPORTER
         | known::MGMT
         | known::ITYPE_INFO
+        | known::ITYPE_LIB
         | known::IPROVIDE_CLASS_INFO
         | known::ICLASS_FACTORY
         | known::ICLASS_FACTORY2 => false,

@@ -59,10 +59,10 @@ names! {
     /// What ties an object to an activation.
     #[derive(Default)]
     pub enum Proof {
-        /// Each reference on the way was seen to be handed out, to this client.
+        /// Each reference on the way was seen to be handed out, to this address.
         #[default]
         Strong => "strong",
-        /// It lives in the exporter that the activation named, or was handed to another client; others may, too.
+        /// It lives in the exporter that the activation named, or was handed to another address; others may, too.
         Weak => "weak",
     }
 
@@ -310,7 +310,7 @@ record! {
         port: Option<Port> => eve, zeek "endpoint_p";
         /// What told of it: `oxid_binding`, `resolve_oxid` or `ept_map`.
         learned_from: LearnedFrom => eve, zeek;
-        /// Was a connection to it seen?
+        /// Was a connection to it seen, from the client's address? One with several may come from another.
         followed: bool => eve, zeek;
     }
 }
@@ -326,7 +326,7 @@ record! {
         /// When it was asked for.
         timestamp: Timestamp => eve, zeek "activation_ts";
         /// What ties the call to it: `strong` when each reference on the way was seen to be handed out, `weak` when the
-        /// object only lives in the same process.
+        /// object only lives in the same process, or was handed to another address.
         proof: Proof => eve, zeek "activation_proof";
     }
 }

@@ -10,7 +10,7 @@ use dcom_parsers::oaut::{
 
 use super::super::exporters::{Lineage, ToldBy, UNSEEN, without_arguments};
 use super::{Descent, Effect, GET_IDS_OF_NAMES, INVOKE, Read, powershell};
-use crate::catalog::Class;
+use crate::catalog::{APPLICATION, Class};
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Proof};
 use crate::rpc::Reply;
@@ -19,6 +19,9 @@ const GET_TYPE_INFO_COUNT: u16 = 3;
 const GET_TYPE_INFO: u16 = 4;
 /// How a member without a name begins.
 const UNNAMED: &str = "[dispid ";
+/// Texts of a member in a path, and bytes of each.
+const MAX_TEXTS: usize = 4;
+const MAX_TEXT: usize = 120;
 /// No method has more parameters, as far as their numbers are taken for places.
 const MAX_PARAMETERS: usize = 64;
 
@@ -116,8 +119,8 @@ fn invoke(call: &mut Read<'_>) {
         if by == NamedBy::Nobody {
             conclude_method(call, request.member, &arguments);
         }
-        conclude_class(call, &arguments);
-        set_effect(call, arguments.placed.len());
+        conclude_class(call, Some(&arguments));
+        set_effect(call, arguments.placed.len(), None);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
         }
@@ -128,7 +131,7 @@ fn invoke(call: &mut Read<'_>) {
 }
 
 /// What a call passes, as code writes it: each argument at the place of its parameter.
-struct Arguments<'a, 'b> {
+pub(super) struct Arguments<'a, 'b> {
     /// None where one is left out that others follow.
     placed: Vec<Option<&'b Variant<'a>>>,
     /// Those of which nobody can tell which parameter they are for.
@@ -199,21 +202,42 @@ impl<'a, 'b> Arguments<'a, 'b> {
 
 /// The member as code writes it: with its texts, where it is a method that takes some.
 fn member(method: &str, flags: InvokeFlags, arguments: &Arguments<'_, '_>) -> String {
-    let texts = arguments.all().filter(|value| value.bstr().is_some());
-    let texts: Vec<_> = texts.map(|value| format!("\"{}\"", value.to_text())).collect();
-    let assigned = flags.intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF);
-    if texts.is_empty() || assigned {
+    let mut texts = arguments.all().filter(|value| value.bstr().is_some());
+    let mut written: Vec<_> = texts
+        .by_ref()
+        .take(MAX_TEXTS)
+        .map(|value| quoted(&value.to_text()))
+        .collect();
+    if texts.next().is_some() {
+        written.push("…".to_owned());
+    }
+    // One that may give something is no mere assignment, whatever else the client says of it.
+    let assigned = flags.intersects(InvokeFlags::PROPERTY_PUT | InvokeFlags::PROPERTY_PUT_REF)
+        && !flags.intersects(InvokeFlags::METHOD | InvokeFlags::PROPERTY_GET);
+    if written.is_empty() || assigned {
         method.to_owned()
     } else {
-        format!("{method}({})", texts.join(", "))
+        format!("{method}({})", written.join(", "))
     }
+}
+
+/// A text as code writes it, with quotation marks in it twice; of a long one, how it begins and ends.
+fn quoted(text: &str) -> String {
+    let mut text = Cow::Borrowed(text);
+    if text.len() > MAX_TEXT {
+        let is_boundary = |at: &usize| text.is_char_boundary(*at);
+        let begins = (0..=MAX_TEXT / 2).rfind(is_boundary).unwrap_or_default();
+        let ends = (text.len() - MAX_TEXT / 2..).find(is_boundary).unwrap_or_default();
+        text = Cow::Owned(format!("{}…{}", text.split_at(begins).0, text.split_at(ends).1));
+    }
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// Of an object whose class nobody saw, the members may tell it.
 ///
 /// Nobody saw where its path begins either: members may come before these, though the connection was seen from its start, since
-/// the object may have been handed out on another one.
-fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
+/// the object may have been handed out on another one. A number without a name says more with its arguments.
+pub(super) fn conclude_class(call: &mut Read<'_>, arguments: Option<&Arguments<'_, '_>>) {
     if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
         return;
     }
@@ -240,6 +264,7 @@ fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
         }
         return;
     }
+    let Some(arguments) = arguments else { return };
     // One number is that of a member of many things; and that of one method, whichever of the classes it is.
     let named = last(path);
     let is_it = |(_, path): &(_, &str)| path.contains('.') && last(path).eq_ignore_ascii_case(named);
@@ -279,12 +304,13 @@ fn last(path: &str) -> &str {
 
 /// Does the method run something?
 ///
-/// So many of the arguments stand at their parameters' places.
-pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
+/// So many of the arguments stand at their parameters' places. `object` is what the object is by its interface, whatever led
+/// to it.
+pub(super) fn set_effect(call: &mut Read<'_>, placed: usize, object: Option<&str>) {
     let Some(name) = call.dcom.method.as_deref() else {
         return;
     };
-    let path = call.dcom.object_path.as_deref();
+    let path = object.or(call.dcom.object_path.as_deref());
     let known = call.dcom.arguments.get(..placed).unwrap_or_default();
     let (method, because) = if let Some(method) = call.catalog.method(name, path, known) {
         (method, None)
@@ -293,7 +319,12 @@ pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
         let unseen = members.and_then(|members| call.catalog.method_of_unseen(name, &members, known));
         let Some((method, classes)) = unseen else { return };
         let classes = classes.join(" or ");
-        let because = format!("nothing told the object's class; {name} runs something where it is {classes}");
+        let unknown = if call.dcom.clsid.is_some() {
+            "the application of a class that is not in the catalogue"
+        } else {
+            "nothing told the object's class"
+        };
+        let because = format!("{unknown}; {name} runs something where it is {classes}");
         (method, Some(because))
     };
     let command_line = method.command_line(known);
@@ -306,14 +337,29 @@ pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
     call.dcom.decoded_command = call.dcom.command_line.as_deref().and_then(powershell::decoded);
 }
 
-/// The members that lead to an object of which nothing told what it descends from.
+/// The members that lead to an object of which nothing told what it descends from. Of a class that the catalogue does not know,
+/// those behind the application that its objects belong to: documents lead to it, and have classes of their own.
 pub(crate) fn members_of_unseen(dcom: &Dcom) -> Option<String> {
-    if dcom.class.is_some() || dcom.clsid.is_some() || dcom.activation.is_some() {
-        return None;
-    }
     let path = dcom.object_path.as_deref().unwrap_or(UNSEEN);
-    let members = path.strip_prefix(UNSEEN)?;
-    (members.is_empty() || members.starts_with('.')).then(|| without_arguments(members))
+    match dcom.clsid {
+        _ if dcom.class.is_some() => None,
+        Some(clsid) => {
+            let members = without_arguments(path.strip_prefix(&clsid.to_string())?);
+            let mut end = members.len();
+            for member in members.rsplit('.') {
+                if member.eq_ignore_ascii_case(APPLICATION) {
+                    return Some(members.split_at(end).1.to_owned());
+                }
+                end = end.saturating_sub(member.len() + ".".len());
+            }
+            None
+        }
+        None if dcom.activation.is_some() => None,
+        None => {
+            let members = path.strip_prefix(UNSEEN)?;
+            (members.is_empty() || members.starts_with('.')).then(|| without_arguments(members))
+        }
+    }
 }
 
 fn set_invoke_reply(call: &mut Read<'_>, reply: &InvokeReply<'_>) {
@@ -497,6 +543,39 @@ mod tests {
             "what is assigned"
         );
         assert_eq!(texts(&[(None, A), (None, B)], &[], &shell), all(&["a", "b"]));
+    }
+
+    #[test]
+    fn only_what_is_assigned_and_nothing_else_is_no_part_of_a_path() {
+        let text = Variant::Bstr(Bstr::new(A));
+        let arguments = Arguments {
+            placed: vec![Some(&text)],
+            others: Vec::new(),
+        };
+        let (put, get) = (InvokeFlags::PROPERTY_PUT, InvokeFlags::PROPERTY_GET);
+        for (flags, path) in [
+            (InvokeFlags::METHOD, "Item(\"a\")"),
+            (InvokeFlags::METHOD | put, "Item(\"a\")"),
+            (get | InvokeFlags::PROPERTY_PUT_REF, "Item(\"a\")"),
+            (put, "Item"),
+        ] {
+            assert_eq!(member("Item", flags, &arguments), path);
+        }
+    }
+
+    #[test]
+    fn a_text_in_a_path_ends_where_it_ends() {
+        assert_eq!(quoted("C:\\"), r#""C:\""#);
+        assert_eq!(
+            quoted(r#"CreateObject("WScript.Shell"#),
+            r#""CreateObject(""WScript.Shell""#
+        );
+        let long = quoted(&format!("WScript.Shell{}é", " ".repeat(500)));
+        assert!(
+            long.starts_with("\"WScript.Shell  ") && long.ends_with("  é\""),
+            "{long}"
+        );
+        assert!(long.len() <= MAX_TEXT + "\"…\"".len(), "{long}");
     }
 
     #[test]

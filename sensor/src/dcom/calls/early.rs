@@ -99,13 +99,16 @@ pub(super) fn parameters(interface: Guid, opnum: u16) -> Option<&'static [Parame
 }
 
 /// Reads a method that has these parameters.
-pub(super) fn read(call: &mut Read<'_>, parameters: &[Parameter]) {
+pub(super) fn read(call: &mut Read<'_>, interface: Guid, parameters: &[Parameter]) {
     // Its number says which method it is, whether or not the arguments can be read.
     call.dcom.method = Some(call.dcom.operation.clone());
     if let (Some(error), Some(message)) = (arguments(call, parameters), call.exchange.request.as_ref()) {
         call.odd.push(super::unreadable(message, &error));
     }
-    dispatch::set_effect(call, call.dcom.arguments.len());
+    dispatch::conclude_class(call, None);
+    let shell =
+        matches!(interface, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6).then_some("Shell.Application");
+    dispatch::set_effect(call, call.dcom.arguments.len(), shell);
     result(call);
 }
 
@@ -219,6 +222,20 @@ mod tests {
                 .call(shell, 31, stub.into(), None);
             assert_eq!(dcom.arguments, ["cmd.exe", "/c calc", "C:\\", "open", "0"]);
             assert_eq!(dcom.command_line.as_deref(), Some("cmd.exe /c calc"));
+        }
+    }
+
+    #[test]
+    fn an_interface_that_one_object_has_tells_it() {
+        let mut rig = Rig::new();
+        let dcom = rig.call(VIEW, 33, command().into(), None);
+        assert_eq!(dcom.class.as_deref(), Some("MMC20.Application"));
+        assert!(dcom.because[0].starts_with("class concluded"), "{:?}", dcom.because);
+        for path in ["ShellWindows.FindWindowSW.QueryService.Application", "?"] {
+            let mut rig = Rig::new().reached("ShellWindows", path);
+            let dcom = rig.call(SHELL, 12, Bytes::request().variant("C:\\x.exe").into(), None);
+            assert_eq!(dcom.command_line.as_deref(), Some("C:\\x.exe"), "{path}");
+            assert_eq!(dcom.evidence, Evidence::Arguments);
         }
     }
 

@@ -17,7 +17,7 @@ use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::InterfacePointer;
 
 use super::exchange::{doubt_encoding, parse_sound, record, response, set_result, set_status, unreadable};
-use super::exporters::{Exporters, Known, Lineage, Pair, Told, ToldBy};
+use super::exporters::{Exporters, Known, Lineage, Pair, Tie, Told, ToldBy};
 use crate::anomaly::Anomaly;
 use crate::catalog::Catalog;
 use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
@@ -27,7 +27,7 @@ use crate::rpc::{Exchange, Message, Named, Stub};
 pub(crate) use dispatch::members_of_unseen;
 pub(crate) use powershell::decoded as decoded_powershell;
 pub(super) use sort::is_read;
-use sort::{By, Sort, looks_like_dispatch, may_be_dispatch, other_than, sort};
+use sort::{By, Sort, looks_like_dispatch, looks_like_rem_unknown, may_be_dispatch, other_than, sort};
 
 /// [MS-OAUT] 3.1.4 Message Processing Events and Sequencing Rules: opnums of `IDispatch`.
 const GET_IDS_OF_NAMES: u16 = 5;
@@ -54,6 +54,8 @@ struct Read<'a> {
     object: Option<&'a Known>,
     /// All objects that were handed out.
     exporters: &'a Exporters,
+    /// Who calls whom.
+    pair: Pair,
     catalog: &'a Catalog,
     references: Vec<(StdObjref, Iid, Descent)>,
     /// What the call does to what is remembered of objects.
@@ -172,6 +174,14 @@ impl<'a> Read<'a> {
         set_result(self.dcom, hresult);
     }
 
+    /// The call is about another object than the one that is called: it belongs where that one comes from.
+    fn is_about(&mut self, ipid: Ipid) {
+        if self.dcom.activation.is_none() {
+            let object = self.exporters.find(self.pair, ipid);
+            set_lineage(self.dcom, object, self.pair, self.shown);
+        }
+    }
+
     /// A call that failed may carry, beside its result, what the object says of it.
     fn error_info(&mut self) {
         if !self.shown || self.dcom.ipid.is_none() || self.dcom.outcome != Some(Outcome::Failed) {
@@ -245,7 +255,10 @@ pub(super) fn read(
         match effect {
             // What the server refused to do was not done.
             Effect::AddRef(_) | Effect::Release(_) | Effect::Ping(..) if refused => {}
-            Effect::Name(ipid, dispid, name, by) => exporters.name(pair, ipid, dispid, &name, by),
+            Effect::Name(ipid, dispid, name, by) => {
+                let matters = !catalog.methods(&name).is_empty();
+                exporters.name(pair, ipid, dispid, &name, by, matters);
+            }
             Effect::Parameter(ipid, member, dispid, name) => exporters.parameter(pair, ipid, member, dispid, &name),
             Effect::Ask(ipid, name) => exporters.asked(pair, ipid, &name),
             Effect::AddRef(references) => exporters.add_references(pair, &references),
@@ -270,9 +283,8 @@ impl Question<'_> {
             Named::Unseen => {
                 return match self.object {
                     Some(known) => self.read_as(known.iid.0, By::Object(known.frame)),
-                    None if self.opnum == INVOKE && looks_like_dispatch(self.exchange) => {
-                        self.read_as(known::IDISPATCH, By::Stub)
-                    }
+                    None if looks_like_dispatch(self.exchange) => self.read_as(known::IDISPATCH, By::Stub),
+                    None if looks_like_rem_unknown(self.exchange) => self.read_as(known::IREM_UNKNOWN, By::Stub),
                     None => None,
                 };
             }
@@ -331,6 +343,7 @@ impl Question<'_> {
             encoding: exchange.encoding,
             object: self.object,
             exporters: self.exporters,
+            pair: self.pair,
             catalog,
             references: Vec::new(),
             effects: Vec::new(),
@@ -340,7 +353,7 @@ impl Question<'_> {
         let interesting = match sort {
             Sort::Dispatch => dispatch::read(&mut read, opnum),
             Sort::Early(parameters) => {
-                early::read(&mut read, parameters);
+                early::read(&mut read, interface, parameters);
                 // A user's own entry may say more than those for methods of that name.
                 if read.dcom.effect.is_none() {
                     operation(&mut read, interface, opnum);
@@ -350,7 +363,10 @@ impl Question<'_> {
             Sort::References => references::read(&mut read, interface, opnum),
             Sort::Management => management::read(&mut read, interface, opnum),
             Sort::Services => services::read(&mut read, interface, opnum),
-            Sort::Other => operation(&mut read, interface, opnum),
+            Sort::Other => {
+                references::unread(&mut read);
+                operation(&mut read, interface, opnum)
+            }
         };
         read.error_info();
         let learned = learned(&read, self.pair, self.exporters, by);
@@ -436,16 +452,27 @@ fn set_lineage(dcom: &mut Dcom, object: Option<&Known>, pair: Pair, shown: bool)
         dcom.evidence = Evidence::Class;
     }
     let Some(activation) = &mut dcom.activation else { return };
-    if !object.is_held_by(pair.client) {
+    let because = if !object.is_held_by(pair.client) {
         activation.proof = Proof::Weak;
-        dcom.because.push("the object was handed to another client".into());
+        "the object was handed to another address than the one that calls it"
     } else if object.has_outlived() {
-        dcom.because.push(
-            "its last reference was released before, as far as was seen; tied to the activation by its IPID".into(),
-        );
-    } else if activation.proof == Proof::Weak {
-        dcom.because.push("tied to the activation by its exporter alone".into());
-    }
+        "its last reference was released before, as far as was seen; tied to the activation by its IPID"
+    } else {
+        match lineage.tie {
+            None => return,
+            Some(Tie::Exporter) => "tied to the activation by its exporter alone",
+            Some(Tie::OtherClient) => {
+                "what led to the object was handed to another address than the one that called it"
+            }
+            Some(Tie::OtherServer) => {
+                "the object, or what led to it, was handed out at another address, which the server did not name as its own"
+            }
+            Some(Tie::Released) => {
+                "the last reference to what led to the object was released before, as far as was seen"
+            }
+        }
+    };
+    dcom.because.push(because.into());
 }
 
 /// What the answer hands out, and what the call itself tells.
@@ -477,6 +504,7 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
             // Of a member of something else that lives there, the class is not told.
             (Some(activated), Some(seen)) => Some(Arc::new(Lineage {
                 activation: activated.activation.clone(),
+                tie: activated.tie,
                 beside: activated.beside,
                 ..Arc::unwrap_or_clone(seen)
             })),
@@ -503,9 +531,7 @@ fn learned(read: &Read<'_>, pair: Pair, exporters: &Exporters, by: By) -> Vec<To
         By::Stub => read.object.is_none_or(|object| !object.certain),
         By::Object(_) => false,
     };
-    if let (true, Some(ipid), Some(interface), Named::Interface(_)) =
-        (is_new, read.dcom.ipid, interface, read.exchange.interface)
-    {
+    if let (true, Some(ipid), Some(interface)) = (is_new, read.dcom.ipid, interface) {
         let frame = read.exchange.request.as_ref().map_or(frame, |message| message.at.frame);
         told.push(Told {
             certain: by == By::Stub,

@@ -9,20 +9,27 @@ use dcom_parsers::names::known;
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{
     CreateInstanceRequest, EnumNextReply, EnumNextRequest, GetDocumentationReply, GetDocumentationRequest,
-    GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfaceReply,
+    GetFuncDescReply, GetFuncDescRequest, GetNamesReply, GetNamesRequest, GetTypeAttrReply, InterfacePointer,
+    InterfaceReply,
 };
 
-use super::super::exchange::FAILURE;
+use super::super::exchange::{FAILURE, response, set_refused};
 use super::super::exporters::ToldBy;
 use super::{Descent, Effect, Read};
 use crate::event::dcom::NamedGuid;
+use crate::rpc::Message;
 
+/// References that are looked for in one answer.
+const MAX_UNREAD: usize = 64;
 /// `ITypeInfo::CreateInstance`: makes an object of whatever class the type information is of.
 const CREATE_INSTANCE_OF_TYPE: u16 = 16;
 
 /// `IClassFactory2::RemoteCreateInstanceLic`: the interface wanted, a licence, and what `CreateInstance` answers (Windows SDK,
 /// ocidl.idl).
 const CREATE_INSTANCE_LIC: u16 = 7;
+
+/// [MS-OAUT] 3.11.4.4 `ITypeLib::GetTypeInfoOfGuid` (Opnum 6): the type information of the class or interface with this GUID.
+const GET_TYPE_INFO_OF_GUID: u16 = 6;
 
 /// [MS-DCOM] 3.1.1.5.6.1 `IRemUnknown` Methods: opnums.
 pub(super) const REM_QUERY_INTERFACE: u16 = 3;
@@ -46,6 +53,8 @@ pub(super) fn read(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
         }
         (known::IENUM_VARIANT, 3) => enumerate(call),
         (known::ITYPE_INFO | known::ITYPE_INFO2, _) => type_info(call, opnum),
+        (known::ITYPE_LIB, GET_TYPE_INFO_OF_GUID) => type_info_of(call),
+        (known::ITYPE_LIB, _) => unread(call),
         _ => {}
     }
     is_of_interest(interface, opnum)
@@ -67,7 +76,11 @@ fn query_interface(call: &mut Read<'_>) {
     let Some(reply) = call.response(RemQueryInterfaceReply::parse) else {
         return;
     };
+    let mut refused = Vec::new();
     for (iid, result) in request.iids.iter().copied().zip(&reply.results) {
+        if result.hresult & FAILURE != 0 {
+            refused.push((iid.0, result.hresult));
+        }
         // [MS-DCOM] 2.2.24 REMQIRESULT: of what failed, the reference means nothing.
         if result.hresult & FAILURE == 0 && !result.std.ipid.0.is_null() {
             call.references.push((result.std, iid, Descent::Of(request.ipid)));
@@ -75,10 +88,14 @@ fn query_interface(call: &mut Read<'_>) {
             call.dcom.oxid = Some(result.std.oxid);
         }
     }
+    if call.shown {
+        set_refused(call.dcom, &refused);
+    }
     call.result(reply.hresult);
 }
 
 fn say_query(call: &mut Read<'_>, request: &RemQueryInterfaceRequest) {
+    call.is_about(request.ipid);
     if call.shown {
         call.dcom.arguments = vec![request.ipid.to_string()];
         call.dcom.iids = request.iids.iter().map(|iid| NamedGuid::of(iid.0)).collect();
@@ -106,6 +123,9 @@ fn query_interface_2(call: &mut Read<'_>) {
 
 fn count_references(call: &mut Read<'_>, opnum: u16) {
     if let Some(request) = call.request(RemReferencesRequest::parse) {
+        for reference in &request.references {
+            call.is_about(reference.ipid);
+        }
         if call.shown {
             let ipids = request.references.iter().map(|reference| reference.ipid.to_string());
             call.dcom.arguments = ipids.collect();
@@ -151,6 +171,31 @@ fn interface_reply(call: &mut Read<'_>, descent: Descent) {
     if let Some(reply) = call.response(InterfaceReply::parse) {
         call.hand_out(reply.interface, descent);
         call.result(reply.hresult);
+    }
+}
+
+fn type_info_of(call: &mut Read<'_>) {
+    let request = |reader: &mut Reader<'_>| {
+        OrpcThis::parse(reader)?;
+        reader.guid()
+    };
+    if let Some(guid) = call.request(request) {
+        call.member = Some(format!("{}(\"{guid}\")", call.dcom.operation));
+    }
+    unread(call);
+}
+
+/// What a call hands out whose answer nobody reads here: the objects that it refers to, as members of the one that is called.
+pub(super) fn unread(call: &mut Read<'_>) {
+    let stub = response(call.exchange).and_then(Message::readable);
+    let Some((stub, order)) = stub else { return };
+    for pointer in InterfacePointer::all_in(stub, order).take(MAX_UNREAD) {
+        if call.member.is_none() {
+            let name = call.dcom.operation.as_ref();
+            // A property is called by its name.
+            call.member = Some(name.strip_prefix("get_").unwrap_or(name).to_owned());
+        }
+        call.hand_out(Some(pointer), Descent::Member);
     }
 }
 
@@ -217,7 +262,7 @@ fn type_info(call: &mut Read<'_>, opnum: u16) {
                 call.result(reply.hresult);
             }
         }
-        _ => {}
+        _ => unread(call),
     }
 }
 
@@ -228,7 +273,7 @@ mod tests {
     use dcom_parsers::dcom::StdObjref;
     use dcom_parsers::guid::{Clsid, Iid, Ipid, Oxid};
 
-    use super::super::super::exporters::{Lineage, Told};
+    use super::super::super::exporters::{Lineage, Pair, Told};
     use super::super::super::rig::{Bytes, OBJECT, Rig, exchange};
     use super::*;
     use crate::capture::At;
@@ -257,6 +302,16 @@ mod tests {
         let answer = std(std(answer, NOT_FOUND).words(&[0, 0]), FOUND).words(&[1]);
         let dcom = rig.call(known::IREM_UNKNOWN, 3, asked.into(), Some(answer.0));
         assert_eq!(dcom.ipids, [FOUND]);
+        assert_eq!(
+            dcom.object_path.as_deref(),
+            Some("MMC20.Application"),
+            "what is asked about"
+        );
+        assert!(
+            dcom.because[0].ends_with("(E_NOINTERFACE 0x80004002)"),
+            "{:?}",
+            dcom.because
+        );
         assert_eq!(rig.exporters.find(Rig::pair(), NOT_FOUND), None);
         let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
         assert_eq!(found.lineage.as_ref().unwrap().path, "MMC20.Application");
@@ -289,7 +344,12 @@ mod tests {
 
     /// What `CreateInstance` answers.
     fn made() -> Bytes {
-        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(known::IDISPATCH), FOUND);
+        made_by(known::IDISPATCH)
+    }
+
+    /// The same of another interface.
+    fn made_by(interface: Guid) -> Bytes {
+        let objref = std(Bytes::default().with("MEOW").words(&[1]).guid(interface), FOUND);
         let objref = objref.with([2, 0, 1, 0, 0, 0, 0, 0]).0;
         let length = u32::try_from(objref.len()).unwrap();
         Bytes::reply()
@@ -297,6 +357,86 @@ mod tests {
             .with(objref)
             .align(4)
             .words(&[0])
+    }
+
+    #[test]
+    fn what_a_call_hands_out_that_nobody_reads_is_a_member_of_what_was_called() {
+        let mut rig = Rig::new().reached("MMC20.Application", "MMC20.Application");
+        let other = Guid::com(0x77);
+        let application = Guid::parse("a3afb9cc-b653-4741-86ab-f0470ec1384c").unwrap();
+        for (interface, opnum, path) in [
+            (other, 7, "MMC20.Application.unknown-7"),
+            (application, 9, "MMC20.Application.Document"),
+        ] {
+            let answer = made_by(other);
+            rig.call(interface, opnum, Bytes::request().into(), Some(answer.0));
+            let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+            assert_eq!(found.iid, Iid(other));
+            assert_eq!(found.lineage.as_ref().unwrap().path, path);
+            rig.exporters.clear();
+            rig = rig.reached("MMC20.Application", "MMC20.Application");
+        }
+        let text = Bytes::reply().with("no OBJREF: MEOW").align(4).words(&[0]);
+        rig.call(other, 7, Bytes::request().into(), Some(text.0));
+        assert_eq!(rig.exporters.find(Rig::pair(), FOUND), None);
+    }
+
+    #[test]
+    fn what_led_to_an_object_that_is_tied_weakly_is_why() {
+        let mut rig = Rig::new();
+        let lineage = Lineage {
+            activation: Some(ActivationRecord::default()),
+            ..Lineage::unseen()
+        };
+        let told = Told {
+            lineage: Some(Arc::new(lineage)),
+            ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+        };
+        let client = std::net::IpAddr::from([192, 0, 2, 77]);
+        rig.exporters.learn(Pair { client, ..Rig::pair() }, told);
+        let answer = made_by(known::IDISPATCH);
+        let mut call = |object, answer| {
+            let call = rig.call_on(
+                object,
+                known::IDISPATCH,
+                4,
+                Bytes::request().words(&[0, 0]).into(),
+                answer,
+            );
+            assert_eq!(call.activation.as_ref().unwrap().proof, Proof::Weak);
+            call.because.last().unwrap().to_string()
+        };
+        assert!(call(OBJECT, Some(answer.0)).starts_with("the object was handed to another address"));
+        assert!(call(FOUND, None).starts_with("what led to the object was handed to another address"));
+    }
+
+    #[test]
+    fn type_libraries_lead_from_one_type_to_another() {
+        let mut rig = Rig::new().reached("WaaSRemediation", "WaaSRemediation.GetTypeInfo()");
+        let mut object = OBJECT;
+        for (interface, opnum, asked, given, path) in [
+            (
+                known::ITYPE_INFO,
+                18,
+                Bytes::request(),
+                known::ITYPE_LIB,
+                ".GetContainingTypeLib",
+            ),
+            (
+                known::ITYPE_LIB,
+                6,
+                Bytes::request().guid(known::IDISPATCH),
+                known::ITYPE_INFO,
+                ".GetContainingTypeLib.GetTypeInfoOfGuid(\"00020400-0000-0000-c000-000000000046\")",
+            ),
+        ] {
+            rig.call_on(object, interface, opnum, asked.into(), Some(made_by(given).0));
+            object = FOUND;
+            let found = rig.exporters.find(Rig::pair(), FOUND).unwrap();
+            let path = format!("WaaSRemediation.GetTypeInfo(){path}");
+            assert_eq!((found.iid, &found.lineage.as_ref().unwrap().path), (Iid(given), &path));
+        }
+        assert!(rig.odd.is_empty(), "{:?}", rig.odd);
     }
 
     #[test]

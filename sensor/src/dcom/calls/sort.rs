@@ -1,14 +1,15 @@
 //! Which interface a call is of, and how it is read.
 
-use dcom_parsers::dcom::{RemQueryInterfaceRequest, RemReferencesRequest};
+use dcom_parsers::dcom::{RemQueryInterfaceReply, RemQueryInterfaceRequest, RemReferencesRequest};
+use dcom_parsers::error::Result;
 use dcom_parsers::guid::{Guid, Ipid};
 use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::Reader;
-use dcom_parsers::oaut::{GetIdsOfNamesRequest, InvokeRequest};
+use dcom_parsers::oaut::{GetIdsOfNamesReply, GetIdsOfNamesRequest, InvokeRequest};
 
 use super::{GET_IDS_OF_NAMES, INVOKE, early, management, references};
 use crate::catalog::Parameter;
-use crate::dcom::exchange::parse_sound;
+use crate::dcom::exchange::{parse_sound, response};
 use crate::dcom::exporters::Known;
 use crate::rpc::Exchange;
 
@@ -76,6 +77,7 @@ pub(super) fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<So
         | known::ICLASS_FACTORY2
         | known::ITYPE_INFO
         | known::ITYPE_INFO2
+        | known::ITYPE_LIB
         | known::IENUM_VARIANT
         | known::IPROVIDE_CLASS_INFO => Some(Sort::References),
         known::IOBJECT_EXPORTER | known::MGMT => Some(Sort::Services),
@@ -96,11 +98,9 @@ pub(super) fn may_be_dispatch(interface: Guid, opnum: u16, ipid: Option<Ipid>) -
     ipid.is_some() && matches!(opnum, GET_IDS_OF_NAMES | INVOKE) && names::operation(interface, opnum).is_none()
 }
 
-/// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte?
+/// Without an interface that says so: is this an `Invoke` to the last argument, or a `GetIDsOfNames` to the last byte or with
+/// an answer to each name?
 pub(super) fn looks_like_dispatch(exchange: &Exchange) -> bool {
-    let Some(message) = exchange.request.as_ref() else {
-        return false;
-    };
     let whole = |reader: &mut Reader<'_>| match exchange.opnum {
         Some(INVOKE) => {
             let request = InvokeRequest::parse(reader)?;
@@ -108,36 +108,51 @@ pub(super) fn looks_like_dispatch(exchange: &Exchange) -> bool {
         }
         Some(GET_IDS_OF_NAMES) => {
             let request = GetIdsOfNamesRequest::parse(reader)?;
-            Ok(request.iid.0.is_null() && !request.names.is_empty() && reader.rest().is_empty())
+            let names = request.names.len();
+            let numbered = |reply: &GetIdsOfNamesReply| reply.dispids.len() == names;
+            let is_whole = reader.rest().is_empty() || is_answered(exchange, GetIdsOfNamesReply::parse, numbered);
+            Ok(request.iid.0.is_null() && names > 0 && is_whole)
         }
         _ => Ok(false),
     };
-    exchange.object.is_some()
-        && matches!(
-            parse_sound(message, exchange.encoding, whole, |&fits| fits),
-            Some(Ok((true, _)))
-        )
+    looks_like(exchange, whole)
 }
 
-/// The same: is this one of the first operations of `IRemUnknown`, to the last byte, about some interface?
-fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
-    let Some(message) = exchange.request.as_ref() else {
-        return false;
+/// The same: is this one of the first operations of `IRemUnknown`, about some interface, to the last byte or with an answer to
+/// each?
+pub(super) fn looks_like_rem_unknown(exchange: &Exchange) -> bool {
+    let whole = |reader: &mut Reader<'_>| match exchange.opnum {
+        Some(references::REM_QUERY_INTERFACE) => {
+            let iids = RemQueryInterfaceRequest::parse(reader)?.iids.len();
+            let told = |reply: &RemQueryInterfaceReply| reply.results.len() == iids;
+            let is_whole = reader.rest().is_empty() || is_answered(exchange, RemQueryInterfaceReply::parse, told);
+            Ok(iids > 0 && is_whole)
+        }
+        Some(references::REM_ADD_REF | references::REM_RELEASE) => {
+            let references = RemReferencesRequest::parse(reader)?.references;
+            Ok(!references.is_empty() && reader.rest().is_empty())
+        }
+        _ => Ok(false),
     };
-    let whole = |reader: &mut Reader<'_>| {
-        let is_some = match exchange.opnum {
-            Some(references::REM_QUERY_INTERFACE) => !RemQueryInterfaceRequest::parse(reader)?.iids.is_empty(),
-            Some(references::REM_ADD_REF | references::REM_RELEASE) => {
-                !RemReferencesRequest::parse(reader)?.references.is_empty()
-            }
-            _ => false,
-        };
-        Ok(is_some && reader.rest().is_empty())
-    };
-    matches!(
-        parse_sound(message, exchange.encoding, whole, |&fits| fits),
-        Some(Ok((true, _)))
-    )
+    looks_like(exchange, whole)
+}
+
+/// Is it a request to an object, such as this reads?
+fn looks_like<'a>(exchange: &'a Exchange, is_it: impl Fn(&mut Reader<'a>) -> Result<bool>) -> bool {
+    let outcome = |message| parse_sound(message, exchange.encoding, is_it, |&fits| fits);
+    exchange.object.is_some() && matches!(exchange.request.as_ref().and_then(outcome), Some(Ok((true, _))))
+}
+
+/// Is the answer what was asked for? A server passes over what is left behind the arguments.
+fn is_answered<'a, T>(
+    exchange: &'a Exchange,
+    read: impl Fn(&mut Reader<'a>) -> Result<T>,
+    fits: impl Fn(&T) -> bool,
+) -> bool {
+    let outcome = |message| parse_sound(message, exchange.encoding, read, &fits);
+    response(exchange)
+        .and_then(outcome)
+        .is_some_and(|read| read.is_ok_and(|(reply, _)| fits(&reply)))
 }
 
 /// Is the stub of this operation, or of its answer, read here? Any that is called on an object may be one that the catalogue
@@ -154,7 +169,7 @@ mod tests {
 
     use super::*;
     use crate::dcom::exporters::{Lineage, Told};
-    use crate::dcom::rig::{Bytes, OBJECT, Rig};
+    use crate::dcom::rig::{Bytes, OBJECT, Rig, exchange};
     use crate::event::dcom::{ActivationRecord, Evidence};
     use crate::rpc::Stub;
 
@@ -230,6 +245,55 @@ mod tests {
         let named = Guid::parse("8cec592c-07a1-11d9-b15e-000d56bfe6ee").unwrap();
         let dcom = Rig::new().call(named, 6, invocation(30, "x").into(), None);
         assert_eq!(dcom.operation, "Execute");
+    }
+
+    #[test]
+    fn what_is_left_behind_the_names_hides_no_question_that_was_answered() {
+        for interface in [UNKNOWN, known::IREM_UNKNOWN2] {
+            let mut rig = Rig::new();
+            let numbers = Bytes::reply().words(&[1, 0x104, 0]).0;
+            let asked = question("ExecuteLine").words(&[1]);
+            let asked = rig.call(interface, 5, asked.into(), Some(numbers));
+            assert_eq!(asked.operation, "GetIDsOfNames");
+            let called = rig.call(interface, 6, invocation(0x104, "x").into(), None);
+            assert_eq!(called.method.as_deref(), Some("ExecuteLine"));
+        }
+        let denied = Bytes::reply().words(&[0x8007_0005]).0;
+        let asked = question("ExecuteLine").words(&[1]);
+        let asked = Rig::new().call(UNKNOWN, 5, asked.into(), Some(denied));
+        assert_eq!(asked.operation, "unknown-5");
+    }
+
+    #[test]
+    fn without_a_bind_names_and_interfaces_are_asked_for_as_methods_are_called() {
+        let mut rig = Rig::new();
+        let mut call = |object: Ipid, opnum, stub: Bytes, answer: Option<Bytes>| {
+            let mut exchange = exchange(None, opnum, stub.into(), answer.map(|answer| answer.0));
+            exchange.object = Some(object.0);
+            rig.read(&exchange)
+                .map(|read| (read.dcom.operation.clone(), read.dcom.method.clone()))
+        };
+        // RemQueryInterface hands out another interface of it, and that is asked for a number.
+        let found = Ipid(Guid::com(0xbbbb));
+        let asked = Bytes::request()
+            .guid(OBJECT.0)
+            .words(&[1])
+            .with([1, 0, 0, 0])
+            .words(&[1]);
+        let answer = Bytes::reply()
+            .words(&[0x2_0000, 1, 0, 0, 0, 5, 7, 0, 9, 0])
+            .guid(found.0)
+            .words(&[0]);
+        let asked = call(Ipid(Guid::com(0xa)), 3, asked.guid(known::IDISPATCH), Some(answer));
+        assert_eq!(asked.unwrap().0, "RemQueryInterface");
+        for object in [found, OBJECT] {
+            let numbers = Bytes::reply().words(&[1, 77, 0]);
+            let asked = call(object, 5, question("RegisterXLL"), Some(numbers));
+            assert_eq!(asked.unwrap().0, "GetIDsOfNames");
+            let called = call(object, 6, invocation(77, "c:\\x.xll"), None).unwrap();
+            assert_eq!(called.1.as_deref(), Some("RegisterXLL"));
+        }
+        assert_eq!(call(Ipid(Guid::com(0xe)), 5, Bytes::request(), None), None);
     }
 
     const OTHER: Guid = Guid::com(0x77);
@@ -344,6 +408,37 @@ mod tests {
         ] {
             let dcom = called(rig);
             assert_eq!((dcom.method.as_deref(), dcom.effect), (Some("[dispid 0x1e]"), None));
+        }
+    }
+
+    #[test]
+    fn the_application_of_a_class_that_nobody_lists_may_be_any() {
+        let clsid = Clsid(Guid::com(5));
+        let called = |members: &str| {
+            let mut rig = Rig::new();
+            let told = Told {
+                lineage: Some(Arc::new(Lineage {
+                    clsid: Some(clsid),
+                    path: format!("{clsid}{members}"),
+                    activation: Some(ActivationRecord::default()),
+                    ..Lineage::unseen()
+                })),
+                ..Told::interface(OBJECT, Iid(known::IDISPATCH), 1)
+            };
+            rig.exporters.learn(Rig::pair(), told);
+            let numbers = Bytes::reply().words(&[1, 30, 0]).0;
+            rig.call(known::IDISPATCH, 5, question("Run").into(), Some(numbers));
+            let call = rig.call(known::IDISPATCH, 6, invocation(30, "C:\\x.dotm!go").into(), None);
+            (call.effect.is_some(), call.evidence)
+        };
+        for (members, runs) in [
+            (".Application", true),
+            (".Item(\"a.b\").application", true),
+            ("", false),
+            (".Application.Documents", false),
+        ] {
+            let evidence = if runs { Evidence::Inferred } else { Evidence::Arguments };
+            assert_eq!(called(members), (runs, evidence), "{members}");
         }
     }
 

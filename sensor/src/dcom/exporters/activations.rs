@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dcom_parsers::guid::Oxid;
 
 use super::life::Life;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, Tie};
 use super::machines::Machines;
 use super::{MAX_ALIKE, Pair};
 use crate::hash::HashMap;
@@ -40,7 +40,7 @@ impl Activations {
         }
         activations.push(Activated {
             pair,
-            lineage: Arc::new(lineage.weak()),
+            lineage: Arc::new(lineage.weak(Tie::Exporter)),
             at: now,
         });
         if self.exporters.len() > most
@@ -71,6 +71,7 @@ impl Activations {
         }
         Some(Arc::new(Lineage {
             activation: last.activation.clone(),
+            tie: last.tie,
             beside: last.clsid.filter(|_| is_one),
             ..Lineage::unseen()
         }))

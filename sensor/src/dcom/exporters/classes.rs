@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dcom_parsers::guid::Clsid;
 
-use super::known::MAX_NAMES;
+use super::names::{Member, Names};
 use crate::hash::HashMap;
 
 /// Objects of a class that are alike: those of one server that the same members lead to.
@@ -20,27 +20,19 @@ pub(super) struct Place {
 /// ([MS-OAUT] 3.2.4 Message Processing and Sequencing Rules).
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    names: HashMap<Place, Vec<(i64, String)>>,
+    names: HashMap<Place, Names>,
     order: VecDeque<Place>,
     count: usize,
 }
 
 impl Classes {
     /// A name that was told; beyond `most`, the oldest are forgotten.
-    pub(super) fn learn(&mut self, place: Place, dispid: i64, name: &str, most: usize) {
+    pub(super) fn learn(&mut self, place: Place, member: Member, most: usize) {
         if !self.names.contains_key(&place) {
             self.order.push_back(place.clone());
         }
-        let names = self.names.entry(place).or_default();
-        let full = names.len() >= MAX_NAMES;
-        match names.iter_mut().find(|(number, _)| *number == dispid) {
-            Some((_, told)) => name.clone_into(told),
-            None if full => return,
-            None => {
-                names.push((dispid, name.to_owned()));
-                self.count += 1;
-            }
-        }
+        let is_new = self.names.entry(place).or_default().learn(member);
+        self.count += usize::from(is_new);
         while self.count > most {
             let Some(oldest) = self.order.pop_front() else { return };
             self.count -= self.names.remove(&oldest).map_or(0, |names| names.len());
@@ -48,8 +40,8 @@ impl Classes {
     }
 
     pub(super) fn member(&self, place: &Place, dispid: i64) -> Option<&str> {
-        let named = self.names.get(place)?.iter().find(|(number, _)| *number == dispid);
-        named.map(|(_, name)| name.as_str())
+        let (name, _) = self.names.get(place)?.member(dispid)?;
+        Some(name)
     }
 }
 
@@ -57,6 +49,7 @@ impl Classes {
 mod tests {
     use dcom_parsers::guid::Guid;
 
+    use super::super::known::ToldBy;
     use super::*;
 
     #[test]
@@ -68,7 +61,13 @@ mod tests {
             path: "A".to_owned(),
         };
         for number in 0..1_000 {
-            classes.learn(place(number), 30, "Register", 100);
+            let member = Member {
+                number: 30,
+                name: "Register".to_owned(),
+                by: ToldBy::GetIdsOfNames,
+                matters: false,
+            };
+            classes.learn(place(number), member, 100);
         }
         assert_eq!((classes.count, classes.names.len()), (100, 100));
         assert_eq!(classes.member(&place(0), 30), None);

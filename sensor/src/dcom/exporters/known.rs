@@ -1,5 +1,6 @@
 //! One interface of one object, as one client was given it.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,21 +9,13 @@ use dcom_parsers::guid::{Iid, Ipid, Oid};
 
 use super::Pair;
 use super::classes::Place;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, Tie};
+use super::names::{MAX_NAMES, Member, Names, is_name};
 use crate::event::dcom::Proof;
 use crate::time::Timestamp;
 
-/// Names remembered for one interface: an object has few members that anyone asks for by name.
-pub(super) const MAX_NAMES: usize = 64;
-/// Bytes of the longest name remembered. No identifier is that long.
-pub(super) const MAX_NAME: usize = 255;
 /// Names asked for that are kept of an interface: of two nobody can say which is called.
 const MAX_ASKED: usize = 2;
-
-/// Is it one that is remembered?
-pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME
-}
 
 /// Who told the name of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +44,9 @@ pub(crate) struct Known {
     /// Who was given it, and by whom.
     pub(super) pair: Pair,
     /// Names of members, by number.
-    names: Vec<(i64, String, ToldBy)>,
-    /// Names of members' parameters, by the numbers of both.
-    parameters: Vec<(i64, i64, String)>,
+    names: Names,
+    /// Names of members' parameters, by the numbers of both. The one that was told first is forgotten first.
+    parameters: VecDeque<(i64, i64, String)>,
     /// Names that the client asked for, where the answers were not seen and no call has followed yet.
     asked: Vec<String>,
     /// The object, for pings.
@@ -105,14 +98,29 @@ impl Known {
             lineage: None,
             describes: None,
             pair,
-            names: Vec::new(),
-            parameters: Vec::new(),
+            names: Names::default(),
+            parameters: VecDeque::new(),
             asked: Vec::new(),
             oid: None,
             references: [0; 2],
             used: now,
             released: None,
             outlived: false,
+        }
+    }
+
+    /// The same as it is known at another address, at which it has answered.
+    pub(super) fn elsewhere(&self, pair: Pair, now: Timestamp) -> Self {
+        let weak = |lineage: &Arc<Lineage>| Arc::new(lineage.weak(Tie::OtherServer));
+        Self {
+            pair,
+            lineage: self.lineage.as_ref().map(weak),
+            oid: None,
+            references: [0; 2],
+            used: now,
+            released: None,
+            outlived: false,
+            ..self.clone()
         }
     }
 
@@ -138,40 +146,29 @@ impl Known {
     }
 
     /// The client was told the number of a member. Is that one name more?
-    pub(super) fn name(&mut self, dispid: i64, name: &str, by: ToldBy) -> bool {
-        self.asked.retain(|asked| asked != name);
-        let full = self.named() >= MAX_NAMES;
-        match self.names.iter_mut().find(|(number, ..)| *number == dispid) {
-            Some((_, _, told)) if *told > by => return false,
-            Some(entry) => *entry = (dispid, name.to_owned(), by),
-            None if full => return false,
-            None => {
-                self.names.push((dispid, name.to_owned(), by));
-                return true;
-            }
-        }
-        false
+    pub(super) fn name(&mut self, member: Member) -> bool {
+        self.asked.retain(|asked| *asked != member.name);
+        self.names.learn(member)
     }
 
     /// The client was told the number of a member's parameter. Is that one name more?
     pub(super) fn name_parameter(&mut self, member: i64, dispid: i64, name: &str) -> bool {
-        let full = self.named() >= MAX_NAMES;
         let same = |(of, number, _): &&mut (i64, i64, String)| (*of, *number) == (member, dispid);
-        match self.parameters.iter_mut().find(same) {
-            Some((.., told)) => name.clone_into(told),
-            None if full => {}
-            None => {
-                self.parameters.push((member, dispid, name.to_owned()));
-                return true;
-            }
+        if let Some((.., told)) = self.parameters.iter_mut().find(same) {
+            name.clone_into(told);
+            return false;
         }
-        false
+        let full = self.parameters.len() >= MAX_NAMES;
+        if full {
+            self.parameters.pop_front();
+        }
+        self.parameters.push_back((member, dispid, name.to_owned()));
+        !full
     }
 
     /// The client asked for the number of a member, and the answer was not seen.
     pub(super) fn ask(&mut self, name: &str) {
-        let new =
-            !self.asked.iter().any(|asked| asked == name) && !self.names.iter().any(|(_, known, _)| known == name);
+        let new = !self.asked.iter().any(|asked| asked == name) && !self.names.has(name);
         if new && self.asked.len() < MAX_ASKED && is_name(name) {
             self.asked.push(name.to_owned());
         }
@@ -192,7 +189,7 @@ impl Known {
         self.used = self.used.max(asked);
         if self.is_over(asked, limit) {
             (self.released, self.outlived) = (None, true);
-            self.lineage = self.lineage.take().map(|lineage| Arc::new(lineage.weak()));
+            self.lineage = self.lineage.take().map(|lineage| Arc::new(lineage.weak(Tie::Released)));
         }
     }
 
@@ -231,8 +228,7 @@ impl Known {
 
     /// The member that a number stands for, as the client was told.
     pub(crate) fn member(&self, dispid: i64) -> Option<(&str, ToldBy)> {
-        let named = self.names.iter().find(|(number, ..)| *number == dispid);
-        named.map(|(_, name, by)| (name.as_str(), *by))
+        self.names.member(dispid)
     }
 
     /// The parameter of a member that a number stands for, as the client was told.
@@ -272,7 +268,7 @@ impl Known {
         Some(if self.is_held_by(client) {
             Arc::clone(lineage)
         } else {
-            Arc::new(lineage.weak())
+            Arc::new(lineage.weak(Tie::OtherClient))
         })
     }
 

@@ -4,8 +4,10 @@ use dcom_parsers::guid::Clsid;
 
 use crate::event::dcom::{ActivationRecord, Proof};
 
-/// Bytes of the longest path that is made longer still.
+/// Bytes of the longest path, but for a last member that is longer by itself.
 const MAX_PATH: usize = 256;
+/// What stands for members that are left out of a path.
+const LEFT_OUT: &str = "…";
 /// What stands for an object that nothing was seen to hand out, at the start of a path.
 pub(crate) const UNSEEN: &str = "?";
 
@@ -20,8 +22,23 @@ pub(crate) struct Lineage {
     pub(crate) path: String,
     /// The activation, where it was seen, and what ties the object to it.
     pub(crate) activation: Option<ActivationRecord>,
+    /// Why that proves less than each reference on the way would, where it does.
+    pub(crate) tie: Option<Tie>,
     /// The one class that was activated in its exporter, where nothing else ties the object to the activation.
     pub(crate) beside: Option<Clsid>,
+}
+
+/// What ties an object to an activation less surely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tie {
+    /// Its exporter alone.
+    Exporter,
+    /// It, or what led to it, was handed to another address than the one that called it.
+    OtherClient,
+    /// It, or what led to it, was handed out at another address, which is not known to be the same machine's.
+    OtherServer,
+    /// The last reference to what led to it was released before, as far as was seen.
+    Released,
 }
 
 impl Lineage {
@@ -32,6 +49,7 @@ impl Lineage {
             class: None,
             path: UNSEEN.to_owned(),
             activation: None,
+            tie: None,
             beside: None,
         }
     }
@@ -43,17 +61,27 @@ impl Lineage {
         Some(without_arguments(members.strip_prefix('.').unwrap_or(members)))
     }
 
-    /// The object that `member` of this one gave. Each may give the next without end: where a path is too long, it says so
-    /// and grows no more.
+    /// The object that `member` of this one gave. Each may give the next without end: where a path is too long, its first
+    /// members are left out, since what runs something is told by the last ones.
     pub(crate) fn member(&self, member: &str) -> Self {
-        let path = if self.path.len() + member.len() <= MAX_PATH {
-            format!("{}.{member}", self.path)
-        } else if self.path.ends_with(".…") {
-            self.path.clone()
-        } else {
-            format!("{}.…", self.path)
-        };
+        let mut path = format!("{}.{member}", self.path);
+        if path.len() > MAX_PATH {
+            let (root, members) = path.split_at(self.root().len());
+            let most = MAX_PATH.saturating_sub(root.len() + ".".len() + LEFT_OUT.len());
+            let starts: Vec<_> = outside(members).filter(|(_, char)| *char == '.').collect();
+            let fits = starts.iter().find(|(start, _)| members.len() - start <= most);
+            let (start, _) = *fits.or(starts.last()).unwrap_or(&(0, '.'));
+            path = format!("{root}.{LEFT_OUT}{}", members.split_at(start).1);
+        }
         Self { path, ..self.clone() }
+    }
+
+    /// How its path begins.
+    fn root(&self) -> &str {
+        let begins = |root: &str| self.path.get(..root.len()).filter(|start| *start == root);
+        let clsid = self.clsid.map(|clsid| clsid.to_string());
+        let named = self.class.as_deref().or(clsid.as_deref());
+        named.and_then(begins).or_else(|| begins(UNSEEN)).unwrap_or_default()
     }
 
     /// Is an object that is handed out again to be told by this, no longer by what was `known` of it?
@@ -70,14 +98,15 @@ impl Lineage {
         }
     }
 
-    /// The same, less sure.
-    pub(super) fn weak(&self) -> Self {
+    /// The same, less sure; the first reason stays.
+    pub(super) fn weak(&self, tie: Tie) -> Self {
         let weak = |activation| ActivationRecord {
             proof: Proof::Weak,
             ..activation
         };
         Self {
             activation: self.activation.clone().map(weak),
+            tie: self.tie.or(Some(tie)),
             ..self.clone()
         }
     }
@@ -85,17 +114,22 @@ impl Lineage {
 
 /// A path without the texts that its members were given.
 pub(crate) fn without_arguments(path: &str) -> String {
-    let (mut members, mut rest) = (String::new(), path);
-    while let Some((before, given)) = rest.split_once("(\"") {
-        members.push_str(before);
-        let ends = given.match_indices("\")").map(|(end, _)| end + 2);
-        let mut behind = ends.filter_map(|end| given.get(end..));
-        rest = behind
-            .find(|rest| rest.is_empty() || rest.starts_with('.'))
-            .unwrap_or_default();
-    }
-    members.push_str(rest);
-    members
+    outside(path).map(|(_, char)| char).collect()
+}
+
+/// What of a path is no text that a member was given, with its place. A quotation mark in a text is written twice.
+fn outside(path: &str) -> impl Iterator<Item = (usize, char)> + '_ {
+    let (mut given, mut quoted) = (false, false);
+    path.char_indices().filter(move |&(at, char)| {
+        let was_given = given;
+        match char {
+            '(' if !given => given = path.split_at(at + 1).1.starts_with('"'),
+            '"' if given => quoted = !quoted,
+            ')' if !quoted => given = false,
+            _ => {}
+        }
+        !was_given && !given
+    })
 }
 
 #[cfg(test)]
@@ -114,7 +148,8 @@ mod tests {
                 r#"CreateObject("Shell.Application", "x").Windows("(").Item"#,
                 "CreateObject.Windows.Item",
             ),
-            (r#"Item("a") b").Count"#, "Item.Count"),
+            (r#"Item("a"") b"").c").Count"#, "Item.Count"),
+            (r#"GetTypeInfo().Item("a", …).Count"#, "GetTypeInfo().Item.Count"),
             (r#"Item("never ends"#, "Item"),
         ] {
             assert_eq!(without_arguments(path), members, "{path}");
@@ -135,15 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn a_path_without_end_stops_growing() {
+    fn of_a_path_without_end_the_last_members_stay() {
         let mut lineage = Lineage {
-            path: "A".to_owned(),
+            class: Some("A.Class".to_owned()),
+            path: "A.Class".to_owned(),
             ..Lineage::unseen()
         };
-        for _ in 0..1_000 {
-            lineage = lineage.member("Next");
+        for number in 0..1_000 {
+            lineage = lineage.member(&format!("Next{number}(\"a.b.c\")"));
+            assert!(lineage.path.len() <= MAX_PATH, "{}", lineage.path);
         }
-        assert!(lineage.path.starts_with("A.Next.Next") && lineage.path.ends_with(".Next.…"));
-        assert!(lineage.path.len() <= MAX_PATH + "Next".len() + ".…".len());
+        let path = lineage.member("Open").path;
+        assert!(path.starts_with("A.Class.….Next98"), "{path}");
+        assert!(path.ends_with(".Next998(\"a.b.c\").Next999(\"a.b.c\").Open"), "{path}");
+        assert_eq!(path.matches(LEFT_OUT).count(), 1);
+        let long = "n".repeat(2 * MAX_PATH);
+        assert_eq!(lineage.member(&long).path, format!("A.Class.….{long}"));
+        assert_eq!(Lineage::unseen().member(&long).path, format!("?.….{long}"));
     }
 }

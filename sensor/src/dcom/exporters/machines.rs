@@ -25,6 +25,11 @@ impl Machines {
         }
     }
 
+    /// The addresses that it said it has, too.
+    pub(super) fn others(&self, server: IpAddr) -> &[IpAddr] {
+        self.0.get(&server).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn is_same(&self, one: IpAddr, other: IpAddr) -> bool {
         let says = |one, other| self.0.get(&one).is_some_and(|others| others.contains(&other));
         one == other || says(one, other) || says(other, one)
