@@ -154,7 +154,8 @@ const ITEM: &str = "Item";
 /// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).
 const ELEMENTS: [&str; 3] = ["DISPID_VALUE", "DISPID_NEWENUM", "_NewEnum"];
 
-/// An operation, of an interface that is no `IDispatch`, that runs something.
+/// An operation, of an interface that is no `IDispatch`, that runs something: one of its own, or a method of a dual interface by its
+/// own number.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
@@ -176,6 +177,12 @@ pub struct Operation {
     /// Is the effect there only where one of its arguments is a path on another machine? That is what is told then.
     #[serde(default)]
     pub elsewhere: bool,
+    /// Is it a method of a dual interface? It does what the method of its name does, which `Invoke` calls too.
+    #[serde(default)]
+    pub dual: bool,
+    /// The objects that have this interface, as a path from their class on: what tells where they come from when nothing else
+    /// does.
+    pub path: Option<String>,
     /// Where the facts are from.
     #[serde(default)]
     pub references: Vec<String>,

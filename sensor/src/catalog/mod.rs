@@ -129,6 +129,15 @@ impl Catalog {
         self.operations.get(&(interface, opnum))
     }
 
+    /// The class that a path begins with.
+    pub fn beginning(&self, path: &str) -> Option<&Class> {
+        let begins = |class: &&Class| {
+            let rest = path.strip_prefix(class.name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.iter().filter(begins).max_by_key(|class| class.name.len())
+    }
+
     /// All classes whose objects have such members, one of the other, and where: what a path without its beginning tells.
     ///
     /// A member without a name is given by its number, `[dispid 0x4]`.

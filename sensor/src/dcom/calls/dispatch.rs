@@ -117,7 +117,7 @@ fn invoke(call: &mut Read<'_>) {
             conclude_method(call, request.member, &arguments);
         }
         conclude_class(call, &arguments);
-        set_effect(call, arguments.placed.len());
+        set_effect(call, arguments.placed.len(), None);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
         }
@@ -279,12 +279,13 @@ fn last(path: &str) -> &str {
 
 /// Does the method run something?
 ///
-/// So many of the arguments stand at their parameters' places.
-pub(super) fn set_effect(call: &mut Read<'_>, placed: usize) {
+/// So many of the arguments stand at their parameters' places. `object` is what the object is by its interface, whatever led
+/// to it.
+pub(super) fn set_effect(call: &mut Read<'_>, placed: usize, object: Option<&str>) {
     let Some(name) = call.dcom.method.as_deref() else {
         return;
     };
-    let path = call.dcom.object_path.as_deref();
+    let path = object.or(call.dcom.object_path.as_deref());
     let known = call.dcom.arguments.get(..placed).unwrap_or_default();
     let (method, because) = if let Some(method) = call.catalog.method(name, path, known) {
         (method, None)
