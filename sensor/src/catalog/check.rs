@@ -219,7 +219,12 @@ fn methods(document: &mut Document<'_>, catalog: &Catalog) -> Vec<Method> {
             document.problem(Gravity::Error, at, "the method has no name".to_owned(), None);
         }
         // Methods of one name are told apart by the objects and arguments that they are for.
-        let key = (method.name.to_lowercase(), method.path.clone(), method.only.clone());
+        let key = (
+            method.name.to_lowercase(),
+            method.path.clone(),
+            method.only.clone(),
+            method.says.clone(),
+        );
         if let Some(earlier) = places.insert(key, at) {
             let earlier = document.line(earlier);
             let cause = format!("method {} is listed twice: first in line {earlier}", method.name);

@@ -60,6 +60,8 @@ pub struct Class {
     /// `Document.ActiveView.ExecuteShellCommand`. Where the class itself is sealed, it is known by these.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// The class that what its objects call their `Application` is of, where that is another.
+    pub application: Option<String>,
     /// There when ordinary administration activates the class too.
     pub benign: Option<Benign>,
 }
@@ -238,7 +240,6 @@ pub enum Effect {
     /// It creates a process through WMI.
     Process,
     /// It creates a service through WMI, or has one run another program.
-    #[serde(skip)]
     Service,
     /// It is part of a permanent WMI event subscription.
     #[serde(skip)]
@@ -282,6 +283,12 @@ pub struct Method {
     pub parameters: Option<usize>,
     /// What that argument has to look like, `*` for anything: without it, whatever it says.
     pub only: Option<String>,
+    /// What the arguments have to look like from the first one on, `*` for anything.
+    #[serde(default)]
+    pub says: Vec<String>,
+    /// What the first argument says where the method does not do this, `*` for anything.
+    #[serde(default)]
+    pub unless: Vec<String>,
     /// Does this hold only where that argument, or any where none is named, is a path on another machine? It is told then.
     #[serde(default)]
     pub elsewhere: bool,
@@ -298,7 +305,12 @@ impl Method {
     pub fn is_called(&self, path: Option<&str>, arguments: &[String]) -> bool {
         let object =
             self.path.is_empty() || path.is_some_and(|path| self.path.iter().any(|pattern| matches(pattern, path)));
+        let is_said =
+            |(index, pattern): (usize, &String)| arguments.get(index).is_some_and(|text| matches(pattern, text));
+        let is_excluded = |text: &String| self.unless.iter().any(|pattern| matches(pattern, text));
         object
+            && self.says.iter().enumerate().all(is_said)
+            && !arguments.first().is_some_and(is_excluded)
             && (!self.elsewhere || self.telling(arguments).is_some())
             && self
                 .only
@@ -698,6 +710,68 @@ mod tests {
             ("MSProject.Application", "Run", &["macro"], "macro"),
             ("Excel.Application", "DDEExecute", &["1", "[exec()]"], "[exec()]"),
             ("BDEUILauncher", "BdeUIProcessStart", &["4", "5", "a b"], "a b"),
+            (
+                "Outlook.Application.CreateObject(\"WScript.Shell.1\")",
+                "Run",
+                &["cmd.exe"],
+                "cmd.exe",
+            ),
+            (
+                "?.CreateObject(\"Word.Application\")",
+                "Run",
+                &["C:\\x.dotm!go"],
+                "C:\\x.dotm!go",
+            ),
+            (
+                "Outlook.Application.CreateObject(\"MSProject.Application\")",
+                "DDEExecute",
+                &["[exec()]"],
+                "[exec()]",
+            ),
+            (
+                "Outlook.Application.CreateObject(\"VisualStudio.DTE.17.0\")",
+                "ExecuteCommand",
+                &["x"],
+                "x",
+            ),
+            (
+                "Word.Document.12.Application",
+                "Run",
+                &["C:\\x.dotm!go"],
+                "C:\\x.dotm!go",
+            ),
+            ("Excel.Sheet.8.Application.AddIns", "Add", &["C:\\x.xll"], "C:\\x.xll"),
+            ("Word.Basic", "Shell", &["cmd.exe"], "cmd.exe"),
+            (
+                "ShellWindows.Item.Document.Folder.Application",
+                "Open",
+                &["C:\\x.exe"],
+                "C:\\x.exe",
+            ),
+            (
+                "ShellWindows.Item.Document.Application.NameSpace(\"C:\\\").Application",
+                "ServiceStart",
+                &["abc"],
+                "abc",
+            ),
+            (
+                "Excel.Application.Workbooks.Add.VBProject.VBComponents.Add.CodeModule",
+                "InsertLines",
+                &["1", "Shell \"calc\""],
+                "Shell \"calc\"",
+            ),
+            (
+                "Excel.Application.ActiveWorkbook.VBProject.VBComponents",
+                "Import",
+                &["\\\\h\\s\\x.bas"],
+                "\\\\h\\s\\x.bas",
+            ),
+            (
+                "htafile.Document.parentWindow",
+                "execScript",
+                &["x()", "jscript"],
+                "x()",
+            ),
         ] {
             assert_eq!(effect(path, name, arguments), runs(told), "{path}.{name}");
         }
@@ -707,11 +781,67 @@ mod tests {
             &["cmd.exe"],
         );
         assert_eq!(create, Some((Effect::Process, Some("cmd.exe".to_owned()))));
+        let created = "Outlook.Application.CreateObject(\"WbemScripting.SWbemLocator\").ConnectServer";
+        let get = |class: &str| format!("{created}.Get(\"\\\\.\\root\\cimv2:{class}\")");
+        let process = |command: Option<&str>| Some((Effect::Process, command.map(str::to_owned)));
+        let service = |command: Option<&str>| Some((Effect::Service, command.map(str::to_owned)));
+        for (path, name, arguments, told) in [
+            (
+                get("Win32_Process"),
+                "Create",
+                &["cmd.exe"][..],
+                process(Some("cmd.exe")),
+            ),
+            (get("Win32_Process"), "ExecMethod_", &["Create"], process(None)),
+            (get("Win32_Process"), "ExecMethod_", &["Terminate"], None),
+            (
+                created.to_owned(),
+                "ExecMethod",
+                &["Win32_Process", "Create"],
+                process(None),
+            ),
+            (
+                created.to_owned(),
+                "ExecMethod",
+                &["Win32_Process.Handle=\"4\"", "Terminate"],
+                None,
+            ),
+            (
+                created.to_owned(),
+                "ExecMethod",
+                &["Win32_Service", "Create"],
+                service(None),
+            ),
+            (
+                get("Win32_Service"),
+                "Create",
+                &["e", "e", "cmd.exe"],
+                service(Some("cmd.exe")),
+            ),
+        ] {
+            assert_eq!(effect(&path, name, arguments), told, "{path}.{name}");
+        }
+        let item = "ShellWindows.Item.Document.Application.NameSpace(\"C:\\\").ParseName(\"x.exe\")";
+        for (name, arguments, runs) in [
+            ("InvokeVerb", &["open"][..], true),
+            ("InvokeVerb", &[], true),
+            ("invokeverb", &["Properties"], false),
+            ("InvokeVerbEx", &["runas", "x"], true),
+            ("DoIt", &[], false),
+        ] {
+            let told = runs.then_some((Effect::Execution, None));
+            assert_eq!(effect(item, name, arguments), told, "{name} {arguments:?}");
+        }
+        assert!(effect(&format!("{item}.Verbs.Item"), "DoIt", &[]).is_some());
+        assert!(effect("WSHRemote", "Execute", &[]).is_some());
         for (path, name) in [
             ("Excel.Application.Workbooks", "Open"),
             ("ShellWindows.Item", "Open"),
             ("InternetExplorer.Application", "Open"),
             ("Lab.Inventory", "ControlPanelItem"),
+            ("Lab.Inventory", "DoIt"),
+            ("Excel.Application", "ServiceStart"),
+            ("Word.Document.12", "Run"),
             (
                 "WbemScripting.SWbemLocator.ConnectServer.Get(\"Win32_Share\")",
                 "Create",
