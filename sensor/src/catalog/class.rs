@@ -53,7 +53,8 @@ pub struct Class {
     #[serde(default)]
     pub notes: String,
     /// Members by name, with the numbers that clients call them by without asking. Each is a member of the object at its place
-    /// in `paths`; one that is in none of them, of the class's own object.
+    /// in `paths`; one that is in none of them, of the class's own object; one with its place before it (`Document.Application.Open`),
+    /// of the object there.
     #[serde(default)]
     pub members: BTreeMap<String, i64>,
     /// How its objects lead to one that runs something, each a path of members from the class on:
@@ -71,7 +72,8 @@ impl Class {
     /// class's own object. The same number means something else on another object.
     pub fn member(&self, members: &str, dispid: i64) -> Option<&str> {
         let members = if self.is_itself(members) { "" } else { members };
-        self.named(dispid).find(|name| self.stands_at(name, members))
+        let name = self.named(dispid).find(|name| self.stands_at(name, members))?;
+        name.rsplit('.').next()
     }
 
     /// Do they lead back to the class's own object? Objects of an application name it so, unless a path of the class says
@@ -98,7 +100,7 @@ impl Class {
         self.paths.iter().map(String::as_str).filter(several).find(ends)
     }
 
-    /// The members with a number, whatever the object.
+    /// The members with a number, whatever the object, with their places where those are told.
     fn named(&self, dispid: i64) -> impl Iterator<Item = &str> {
         let numbered = self.members.iter().filter(move |&(_, &number)| number == dispid);
         numbered.map(|(name, _)| name.as_str())
@@ -106,6 +108,9 @@ impl Class {
 
     /// Is this a member of the object that `members` lead to? One that is on no path is a member of the class's own object.
     fn stands_at(&self, name: &str, members: &str) -> bool {
+        if let Some((before, _)) = name.rsplit_once('.') {
+            return self.has_members(before, members, true);
+        }
         let mut on_a_path = false;
         for path in &self.paths {
             for led_to in places(path) {
@@ -620,6 +625,13 @@ mod tests {
                 "ShellExecute",
             ),
             ("ShellBrowserWindow", "Document.Application", 203, "-"),
+            ("ShellWindows", "Item.Document.Application", 0x6002_0005, "Open"),
+            ("ShellWindows", "Item.Document.Application", 0x6002_0000, "-"),
+            ("ShellWindows", "Item", 0x1f4, "Navigate2"),
+            ("InternetExplorer.Application", "", 0x68, "Navigate"),
+            ("InternetExplorer.Application", "Document", 0x6002_0000, "Application"),
+            ("InternetExplorer.Application", "", 0x6002_0000, "-"),
+            ("Access.Application", "DoCmd", 0x406, "RunMacro"),
         ] {
             assert_eq!(named(class, members, dispid), name, "{class}.{members} {dispid:#x}");
         }
