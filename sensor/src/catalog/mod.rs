@@ -255,8 +255,8 @@ mod tests {
     fn built_in_files_do_not_overlap() {
         let (attacks, benign) = (read(0), read(1));
         assert_eq!(attacks.iter().count(), 78);
-        assert_eq!(benign.iter().count(), 55);
-        assert_eq!(Catalog::built_in().iter().count(), 78 + 55);
+        assert_eq!(benign.iter().count(), 79);
+        assert_eq!(Catalog::built_in().iter().count(), 78 + 79);
     }
 
     #[test]
