@@ -337,6 +337,19 @@ mod tests {
     fn what_zeek_misnames_or_lacks_is_named() {
         let services = guid("9556dc99-828c-11cf-a37e-00aa003240c7");
         assert_eq!(operation(services, 16), Some("DeleteInstance"));
+        for (uuid, opnum, name) in [
+            ("484809d6-4239-471b-b5bc-61df8c23ac48", 2, "RpcConnect"),
+            ("6b5bdd1e-528c-422c-af8c-a4079be4fe48", 67, "RRPC_FWSetFirewallRule2_20"),
+            ("45f52c28-7f9f-101a-b52b-08002b2efabe", 20, "R_WinsStatusWHdl"),
+            ("77df7a80-f298-11d0-8358-00a024c480a8", 26, "S_DSCloseServerHandle"),
+            ("12345678-1234-abcd-ef00-0123456789ab", 96, "RpcFlushPrinter"),
+            ("5b821720-f63b-11d0-aad2-00c04fc324db", 67, "R_DhcpSetSubnetInfoV6"),
+            ("ea0a3165-4834-11d2-a6f8-00c04fa346cc", 0, "FAX_GetServicePrinters"),
+        ] {
+            assert_eq!(operation(guid(uuid), opnum), Some(name), "{uuid} {opnum}");
+        }
+        let backup = guid("c49e32c6-bc8b-11d2-85d4-00105a1f8304");
+        assert_eq!(interface(backup), None, "the class, not an interface");
         assert_eq!(operation(services, 17), Some("DeleteInstanceAsync"));
         assert_eq!(operation(known::ICLASS_FACTORY, 3), Some("RemoteCreateInstance"));
         assert_eq!(operation(known::ICLASS_FACTORY, 4), Some("RemoteLockServer"));

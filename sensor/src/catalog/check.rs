@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dcom_parsers::guid::Clsid;
 
-use super::class::{AttackId, Class, Method, Operation};
+use super::class::{AttackId, Class, Effect, Method, Operation};
 use super::{Catalog, Category, Fact, Tool, Tools};
 use crate::document::{Document, Entry, Gravity, Problems, closest};
 use crate::severity::Severity;
@@ -43,7 +43,7 @@ pub(super) fn read(path: &str, text: &str, catalog: &Catalog) -> (Read, Problems
     document.only(&["class", "method", "operation", "fact", "tool"], |_| None);
     let classes = classes(&mut document, catalog);
     let methods = methods(&mut document, catalog);
-    let operations = operations(&mut document);
+    let operations = operations(&mut document, &methods, catalog);
     let (tools, told) = tools(&mut document, catalog);
     let read = Read {
         is_empty: classes.is_empty() && methods.is_empty() && operations.is_empty() && told == 0,
@@ -55,7 +55,7 @@ pub(super) fn read(path: &str, text: &str, catalog: &Catalog) -> (Read, Problems
     (read, document.finish())
 }
 
-fn operations(document: &mut Document<'_>) -> Vec<Operation> {
+fn operations(document: &mut Document<'_>, methods: &[Method], catalog: &Catalog) -> Vec<Operation> {
     let mut added: Vec<Operation> = Vec::new();
     for entry in document.sections::<Operation>("operation") {
         let same = |known: &Operation| (known.interface, known.opnum) == (entry.read.interface, entry.read.opnum);
@@ -63,6 +63,17 @@ fn operations(document: &mut Document<'_>) -> Vec<Operation> {
         if let Some(program) = program.filter(|&program| program >= given) {
             let cause = format!("`program` is {program}, and {given} of its arguments are told");
             document.problem(Gravity::Error, entry.place_of("program"), cause, None);
+        }
+        let is_its = |method: &Method| method.name.eq_ignore_ascii_case(&entry.read.name);
+        if entry.read.dual && !methods.iter().any(is_its) && catalog.methods(&entry.read.name).is_empty() {
+            let cause = format!("no method is named {}, so that nothing is told of it", entry.read.name);
+            let hint = Some("an operation that is `dual` does what the [[method]] of its name does".to_owned());
+            document.problem(Gravity::Warning, entry.place_of("name"), cause, hint);
+        }
+        if let (true, Some(key)) = (entry.read.dual, own_effect(&entry.read)) {
+            let cause = format!("`{key}` is not looked at where `dual` stands");
+            let hint = Some("the [[method]] of its name says it".to_owned());
+            document.problem(Gravity::Warning, entry.place_of(key), cause, hint);
         }
         if added.iter().any(same) {
             let cause = format!(
@@ -74,6 +85,16 @@ fn operations(document: &mut Document<'_>) -> Vec<Operation> {
         added.push(entry.read);
     }
     added
+}
+
+/// What an operation says of its effect itself.
+fn own_effect(operation: &Operation) -> Option<&'static str> {
+    match operation {
+        Operation { program: Some(_), .. } => Some("program"),
+        Operation { elsewhere: true, .. } => Some("elsewhere"),
+        Operation { effect, .. } if *effect != Effect::default() => Some("effect"),
+        _ => None,
+    }
 }
 
 /// The catalogue's tools and facts with those of the file, and how many those are.
@@ -198,7 +219,12 @@ fn methods(document: &mut Document<'_>, catalog: &Catalog) -> Vec<Method> {
             document.problem(Gravity::Error, at, "the method has no name".to_owned(), None);
         }
         // Methods of one name are told apart by the objects and arguments that they are for.
-        let key = (method.name.to_lowercase(), method.path.clone(), method.only.clone());
+        let key = (
+            method.name.to_lowercase(),
+            method.path.clone(),
+            method.only.clone(),
+            method.says.clone(),
+        );
         if let Some(earlier) = places.insert(key, at) {
             let earlier = document.line(earlier);
             let cause = format!("method {} is listed twice: first in line {earlier}", method.name);

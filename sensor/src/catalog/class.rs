@@ -53,13 +53,16 @@ pub struct Class {
     #[serde(default)]
     pub notes: String,
     /// Members by name, with the numbers that clients call them by without asking. Each is a member of the object at its place
-    /// in `paths`; one that is in none of them, of the class's own object.
+    /// in `paths`; one that is in none of them, of the class's own object; one with its place before it (`Document.Application.Open`),
+    /// of the object there.
     #[serde(default)]
     pub members: BTreeMap<String, i64>,
     /// How its objects lead to one that runs something, each a path of members from the class on:
     /// `Document.ActiveView.ExecuteShellCommand`. Where the class itself is sealed, it is known by these.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// The class that what its objects call their `Application` is of, where that is another.
+    pub application: Option<String>,
     /// There when ordinary administration activates the class too.
     pub benign: Option<Benign>,
 }
@@ -69,7 +72,8 @@ impl Class {
     /// class's own object. The same number means something else on another object.
     pub fn member(&self, members: &str, dispid: i64) -> Option<&str> {
         let members = if self.is_itself(members) { "" } else { members };
-        self.named(dispid).find(|name| self.stands_at(name, members))
+        let name = self.named(dispid).find(|name| self.stands_at(name, members))?;
+        name.rsplit('.').next()
     }
 
     /// Do they lead back to the class's own object? Objects of an application name it so, unless a path of the class says
@@ -96,7 +100,7 @@ impl Class {
         self.paths.iter().map(String::as_str).filter(several).find(ends)
     }
 
-    /// The members with a number, whatever the object.
+    /// The members with a number, whatever the object, with their places where those are told.
     fn named(&self, dispid: i64) -> impl Iterator<Item = &str> {
         let numbered = self.members.iter().filter(move |&(_, &number)| number == dispid);
         numbered.map(|(name, _)| name.as_str())
@@ -104,6 +108,9 @@ impl Class {
 
     /// Is this a member of the object that `members` lead to? One that is on no path is a member of the class's own object.
     fn stands_at(&self, name: &str, members: &str) -> bool {
+        if let Some((before, _)) = name.rsplit_once('.') {
+            return self.has_members(before, members, true);
+        }
         let mut on_a_path = false;
         for path in &self.paths {
             for led_to in places(path) {
@@ -154,7 +161,8 @@ const ITEM: &str = "Item";
 /// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).
 const ELEMENTS: [&str; 3] = ["DISPID_VALUE", "DISPID_NEWENUM", "_NewEnum"];
 
-/// An operation, of an interface that is no `IDispatch`, that runs something.
+/// An operation, of an interface that is no `IDispatch`, that runs something: one of its own, or a method of a dual interface by its
+/// own number.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
@@ -176,6 +184,12 @@ pub struct Operation {
     /// Is the effect there only where one of its arguments is a path on another machine? That is what is told then.
     #[serde(default)]
     pub elsewhere: bool,
+    /// Is it a method of a dual interface? It does what the method of its name does, which `Invoke` calls too.
+    #[serde(default)]
+    pub dual: bool,
+    /// The objects that have this interface, as a path from their class on: what tells where they come from when nothing else
+    /// does.
+    pub path: Option<String>,
     /// Where the facts are from.
     #[serde(default)]
     pub references: Vec<String>,
@@ -231,7 +245,6 @@ pub enum Effect {
     /// It creates a process through WMI.
     Process,
     /// It creates a service through WMI, or has one run another program.
-    #[serde(skip)]
     Service,
     /// It is part of a permanent WMI event subscription.
     #[serde(skip)]
@@ -275,6 +288,12 @@ pub struct Method {
     pub parameters: Option<usize>,
     /// What that argument has to look like, `*` for anything: without it, whatever it says.
     pub only: Option<String>,
+    /// What the arguments have to look like from the first one on, `*` for anything.
+    #[serde(default)]
+    pub says: Vec<String>,
+    /// What the first argument says where the method does not do this, `*` for anything.
+    #[serde(default)]
+    pub unless: Vec<String>,
     /// Does this hold only where that argument, or any where none is named, is a path on another machine? It is told then.
     #[serde(default)]
     pub elsewhere: bool,
@@ -298,7 +317,12 @@ impl Method {
             self.path.iter().any(|pattern| matches(pattern, &path))
         };
         let object = self.path.is_empty() || path.is_some_and(fits);
+        let is_said =
+            |(index, pattern): (usize, &String)| arguments.get(index).is_some_and(|text| matches(pattern, text));
+        let is_excluded = |text: &String| self.unless.iter().any(|pattern| matches(pattern, text));
         object
+            && self.says.iter().enumerate().all(is_said)
+            && !arguments.first().is_some_and(is_excluded)
             && (!self.elsewhere || self.telling(arguments).is_some())
             && self
                 .only
@@ -621,6 +645,13 @@ mod tests {
                 "ShellExecute",
             ),
             ("ShellBrowserWindow", "Document.Application", 203, "-"),
+            ("ShellWindows", "Item.Document.Application", 0x6002_0005, "Open"),
+            ("ShellWindows", "Item.Document.Application", 0x6002_0000, "-"),
+            ("ShellWindows", "Item", 0x1f4, "Navigate2"),
+            ("InternetExplorer.Application", "", 0x68, "Navigate"),
+            ("InternetExplorer.Application", "Document", 0x6002_0000, "Application"),
+            ("InternetExplorer.Application", "", 0x6002_0000, "-"),
+            ("Access.Application", "DoCmd", 0x406, "RunMacro"),
         ] {
             assert_eq!(named(class, members, dispid), name, "{class}.{members} {dispid:#x}");
         }
@@ -711,6 +742,68 @@ mod tests {
             ("MSProject.Application", "Run", &["macro"], "macro"),
             ("Excel.Application", "DDEExecute", &["1", "[exec()]"], "[exec()]"),
             ("BDEUILauncher", "BdeUIProcessStart", &["4", "5", "a b"], "a b"),
+            (
+                "Outlook.Application.CreateObject(\"WScript.Shell.1\")",
+                "Run",
+                &["cmd.exe"],
+                "cmd.exe",
+            ),
+            (
+                "?.CreateObject(\"Word.Application\")",
+                "Run",
+                &["C:\\x.dotm!go"],
+                "C:\\x.dotm!go",
+            ),
+            (
+                "Outlook.Application.CreateObject(\"MSProject.Application\")",
+                "DDEExecute",
+                &["[exec()]"],
+                "[exec()]",
+            ),
+            (
+                "Outlook.Application.CreateObject(\"VisualStudio.DTE.17.0\")",
+                "ExecuteCommand",
+                &["x"],
+                "x",
+            ),
+            (
+                "Word.Document.12.Application",
+                "Run",
+                &["C:\\x.dotm!go"],
+                "C:\\x.dotm!go",
+            ),
+            ("Excel.Sheet.8.Application.AddIns", "Add", &["C:\\x.xll"], "C:\\x.xll"),
+            ("Word.Basic", "Shell", &["cmd.exe"], "cmd.exe"),
+            (
+                "ShellWindows.Item.Document.Folder.Application",
+                "Open",
+                &["C:\\x.exe"],
+                "C:\\x.exe",
+            ),
+            (
+                "ShellWindows.Item.Document.Application.NameSpace(\"C:\\\").Application",
+                "ServiceStart",
+                &["abc"],
+                "abc",
+            ),
+            (
+                "Excel.Application.Workbooks.Add.VBProject.VBComponents.Add.CodeModule",
+                "InsertLines",
+                &["1", "Shell \"calc\""],
+                "Shell \"calc\"",
+            ),
+            (
+                "Excel.Application.ActiveWorkbook.VBProject.VBComponents",
+                "Import",
+                &["\\\\h\\s\\x.bas"],
+                "\\\\h\\s\\x.bas",
+            ),
+            (
+                "htafile.Document.parentWindow",
+                "execScript",
+                &["x()", "jscript"],
+                "x()",
+            ),
         ] {
             assert_eq!(effect(path, name, arguments), runs(told), "{path}.{name}");
         }
@@ -720,11 +813,67 @@ mod tests {
             &["cmd.exe"],
         );
         assert_eq!(create, Some((Effect::Process, Some("cmd.exe".to_owned()))));
+        let created = "Outlook.Application.CreateObject(\"WbemScripting.SWbemLocator\").ConnectServer";
+        let get = |class: &str| format!("{created}.Get(\"\\\\.\\root\\cimv2:{class}\")");
+        let process = |command: Option<&str>| Some((Effect::Process, command.map(str::to_owned)));
+        let service = |command: Option<&str>| Some((Effect::Service, command.map(str::to_owned)));
+        for (path, name, arguments, told) in [
+            (
+                get("Win32_Process"),
+                "Create",
+                &["cmd.exe"][..],
+                process(Some("cmd.exe")),
+            ),
+            (get("Win32_Process"), "ExecMethod_", &["Create"], process(None)),
+            (get("Win32_Process"), "ExecMethod_", &["Terminate"], None),
+            (
+                created.to_owned(),
+                "ExecMethod",
+                &["Win32_Process", "Create"],
+                process(None),
+            ),
+            (
+                created.to_owned(),
+                "ExecMethod",
+                &["Win32_Process.Handle=\"4\"", "Terminate"],
+                None,
+            ),
+            (
+                created.to_owned(),
+                "ExecMethod",
+                &["Win32_Service", "Create"],
+                service(None),
+            ),
+            (
+                get("Win32_Service"),
+                "Create",
+                &["e", "e", "cmd.exe"],
+                service(Some("cmd.exe")),
+            ),
+        ] {
+            assert_eq!(effect(&path, name, arguments), told, "{path}.{name}");
+        }
+        let item = "ShellWindows.Item.Document.Application.NameSpace(\"C:\\\").ParseName(\"x.exe\")";
+        for (name, arguments, runs) in [
+            ("InvokeVerb", &["open"][..], true),
+            ("InvokeVerb", &[], true),
+            ("invokeverb", &["Properties"], false),
+            ("InvokeVerbEx", &["runas", "x"], true),
+            ("DoIt", &[], false),
+        ] {
+            let told = runs.then_some((Effect::Execution, None));
+            assert_eq!(effect(item, name, arguments), told, "{name} {arguments:?}");
+        }
+        assert!(effect(&format!("{item}.Verbs.Item"), "DoIt", &[]).is_some());
+        assert!(effect("WSHRemote", "Execute", &[]).is_some());
         for (path, name) in [
             ("Excel.Application.Workbooks", "Open"),
             ("ShellWindows.Item", "Open"),
             ("InternetExplorer.Application", "Open"),
             ("Lab.Inventory", "ControlPanelItem"),
+            ("Lab.Inventory", "DoIt"),
+            ("Excel.Application", "ServiceStart"),
+            ("Word.Document.12", "Run"),
             (
                 "WbemScripting.SWbemLocator.ConnectServer.Get(\"Win32_Share\")",
                 "Create",

@@ -96,7 +96,46 @@ impl Catalog {
     /// What is known of a method that is called on the object with this path, with these arguments.
     pub fn method(&self, name: &str, path: Option<&str>, arguments: &[String]) -> Option<&Method> {
         let called = self.methods.get(&name.to_lowercase())?;
-        called.iter().find(|method| method.is_called(path, arguments))
+        let through = path.and_then(|path| self.through(path));
+        let through = through.as_deref();
+        let is_called = |method: &&Method| {
+            method.is_called(path, arguments) || (through.is_some() && method.is_called(through, arguments))
+        };
+        called.iter().find(is_called)
+    }
+
+    /// The path of an object from the class on that it was reached through last, where that is another than the one at its
+    /// beginning: one that `CreateObject` made on the way, or the application that a document led to.
+    pub fn through(&self, path: &str) -> Option<String> {
+        let created = self.created(path);
+        let application = self.application(created.as_deref().unwrap_or(path));
+        application.or(created)
+    }
+
+    fn created(&self, path: &str) -> Option<String> {
+        const CREATE: &str = "createobject(\"";
+        let at = path.to_ascii_lowercase().rfind(CREATE)? + CREATE.len();
+        let (prog_id, rest) = path.get(at..)?.split_once('"')?;
+        let (_, rest) = rest.split_once(')')?;
+        let named = |name: &str| self.find(name).first().copied();
+        let class = named(prog_id).or_else(|| {
+            let (name, version) = prog_id.trim().rsplit_once('.')?;
+            let is_version = version.bytes().all(|digit| digit.is_ascii_digit());
+            is_version.then(|| named(name)).flatten()
+        })?;
+        Some(format!("{}{rest}", class.name))
+    }
+
+    fn application(&self, path: &str) -> Option<String> {
+        const APPLICATION: &str = ".application";
+        let class = self.beginning(path)?;
+        let application = class.application.as_deref()?;
+        let members = path.get(class.name.len()..)?;
+        let lower = members.to_ascii_lowercase();
+        let ends = lower.match_indices(APPLICATION).map(|(at, _)| at + APPLICATION.len());
+        let mut behind = ends.filter_map(|end| members.get(end..));
+        let rest = behind.find(|rest| rest.is_empty() || rest.starts_with('.'))?;
+        Some(format!("{application}{rest}"))
     }
 
     /// The same of an object of which nobody saw what class it descends from, but for the members that led to it (`.Addons`):
@@ -128,6 +167,15 @@ impl Catalog {
     /// What is known of an operation of an interface that is no `IDispatch`.
     pub fn operation(&self, interface: Guid, opnum: u16) -> Option<&Operation> {
         self.operations.get(&(interface, opnum))
+    }
+
+    /// The class that a path begins with.
+    pub fn beginning(&self, path: &str) -> Option<&Class> {
+        let begins = |class: &&Class| {
+            let rest = path.strip_prefix(class.name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.iter().filter(begins).max_by_key(|class| class.name.len())
     }
 
     /// All classes whose objects have such members, one of the other, and where: what a path without its beginning tells.
@@ -207,9 +255,9 @@ mod tests {
     #[test]
     fn built_in_files_do_not_overlap() {
         let (attacks, benign) = (read(0), read(1));
-        assert_eq!(attacks.iter().count(), 62);
-        assert_eq!(benign.iter().count(), 55);
-        assert_eq!(Catalog::built_in().iter().count(), 62 + 55);
+        assert_eq!(attacks.iter().count(), 78);
+        assert_eq!(benign.iter().count(), 79);
+        assert_eq!(Catalog::built_in().iter().count(), 78 + 79);
     }
 
     #[test]
@@ -299,6 +347,55 @@ mod tests {
             assert_eq!(found.len(), 1, "{name}");
             assert_eq!((found[0].category, found[0].severity), (Category::Coercion, severity));
             assert!(found[0].benign.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dual_operation_does_what_the_method_of_its_name_does() {
+        let catalog = Catalog::built_in();
+        let dual: Vec<_> = catalog.operations.values().filter(|it| it.dual).collect();
+        assert!(dual.len() > 50);
+        for it in dual {
+            let methods = catalog.methods(&it.name);
+            assert!(!methods.is_empty(), "{}", it.name);
+            let called = dcom_parsers::names::operation(it.interface, it.opnum);
+            assert_eq!(called, Some(it.name.as_str()), "{} {}", it.interface, it.opnum);
+        }
+        for path in catalog.operations.values().filter_map(|it| it.path.as_deref()) {
+            assert!(catalog.beginning(path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_reached_through_what_made_it_last() {
+        let catalog = Catalog::built_in();
+        for (path, through) in [
+            (
+                r#"Outlook.Application.CreateObject("WScript.Shell")"#,
+                Some("WScript.Shell"),
+            ),
+            (
+                r#"?.createobject("word.application.16").Documents"#,
+                Some("Word.Application.Documents"),
+            ),
+            (
+                r#"Outlook.Application.CreateObject("Excel.Sheet.12").application.AddIns"#,
+                Some("Excel.Application.AddIns"),
+            ),
+            (
+                r#"A.CreateObject("WScript.Shell", "h").B.CreateObject("ScriptControl")"#,
+                Some("MSScriptControl.ScriptControl"),
+            ),
+            ("Word.Document.8.Application.Run", Some("Word.Application.Run")),
+            ("PowerPoint.Show.12.Slides.Application", Some("PowerPoint.Application")),
+            ("Word.Document.8.ApplicationName", None),
+            ("Word.Document.8", None),
+            ("Excel.Application.Workbooks.Application", None),
+            (r#"Outlook.Application.CreateObject("Lab.Thing").Run"#, None),
+            (r#"Outlook.Application.CreateObject("WScript.Shell"#, None),
+            ("", None),
+        ] {
+            assert_eq!(catalog.through(path).as_deref(), through, "{path}");
         }
     }
 

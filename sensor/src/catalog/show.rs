@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
+use dcom_parsers::names;
+
 use super::Catalog;
 use super::check::numbered;
-use super::class::{Class, Method};
+use super::class::{Class, Method, Operation};
 
 /// All that is known of a class.
 #[derive(Serialize)]
@@ -17,6 +19,8 @@ pub struct Known<'a> {
     class: &'a Class,
     /// Those of its members that run something.
     methods: Vec<&'a Method>,
+    /// The interfaces and numbers by which they are called without `Invoke`.
+    operations: Vec<String>,
 }
 
 impl<'a> Known<'a> {
@@ -40,13 +44,34 @@ impl<'a> Known<'a> {
             own.filter(|method| !methods.iter().any(|known| std::ptr::eq(*known, *method)))
                 .collect::<Vec<_>>(),
         );
-        Self { class, methods }
+        let is_its = |operation: &&Operation| {
+            let path = operation.path.as_deref();
+            path.and_then(|path| catalog.beginning(path))
+                .is_some_and(|its| its.clsid == class.clsid)
+        };
+        let operations = catalog.operations.values().filter(is_its).map(numbered_operation);
+        Self {
+            class,
+            methods,
+            operations: operations.collect(),
+        }
     }
+}
+
+/// `ExecuteShellCommand: 33 of View`.
+fn numbered_operation(operation: &Operation) -> String {
+    let interface = names::interface(operation.interface);
+    let interface = interface.map_or_else(|| operation.interface.to_string(), str::to_owned);
+    format!("{}: {} of {interface}", operation.name, operation.opnum)
 }
 
 /// Prints one class: each thing that is known on a line of its own, or more where it is long.
 pub fn show(known: &Known<'_>, width: u16) -> String {
-    let Known { class, methods } = known;
+    let Known {
+        class,
+        methods,
+        operations,
+    } = known;
     let mut table = plain(width);
     let mut row = |title: &str, text: String| {
         if !text.is_empty() {
@@ -75,10 +100,15 @@ pub fn show(known: &Known<'_>, width: u16) -> String {
     for method in methods {
         row(method.effect.meaning(), runs(method));
     }
+    row("by number", operations.join(", "));
     row("tools", class.tools.join(", "));
     let attack: Vec<&str> = class.attack_ids.iter().map(super::AttackId::as_str).collect();
     row("ATT&CK", attack.join(", "));
     if let Some(benign) = &class.benign {
+        row(
+            "activation",
+            "recorded, and no alert by itself: administration activates it too".to_owned(),
+        );
         row("benign use", benign.used_by.clone());
         row("telling apart", benign.tuning_note.clone());
     }
@@ -209,6 +239,7 @@ mod tests {
                 "runs something",
                 "ExecuteShellCommand: argument 0 (Command) is the program, argument 2",
             ),
+            ("by number", "ExecuteShellCommand: 33 of View"),
             ("ATT&CK", "T1021.003, T1559.001"),
         ] {
             let line = text.lines().find(|line| line.trim_start().starts_with(title));
@@ -221,6 +252,9 @@ mod tests {
             assert!(text.contains(&format!("\n   {reference}\n")), "{reference}: {text}");
         }
         let json = serde_json::to_value(&known).unwrap();
+        assert!(!text.contains("ServiceStart") && !text.contains("no alert by itself"));
+        let benign = catalog.find("PLA.SystemDataCollectorSet")[0];
+        assert!(show(&Known::of(benign, &catalog), 100).contains("no alert by itself"));
         assert_eq!(json["clsid"], "49b2791a-b1ae-4c90-9b8e-e860ba07f889");
         assert_eq!(json["methods"][0]["parameters"], 2);
         assert_eq!(json["members"]["ExecuteShellCommand"], 54);

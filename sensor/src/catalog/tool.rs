@@ -463,9 +463,9 @@ mod tests {
         let dot_net = "SharpCOM/Covenant/Cobalt Strike (.NET)";
         assert_eq!(with(&["numbers-from-names"]), named(dot_net, Confidence::High));
         for (own, name) in [
-            ("sharpcom-directory", "SharpCOM"),
+            ("sharpcom-directory", "SharpCOM or SharpSploit"),
             ("sharp-window-number", "SharpCOM or SharpMove"),
-            ("silenttrinity-macros", "SILENTTRINITY excel4dcom"),
+            ("excel4-bytes", "SharpExcel4-DCOM or SILENTTRINITY excel4dcom"),
         ] {
             assert_eq!(with(&["numbers-from-names", own]), named(name, Confidence::Medium));
         }
@@ -500,7 +500,7 @@ mod tests {
         }
         assert!(name(&seen).starts_with("SharpCOM/"));
         tools.see(Field::Call, Seen::Text(call), 15, &mut seen);
-        assert_eq!(name(&seen), "SILENTTRINITY excel4dcom");
+        assert_eq!(name(&seen), "SharpExcel4-DCOM or SILENTTRINITY excel4dcom");
     }
 
     #[test]

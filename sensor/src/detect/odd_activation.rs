@@ -15,6 +15,9 @@ use crate::severity::Severity;
 /// [MS-OAUT] 3.7.4.11 `ITypeInfo::CreateInstance`, which `ITypeInfo2` has too.
 const CREATE_INSTANCE: u16 = 16;
 
+/// The session of the services: nobody is signed in there.
+const SERVICES: u32 = 0;
+
 /// All three.
 pub(super) struct OddActivation;
 
@@ -35,7 +38,15 @@ impl Detection for OddActivation {
                 let is_abused =
                     listed.is_some_and(|class| class.benign.is_none() && class.severity >= Severity::Medium);
                 if let Some(session) = session(dcom) {
-                    let severity = severity(dcom, if is_abused { Severity::High } else { Severity::Medium });
+                    let is_users = dcom.console_session == Some(true) || dcom.session_id != Some(SERVICES);
+                    let severity = severity(
+                        dcom,
+                        if is_abused && is_users {
+                            Severity::High
+                        } else {
+                            Severity::Medium
+                        },
+                    );
                     let message = format!("{who} asked {whom} for {class} in {session}{user}: {result}");
                     found.push(alert(&CROSS_SESSION, severity, "high", message, record));
                 }
@@ -78,6 +89,7 @@ fn is_odd(dcom: &Dcom) -> bool {
 fn session(dcom: &Dcom) -> Option<Cow<'static, str>> {
     match (dcom.console_session, dcom.session_id) {
         (Some(true), _) => Some("the session at its console".into()),
+        (_, Some(SERVICES)) => Some("session 0, that of the services".into()),
         (_, number) => number.map(|number| format!("session {number}").into()),
     }
 }
@@ -110,6 +122,7 @@ mod tests {
         rig.see(call(&plain, "Invoke"));
         assert!(rig.found().is_empty());
         rig.see(with(&|dcom| dcom.session_id = Some(2)));
+        rig.see(with(&|dcom| dcom.session_id = Some(SERVICES)));
         rig.see(with(&|dcom| dcom.console_session = Some(true)));
         rig.see(with(&|dcom| dcom.storage = Some(true)));
         rig.see(with(&|dcom| dcom.file_name = Some("\\\\host\\share\\x.xls".to_owned())));
@@ -127,6 +140,7 @@ mod tests {
             rig.told(),
             [
                 (CROSS_SESSION.id, Severity::High),
+                (CROSS_SESSION.id, Severity::Medium),
                 (CROSS_SESSION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::High),
                 (STORAGE_ACTIVATION.id, Severity::Medium),

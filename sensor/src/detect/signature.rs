@@ -71,7 +71,7 @@ signatures! {
         &[("T1021.003", "Distributed_Component_Object_Model"), ("T1574.001", "DLL")], "Lateral Movement",
         "DCOM remote activation with no call after it";
     CROSS_SESSION = 1_021_311, rev 1, "DCOM::Cross_Session_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
-        "DCOM remote activation in another user's session";
+        "DCOM remote activation in a session of the caller's choice";
     STORAGE_ACTIVATION = 1_021_312, rev 1, "DCOM::Storage_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
         "DCOM remote activation from a file or storage of the caller's";
     TRAPPED_OBJECT = 1_021_313, rev 1, "DCOM::Trapped_Object", LATERAL_MOVEMENT, DCOM, "Lateral Movement",

@@ -8,7 +8,7 @@ use dcom_parsers::oaut::{
     InvokeFlags, InvokeReply, InvokeRequest, Variant,
 };
 
-use super::super::exporters::{Lineage, ToldBy, UNSEEN, without_arguments};
+use super::super::exporters::{ToldBy, UNSEEN, without_arguments};
 use super::{Descent, Effect, GET_IDS_OF_NAMES, INVOKE, Read, powershell};
 use crate::catalog::{APPLICATION, Class};
 use crate::event::Dcom;
@@ -119,7 +119,7 @@ fn invoke(call: &mut Read<'_>) {
         if by == NamedBy::Nobody {
             conclude_method(call, request.member, &arguments);
         }
-        conclude_class(call, Some(&arguments));
+        conclude_class(call, &arguments);
         set_effect(call, arguments.placed.len(), None);
         if let (Some(error), Some(message)) = (&request.broken, call.exchange.request.as_ref()) {
             call.odd.push(super::unreadable(message, error));
@@ -237,7 +237,7 @@ fn quoted(text: &str) -> String {
 ///
 /// Nobody saw where its path begins either: members may come before these, though the connection was seen from its start, since
 /// the object may have been handed out on another one. A number without a name says more with its arguments.
-pub(super) fn conclude_class(call: &mut Read<'_>, arguments: Option<&Arguments<'_, '_>>) {
+fn conclude_class(call: &mut Read<'_>, arguments: &Arguments<'_, '_>) {
     if call.dcom.class.is_some() || call.dcom.clsid.is_some() {
         return;
     }
@@ -264,7 +264,6 @@ pub(super) fn conclude_class(call: &mut Read<'_>, arguments: Option<&Arguments<'
         }
         return;
     }
-    let Some(arguments) = arguments else { return };
     // One number is that of a member of many things; and that of one method, whichever of the classes it is.
     let named = last(path);
     let is_it = |(_, path): &(_, &str)| path.contains('.') && last(path).eq_ignore_ascii_case(named);
@@ -403,8 +402,8 @@ fn method<'a>(call: &Read<'a>, member: Dispid) -> (Cow<'a, str>, NamedBy) {
         });
     let alike = || Some((call.exporters.member_of_alike(object?, dispid)?, NamedBy::Alike));
     let of_class = || {
-        let (class, lineage) = class(call)?;
-        class.member(&lineage.members()?, dispid)
+        let (class, members) = class(call)?;
+        class.member(&members, dispid)
     };
     let given = || Some((of_class().or_else(|| member.name())?, NamedBy::Number));
     let asked = || Some((object?.question()?, NamedBy::Question));
@@ -417,21 +416,28 @@ fn method<'a>(call: &Read<'a>, member: Dispid) -> (Cow<'a, str>, NamedBy) {
     }
 }
 
-/// The class that the object descends from, where the catalogue knows it.
-fn class<'a>(call: &Read<'a>) -> Option<(&'a Class, &'a Lineage)> {
+/// The class that the object was reached through last, where the catalogue knows it, and the members from there on.
+fn class<'a>(call: &Read<'a>) -> Option<(&'a Class, String)> {
     let lineage = call.object?.lineage.as_deref()?;
-    Some((call.catalog.class(lineage.clsid?)?, lineage))
+    let Some(path) = call.catalog.through(&lineage.path) else {
+        return Some((call.catalog.class(lineage.clsid?)?, lineage.members()?));
+    };
+    let class = call.catalog.beginning(&path)?;
+    let members = path.get(class.name.len()..)?.trim_start_matches('.');
+    Some((class, without_arguments(members)))
 }
 
 /// A number without a name, on an object of which the catalogue does not say what it is: what it would run elsewhere below
 /// the class, if the arguments are such as that takes.
 fn conclude_method(call: &mut Read<'_>, member: Dispid, arguments: &Arguments<'_, '_>) {
-    let Some((class, lineage)) = class(call) else { return };
+    let Some((class, _)) = class(call) else { return };
     let Some(path) = class.path_to(member.0.into()) else {
         return;
     };
     // Where each step was seen, the arguments have to say more.
-    let seen = lineage.activation.as_ref().is_some_and(|it| it.proof == Proof::Strong);
+    let lineage = call.object.and_then(|object| object.lineage.as_ref());
+    let activation = lineage.and_then(|lineage| lineage.activation.as_ref());
+    let seen = activation.is_some_and(|it| it.proof == Proof::Strong);
     let name = last(path);
     let given = if seen { Given::Both } else { Given::Program };
     if resembles(call, name, arguments, given) {

@@ -1,114 +1,22 @@
 //! Methods of dual interfaces, called by their own operation numbers instead of `Invoke`.
 //!
 //! [MS-OAUT] 2.2.49.4.2 Dual Interfaces: such an interface has both, so that what `IDispatch` can do can be done without
-//! it. Here are those whose methods run something, as far as their order in the interface is published.
+//! it. The catalogue lists those that run something, as far as their order in the interface is published.
 
 use dcom_parsers::dcom::{OrpcThis, UrlMoniker};
 use dcom_parsers::error::{ParseError, Result};
-use dcom_parsers::guid::Guid;
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{Bstr, InterfacePointer, Variant};
 
 use super::{Read, dispatch, management};
-use crate::catalog::Parameter;
-use Parameter::{Bstr as Text, Variant as Value};
+use crate::catalog::{Operation, Parameter};
 
-/// `View` of the management console (Windows SDK, mmcobj.idl).
-const VIEW: Guid = Guid::new(
-    0x6efc_2da2,
-    0xb38c,
-    0x457e,
-    [0x9a, 0xbb, 0xed, 0x2d, 0x18, 0x9b, 0x8c, 0x38],
-);
-/// `IShellDispatch`, which the others of the shell derive from (Windows SDK, shldisp.idl).
-const SHELL: Guid = Guid::new(
-    0xd8f0_15c0,
-    0xc278,
-    0x11ce,
-    [0xa4, 0x9e, 0x44, 0x45, 0x53, 0x54, 0x00, 0x00],
-);
-/// `IShellDispatch2`.
-const SHELL_2: Guid = Guid::new(
-    0xa4c6_892c,
-    0x3ba9,
-    0x11d2,
-    [0x9d, 0xea, 0x00, 0xc0, 0x4f, 0xb1, 0x61, 0x62],
-);
-/// `IShellDispatch3`.
-const SHELL_3: Guid = Guid::new(
-    0x1771_60ca,
-    0xbb5a,
-    0x411c,
-    [0x84, 0x1d, 0xbd, 0x38, 0xfa, 0xcd, 0xea, 0xa0],
-);
-/// `IShellDispatch4`.
-const SHELL_4: Guid = Guid::new(
-    0xefd8_4b2d,
-    0x4bcf,
-    0x4298,
-    [0xbe, 0x25, 0xeb, 0x54, 0x2a, 0x59, 0xfb, 0xda],
-);
-/// `IShellDispatch5`.
-const SHELL_5: Guid = Guid::new(
-    0x8667_38b9,
-    0x6cf2,
-    0x4de8,
-    [0x87, 0x67, 0xf7, 0x94, 0xeb, 0xe7, 0x4f, 0x4e],
-);
-/// `IShellDispatch6`.
-const SHELL_6: Guid = Guid::new(
-    0x286e_6f1b,
-    0x7113,
-    0x4355,
-    [0x95, 0x62, 0x96, 0xb7, 0xe9, 0xd6, 0x4c, 0x54],
-);
-/// `IWebBrowser` (Windows SDK, exdisp.idl).
-const BROWSER: Guid = Guid::new(
-    0xeab2_2ac1,
-    0x30c1,
-    0x11cf,
-    [0xa7, 0xeb, 0x00, 0x00, 0xc0, 0x5b, 0xae, 0x0b],
-);
-/// `IWebBrowserApp`.
-const BROWSER_APP: Guid = Guid::com(0x0002_df05);
-/// `IWebBrowser2`.
-const BROWSER_2: Guid = Guid::new(
-    0xd30c_1661,
-    0xcdaf,
-    0x11d0,
-    [0x8a, 0x3e, 0x00, 0xc0, 0x4f, 0xc9, 0xe2, 0x6e],
-);
-
-/// The parameters of a method that is read here, in order; of some, only the first.
-pub(super) fn parameters(interface: Guid, opnum: u16) -> Option<&'static [Parameter]> {
-    Some(match (opnum, interface) {
-        // Navigate(URL, …), ControlPanelItem(bstrDir)
-        (11, BROWSER | BROWSER_APP | BROWSER_2) | (29, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => {
-            &[Text]
-        }
-        // Open(vDir)
-        (12, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Value],
-        // ShellExecute(File, vArgs, vDir, vOperation, vShow)
-        (31, SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Text, Value, Value, Value, Value],
-        // ExecuteShellCommand(Command, Directory, Parameters, WindowState)
-        (33, VIEW) => &[Text, Text, Text, Text],
-        // ServiceStart(ServiceName, Persistent, pSuccess)
-        (34, SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6) => &[Text, Value],
-        _ => return None,
-    })
-}
-
-/// Reads a method that has these parameters.
-pub(super) fn read(call: &mut Read<'_>, interface: Guid, parameters: &[Parameter]) {
-    // Its number says which method it is, whether or not the arguments can be read.
-    call.dcom.method = Some(call.dcom.operation.clone());
-    if let (Some(error), Some(message)) = (arguments(call, parameters), call.exchange.request.as_ref()) {
+/// Reads a method of a dual interface that the catalogue lists.
+pub(super) fn read(call: &mut Read<'_>, operation: &Operation) {
+    if let (Some(error), Some(message)) = (arguments(call, &operation.arguments), call.exchange.request.as_ref()) {
         call.odd.push(super::unreadable(message, &error));
     }
-    dispatch::conclude_class(call, None);
-    let shell =
-        matches!(interface, SHELL | SHELL_2 | SHELL_3 | SHELL_4 | SHELL_5 | SHELL_6).then_some("Shell.Application");
-    dispatch::set_effect(call, call.dcom.arguments.len(), shell);
+    dispatch::set_effect(call, call.dcom.arguments.len(), operation.path.as_deref());
     result(call);
 }
 
@@ -177,13 +85,69 @@ fn moniker(pointer: Option<InterfacePointer<'_>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dcom_parsers::names;
+    use dcom_parsers::guid::Guid;
 
     use super::super::super::rig::{Bytes, Rig};
-    use super::*;
     use crate::catalog::Effect;
     use crate::event::dcom::{Evidence, Outcome};
     use crate::rpc::Stub;
+
+    /// `View` of the management console (Windows SDK, mmcobj.idl).
+    const VIEW: Guid = Guid::new(
+        0x6efc_2da2,
+        0xb38c,
+        0x457e,
+        [0x9a, 0xbb, 0xed, 0x2d, 0x18, 0x9b, 0x8c, 0x38],
+    );
+    /// `IShellDispatch`, which the others of the shell derive from (Windows SDK, shldisp.idl).
+    const SHELL: Guid = Guid::new(
+        0xd8f0_15c0,
+        0xc278,
+        0x11ce,
+        [0xa4, 0x9e, 0x44, 0x45, 0x53, 0x54, 0x00, 0x00],
+    );
+    /// `IShellDispatch2`.
+    const SHELL_2: Guid = Guid::new(
+        0xa4c6_892c,
+        0x3ba9,
+        0x11d2,
+        [0x9d, 0xea, 0x00, 0xc0, 0x4f, 0xb1, 0x61, 0x62],
+    );
+    /// `IShellDispatch3`.
+    const SHELL_3: Guid = Guid::new(
+        0x1771_60ca,
+        0xbb5a,
+        0x411c,
+        [0x84, 0x1d, 0xbd, 0x38, 0xfa, 0xcd, 0xea, 0xa0],
+    );
+    /// `IShellDispatch4`.
+    const SHELL_4: Guid = Guid::new(
+        0xefd8_4b2d,
+        0x4bcf,
+        0x4298,
+        [0xbe, 0x25, 0xeb, 0x54, 0x2a, 0x59, 0xfb, 0xda],
+    );
+    /// `IShellDispatch5`.
+    const SHELL_5: Guid = Guid::new(
+        0x8667_38b9,
+        0x6cf2,
+        0x4de8,
+        [0x87, 0x67, 0xf7, 0x94, 0xeb, 0xe7, 0x4f, 0x4e],
+    );
+    /// `IShellDispatch6`.
+    const SHELL_6: Guid = Guid::new(
+        0x286e_6f1b,
+        0x7113,
+        0x4355,
+        [0x95, 0x62, 0x96, 0xb7, 0xe9, 0xd6, 0x4c, 0x54],
+    );
+    /// `IWebBrowser2`.
+    const BROWSER_2: Guid = Guid::new(
+        0xd30c_1661,
+        0xcdaf,
+        0x11d0,
+        [0x8a, 0x3e, 0x00, 0xc0, 0x4f, 0xc9, 0xe2, 0x6e],
+    );
 
     fn view() -> Rig {
         Rig::new().reached("MMC20.Application", "MMC20.Application.Document.ActiveView")
@@ -273,19 +237,70 @@ mod tests {
     }
 
     #[test]
-    fn every_method_that_is_read_has_a_name_that_the_catalogue_knows() {
-        let catalog = crate::catalog::Catalog::built_in();
-        let shells = [SHELL, SHELL_2, SHELL_3, SHELL_4, SHELL_5, SHELL_6];
-        let all = shells.into_iter().chain([VIEW, BROWSER, BROWSER_APP, BROWSER_2]);
-        let mut found = 0;
-        for interface in all {
-            for opnum in (0..64).filter(|&opnum| parameters(interface, opnum).is_some()) {
-                let name = names::operation(interface, opnum).unwrap_or_else(|| panic!("{interface} {opnum}"));
-                assert!(!catalog.methods(name).is_empty(), "{name}");
-                found += 1;
-            }
+    fn an_interface_of_one_class_tells_the_class() {
+        for (interface, opnum, stub, path, command) in [
+            (
+                VIEW,
+                33,
+                command(),
+                "MMC20.Application.Document.ActiveView",
+                "cmd.exe /c calc",
+            ),
+            (
+                Guid::com(0x0002_08d5),
+                35,
+                Bytes::request().bstr("EXEC(\"calc\")").words(&[0x409]),
+                "Excel.Application",
+                "EXEC(\"calc\")",
+            ),
+            (
+                Guid::com(0x0002_08d5),
+                57,
+                Bytes::request().words(&[5, 0x409]),
+                "Excel.Application",
+                "FOXPROW.EXE",
+            ),
+            (
+                listed("8961f0a0-ff62-403b-91b4-7b9280241ceb"),
+                7,
+                Bytes::request().words(&[4, 0]).bstr("a b"),
+                "BDEUILauncher",
+                "a b",
+            ),
+        ] {
+            let dcom = Rig::new().call(interface, opnum, stub.into(), None);
+            assert_eq!(
+                (dcom.object_path.as_deref(), dcom.command_line.as_deref()),
+                (Some(path), Some(command))
+            );
+            assert!(
+                dcom.class.as_deref().is_some_and(|class| path.starts_with(class)),
+                "{path}"
+            );
+            assert_eq!(
+                (dcom.effect, dcom.evidence),
+                (Some(Effect::Execution), Evidence::Arguments)
+            );
         }
-        assert_eq!(found, 6 + 6 + 5 + 5 + 1 + 3);
+        // It cannot be activated from afar: something made it there.
+        let shell = listed("41904400-be18-11d3-a28b-00104bd35090");
+        let dcom = Rig::new().call(shell, 19, Bytes::request().bstr("cmd.exe").into(), None);
+        assert_eq!(
+            (dcom.class.as_deref(), dcom.command_line.as_deref()),
+            (None, Some("cmd.exe"))
+        );
+        let known = Rig::new().reached("ShellWindows", "ShellWindows.Item.Document.Application");
+        let dcom = { known }.call(SHELL, 12, Bytes::request().variant("C:\\x.exe").into(), None);
+        assert_eq!(dcom.class.as_deref(), Some("ShellWindows"), "what is known stays");
+    }
+
+    #[test]
+    fn navigate_2_is_the_first_of_its_interface() {
+        let stub = Bytes::request().variant("http://192.0.2.66/x.hta").into();
+        let dcom = Rig::new()
+            .reached("InternetExplorer.Application", "InternetExplorer.Application")
+            .call(BROWSER_2, 52, stub, None);
+        assert_eq!(dcom.command_line.as_deref(), Some("http://192.0.2.66/x.hta"));
     }
 
     fn listed(uuid: &str) -> Guid {

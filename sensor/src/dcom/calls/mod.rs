@@ -17,9 +17,9 @@ use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::InterfacePointer;
 
 use super::exchange::{doubt_encoding, parse_sound, record, response, set_result, set_status, unreadable};
-use super::exporters::{Exporters, Known, Lineage, Pair, Tie, Told, ToldBy};
+use super::exporters::{Exporters, Known, Lineage, Pair, Tie, Told, ToldBy, UNSEEN};
 use crate::anomaly::Anomaly;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Category, Operation};
 use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
 use crate::event::{Dcom, Shared};
 use crate::flow::Connection;
@@ -352,14 +352,6 @@ impl Question<'_> {
         };
         let interesting = match sort {
             Sort::Dispatch => dispatch::read(&mut read, opnum),
-            Sort::Early(parameters) => {
-                early::read(&mut read, interface, parameters);
-                // A user's own entry may say more than those for methods of that name.
-                if read.dcom.effect.is_none() {
-                    operation(&mut read, interface, opnum);
-                }
-                true
-            }
             Sort::References => references::read(&mut read, interface, opnum),
             Sort::Management => management::read(&mut read, interface, opnum),
             Sort::Services => services::read(&mut read, interface, opnum),
@@ -407,13 +399,18 @@ fn set_told(dcom: &mut Dcom, exchange: &Exchange, by: By) {
     }
 }
 
-/// An operation of an interface of its own. True when it is known to run something, or has another effect.
+/// An operation that the catalogue lists by its number. True when it is: it runs something, or has another effect.
 fn operation(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
     let catalog = call.catalog;
     let Some(operation) = catalog.operation(interface, opnum) else {
         return false;
     };
     call.dcom.method = Some(operation.name.clone().into());
+    conclude_origin(call, operation);
+    if operation.dual {
+        early::read(call, operation);
+        return true;
+    }
     // What little is published of them may be wrong: of arguments that make no sense the number says enough.
     let broken = !operation.arguments.is_empty() && early::arguments(call, &operation.arguments).is_some();
     let told = call.dcom.arguments.len();
@@ -434,6 +431,24 @@ fn operation(call: &mut Read<'_>, interface: Guid, opnum: u16) -> bool {
     }
     early::result(call);
     true
+}
+
+/// Of an object of which nothing else told where it comes from, an interface that objects of one class alone have does.
+fn conclude_origin(call: &mut Read<'_>, operation: &Operation) {
+    let dcom = &mut *call.dcom;
+    let is_unseen = dcom.object_path.as_deref().is_none_or(|path| path.starts_with(UNSEEN));
+    let Some(path) = operation.path.as_deref() else { return };
+    if !is_unseen || dcom.class.is_some() || dcom.clsid.is_some() {
+        return;
+    }
+    dcom.object_path = Some(path.to_owned());
+    // What cannot be activated from afar was not.
+    let class = call.catalog.beginning(path);
+    if let Some(class) = class.filter(|class| class.category != Category::Probe) {
+        let because = format!("class concluded from the object's interface: {path}");
+        dcom.because.push(because.into());
+        dcom.class = Some(class.name.clone());
+    }
 }
 
 /// Where the object comes from.
@@ -547,7 +562,7 @@ fn is_shown(sort: Sort, interface: Guid, opnum: u16, catalog: &Catalog) -> bool 
     match sort {
         Sort::Dispatch => dispatch::is_of_interest(opnum),
         Sort::References => references::is_of_interest(interface, opnum),
-        Sort::Early(_) | Sort::Management | Sort::Services => true,
+        Sort::Management | Sort::Services => true,
         Sort::Other => catalog.operation(interface, opnum).is_some(),
     }
 }

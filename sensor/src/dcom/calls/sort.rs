@@ -7,8 +7,7 @@ use dcom_parsers::names::{self, known};
 use dcom_parsers::ndr::Reader;
 use dcom_parsers::oaut::{GetIdsOfNamesReply, GetIdsOfNamesRequest, InvokeRequest};
 
-use super::{GET_IDS_OF_NAMES, INVOKE, early, management, references};
-use crate::catalog::Parameter;
+use super::{GET_IDS_OF_NAMES, INVOKE, management, references};
 use crate::dcom::exchange::{parse_sound, response};
 use crate::dcom::exporters::Known;
 use crate::rpc::Exchange;
@@ -18,8 +17,6 @@ use crate::rpc::Exchange;
 pub(super) enum Sort {
     /// `IDispatch`, or the first operations of an interface derived from it.
     Dispatch,
-    /// A method of a dual interface that runs something, by its own number, with these parameters.
-    Early(&'static [Parameter]),
     /// Counting and passing on of references, type information.
     References,
     /// WMI, the task scheduler, the service manager.
@@ -84,7 +81,7 @@ pub(super) fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<So
         _ if management::is_read(interface) => Some(Sort::Management),
         // A dual interface starts with the four operations of IDispatch.
         _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
-        _ => ipid.map(|_| early::parameters(interface, opnum).map_or(Sort::Other, Sort::Early)),
+        _ => ipid.map(|_| Sort::Other),
     }
 }
 
@@ -174,7 +171,7 @@ mod tests {
     use crate::rpc::Stub;
 
     /// An interface that no table knows.
-    const UNKNOWN: Guid = Guid::com(0x0002_08d5);
+    const UNKNOWN: Guid = Guid::com(0x0002_fff5);
 
     /// `GetIDsOfNames` of one name.
     fn question(name: &str) -> Bytes {
