@@ -78,7 +78,8 @@ pub(super) fn parse_sound<'a, T>(
 pub(super) fn doubt_offer(dcom: &mut Dcom, exchange: &Exchange) {
     if exchange.is_offered && matches!(dcom.evidence, Evidence::Arguments | Evidence::Inferred) {
         dcom.evidence = Evidence::Inferred;
-        dcom.because.push("the server was not seen to accept the interface".into());
+        dcom.because
+            .push("the server was not seen to accept the interface".into());
     }
 }
 
