@@ -710,3 +710,27 @@ fn rows_beside_their_columns_are_read() {
     assert_eq!(report.records, 3);
     assert_eq!(report.skipped[&Reason::BrokenJson], 1);
 }
+
+#[test]
+fn a_parent_was_there_before_its_child() {
+    let row = |time: &str, pid: &str, image: &str, parent: &str| {
+        format!(
+            "{{\"EventID\": 4688, \"Channel\": \"Security\", \"Computer\": \"ws6\", \"SystemTime\": \"2020-09-18T17:05:{time}Z\", \
+             \"NewProcessId\": \"{pid}\", \"NewProcessName\": \"C:\\\\{image}\", \"ProcessId\": \"{parent}\"}}\n"
+        )
+    };
+    let first = row("01", "0x8", "mmc.exe", "0x4");
+    let child = row("30", "0xc", "cmd.exe", "0x8");
+    // The same id, given to another later.
+    let later = row("50", "0x8", "calc.exe", "0x4");
+    let parents = |log: String| {
+        let (events, _) = read(&log);
+        let parent = |event: &HostEvent| match &event.body {
+            HostBody::ProcessCreate(create) if create.process.pid == Some(0xc) => Some(create.parent.name()),
+            _ => None,
+        };
+        events.iter().find_map(parent).unwrap()
+    };
+    assert_eq!(parents([&*first, &child, &later].concat()).as_deref(), Some("mmc.exe"));
+    assert_eq!(parents([&*later, &child, &first].concat()), None);
+}
