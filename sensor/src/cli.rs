@@ -426,6 +426,27 @@ pub(crate) fn tell(lines: &str) {
     voice::say(message);
 }
 
+/// What of folders was not read, since it is no `what`.
+pub(crate) fn tell_passed_over(files: &[PathBuf], what: &str, by_name: bool) {
+    match files {
+        [] => {}
+        files if by_name => {
+            for file in files {
+                let file = file.display().to_string();
+                complain(&format!("{}: no {what}, passed over", printable(&file)), None);
+            }
+        }
+        [_] => complain(
+            &format!("1 file in a folder is no {what} and was passed over"),
+            Some("-v names it"),
+        ),
+        files => complain(
+            &format!("{} files in folders are no {what}s and were passed over", files.len()),
+            Some("-v names them"),
+        ),
+    }
+}
+
 /// One line on standard error, and what to do about it.
 pub(crate) fn complain(message: &str, hint: Option<&str>) {
     let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();

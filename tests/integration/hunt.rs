@@ -129,6 +129,34 @@ fn atomic_dcomcnfg_is_one_finding() {
 }
 
 #[test]
+fn what_a_folder_has_beside_logs_is_counted_and_named_with_v() {
+    let scratch = Scratch::new();
+    let folder = scratch.write("log.ndjson", fs::read(sample(MMC20)).expect("a sample"));
+    let folder = folder.parent().expect("a folder").to_owned();
+    scratch.write("empty.csv", "");
+    assert!(
+        hunt([&folder])
+            .stderr
+            .contains("1 file in a folder is no host log and was passed over")
+    );
+    scratch.write("tool.exe", b"MZ\x90\0");
+    let run = hunt([&folder]);
+    assert_eq!(run.code, Some(0));
+    assert!(
+        run.stderr
+            .contains("2 files in folders are no host logs and were passed over"),
+        "{}",
+        run.stderr
+    );
+    let named = hunt(["-v".as_ref(), folder.as_os_str()]);
+    for name in ["empty.csv", "tool.exe"] {
+        let message = format!("{}: no host log, passed over", folder.join(name).display());
+        assert!(named.stderr.contains(&message), "{}", named.stderr);
+    }
+    assert_eq!(hunt(["-q".as_ref(), folder.as_os_str()]).stderr, "");
+}
+
+#[test]
 fn the_order_of_the_logs_does_not_matter() {
     let names = [MMC20, "atomic-shellwindows.ndjson", "atomic-dcomcnfg.xml"];
     let mut logs = names.map(sample).to_vec();

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::complain;
 use super::hunt::hint;
+use super::{Replay, complain, tell_passed_over};
 use crate::capture::{CaptureFile, Input};
 use crate::config::{Config, Seconds};
 use crate::correlate::names::Names;
 use crate::correlate::{Correlator, Mode};
-use crate::host_log::{self, Cause};
+use crate::host_log::{self, Cause, Inputs};
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
@@ -77,7 +77,7 @@ impl HostOptions {
         config: &Config,
         limits: &Limits,
         captures: &[Input],
-        quiet: bool,
+        replay: &Replay,
     ) -> Result<Option<(Correlator, u64)>> {
         if self.host_logs.is_empty() {
             return Ok(None);
@@ -87,12 +87,19 @@ impl HostOptions {
         if let Some(spans) = &spans {
             correlator.set_spans(spans);
         }
-        let (inputs, failures) = host_log::inputs(&self.host_logs);
+        let Inputs {
+            files,
+            failures,
+            passed_over,
+        } = host_log::inputs(&self.host_logs);
+        if !replay.quiet {
+            tell_passed_over(&passed_over, "host log", replay.verbose);
+        }
         for failure in &failures {
             complain(&failure.to_string(), None);
         }
         let mut unreadable = u64::try_from(failures.len()).unwrap_or(u64::MAX);
-        for path in inputs {
+        for path in files {
             match host_log::read(&path, &mut |event| correlator.push(event)) {
                 Ok(report) => {
                     let failed = report.is_damaged() || (report.is_useless() && self.host_logs.contains(&path));
@@ -112,7 +119,7 @@ impl HostOptions {
                             &message,
                             Some("a log is joined with traffic of its own day and hour alone"),
                         );
-                    } else if !quiet {
+                    } else if !replay.quiet {
                         complain(&report.to_string(), None);
                     }
                 }

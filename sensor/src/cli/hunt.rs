@@ -12,7 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
 use super::{
-    FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell, with_outputs,
+    FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell, tell_passed_over,
+    with_outputs,
 };
 use crate::config::Config;
 use crate::detect::Found;
@@ -22,7 +23,7 @@ use crate::emit::foreign::Files;
 use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, OfRun};
 use crate::event::Event;
-use crate::host_log::{self, Cause, Report};
+use crate::host_log::{self, Cause, Inputs, Report};
 use crate::hunt;
 use crate::limits::Limits;
 use crate::outputs::{Needs, Outputs};
@@ -176,13 +177,20 @@ struct Run<'o> {
 
 impl Run<'_> {
     fn read(&mut self, interrupted: &AtomicBool) -> Result<()> {
-        let (inputs, failures) = host_log::inputs(&self.options.inputs);
-        let progress = Progress::new(self.options, &inputs);
+        let Inputs {
+            files,
+            failures,
+            passed_over,
+        } = host_log::inputs(&self.options.inputs);
+        let progress = Progress::new(self.options, &files);
+        if !self.options.quiet {
+            progress.aside(|| tell_passed_over(&passed_over, "host log", self.options.verbose));
+        }
         for failure in &failures {
             self.output.summary.unreadable_inputs += 1;
             progress.aside(|| complain(&failure.to_string(), None));
         }
-        for path in &inputs {
+        for path in &files {
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }

@@ -43,7 +43,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use event::{HostBody, HostEvent};
-pub use inputs::inputs;
+pub use inputs::{Inputs, inputs};
 pub use report::{Kind, Reason, Report};
 
 use crate::capture::{Cause as StoredCause, stored::Stored};
