@@ -141,6 +141,9 @@ pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) hosts: hosts::HostOptions,
 
+    #[command(flatten)]
+    log_hosts: hosts::LogHosts,
+
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
     pub(crate) min_severity: Severity,

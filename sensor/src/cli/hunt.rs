@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::hosts::LogHosts;
 use super::settings::{self, Common};
 use super::{
     FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell, tell_passed_over,
@@ -23,7 +24,7 @@ use crate::emit::foreign::Files;
 use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, OfRun};
 use crate::event::Event;
-use crate::host_log::{self, Cause, Inputs, Report};
+use crate::host_log::{self, Cause, Inputs, Reason, Report};
 use crate::hunt;
 use crate::limits::Limits;
 use crate::outputs::{Needs, Outputs};
@@ -84,6 +85,9 @@ pub(crate) struct Hunt {
     /// Colour the table.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+
+    #[command(flatten)]
+    log_hosts: LogHosts,
 
     #[command(flatten)]
     settings: Common,
@@ -160,6 +164,9 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
 
 /// What to do about a log that was read.
 pub(super) fn hint(report: &Report) -> Option<&'static str> {
+    if report.skipped.contains_key(&Reason::NoHost) {
+        return Some("--log-host NAME says of which computer a log is that names none");
+    }
     report
         .is_useless()
         .then_some("docs/HOST_LOGS.md lists the forms and events that are read")
@@ -182,6 +189,7 @@ impl Run<'_> {
             failures,
             passed_over,
         } = host_log::inputs(&self.options.inputs);
+        self.options.log_hosts.check(&files)?;
         let progress = Progress::new(self.options, &files);
         if !self.options.quiet {
             progress.aside(|| tell_passed_over(&passed_over, "host log", self.options.verbose));
@@ -213,7 +221,8 @@ impl Run<'_> {
         let mut found = Vec::new();
         let mut events = 0_u64;
         let (hunt, output) = (&mut self.hunt, &mut self.output);
-        let outcome = host_log::read(path, &mut |event| {
+        let unnamed = self.options.log_hosts.of(path);
+        let outcome = host_log::read(path, unnamed, &mut |event| {
             // What is left of the log is passed over.
             if written.is_err() || interrupted.load(Ordering::Relaxed) {
                 return;

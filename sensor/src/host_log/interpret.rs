@@ -68,7 +68,7 @@ fn by_provider(provider: &str, id: u16) -> Option<Source> {
     Some(match provider {
         "Microsoft-Windows-Sysmon" | "Sysmon" => Source::Sysmon(id),
         "Microsoft-Windows-Security-Auditing" | "Sec" | "Microsoft Windows security auditing." => Source::Security(id),
-        "Microsoft-Windows-DistributedCOM" | "DCOM" => Source::System(id),
+        "Microsoft-Windows-DistributedCOM" | "DistributedCOM" | "DCOM" => Source::System(id),
         "Microsoft-Windows-PowerShell" | "PowerShellCore" => Source::PowerShell(id),
         _ => return None,
     })
@@ -164,6 +164,7 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
     }
     match at_timestamp
         .or_else(|| time(F::LocalTime))
+        .or_else(|| time(F::RegionTime).map(Written::of_any_region))
         .or_else(|| time(F::TimeGenerated))
         .or_else(|| time(F::Timestamp))
     {
@@ -179,7 +180,7 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
         .peekable();
     let first = collected.peek().copied();
     times.collected = collected.find(|written| written.zone.is_some()).or(first);
-    times.order = told.get();
+    times.order = told.get().or_else(|| times.local?.order_by(times.own?));
     times
 }
 

@@ -186,6 +186,13 @@ const PATHS: &[(&str, F)] = &[
     ("Sha1", F::Sha1),
     ("Sha256", F::Sha256),
     ("_source_name", F::Provider),
+    // Event Viewer's own tables, beside English in German and in Japanese.
+    ("Datum und Uhrzeit", F::RegionTime),
+    ("Quelle", F::EventSource),
+    ("Ereignis-ID", F::EventId),
+    ("日付と時刻", F::RegionTime),
+    ("ソース", F::EventSource),
+    ("イベント ID", F::EventId),
 ];
 
 /// Objects that stand around a record, or around its parts: what is in them is read as if they were not there.

@@ -162,7 +162,7 @@ fn altered_samples_are_read_or_counted() {
             }
             let file = Scratch::new("altered", &altered);
             let mut events = 0;
-            match host_log::read(&file.0, &mut |_| events += 1) {
+            match host_log::read(&file.0, None, &mut |_| events += 1) {
                 Ok(report) => {
                     assert_eq!(report.events, events, "{name} {round}");
                     assert_eq!(report.records, report.events + report.skipped_total(), "{name} {round}");
