@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dcom_sensor::detect::HOST_SIGNATURES;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{self, Outcome, Scratch, dcom_sensor};
 
@@ -207,6 +207,47 @@ fn what_event_viewer_saves_tells_the_same_once_its_computer_is_named() {
         unnamed.stderr
     );
     assert!(unnamed.stderr.contains("hint: --log-host NAME"), "{}", unnamed.stderr);
+}
+
+#[test]
+fn elastic_defend_tells_the_same_as_sysmon() {
+    let mut log = String::new();
+    for (id, data) in records(MMC20) {
+        let text = |name: &str| data[name].as_str().unwrap_or_default();
+        let number = |name: &str| text(name).parse::<u64>().ok();
+        let inbound = text("Initiated") == "false";
+        let (kind, action) = match id {
+            1 => ("process", "start"),
+            3 if inbound => ("network", "connection_accepted"),
+            3 => ("network", "connection_attempted"),
+            _ => ("file", "creation"),
+        };
+        let (domain, user) = text("User").split_once('\\').expect("an account");
+        let document = json!({
+            "@timestamp": format!("{}Z", text("UtcTime").replace(' ', "T")),
+            "data_stream": {"dataset": format!("endpoint.events.{kind}")},
+            "event": {"module": "endpoint", "action": action},
+            "host": {"name": "WS1.lab.example"},
+            "process": {"pid": number("ProcessId"), "executable": text("Image"), "command_line": text("CommandLine"),
+                "Ext": {"authentication_id": text("LogonId"), "token": {"integrity_level_name": text("IntegrityLevel").to_lowercase()}},
+                "parent": {"pid": number("ParentProcessId"), "executable": text("ParentImage"),
+                    "command_line": text("ParentCommandLine")}},
+            "user": {"name": user, "domain": domain},
+            "source": {"ip": text("SourceIp"), "port": number("SourcePort")},
+            "destination": {"ip": text("DestinationIp"), "port": number("DestinationPort")},
+            "network": {"transport": "tcp", "direction": if inbound { "ingress" } else { "egress" }},
+            "file": {"path": text("TargetFilename")},
+        });
+        writeln!(log, "{document}").unwrap();
+    }
+    let scratch = Scratch::new();
+    let defended = found(&[scratch.write("defend.ndjson", log)]);
+    let expected = found(&[sample(MMC20)]);
+    assert_eq!(said(&defended), said(&expected));
+    for (one, other) in defended.iter().zip(&expected) {
+        assert_eq!(related(one), related(other));
+    }
+    assert_eq!(defended[2]["host_event"]["source"], "endpoint.events.process");
 }
 
 #[test]

@@ -202,6 +202,10 @@ fields! {
     RemoteUrl = "RemoteUrl",
 
     // Elastic's common schema, where its modules moved event data there.
+    EcsModule = "event.module",
+    EcsDataset = "data_stream.dataset",
+    EcsCategory = "event.category",
+    EcsAction = "event.action",
     EcsEventCode = "event.code",
     EcsProvider = "event.provider",
     EcsHost = "host.name",

@@ -15,6 +15,7 @@ mod csv;
 mod dcom_error;
 mod defender;
 mod document;
+mod endpoint;
 pub mod event;
 mod evtx;
 mod fields;

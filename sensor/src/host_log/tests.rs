@@ -772,6 +772,89 @@ fn who_logged_what_names_no_computer_has_to_be_told() {
     assert_eq!((create.process.pid, create.parent.pid), (Some(0x1168), Some(0xe80)));
 }
 
+/// A document of Elastic Defend's.
+fn defended(kind: &str, action: &str, rest: serde_json::Value) -> serde_json::Value {
+    let mut document = serde_json::json!({
+        "@timestamp": "2020-09-18T17:05:52.7821234Z", "agent": {"type": "endpoint"}, "host": {"name": "ws6"},
+        "data_stream": {"dataset": format!("endpoint.{kind}")}, "event": {"module": "endpoint", "action": action},
+        "process": {"pid": 6276, "executable": "C:\\a.exe", "entity_id": "NGM5YzljYjMtZjgwZi00NGQ4LTljODktNjE2ODI0M2I3ZjIx"},
+    });
+    let (Some(document), serde_json::Value::Object(rest)) = (document.as_object_mut(), rest) else {
+        panic!();
+    };
+    document.extend(rest);
+    document.clone().into()
+}
+
+#[test]
+fn of_elastic_defend_s_events_those_are_read_that_tell_of_a_beginning_or_an_end() {
+    let ends = serde_json::json!({"source": {"ip": "192.0.2.5", "port": 49800}, "destination": {"ip": "192.0.2.6", "port": 135}});
+    let none = || serde_json::json!({});
+    for (kind, action, rest, is_read) in [
+        ("events.process", "start", none(), true),
+        ("events.process", "exec", none(), true),
+        ("events.process", "end", none(), true),
+        ("events.process", "fork", none(), false),
+        ("events.network", "connection_attempted", ends.clone(), true),
+        ("events.network", "connection_accepted", ends.clone(), true),
+        ("events.network", "disconnect_received", ends.clone(), false),
+        ("events.file", "creation", none(), true),
+        ("events.file", "deletion", none(), false),
+        ("events.library", "load", none(), false),
+        ("alerts", "start", none(), false),
+    ] {
+        let (events, report) = read(&defended(kind, action, rest).to_string());
+        assert_eq!(events.len(), usize::from(is_read), "{kind} {action}: {report}");
+        if is_read {
+            assert_eq!((&*events[0].host, events[0].clock), ("ws6", Clock::Utc));
+        } else {
+            assert_eq!(report.skipped.keys().collect::<Vec<_>>(), [&Reason::NotOfInterest]);
+        }
+    }
+    // Beginning and end in one have the time of the end.
+    for (kind, actions, rest, clock) in [
+        ("events.process", &["start", "end"][..], none(), Some(Clock::Collected)),
+        (
+            "events.process",
+            &["fork", "exec", "end"],
+            none(),
+            Some(Clock::Collected),
+        ),
+        ("events.process", &["fork", "exec"], none(), Some(Clock::Utc)),
+        ("events.process", &["fork", "end"], none(), Some(Clock::Utc)),
+        (
+            "events.network",
+            &["connection_accepted", "disconnect_received"],
+            ends.clone(),
+            Some(Clock::Collected),
+        ),
+        ("events.network", &["disconnect_received"], ends.clone(), None),
+    ] {
+        let mut document = defended(kind, "", rest);
+        document["event"]["action"] = actions.into();
+        let (events, _) = read(&document.to_string());
+        assert_eq!(events.first().map(|event| event.clock), clock, "{kind} {actions:?}");
+        let ended = events.iter().any(|event| matches!(event.body, HostBody::ProcessEnd(_)));
+        assert_eq!(ended, actions == ["fork", "end"]);
+    }
+    // Of old versions, and without a direction.
+    for (action, network, direction) in [
+        ("connection_accepted", "incoming", event::Direction::Inbound),
+        ("connection_attempted", "outgoing", event::Direction::Outbound),
+        ("connection_accepted", "", event::Direction::Inbound),
+        ("connection_attempted", "", event::Direction::Outbound),
+    ] {
+        let mut rest = ends.clone();
+        rest["network"] = serde_json::json!({"direction": network, "transport": "tcp"});
+        let (events, _) = read(&defended("events.network", action, rest).to_string());
+        let HostBody::NetworkConnect(connect) = &events[0].body else {
+            panic!("{events:?}");
+        };
+        assert_eq!((connect.direction, connect.protocol), (Some(direction), Some(6)));
+        assert_eq!((connect.source.port, connect.destination.port), (49800, 135));
+    }
+}
+
 #[test]
 fn an_event_s_own_time_tells_the_day_from_the_month_in_the_time_it_was_logged() {
     let log = |time: &str| {
