@@ -117,7 +117,7 @@ fn read(bencher: Bencher<'_, '_>, path: &Path) {
     let size = fs::metadata(path).expect("a log").len();
     bencher.counter(BytesCount::new(size)).bench_local(|| {
         let mut events = 0_u64;
-        let report = dcom_sensor::host_log::read(path, &mut |_| events += 1).expect("a log");
+        let report = dcom_sensor::host_log::read(path, None, &mut |_| events += 1).expect("a log");
         assert!(events > 0, "{report}");
         events
     });

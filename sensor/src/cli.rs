@@ -143,6 +143,9 @@ pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) hosts: hosts::HostOptions,
 
+    #[command(flatten)]
+    log_hosts: hosts::LogHosts,
+
     /// Show alerts of this severity and above; logs hold all of them.
     #[arg(long, value_name = "SEVERITY", default_value = "informational", value_parser = severities())]
     pub(crate) min_severity: Severity,
@@ -436,6 +439,27 @@ pub(crate) fn tell(lines: &str) {
         message.push('\n');
     }
     voice::say(message);
+}
+
+/// What of folders was not read, since it is no `what`.
+pub(crate) fn tell_passed_over(files: &[PathBuf], what: &str, by_name: bool) {
+    match files {
+        [] => {}
+        files if by_name => {
+            for file in files {
+                let file = file.display().to_string();
+                complain(&format!("{}: no {what}, passed over", printable(&file)), None);
+            }
+        }
+        [_] => complain(
+            &format!("1 file in a folder is no {what} and was passed over"),
+            Some("-v names it"),
+        ),
+        files => complain(
+            &format!("{} files in folders are no {what}s and were passed over", files.len()),
+            Some("-v names them"),
+        ),
+    }
 }
 
 /// One line on standard error, and what to do about it.

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Expanded, Input, expand};
 use crate::cli::{Ending, FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
-use crate::cli::{settings, with_outputs};
+use crate::cli::{settings, tell_passed_over, with_outputs};
 use crate::config::Config;
 use crate::emit::console::{Console, printable};
 use crate::emit::foreign::Files;
@@ -63,7 +63,7 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         passed_over,
     } = expand(&options.inputs);
     if !options.quiet {
-        tell_passed_over(&passed_over, options.verbose);
+        tell_passed_over(&passed_over, "capture", options.verbose);
     }
     if let Some(folder) = &options.extract {
         extract::prepare(folder, &inputs)?;
@@ -71,7 +71,7 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     if inputs.len() > 1 {
         analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
-    let hosts = options.hosts.load(config, &limits, &inputs, options.quiet)?;
+    let hosts = options.hosts.load(config, &limits, &inputs, options)?;
     let mut unreadable_logs = 0;
     if let Some((correlator, unreadable)) = hosts {
         unreadable_logs = unreadable;
@@ -170,27 +170,6 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
     } else {
         RAN
     })
-}
-
-/// What of folders was not read.
-fn tell_passed_over(files: &[PathBuf], by_name: bool) {
-    match files {
-        [] => {}
-        files if by_name => {
-            for file in files {
-                let file = file.display().to_string();
-                complain(&format!("{}: no capture, passed over", printable(&file)), None);
-            }
-        }
-        [_] => complain(
-            "1 file in a folder is no capture and was passed over",
-            Some("-v names it"),
-        ),
-        files => complain(
-            &format!("{} files in folders are no captures and were passed over", files.len()),
-            Some("-v names them"),
-        ),
-    }
 }
 
 /// Inputs are read one behind the other, as if the second had nothing to do with the first.

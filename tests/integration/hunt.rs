@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use dcom_sensor::detect::HOST_SIGNATURES;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{self, Outcome, Scratch, dcom_sensor};
 
@@ -126,6 +127,155 @@ fn atomic_dcomcnfg_is_one_finding() {
     assert!(related.contains(&"the same event"), "{related:?}");
     assert!(related.iter().any(|what| what.contains("comexp.msc")), "{related:?}");
     assert_eq!(found[0]["host_event"]["source"], "Sysmon 1");
+}
+
+/// The records of a sample, as Winlogbeat wrote them: number and event data.
+fn records(name: &str) -> Vec<(u64, Value)> {
+    let text = fs::read_to_string(sample(name)).expect("a sample");
+    let record = |line: &str| {
+        let winlog = serde_json::from_str::<Value>(line).expect("JSON")["winlog"].take();
+        let id = winlog["event_id"].as_str().expect("a number").parse();
+        (id.expect("a number"), winlog["event_data"].clone())
+    };
+    text.lines().map(record).collect()
+}
+
+#[test]
+fn what_event_viewer_saves_tells_the_same_once_its_computer_is_named() {
+    let mut table = "\u{feff}Level,Date and Time,Source,Event ID,Task Category\r\n".to_owned();
+    for (id, data) in records(MMC20) {
+        let lines = data.as_object().into_iter().flatten();
+        let shown: Vec<String> = lines
+            .map(|(name, value)| format!("{name}: {}", value.as_str().expect("text")))
+            .collect();
+        let message = format!("Event:\r\n{}", shown.join("\r\n")).replace('"', "\"\"");
+        let time = data["UtcTime"].as_str().expect("a time").get(11..19);
+        let time = time.expect("hours, minutes and seconds");
+        write!(
+            table,
+            "Information,20/11/2026 {time},Microsoft-Windows-Sysmon,{id},Task,\"{message}\"\r\n"
+        )
+        .unwrap();
+    }
+    let scratch = Scratch::new();
+    let log = scratch.write("sysmon.csv", table);
+    let of = |host: &str| {
+        let log = log.to_str().expect("text");
+        hunt(["--json", "-q", "--log-host", host, log])
+    };
+    let lines = |run: &Outcome| -> Vec<Value> {
+        let lines = run.stdout.lines();
+        lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let expected = found(&[sample(MMC20)]);
+    let named = lines(&of("WS1.lab.example"));
+    assert_eq!(said(&named), said(&expected));
+    let related_of = |all: &[Value]| -> Vec<Vec<String>> {
+        let owned = |alert| related(alert).into_iter().map(str::to_owned).collect();
+        all.iter().map(owned).collect()
+    };
+    assert_eq!(related_of(&named), related_of(&expected));
+    assert_eq!(named[2]["host_event"]["host"], "WS1.lab.example");
+
+    // The nearest folder tells, and a place without a log is a mistake.
+    let folder = log.parent().expect("a folder").to_str().expect("text").to_owned();
+    let nearest = hunt([
+        "--json",
+        "-q",
+        "--log-host",
+        &format!("{folder}=WS1"),
+        "--log-host",
+        "WS2",
+        &folder,
+    ]);
+    assert_eq!(lines(&nearest)[2]["host_event"]["host"], "WS1");
+    let wrong = of("/nowhere=WS1");
+    assert_eq!(wrong.code, Some(2));
+    assert!(
+        wrong
+            .stderr
+            .contains("--log-host /nowhere=WS1: none of the logs is there"),
+        "{}",
+        wrong.stderr
+    );
+
+    let unnamed = hunt([&log]);
+    assert_eq!(unnamed.code, Some(2));
+    assert!(
+        unnamed.stderr.contains("9 without a computer's name"),
+        "{}",
+        unnamed.stderr
+    );
+    assert!(unnamed.stderr.contains("hint: --log-host NAME"), "{}", unnamed.stderr);
+}
+
+#[test]
+fn elastic_defend_tells_the_same_as_sysmon() {
+    let mut log = String::new();
+    for (id, data) in records(MMC20) {
+        let text = |name: &str| data[name].as_str().unwrap_or_default();
+        let number = |name: &str| text(name).parse::<u64>().ok();
+        let inbound = text("Initiated") == "false";
+        let (kind, action) = match id {
+            1 => ("process", "start"),
+            3 if inbound => ("network", "connection_accepted"),
+            3 => ("network", "connection_attempted"),
+            _ => ("file", "creation"),
+        };
+        let (domain, user) = text("User").split_once('\\').expect("an account");
+        let document = json!({
+            "@timestamp": format!("{}Z", text("UtcTime").replace(' ', "T")),
+            "data_stream": {"dataset": format!("endpoint.events.{kind}")},
+            "event": {"module": "endpoint", "action": action},
+            "host": {"name": "WS1.lab.example"},
+            "process": {"pid": number("ProcessId"), "executable": text("Image"), "command_line": text("CommandLine"),
+                "Ext": {"authentication_id": text("LogonId"), "token": {"integrity_level_name": text("IntegrityLevel").to_lowercase()}},
+                "parent": {"pid": number("ParentProcessId"), "executable": text("ParentImage"),
+                    "command_line": text("ParentCommandLine")}},
+            "user": {"name": user, "domain": domain},
+            "source": {"ip": text("SourceIp"), "port": number("SourcePort")},
+            "destination": {"ip": text("DestinationIp"), "port": number("DestinationPort")},
+            "network": {"transport": "tcp", "direction": if inbound { "ingress" } else { "egress" }},
+            "file": {"path": text("TargetFilename")},
+        });
+        writeln!(log, "{document}").unwrap();
+    }
+    let scratch = Scratch::new();
+    let defended = found(&[scratch.write("defend.ndjson", log)]);
+    let expected = found(&[sample(MMC20)]);
+    assert_eq!(said(&defended), said(&expected));
+    for (one, other) in defended.iter().zip(&expected) {
+        assert_eq!(related(one), related(other));
+    }
+    assert_eq!(defended[2]["host_event"]["source"], "endpoint.events.process");
+}
+
+#[test]
+fn what_a_folder_has_beside_logs_is_counted_and_named_with_v() {
+    let scratch = Scratch::new();
+    let folder = scratch.write("log.ndjson", fs::read(sample(MMC20)).expect("a sample"));
+    let folder = folder.parent().expect("a folder").to_owned();
+    scratch.write("empty.csv", "");
+    assert!(
+        hunt([&folder])
+            .stderr
+            .contains("1 file in a folder is no host log and was passed over")
+    );
+    scratch.write("tool.exe", b"MZ\x90\0");
+    let run = hunt([&folder]);
+    assert_eq!(run.code, Some(0));
+    assert!(
+        run.stderr
+            .contains("2 files in folders are no host logs and were passed over"),
+        "{}",
+        run.stderr
+    );
+    let named = hunt(["-v".as_ref(), folder.as_os_str()]);
+    for name in ["empty.csv", "tool.exe"] {
+        let message = format!("{}: no host log, passed over", folder.join(name).display());
+        assert!(named.stderr.contains(&message), "{}", named.stderr);
+    }
+    assert_eq!(hunt(["-q".as_ref(), folder.as_os_str()]).stderr, "");
 }
 
 #[test]

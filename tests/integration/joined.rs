@@ -114,6 +114,54 @@ fn a_log_is_found_by_what_the_server_calls_itself() {
     );
 }
 
+/// That of [`log`] in the forms in which Event Viewer and Elastic Defend have it.
+#[test]
+fn a_table_of_event_viewer_and_a_document_of_elastic_defend_confirm_as_sysmon_does() {
+    let scratch = Scratch::new();
+    let sysmon = fs::read_to_string(log(&scratch, "dcomsrv01", &json!({}))).expect("a log");
+    let event: Value = serde_json::from_str(&sysmon).expect("JSON");
+    let capture = pcap("mmc20-connect.pcap");
+    let value = |name: &str| text(&event[name]).to_owned();
+    let time = value("UtcTime");
+    let (date, hour) = time.get(..19).and_then(|time| time.split_once(' ')).expect("a time");
+    let shown = [
+        "UtcTime",
+        "ProcessId",
+        "Image",
+        "CommandLine",
+        "User",
+        "ParentProcessId",
+        "ParentImage",
+    ]
+    .map(|name| format!("{name}: {}", value(name).replace('"', "\"\"")));
+    let table = format!(
+        "Level,Date and Time,Source,Event ID,Task Category\nInformation,{date} {hour},Microsoft-Windows-Sysmon,1,Task,\
+         \"Process Create:\n{}\"\n",
+        shown.join("\n")
+    );
+    let table = scratch.write("table.csv", table);
+    let document = json!({"_index": "x", "_source": {
+        "@timestamp": format!("{}Z", time.replace(' ', "T")), "host": {"name": "dcomsrv01"},
+        "event": {"module": "endpoint", "action": "start", "dataset": "endpoint.events.process"},
+        "process": {"pid": 4242, "executable": value("Image"), "command_line": value("CommandLine"),
+            "parent": {"pid": 4141, "executable": value("ParentImage")}},
+        "user": {"name": "alice", "domain": "LAB"}}});
+    let document = scratch.write("defend.ndjson", format!("{document}\n"));
+    for (log, more, source) in [
+        (table, &["--log-host", "dcomsrv01"][..], "Sysmon 1"),
+        (document, &[], "endpoint.events.process"),
+    ] {
+        let host = verdict(&capture, &log, more);
+        assert_eq!(
+            (&host["verdict"], &host["process"]["pid"], &host["source"]),
+            (&"confirmed".into(), &4242.into(), &source.into()),
+            "{host:#}"
+        );
+    }
+    let run = program::replay(["--log-host".as_ref(), "dcomsrv01".as_ref(), capture.as_os_str()]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+}
+
 #[test]
 fn a_log_is_found_by_a_name_servers_answer_and_by_a_map() {
     let scratch = Scratch::new();

@@ -2,17 +2,18 @@
 
 use std::fs;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::complain;
 use super::hunt::hint;
+use super::{Replay, complain, tell_passed_over};
 use crate::capture::{CaptureFile, Input};
 use crate::config::{Config, Seconds};
 use crate::correlate::names::Names;
 use crate::correlate::{Correlator, Mode};
-use crate::host_log::{self, Cause};
+use crate::host_log::{self, Cause, Inputs};
 use crate::limits::Limits;
 use crate::name_answers::NameAnswers;
 use crate::time::Timestamp;
@@ -77,9 +78,10 @@ impl HostOptions {
         config: &Config,
         limits: &Limits,
         captures: &[Input],
-        quiet: bool,
+        replay: &Replay,
     ) -> Result<Option<(Correlator, u64)>> {
         if self.host_logs.is_empty() {
+            replay.log_hosts.check(&[])?;
             return Ok(None);
         }
         let mut correlator = self.correlator(Mode::Replay, config, limits)?;
@@ -87,13 +89,22 @@ impl HostOptions {
         if let Some(spans) = &spans {
             correlator.set_spans(spans);
         }
-        let (inputs, failures) = host_log::inputs(&self.host_logs);
+        let Inputs {
+            files,
+            failures,
+            passed_over,
+        } = host_log::inputs(&self.host_logs);
+        replay.log_hosts.check(&files)?;
+        if !replay.quiet {
+            tell_passed_over(&passed_over, "host log", replay.verbose);
+        }
         for failure in &failures {
             complain(&failure.to_string(), None);
         }
         let mut unreadable = u64::try_from(failures.len()).unwrap_or(u64::MAX);
-        for path in inputs {
-            match host_log::read(&path, &mut |event| correlator.push(event)) {
+        for path in files {
+            let unnamed = replay.log_hosts.of(&path);
+            match host_log::read(&path, unnamed, &mut |event| correlator.push(event)) {
                 Ok(report) => {
                     let failed = report.is_damaged() || (report.is_useless() && self.host_logs.contains(&path));
                     unreadable += u64::from(failed);
@@ -112,7 +123,7 @@ impl HostOptions {
                             &message,
                             Some("a log is joined with traffic of its own day and hour alone"),
                         );
-                    } else if !quiet {
+                    } else if !replay.quiet {
                         complain(&report.to_string(), None);
                     }
                 }
@@ -125,6 +136,57 @@ impl HostOptions {
             }
         }
         Ok(Some((correlator, unreadable)))
+    }
+}
+
+/// Whose logs are that name no computer.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogHosts {
+    /// Computer of records that name none, as in tables that Event Viewer saves; with PATH, of the logs there (a file or folder,
+    /// written as where it is given as a log). May be given several times.
+    #[arg(long = "log-host", value_name = "[PATH=]NAME", help_heading = HEADING)]
+    all: Vec<LogHost>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct LogHost {
+    /// Empty: all.
+    path: PathBuf,
+    name: String,
+}
+
+impl FromStr for LogHost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (path, name) = text.rsplit_once('=').unwrap_or(("", text));
+        if name.is_empty() {
+            return Err("the computer's name is missing");
+        }
+        Ok(Self {
+            path: path.into(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl LogHosts {
+    /// Whose the records of this log are that name no computer: the longest path tells.
+    pub(crate) fn of(&self, log: &Path) -> Option<&str> {
+        let there = self.all.iter().filter(|host| log.starts_with(&host.path));
+        let nearest = there.max_by_key(|host| host.path.components().count())?;
+        Some(&nearest.name)
+    }
+
+    /// Is there a log for each?
+    pub(crate) fn check(&self, logs: &[PathBuf]) -> Result<()> {
+        for LogHost { path, name } in &self.all {
+            if !logs.iter().any(|log| log.starts_with(path)) {
+                bail!("--log-host {}={name}: none of the logs is there", path.display());
+            }
+        }
+        Ok(())
     }
 }
 

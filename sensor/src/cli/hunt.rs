@@ -10,10 +10,11 @@ use std::time::Instant;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::hosts::LogHosts;
 use super::settings::{self, Common};
 use super::{
     Ending, FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, folders, output_width, severities, tell,
-    with_outputs,
+    tell_passed_over, with_outputs,
 };
 use crate::config::Config;
 use crate::detect::Found;
@@ -23,7 +24,7 @@ use crate::emit::foreign::Files;
 use crate::emit::reasons::Reasons;
 use crate::emit::{Emitters, OfRun};
 use crate::event::Event;
-use crate::host_log::{self, Cause, Report};
+use crate::host_log::{self, Cause, Inputs, Reason, Report};
 use crate::hunt;
 use crate::limits::Limits;
 use crate::outputs::{Needs, Outputs};
@@ -84,6 +85,9 @@ pub(crate) struct Hunt {
     /// Colour the table.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+
+    #[command(flatten)]
+    log_hosts: LogHosts,
 
     #[command(flatten)]
     settings: Common,
@@ -161,6 +165,9 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
 
 /// What to do about a log that was read.
 pub(super) fn hint(report: &Report) -> Option<&'static str> {
+    if report.skipped.contains_key(&Reason::NoHost) {
+        return Some("--log-host NAME says of which computer a log is that names none");
+    }
     report
         .is_useless()
         .then_some("docs/HOST_LOGS.md lists the forms and events that are read")
@@ -178,13 +185,21 @@ struct Run<'o> {
 
 impl Run<'_> {
     fn read(&mut self, interrupted: &AtomicBool) -> Result<()> {
-        let (inputs, failures) = host_log::inputs(&self.options.inputs);
-        let progress = Progress::new(self.options, &inputs);
+        let Inputs {
+            files,
+            failures,
+            passed_over,
+        } = host_log::inputs(&self.options.inputs);
+        self.options.log_hosts.check(&files)?;
+        let progress = Progress::new(self.options, &files);
+        if !self.options.quiet {
+            progress.aside(|| tell_passed_over(&passed_over, "host log", self.options.verbose));
+        }
         for failure in &failures {
             self.output.summary.unreadable_inputs += 1;
             progress.aside(|| complain(&failure.to_string(), None));
         }
-        for path in &inputs {
+        for path in &files {
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }
@@ -207,7 +222,8 @@ impl Run<'_> {
         let mut found = Vec::new();
         let mut events = 0_u64;
         let (hunt, output) = (&mut self.hunt, &mut self.output);
-        let outcome = host_log::read(path, &mut |event| {
+        let unnamed = self.options.log_hosts.of(path);
+        let outcome = host_log::read(path, unnamed, &mut |event| {
             // What is left of the log is passed over.
             if written.is_err() || interrupted.load(Ordering::Relaxed) {
                 return;

@@ -8,7 +8,7 @@ use super::names::{HostId, Names};
 use crate::event::host::SkewRecord;
 use crate::event::record::Interval;
 use crate::host_log::HostEvent;
-use crate::host_log::event::Source;
+use crate::host_log::event::{Clock, Source};
 use crate::time::SECOND;
 
 /// A host's clock and the sensor's are not further apart than this: what is, is another connection of the same ports.
@@ -47,6 +47,10 @@ pub struct Skews {
 impl Skews {
     /// The host logged a connection so much later than the wire showed it.
     pub fn learn(&mut self, host: HostId, event: &HostEvent, delta: i64) {
+        // When a connection was over says nothing of when it began.
+        if event.clock == Clock::Collected {
+            return;
+        }
         if delta.abs() > FARTHEST || (self.measured.len() >= MOST && !self.measured.contains_key(&host)) {
             return;
         }
@@ -66,7 +70,7 @@ impl Skews {
     fn best(&self, host: HostId) -> Option<(&Source, &Measured)> {
         let rank = |source: &Source| match source {
             Source::Security(_) => 0,
-            Source::DeviceNetworkEvents => 1,
+            Source::DeviceNetworkEvents | Source::EndpointNetwork => 1,
             _ => 2,
         };
         let all = self.measured.get(&host)?;
@@ -136,6 +140,13 @@ mod tests {
         event.source = Source::Sysmon(3);
         for delta in [61 * SECOND, 60 * SECOND, -FARTHEST - 1, 59 * SECOND] {
             skews.learn(host, &event, delta);
+        }
+        let merged = HostEvent {
+            clock: Clock::Collected,
+            ..event.clone()
+        };
+        for _ in 0..4 {
+            skews.learn(host, &merged, 90 * SECOND);
         }
         assert_eq!(skews.of(host).unwrap().median, Interval(60 * SECOND));
         event.source = Source::Security(5156);

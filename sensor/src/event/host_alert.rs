@@ -15,7 +15,7 @@ record! {
     pub struct HostAlert in "host_event" {
         /// The computer, as the log spells it.
         host: Arc<str> => eve;
-        /// What wrote the event: `Sysmon 1`, `Security 4688`, `DeviceProcessEvents`.
+        /// What wrote the event: `Sysmon 1`, `Security 4688`, `DeviceProcessEvents`, `endpoint.events.process`.
         source: String => eve;
         /// The file it stands in.
         input: Arc<str> => eve;

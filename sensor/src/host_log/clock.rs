@@ -2,7 +2,9 @@
 
 use jiff::fmt::strtime;
 
-use crate::time::Timestamp;
+use crate::time::{SECOND, Timestamp};
+
+const DAY: i64 = 86_400 * SECOND;
 
 /// A time as it stands in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,22 @@ impl Written {
             self.doubtful = false;
         }
         self
+    }
+
+    /// The same where whoever wrote it writes as its region does: America is not the only one that writes `PM`.
+    pub(super) fn of_any_region(mut self) -> Self {
+        self.doubtful |= self.day_first.is_some();
+        self
+    }
+
+    /// Which of day and month comes first, by the time in UTC that this is in some zone.
+    pub(super) fn order_by(self, utc: Timestamp) -> Option<Order> {
+        let near = |digits: Timestamp| digits.since(utc).abs() <= DAY;
+        match (near(self.digits), near(self.day_first?)) {
+            (true, false) => Some(Order::MonthFirst),
+            (false, true) => Some(Order::DayFirst),
+            _ => None,
+        }
     }
 
     /// Could it be another time altogether?
@@ -217,30 +235,39 @@ fn days(date: jiff::civil::Date) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// `9/18/2020, 5:05:52.782 PM`, `18/09/2020 17:05:52`, `18.9.2020, 17:05:52`: day and month as numbers, in the order of
-/// whoever exports. Between slashes it is the American one unless that cannot be, or other times tell; with `AM` and `PM` and
-/// numbers as America writes them, or with a zone behind, as exporters of that one form do, there is no doubt.
+/// `9/18/2020, 5:05:52.782 PM`, `18/09/2020 17:05:52`, `18.9.2020, 17:05:52`, `2020/9/18 17:05:52`: day and month as numbers, in
+/// the order of whoever exports. Between slashes it is the American one unless that cannot be, or other times tell; with `AM` and
+/// `PM` and numbers as America writes them, or with a zone behind, as exporters of that one form do, there is no doubt.
 fn numeric(text: &str) -> Option<Written> {
     let (text, zone) = split_zone(text)?;
     let (date, time) = text.split_once([',', ' '])?;
-    let separator = if date.contains('/') { '/' } else { '.' };
+    let separator = date.chars().find(|letter| matches!(*letter, '/' | '.' | '-'))?;
     let mut numbers = date.split(separator).map(|number| {
         let is_number = number.len() <= 4 && number.bytes().all(|digit| digit.is_ascii_digit());
         is_number.then(|| number.parse::<i16>().ok()).flatten()
     });
-    let (first, second, year) = (numbers.next()??, numbers.next()??, numbers.next()??);
-    if numbers.next().is_some() || year < 1000 {
+    let (first, second, third) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    if numbers.next().is_some() {
         return None;
     }
     let mut parts = time.split_whitespace();
-    let (time, half) = (parts.next()?, parts.next());
+    let time = parts.next()?;
+    // `PM`, `p. m.`
+    let half: String = parts.flat_map(str::chars).filter(char::is_ascii_alphanumeric).collect();
+    let half = (!half.is_empty()).then_some(&*half);
     let (second_of_day, nanoseconds) = time_of_day(time, half)?;
-    let at = |month: i16, day: i16| {
+    let at = |year: i16, month: i16, day: i16| {
         let date = jiff::civil::Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
         Some(Timestamp::new(days(date) * 86_400 + second_of_day, nanoseconds))
     };
-    let month_first = (separator == '/').then(|| at(first, second)).flatten();
-    let day_first = at(second, first);
+    if first >= FIRST_YEAR {
+        return Some(Written::new(at(first, second, third)?, zone));
+    }
+    if third < FIRST_YEAR {
+        return None;
+    }
+    let month_first = (separator == '/').then(|| at(third, first, second)).flatten();
+    let day_first = at(third, second, first);
     let mut written = Written::new(month_first.or(day_first)?, zone);
     match (month_first, day_first) {
         (Some(month_first), Some(day_first)) if month_first != day_first => {
@@ -255,10 +282,18 @@ fn numeric(text: &str) -> Option<Written> {
     Some(written)
 }
 
-/// `17:05:52.782`, or `5:05:52.782` of the half of the day behind it: seconds, and nanoseconds.
+/// A year has four digits.
+const FIRST_YEAR: i16 = 1000;
+
+/// `17:05:52.782`, `17.05.52`, or `5:05:52.782` of the half of the day behind it: seconds, and nanoseconds.
 fn time_of_day(text: &str, half: Option<&str>) -> Option<(i64, i64)> {
-    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, ""));
-    let mut numbers = whole.split(':').map(|number| {
+    let (separator, fraction_behind) = if text.contains(':') {
+        (':', ['.', ','])
+    } else {
+        ('.', [','; 2])
+    };
+    let (whole, fraction) = text.split_once(fraction_behind).unwrap_or((text, ""));
+    let mut numbers = whole.split(separator).map(|number| {
         let is_number = number.len() <= 2 && number.bytes().all(|digit| digit.is_ascii_digit());
         is_number.then(|| number.parse::<i64>().ok()).flatten()
     });
@@ -371,6 +406,10 @@ mod tests {
                 "09/18/2020 17:05:52.782 +0000",
                 "2020-09-18T17:05:52.782000+0000 Some(0)",
             ),
+            ("18-09-2020 17:05:52", "2020-09-18T17:05:52.000000+0000 None"),
+            ("18.9.2020 17.05.52", "2020-09-18T17:05:52.000000+0000 None"),
+            ("2020/9/18 17:05:52", "2020-09-18T17:05:52.000000+0000 None"),
+            ("18/09/2020 05:05:52 p. m.", "2020-09-18T17:05:52.000000+0000 None"),
             ("Sep 18, 2020 @ 17:05:52.782", "2020-09-18T17:05:52.782000+0000 None"),
             ("12/31/9999 23:59:59", "2262-04-11T23:47:16.854775+0000 None"),
             ("1600448752.782", "2020-09-18T17:05:52.782000+0000 Some(0)"),

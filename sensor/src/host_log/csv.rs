@@ -1,4 +1,4 @@
-//! Rows with a header: `EvtxECmd`, Defender's portal, Sentinel, Splunk, Kibana.
+//! Rows with a header: `EvtxECmd`, Defender's portal, Sentinel, Splunk, Kibana, Event Viewer.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -34,10 +34,14 @@ pub(super) fn preamble(text: &[u8]) -> usize {
 /// What separates the columns, if this line is a header that means something here.
 pub(super) fn separator(header: &[u8]) -> Option<u8> {
     [b',', b';', b'\t'].into_iter().find(|separator| {
+        let names = header.split(|byte| byte == separator);
+        let steps: Vec<_> = names.map(|name| column(&String::from_utf8_lossy(name))).collect();
+        if is_event_viewer(&steps) {
+            return true;
+        }
         let mut known = 0;
-        for name in header.split(|byte| byte == separator) {
-            let name = String::from_utf8_lossy(name);
-            match column(&name) {
+        for step in steps {
+            match step {
                 Some(Step {
                     own: Some(Field::Raw), ..
                 }) => return true,
@@ -53,6 +57,12 @@ pub(super) fn separator(header: &[u8]) -> Option<u8> {
         }
         known >= KNOWN
     })
+}
+
+/// Event Viewer's: the time as the region writes it, and the number. What Windows shows of the event stands last, without a name.
+fn is_event_viewer(header: &[Option<Step>]) -> bool {
+    let has = |field| header.iter().flatten().any(|step| step.own == Some(field));
+    has(Field::RegionTime) && has(Field::EventId)
 }
 
 /// What a column is: `TimeGenerated [UTC]`, `winlog.event_data.Image`. Portals name the zone of their times with them: UTC, or
@@ -80,7 +90,21 @@ pub(super) fn read(text: &mut Text<impl Read>, separator: u8, reader: &mut Reade
     let Row::Whole(columns) = rows.next(text)? else {
         return Ok(());
     };
-    let header: Vec<Option<Step>> = rows.columns(columns).map(|name| column(&name)).collect();
+    let names: Vec<_> = rows.columns(columns).collect();
+    let mut header: Vec<Option<Step>> = names.iter().map(|name| column(name)).collect();
+    if is_event_viewer(&header) {
+        for step in header.iter_mut().flatten() {
+            if step.own == Some(Field::EventSource) {
+                step.own = Some(Field::Provider);
+            }
+        }
+        // Spreadsheets give the last column a place in the header.
+        header.truncate(names.len() - usize::from(names.last().is_some_and(|name| name.is_empty())));
+        header.push(Some(Step {
+            own: Some(Field::Message),
+            ..Step::default()
+        }));
+    }
     reader.order = order(text.rest(), separator, &header)?;
     let mut number = 0;
     loop {

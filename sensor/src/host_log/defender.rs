@@ -59,7 +59,7 @@ pub(super) fn process(fields: &Fields<'_>, texts: &mut Texts) -> ProcessCreate {
 }
 
 /// As Sysmon writes them.
-fn hashes(fields: &Fields<'_>, texts: &mut Texts) -> Option<Arc<str>> {
+pub(super) fn hashes(fields: &Fields<'_>, texts: &mut Texts) -> Option<Arc<str>> {
     let all: Vec<String> = [("MD5", F::Md5), ("SHA1", F::Sha1), ("SHA256", F::Sha256)]
         .into_iter()
         .filter_map(|(name, field)| Some(format!("{name}={}", fields.text(field)?)))

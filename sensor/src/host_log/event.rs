@@ -43,7 +43,7 @@ pub enum Clock {
     Inferred(i16),
     /// A local time of which no zone is known, taken for UTC; or one that may be meant otherwise, as with the day first.
     Assumed,
-    /// Only when it was collected, which is later, by seconds or minutes.
+    /// Only when it was collected, or was over, which is later, by seconds or minutes.
     Collected,
 }
 
@@ -62,6 +62,12 @@ pub enum Source {
     DeviceProcessEvents,
     /// Microsoft Defender's `DeviceNetworkEvents`.
     DeviceNetworkEvents,
+    /// Elastic Defend's `endpoint.events.process`.
+    EndpointProcess,
+    /// Elastic Defend's `endpoint.events.network`.
+    EndpointNetwork,
+    /// Elastic Defend's `endpoint.events.file`.
+    EndpointFile,
 }
 
 impl fmt::Display for Source {
@@ -73,6 +79,9 @@ impl fmt::Display for Source {
             Self::PowerShell(id) => write!(f, "PowerShell {id}"),
             Self::DeviceProcessEvents => f.write_str("DeviceProcessEvents"),
             Self::DeviceNetworkEvents => f.write_str("DeviceNetworkEvents"),
+            Self::EndpointProcess => f.write_str("endpoint.events.process"),
+            Self::EndpointNetwork => f.write_str("endpoint.events.network"),
+            Self::EndpointFile => f.write_str("endpoint.events.file"),
         }
     }
 }
@@ -89,13 +98,13 @@ pub struct Place {
 /// What happened on a host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HostBody {
-    /// Sysmon 1, Security 4688, `DeviceProcessEvents`.
+    /// Sysmon 1, Security 4688, `DeviceProcessEvents`, `endpoint.events.process`.
     ProcessCreate(Box<ProcessCreate>),
-    /// Sysmon 5, Security 4689.
+    /// Sysmon 5, Security 4689, `endpoint.events.process`.
     ProcessEnd(Box<ProcessEnd>),
-    /// Sysmon 3, Security 5156, `DeviceNetworkEvents`.
+    /// Sysmon 3, Security 5156, `DeviceNetworkEvents`, `endpoint.events.network`.
     NetworkConnect(Box<NetworkConnect>),
-    /// Sysmon 11.
+    /// Sysmon 11, `endpoint.events.file`.
     FileCreate(Box<FileCreate>),
     /// Sysmon 7.
     ImageLoad(Box<ImageLoad>),

@@ -39,9 +39,10 @@ macro_rules! fields {
 }
 
 /// The times of a record.
-pub(super) const TIMES: [Field; 7] = [
+pub(super) const TIMES: [Field; 8] = [
     Field::SystemTime,
     Field::LocalTime,
+    Field::RegionTime,
     Field::AtTimestamp,
     Field::Received,
     Field::Indexed,
@@ -73,6 +74,8 @@ fields! {
     SystemTime = "SystemTime",
     /// Local or not, with a zone or without.
     LocalTime = "EventTime",
+    /// Local, without a zone, written as the region of who exported it writes: Event Viewer's.
+    RegionTime = "Date and Time",
     /// When it was collected, or, from Winlogbeat, when it happened.
     AtTimestamp = "@timestamp",
     /// When it was collected.
@@ -199,6 +202,10 @@ fields! {
     RemoteUrl = "RemoteUrl",
 
     // Elastic's common schema, where its modules moved event data there.
+    EcsModule = "event.module",
+    EcsDataset = "data_stream.dataset",
+    EcsCategory = "event.category",
+    EcsAction = "event.action",
     EcsEventCode = "event.code",
     EcsProvider = "event.provider",
     EcsHost = "host.name",

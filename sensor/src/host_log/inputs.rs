@@ -8,22 +8,37 @@ use walkdir::WalkDir;
 use super::{Cause, Failure, Report, StoredCause, has_form, is_known};
 use crate::capture::stored::Stored;
 
-/// All files below these paths: folders with all below them, sorted, but only what is a log by its content; a file named by
-/// itself is never passed over.
-pub fn inputs(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Failure>) {
-    let mut files = Vec::new();
-    let mut failures = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            folder(path, &mut files, &mut failures);
-        } else {
-            files.push(path.clone());
-        }
-    }
-    (files, failures)
+/// What paths name.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Logs, in the order of the paths.
+    pub files: Vec<PathBuf>,
+    /// What could not be found or opened.
+    pub failures: Vec<Failure>,
+    /// Files of folders that are no logs.
+    pub passed_over: Vec<PathBuf>,
 }
 
-fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
+/// All files below these paths: folders with all below them, sorted, but only what is a log by its content; a file named by
+/// itself is never passed over.
+pub fn inputs(paths: &[PathBuf]) -> Inputs {
+    let mut inputs = Inputs::default();
+    for path in paths {
+        if path.is_dir() {
+            folder(path, &mut inputs);
+        } else {
+            inputs.files.push(path.clone());
+        }
+    }
+    inputs
+}
+
+fn folder(top: &Path, inputs: &mut Inputs) {
+    let Inputs {
+        files,
+        failures,
+        passed_over,
+    } = inputs;
     let before = files.len() + failures.len();
     let fail = |path: &Path, cause: Cause| Failure {
         input: path.display().to_string(),
@@ -35,7 +50,7 @@ fn folder(top: &Path, files: &mut Vec<PathBuf>, failures: &mut Vec<Failure>) {
             // Anything but a regular file, a pipe say, might never give a byte.
             Ok(entry) if entry.file_type().is_file() => match is_log(entry.path()) {
                 Ok(true) => files.push(entry.into_path()),
-                Ok(false) => {}
+                Ok(false) => passed_over.push(entry.into_path()),
                 Err(cause) => failures.push(fail(entry.path(), cause.into())),
             },
             Ok(_) => {}

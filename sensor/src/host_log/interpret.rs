@@ -14,7 +14,7 @@ use super::event::{
 use super::fields::{Field as F, Fields, Value, said};
 use super::keep::Texts;
 use super::report::Reason;
-use super::{dcom_error, defender};
+use super::{dcom_error, defender, endpoint};
 use crate::time::Timestamp;
 
 /// What wrote this record.
@@ -24,7 +24,9 @@ pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
         .or_else(|| fields.small(F::EcsEventCode))
         .or_else(|| fields.small(F::PlainId))
     else {
-        return defender::table(fields).ok_or(Reason::NotAnEvent)?;
+        return defender::table(fields)
+            .or_else(|| endpoint::source(fields))
+            .ok_or(Reason::NotAnEvent)?;
     };
     let source = match fields.first(&[F::Provider, F::EcsProvider]) {
         Some(provider) => by_provider(provider, id).ok_or(Reason::OtherProvider)?,
@@ -35,7 +37,11 @@ pub(super) fn source(fields: &Fields<'_>) -> Result<Source, Reason> {
         Source::Security(id) => matches!(id, 4624 | 4625 | 4648 | 4688 | 4689 | 5156),
         Source::System(id) => matches!(id, 10016 | 10028 | 10036..=10038),
         Source::PowerShell(id) => id == 4104,
-        Source::DeviceProcessEvents | Source::DeviceNetworkEvents => true,
+        Source::DeviceProcessEvents
+        | Source::DeviceNetworkEvents
+        | Source::EndpointProcess
+        | Source::EndpointNetwork
+        | Source::EndpointFile => true,
     };
     if wanted { Ok(source) } else { Err(Reason::NotOfInterest) }
 }
@@ -68,7 +74,7 @@ fn by_provider(provider: &str, id: u16) -> Option<Source> {
     Some(match provider {
         "Microsoft-Windows-Sysmon" | "Sysmon" => Source::Sysmon(id),
         "Microsoft-Windows-Security-Auditing" | "Sec" | "Microsoft Windows security auditing." => Source::Security(id),
-        "Microsoft-Windows-DistributedCOM" | "DCOM" => Source::System(id),
+        "Microsoft-Windows-DistributedCOM" | "DistributedCOM" | "DCOM" => Source::System(id),
         "Microsoft-Windows-PowerShell" | "PowerShellCore" => Source::PowerShell(id),
         _ => return None,
     })
@@ -140,8 +146,13 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
         own: time(F::UtcTime).map(Written::utc),
         ..Times::default()
     };
-    let ecs = fields.has(F::WinlogApi) || fields.has(F::EcsEventCode);
+    let is_of_endpoint = endpoint::source(fields).is_some();
+    let ecs = fields.has(F::WinlogApi) || fields.has(F::EcsEventCode) || is_of_endpoint;
     let at_timestamp = ecs.then(|| time(F::AtTimestamp)).flatten();
+    if is_of_endpoint && endpoint::began_earlier(fields) {
+        times.collected = at_timestamp;
+        return times;
+    }
     let certain = time(F::SystemTime)
         // Kibana writes it in the browser's zone, and none behind it.
         .or(at_timestamp.filter(|at| at.zone.is_some()))
@@ -164,6 +175,7 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
     }
     match at_timestamp
         .or_else(|| time(F::LocalTime))
+        .or_else(|| time(F::RegionTime).map(Written::of_any_region))
         .or_else(|| time(F::TimeGenerated))
         .or_else(|| time(F::Timestamp))
     {
@@ -179,7 +191,7 @@ pub(super) fn times(fields: &Fields<'_>, order: Option<Order>) -> Times {
         .peekable();
     let first = collected.peek().copied();
     times.collected = collected.find(|written| written.zone.is_some()).or(first);
-    times.order = told.get();
+    times.order = told.get().or_else(|| times.local?.order_by(times.own?));
     times
 }
 
@@ -221,6 +233,15 @@ pub(super) fn body(source: Source, fields: &Fields<'_>, texts: &mut Texts) -> Op
         Source::PowerShell(_) => HostBody::Script(Box::new(maker.script()?)),
         Source::DeviceProcessEvents => HostBody::ProcessCreate(told(defender::process(fields, maker.texts))?),
         Source::DeviceNetworkEvents => HostBody::NetworkConnect(Box::new(defender::connect(fields, maker.texts)?)),
+        Source::EndpointProcess if endpoint::has_ended(fields) => HostBody::ProcessEnd(Box::new(ProcessEnd {
+            process: maker.sysmon_process(),
+        })),
+        Source::EndpointProcess => HostBody::ProcessCreate(told(maker.endpoint_create())?),
+        Source::EndpointNetwork => HostBody::NetworkConnect(Box::new(maker.endpoint_connect()?)),
+        Source::EndpointFile => HostBody::FileCreate(Box::new(FileCreate {
+            process: maker.sysmon_process(),
+            path: maker.text(&[F::EcsFilePath]),
+        })),
     })
 }
 
@@ -333,8 +354,8 @@ impl Maker<'_, '_> {
 
     fn sysmon_connect(&mut self) -> Option<NetworkConnect> {
         let direction = match (self.fields.flag(F::Initiated), self.fields.text(F::EcsDirection)) {
-            (Some(true), _) | (None, Some("outbound" | "egress")) => Some(Direction::Outbound),
-            (Some(false), _) | (None, Some("inbound" | "ingress")) => Some(Direction::Inbound),
+            (Some(true), _) | (None, Some("outbound" | "egress" | "outgoing")) => Some(Direction::Outbound),
+            (Some(false), _) | (None, Some("inbound" | "ingress" | "incoming")) => Some(Direction::Inbound),
             _ => None,
         };
         Some(NetworkConnect {
@@ -350,6 +371,37 @@ impl Maker<'_, '_> {
             )?,
             destination_name: self.name(&[F::DestinationHostname, F::EcsDestinationName]),
         })
+    }
+
+    /// Elastic Defend names as Winlogbeat does what Sysmon says, and has the account's SID. Its ids of processes are none of Sysmon's.
+    fn endpoint_create(&mut self) -> ProcessCreate {
+        let create = self.sysmon_create();
+        ProcessCreate {
+            account: Account {
+                sid: self.name(&[F::EcsUserId]),
+                ..create.account
+            },
+            integrity: self.integrity(F::IntegrityLevel),
+            hashes: defender::hashes(self.fields, self.texts),
+            ..create
+        }
+    }
+
+    fn endpoint_connect(&mut self) -> Option<NetworkConnect> {
+        let connect = self.sysmon_connect()?;
+        Some(NetworkConnect {
+            account: Account {
+                sid: self.name(&[F::EcsUserId]),
+                ..connect.account
+            },
+            direction: connect.direction.or_else(|| Some(endpoint::direction(self.fields))),
+            ..connect
+        })
+    }
+
+    fn integrity(&mut self, field: F) -> Option<Arc<str>> {
+        let level = self.fields.text(field).and_then(integrity);
+        level.map(|level| self.texts.name(level))
     }
 
     fn registry(&mut self, id: u16) -> Registry {
@@ -410,11 +462,7 @@ impl Maker<'_, '_> {
                 ..Process::default()
             },
             account,
-            integrity: self
-                .fields
-                .text(F::MandatoryLabel)
-                .and_then(integrity)
-                .map(|level| self.texts.name(level)),
+            integrity: self.integrity(F::MandatoryLabel),
             hashes: None,
         }
     }
@@ -509,16 +557,16 @@ fn protocol(text: &str) -> Option<u8> {
     }
 }
 
-/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels; as Windows shows them, and as Hayabusa writes them.
+/// [MS-DTYP] 2.4.2.4: the well-known SIDs of integrity levels; as Windows shows them, and as Hayabusa and Elastic Defend write them.
 fn integrity(label: &str) -> Option<&'static str> {
     let label = label.strip_prefix("Mandatory Label\\").unwrap_or(label);
     Some(match label {
-        "S-1-16-0" | "Untrusted Mandatory Level" | "UNTRUSTED" => "Untrusted",
-        "S-1-16-4096" | "Low Mandatory Level" | "LOW_INTEGRITY" => "Low",
-        "S-1-16-8192" | "Medium Mandatory Level" | "MEDIUM_INTEGRITY" => "Medium",
+        "S-1-16-0" | "Untrusted Mandatory Level" | "UNTRUSTED" | "untrusted" => "Untrusted",
+        "S-1-16-4096" | "Low Mandatory Level" | "LOW_INTEGRITY" | "low" => "Low",
+        "S-1-16-8192" | "Medium Mandatory Level" | "MEDIUM_INTEGRITY" | "medium" => "Medium",
         "S-1-16-8448" | "Medium Plus Mandatory Level" | "MEDIUM_HIGH_INTEGRITY" => "MediumPlus",
-        "S-1-16-12288" | "High Mandatory Level" | "HIGH_INTEGRITY" => "High",
-        "S-1-16-16384" | "System Mandatory Level" | "SYSTEM_INTEGRITY" => "System",
+        "S-1-16-12288" | "High Mandatory Level" | "HIGH_INTEGRITY" | "high" => "High",
+        "S-1-16-16384" | "System Mandatory Level" | "SYSTEM_INTEGRITY" | "system" => "System",
         _ => return None,
     })
 }

@@ -137,6 +137,13 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
         if self.list {
             while seq.next_element_seed(Element(self.fields))?.is_some() {}
+        } else if self.own == Some(Field::EcsAction) {
+            // Elastic Defend merges events.
+            let mut all = Vec::new();
+            while let Some(action) = seq.next_element_seed(Text(self.fields))? {
+                all.extend(action);
+            }
+            self.put(Value::Text(all.join(",").into()));
         } else if let Some(own) = self.own {
             // `"fields": {"winlog.event_id": [1]}`: one value, in an array.
             seq.next_element_seed(Walk {

@@ -15,6 +15,7 @@ mod csv;
 mod dcom_error;
 mod defender;
 mod document;
+mod endpoint;
 pub mod event;
 mod evtx;
 mod fields;
@@ -43,7 +44,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use event::{HostBody, HostEvent};
-pub use inputs::inputs;
+pub use inputs::{Inputs, inputs};
 pub use report::{Kind, Reason, Report};
 
 use crate::capture::{Cause as StoredCause, stored::Stored};
@@ -83,8 +84,9 @@ pub enum Cause {
     NoLogInFolder,
 }
 
-/// Reads one file of whatever kind, or the standard input for `-`; every event goes to `sink` in the order of the file. Memory does not grow with the file.
-pub fn read(path: &Path, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, ReadError> {
+/// Reads one file of whatever kind, or the standard input for `-`; every event goes to `sink` in the order of the file. Records
+/// that name no computer are of `unnamed`, if that is known. Memory does not grow with the file.
+pub fn read(path: &Path, unnamed: Option<&str>, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, ReadError> {
     let name: Arc<str> = path.display().to_string().into();
     let fail = |cause: Cause, report: Report| ReadError {
         input: name.to_string(),
@@ -98,6 +100,7 @@ pub fn read(path: &Path, sink: &mut dyn FnMut(HostEvent)) -> Result<Report, Read
     };
     let mut stored = opened.map_err(|error| fail(StoredCause::Open(error).into(), Report::default()))?;
     let mut reader = Reader::new(name.clone(), Kind::default());
+    reader.unnamed = unnamed.map(Into::into);
     let mut input = UpToDamage {
         input: &mut stored,
         failed: None,

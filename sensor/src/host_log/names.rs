@@ -186,6 +186,20 @@ const PATHS: &[(&str, F)] = &[
     ("Sha1", F::Sha1),
     ("Sha256", F::Sha256),
     ("_source_name", F::Provider),
+    // Event Viewer's own tables, beside English in German and in Japanese.
+    ("Datum und Uhrzeit", F::RegionTime),
+    ("Quelle", F::EventSource),
+    ("Ereignis-ID", F::EventId),
+    ("日付と時刻", F::RegionTime),
+    ("ソース", F::EventSource),
+    ("イベント ID", F::EventId),
+    // Elastic Defend.
+    ("event.dataset", F::EcsDataset),
+    ("process.Ext.authentication_id", F::LogonId),
+    ("process.Ext.token.integrity_level_name", F::IntegrityLevel),
+    ("process.hash.md5", F::Md5),
+    ("process.hash.sha1", F::Sha1),
+    ("process.hash.sha256", F::Sha256),
 ];
 
 /// Objects that stand around a record, or around its parts: what is in them is read as if they were not there.

@@ -71,8 +71,8 @@ type Seen = (u32, Timestamp);
 /// The processes of one log.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    /// The image of a process that was started and has not ended.
-    images: Recent<(Name, u32), Option<Name>>,
+    /// The image of a process that was started and has not ended, and when it was.
+    images: Recent<(Name, u32), (Option<Name>, Timestamp)>,
     guids: Recent<Guid, u32>,
     /// By computer, parent and image: which processes were started when.
     starts: Recent<(Name, Option<u32>, Name), Vec<Seen>>,
@@ -157,7 +157,9 @@ impl Processes {
         };
         let ProcessCreate { process, parent, .. } = &mut **create;
         if let (Some(pid), None) = (parent.pid, &parent.image)
-            && let Some(Some(image)) = self.images.get(&(host.clone(), pid))
+            && let Some((Some(image), started)) = self.images.get(&(host.clone(), pid))
+            // Logs that begin with the latest tell of others of that id.
+            && started.since(time) <= START
         {
             parent.image = Some(image.clone());
             parent.pid_from = Some(texts.name(PARENT_BY_PID));
@@ -166,7 +168,7 @@ impl Processes {
         let Some(pid) = process.pid else { return };
         // A path that is longer than any that is kept once would be kept for each.
         let image = process.image.as_ref().filter(|image| image.len() <= limits::NAME);
-        self.images.insert((host.clone(), pid), image.cloned());
+        self.images.insert((host.clone(), pid), (image.cloned(), time));
         if let (Source::Security(4688), Some(image)) = (source, image) {
             let key = (host, parent.pid, texts.name(&image.to_lowercase()));
             let mut alike = self.starts.get(&key).cloned().unwrap_or_default();

@@ -40,6 +40,8 @@ pub(super) struct Reader {
     latest: Timestamp,
     /// Which of day and month comes first in its times, as far as they have told.
     pub(super) order: Option<Order>,
+    /// The computer of records that name none.
+    pub(super) unnamed: Option<Arc<str>>,
     pub(super) report: Report,
 }
 
@@ -67,6 +69,7 @@ impl Reader {
             early: None,
             latest: Timestamp(i64::MIN),
             order: None,
+            unnamed: None,
             report: Report {
                 kind,
                 ..Report::default()
@@ -105,9 +108,11 @@ impl Reader {
         if source == Err(Reason::NotAnEvent) {
             return Err(Reason::NotAnEvent);
         }
-        let host = interpret::host(fields).map(|host| self.texts.host(host));
-        let times = interpret::times(fields, self.order);
+        let host = interpret::host(fields).or(self.unnamed.as_deref());
+        let host = host.map(|host| self.texts.host(host));
+        let mut times = interpret::times(fields, self.order);
         self.order = times.order.or(self.order);
+        times.local = times.local.map(|local| local.in_order(self.order));
         if let Some(host) = &host {
             self.report.of_host(host);
             self.vote(host, &times, sink);
@@ -131,6 +136,9 @@ impl Reader {
             },
             body: interpret::body(source, fields, &mut self.texts).ok_or(Reason::Incomplete)?,
         };
+        if event.clock == Clock::Assumed && dated.local.is_none() {
+            self.report.undecided += u64::from(times.local.is_some_and(Written::is_doubtful));
+        }
         self.report.events += 1;
         *self.report.sources.entry(source).or_default() += 1;
         self.hold(event, dated.local, sink);
@@ -285,6 +293,7 @@ impl Reader {
                 event.logged = (clock != Clock::Assumed).then_some(time);
             } else {
                 (event.time, event.clock) = (time, clock);
+                self.report.undecided += u64::from(written.in_order(self.order).is_doubtful());
                 self.processes.pass(event, &mut self.texts);
                 *lacks = processes::lacks(event);
             }

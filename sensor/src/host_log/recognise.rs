@@ -119,6 +119,8 @@ const MARKS: &[&str] = &[
     "<Event ",
     "<Event>",
     "StringInserts",
+    // Elastic Defend.
+    "endpoint.events.",
 ];
 
 /// Is this the beginning of a log, whatever else may be JSON or XML?

@@ -121,6 +121,8 @@ pub struct Report {
     pub other_hosts: u64,
     /// Zones that local times were found to be in, in minutes east of UTC, with the number of records that say so.
     pub zones: BTreeMap<i16, u64>,
+    /// Events whose time may be another, since nothing tells which number is the day, or which of several zones an abbreviation means.
+    pub undecided: u64,
     /// Process ids and parents that were concluded from other records.
     pub inferred: u64,
     /// Texts that were cut to the length that is kept.
@@ -146,11 +148,13 @@ impl Report {
         skipped.filter(move |(reason, _)| is_broken(*reason))
     }
 
-    /// Is no record of use, nor known for one that is not? An EVTX file may be empty and whole; any other may be an export that failed.
+    /// Is no record of use, nor known for one that is not, or are those that would be of use of no known computer? An EVTX file may
+    /// be empty and whole; any other may be an export that failed.
     pub fn is_useless(&self) -> bool {
         let is_known = |reason: &Reason| matches!(reason, Reason::NotOfInterest | Reason::OtherProvider);
         let may_be_empty = self.kind == Kind::Evtx && self.records == 0;
-        self.events == 0 && !may_be_empty && !self.skipped.keys().any(is_known)
+        let is_known = self.skipped.keys().any(is_known) && !self.skipped.contains_key(&Reason::NoHost);
+        self.events == 0 && !may_be_empty && !is_known
     }
 
     /// In a sentence, what could not be read; none where all could.
@@ -246,6 +250,9 @@ impl fmt::Display for Report {
                 minutes / 60,
                 minutes % 60
             )?;
+        }
+        if self.undecided > 0 {
+            write!(f, "; {} times that can be read in two ways", self.undecided)?;
         }
         if self.inferred > 0 {
             write!(f, "; {} processes concluded from other records", self.inferred)?;

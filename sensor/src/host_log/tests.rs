@@ -354,7 +354,7 @@ fn of_a_compressed_log_that_was_cut_all_is_read_that_came_before() {
         let path = std::env::temp_dir().join(format!("dcom-sensor-{}-cut.{name}", std::process::id()));
         std::fs::write(&path, &bytes[..bytes.len() * 3 / 4]).unwrap();
         let mut events = 0;
-        let outcome = super::read(&path, &mut |_| events += 1);
+        let outcome = super::read(&path, None, &mut |_| events += 1);
         std::fs::remove_file(&path).unwrap();
         let error = outcome.unwrap_err();
         assert!(error.to_string().ends_with(" stream stops before its end"), "{error}");
@@ -709,4 +709,199 @@ fn rows_beside_their_columns_are_read() {
     let (_, report) = read(log);
     assert_eq!(report.records, 3);
     assert_eq!(report.skipped[&Reason::BrokenJson], 1);
+}
+
+/// A table of Event Viewer's with a start of a process at each of these times; records that name no computer are of `ws6`.
+fn viewed(times: &[&str]) -> (Vec<HostEvent>, Report) {
+    let mut log = "Keywords,Date and Time,Source,Event ID,Task Category\r\n".to_owned();
+    for time in times {
+        write!(
+            log,
+            "Audit Success,{time},Microsoft-Windows-Security-Auditing,4688,Process Creation,\"{STARTED}\"\r\n"
+        )
+        .unwrap();
+    }
+    assert!(is_known(log.as_bytes()));
+    let mut events = Vec::new();
+    let mut reader = Reader::new("log".into(), Kind::default());
+    reader.unnamed = Some("ws6".into());
+    assert!(bytes(log.as_bytes(), &mut reader, &mut |event| events.push(event)).unwrap());
+    reader.finish(&mut |event| events.push(event));
+    (events, reader.report)
+}
+
+#[test]
+fn a_region_s_time_is_never_taken_for_america_s_unless_another_tells() {
+    for (times, expected) in [
+        (&["5/9/2020 1:05:52 PM"][..], "2020-05-09"),
+        (&["5/9/2020 1:05:52 PM", "13/9/2020 1:05:52 PM"], "2020-09-05"),
+        (&["5/9/2020 1:05:52 PM", "9/13/2020 1:05:52 PM"], "2020-05-09"),
+        (&["05-09-2020 13:05:52"], "2020-09-05"),
+        (&["2020/9/5 13:05:52"], "2020-09-05"),
+    ] {
+        let (events, report) = viewed(times);
+        assert_eq!(report.skipped_total(), 0, "{report}");
+        assert_eq!(
+            report.undecided,
+            u64::from(times == ["5/9/2020 1:05:52 PM"]),
+            "{report}"
+        );
+        assert_eq!(&events[0].time.to_string()[..10], expected, "{times:?}");
+        assert_eq!(events[0].clock, Clock::Assumed);
+    }
+}
+
+#[test]
+fn who_logged_what_names_no_computer_has_to_be_told() {
+    let log = format!(
+        "Level,Date and Time,Source,Event ID,Task Category,\r\nInformation,2020-09-18 13:05:52,Microsoft-Windows-Security-Auditing,\
+         4688,Process Creation,\"{STARTED}\"\r\nInformation,2020-09-18 13:05:52,Microsoft-Windows-Security-Auditing,4634,Logoff,x\r\n"
+    );
+    let (events, report) = read(&log);
+    assert!(events.is_empty() && report.is_useless(), "{report}");
+    assert_eq!(
+        report.complaint().as_deref(),
+        Some("of 2 records none is of use: 1 not of interest, 1 without a computer's name")
+    );
+    let (events, report) = viewed(&["2020-09-18 13:05:52"]);
+    assert!(!report.is_useless());
+    assert_eq!(&*events[0].host, "ws6");
+    let HostBody::ProcessCreate(create) = &events[0].body else {
+        panic!("{events:?}");
+    };
+    assert_eq!((create.process.pid, create.parent.pid), (Some(0x1168), Some(0xe80)));
+}
+
+/// A document of Elastic Defend's.
+fn defended(kind: &str, action: &str, rest: serde_json::Value) -> serde_json::Value {
+    let mut document = serde_json::json!({
+        "@timestamp": "2020-09-18T17:05:52.7821234Z", "agent": {"type": "endpoint"}, "host": {"name": "ws6"},
+        "data_stream": {"dataset": format!("endpoint.{kind}")}, "event": {"module": "endpoint", "action": action},
+        "process": {"pid": 6276, "executable": "C:\\a.exe", "entity_id": "NGM5YzljYjMtZjgwZi00NGQ4LTljODktNjE2ODI0M2I3ZjIx"},
+    });
+    let (Some(document), serde_json::Value::Object(rest)) = (document.as_object_mut(), rest) else {
+        panic!();
+    };
+    document.extend(rest);
+    document.clone().into()
+}
+
+#[test]
+fn of_elastic_defend_s_events_those_are_read_that_tell_of_a_beginning_or_an_end() {
+    let ends = serde_json::json!({"source": {"ip": "192.0.2.5", "port": 49800}, "destination": {"ip": "192.0.2.6", "port": 135}});
+    let none = || serde_json::json!({});
+    for (kind, action, rest, is_read) in [
+        ("events.process", "start", none(), true),
+        ("events.process", "exec", none(), true),
+        ("events.process", "end", none(), true),
+        ("events.process", "fork", none(), false),
+        ("events.network", "connection_attempted", ends.clone(), true),
+        ("events.network", "connection_accepted", ends.clone(), true),
+        ("events.network", "disconnect_received", ends.clone(), false),
+        ("events.file", "creation", none(), true),
+        ("events.file", "deletion", none(), false),
+        ("events.library", "load", none(), false),
+        ("alerts", "start", none(), false),
+    ] {
+        let (events, report) = read(&defended(kind, action, rest).to_string());
+        assert_eq!(events.len(), usize::from(is_read), "{kind} {action}: {report}");
+        if is_read {
+            assert_eq!((&*events[0].host, events[0].clock), ("ws6", Clock::Utc));
+        } else {
+            assert_eq!(report.skipped.keys().collect::<Vec<_>>(), [&Reason::NotOfInterest]);
+        }
+    }
+    // Beginning and end in one have the time of the end.
+    for (kind, actions, rest, clock) in [
+        ("events.process", &["start", "end"][..], none(), Some(Clock::Collected)),
+        (
+            "events.process",
+            &["fork", "exec", "end"],
+            none(),
+            Some(Clock::Collected),
+        ),
+        ("events.process", &["fork", "exec"], none(), Some(Clock::Utc)),
+        ("events.process", &["fork", "end"], none(), Some(Clock::Utc)),
+        (
+            "events.network",
+            &["connection_accepted", "disconnect_received"],
+            ends.clone(),
+            Some(Clock::Collected),
+        ),
+        ("events.network", &["disconnect_received"], ends.clone(), None),
+    ] {
+        let mut document = defended(kind, "", rest);
+        document["event"]["action"] = actions.into();
+        let (events, _) = read(&document.to_string());
+        assert_eq!(events.first().map(|event| event.clock), clock, "{kind} {actions:?}");
+        let ended = events.iter().any(|event| matches!(event.body, HostBody::ProcessEnd(_)));
+        assert_eq!(ended, actions == ["fork", "end"]);
+    }
+    // Of old versions, and without a direction.
+    for (action, network, direction) in [
+        ("connection_accepted", "incoming", event::Direction::Inbound),
+        ("connection_attempted", "outgoing", event::Direction::Outbound),
+        ("connection_accepted", "", event::Direction::Inbound),
+        ("connection_attempted", "", event::Direction::Outbound),
+    ] {
+        let mut rest = ends.clone();
+        rest["network"] = serde_json::json!({"direction": network, "transport": "tcp"});
+        let (events, _) = read(&defended("events.network", action, rest).to_string());
+        let HostBody::NetworkConnect(connect) = &events[0].body else {
+            panic!("{events:?}");
+        };
+        assert_eq!((connect.direction, connect.protocol), (Some(direction), Some(6)));
+        assert_eq!((connect.source.port, connect.destination.port), (49800, 135));
+    }
+}
+
+#[test]
+fn an_event_s_own_time_tells_the_day_from_the_month_in_the_time_it_was_logged() {
+    let log = |time: &str| {
+        let row = format!(
+            "Information,{time},Microsoft-Windows-Sysmon,1,Process Create,ws6,\"Process Create:\nUtcTime: 2020-09-05 17:05:52.782\n\
+             ProcessId: 1\nImage: C:\\a.exe\"\n"
+        );
+        format!(
+            "Level,Date and Time,Source,Event ID,Task Category,Computer\n{}",
+            row.repeat(3)
+        )
+    };
+    for time in ["5/9/2020 1:05:53 PM", "9/5/2020 1:05:53 PM"] {
+        let (events, report) = read(&log(time));
+        assert_eq!(report.zones, [(-240, 3)].into(), "{report}");
+        for event in events {
+            assert_eq!(
+                event.logged.unwrap().to_string(),
+                "2020-09-05T17:05:53.000000+0000",
+                "{time}"
+            );
+        }
+    }
+    let (events, report) = read(&log("5/1/2020 1:05:53 PM"));
+    assert!(events[0].logged.is_none() && report.zones.is_empty(), "{report}");
+}
+
+#[test]
+fn a_parent_was_there_before_its_child() {
+    let row = |time: &str, pid: &str, image: &str, parent: &str| {
+        format!(
+            "{{\"EventID\": 4688, \"Channel\": \"Security\", \"Computer\": \"ws6\", \"SystemTime\": \"2020-09-18T17:05:{time}Z\", \
+             \"NewProcessId\": \"{pid}\", \"NewProcessName\": \"C:\\\\{image}\", \"ProcessId\": \"{parent}\"}}\n"
+        )
+    };
+    let first = row("01", "0x8", "mmc.exe", "0x4");
+    let child = row("30", "0xc", "cmd.exe", "0x8");
+    // The same id, given to another later.
+    let later = row("50", "0x8", "calc.exe", "0x4");
+    let parents = |log: String| {
+        let (events, _) = read(&log);
+        let parent = |event: &HostEvent| match &event.body {
+            HostBody::ProcessCreate(create) if create.process.pid == Some(0xc) => Some(create.parent.name()),
+            _ => None,
+        };
+        events.iter().find_map(parent).unwrap()
+    };
+    assert_eq!(parents([&*first, &child, &later].concat()).as_deref(), Some("mmc.exe"));
+    assert_eq!(parents([&*later, &child, &first].concat()), None);
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use dcom_sensor::host_log::{self, Cause, HostBody, HostEvent, Lines, Report};
+use dcom_sensor::host_log::{self, Cause, HostBody, HostEvent, Inputs, Lines, Report};
 
 use super::evtx_writer::{self, Record};
-use super::{Scratch, read, samples};
+use super::{Scratch, read, read_of, samples};
 
 /// The report, then an event a line.
 fn told(events: &[HostEvent], report: &Report) -> String {
@@ -48,13 +48,19 @@ fn without_nothing(mut text: String) -> String {
 
 #[test]
 fn every_form_is_read() {
-    let (files, failures) = host_log::inputs(&[samples()]);
-    assert!(failures.is_empty());
+    let Inputs {
+        files,
+        failures,
+        passed_over,
+    } = host_log::inputs(&[samples()]);
+    assert!(failures.is_empty() && passed_over.is_empty());
     assert!(files.len() > 20, "{files:?}");
     let mut all = String::new();
     for file in files {
-        let (events, report) = read(&file);
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        // Tables that name no computer.
+        let unnamed = name.starts_with("event-viewer").then_some("ws6");
+        let (events, report) = read_of(&file, unnamed);
         assert_eq!(report.records, report.events + report.skipped_total(), "{name}");
         assert_eq!(report.events, events.len() as u64, "{name}");
         writeln!(all, "=== {name}\n{}", told(&events, &report)).unwrap();
@@ -134,10 +140,10 @@ fn compressed_logs_are_read_as_they_are() {
 #[test]
 fn what_is_no_log_says_so_and_is_passed_over_in_a_folder() {
     let file = Scratch::new("no-log", b"MZ\x90\0 this is a program\nand no log\n");
-    let error = host_log::read(&file.0, &mut |_| {}).unwrap_err();
+    let error = host_log::read(&file.0, None, &mut |_| {}).unwrap_err();
     assert!(matches!(error.cause, Cause::NotALog), "{error}");
-    let (named, _) = host_log::inputs(std::slice::from_ref(&file.0));
-    assert_eq!(named, std::slice::from_ref(&file.0));
+    let named = host_log::inputs(std::slice::from_ref(&file.0));
+    assert_eq!(named.files, std::slice::from_ref(&file.0));
     let folder = std::env::temp_dir().join(format!("dcom-sensor-{}-folder", std::process::id()));
     fs::create_dir_all(folder.join("deeper")).unwrap();
     fs::write(folder.join("a.exe"), b"MZ\x90\0").unwrap();
@@ -147,10 +153,15 @@ fn what_is_no_log_says_so_and_is_passed_over_in_a_folder() {
     let long = format!("{{\"message\": \"{script}\", \"winlog\": {{\"event_id\": 4104}}}}\n");
     fs::write(folder.join("deeper/c"), long).unwrap();
     fs::write(folder.join("deeper/d"), format!("{{\"text\": \"{script}\"}}\n")).unwrap();
-    let (found, failures) = host_log::inputs(std::slice::from_ref(&folder));
+    fs::write(folder.join("empty.csv"), "").unwrap();
+    let found = host_log::inputs(std::slice::from_ref(&folder));
     fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(found, [folder.join("deeper/b"), folder.join("deeper/c")]);
-    assert!(failures.is_empty());
+    assert_eq!(found.files, [folder.join("deeper/b"), folder.join("deeper/c")]);
+    assert_eq!(
+        found.passed_over,
+        ["a.exe", "deeper/d", "empty.csv"].map(|name| folder.join(name))
+    );
+    assert!(found.failures.is_empty());
 }
 
 /// Two chunks of Sysmon's and COM's events.

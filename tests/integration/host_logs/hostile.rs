@@ -122,7 +122,7 @@ impl Numbers {
 /// Bytes changed, left out, doubled, put in and cut off, in every sample: nothing panics, and every record is accounted for.
 #[test]
 fn altered_samples_are_read_or_counted() {
-    let (files, _) = host_log::inputs(&[samples()]);
+    let files = host_log::inputs(&[samples()]).files;
     let mut samples: Vec<(String, Vec<u8>)> = files
         .iter()
         .map(|file| {
@@ -162,7 +162,7 @@ fn altered_samples_are_read_or_counted() {
             }
             let file = Scratch::new("altered", &altered);
             let mut events = 0;
-            match host_log::read(&file.0, &mut |_| events += 1) {
+            match host_log::read(&file.0, None, &mut |_| events += 1) {
                 Ok(report) => {
                     assert_eq!(report.events, events, "{name} {round}");
                     assert_eq!(report.records, report.events + report.skipped_total(), "{name} {round}");

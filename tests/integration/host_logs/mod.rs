@@ -13,8 +13,13 @@ use crate::program;
 
 /// Reads a log to its end.
 fn read(path: &Path) -> (Vec<HostEvent>, Report) {
+    read_of(path, None)
+}
+
+/// The same, of which records that name no computer are of this one.
+fn read_of(path: &Path, unnamed: Option<&str>) -> (Vec<HostEvent>, Report) {
     let mut events = Vec::new();
-    let report = host_log::read(path, &mut |event| events.push(event))
+    let report = host_log::read(path, unnamed, &mut |event| events.push(event))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     (events, report)
 }

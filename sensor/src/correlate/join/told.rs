@@ -51,11 +51,11 @@ pub(super) fn processes(
     }
 }
 
-/// Sysmon and Defender know times to the millisecond, and parents by name.
+/// All but Windows' own log know times to the millisecond, and parents by name.
 pub(super) fn precision(event: &HostEvent) -> u8 {
     match event.source {
-        Source::Sysmon(_) | Source::DeviceProcessEvents | Source::DeviceNetworkEvents => 0,
-        _ => 1,
+        Source::Security(_) | Source::System(_) | Source::PowerShell(_) => 1,
+        _ => 0,
     }
 }
 

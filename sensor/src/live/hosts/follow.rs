@@ -215,7 +215,7 @@ impl Followed {
                 *size = metadata.len();
                 if settled && *read != Some(*size) {
                     *read = Some(*size);
-                    let done = host_log::read(path, &mut |event| {
+                    let done = host_log::read(path, None, &mut |event| {
                         sink.batch.push(event);
                         if sink.batch.len() >= super::BATCH {
                             sink.send();
