@@ -384,7 +384,7 @@ impl<'k> Known<'k> {
                 _ => None,
             }
         };
-        let from = Self::around(case.since, gathered.skew.as_ref(), EARLIER, 0);
+        let from = Self::around(case.activated, gathered.skew.as_ref(), EARLIER, 0);
         let to = Self::around(case.at, gathered.skew.as_ref(), 0, CLOSE.max(EARLIER));
         let time = *from.start()..=*to.end();
         let by_user = wanted.map(|user| Lookup::logon_user(address, user));
@@ -397,7 +397,7 @@ impl<'k> Known<'k> {
             HostBody::Logon(logon) => Some((rank(logon)?, event, logon)),
             _ => None,
         });
-        let best = found.min_by_key(|(rank, event, _)| (*rank, event.time.since(case.since).abs()));
+        let best = found.min_by_key(|(rank, event, _)| (*rank, event.time.since(case.activated).abs()));
         let Some((rank, event, logon)) = best else { return };
         gathered.record.matched_on.push(Matched::Logon);
         gathered.record.because.push(format!(
@@ -410,7 +410,7 @@ impl<'k> Known<'k> {
                 .filter(|_| rank == 0)
                 .map_or_else(|| ", by address and name".to_owned(), |port| format!(":{port}")),
         ));
-        let as_it_is = Self::around(case.since, None, EARLIER, case.at.since(case.since) + CLOSE);
+        let as_it_is = Self::around(case.activated, None, EARLIER, case.at.since(case.activated) + CLOSE);
         if !as_it_is.contains(&event.time) {
             tell_skew(&mut gathered.skew, &mut gathered.record);
         }

@@ -38,7 +38,7 @@ use wire::{Seen, Wire};
 use crate::catalog::Catalog;
 use crate::dcom::Record;
 use crate::decode::Endpoint;
-use crate::detect::UNANSWERED_CONNECTION_ID;
+use crate::detect::{UNANSWERED_CONNECTION_ID, is_sealed_activation};
 use crate::event::dcom::{self, Evidence};
 use crate::event::host::{HostRecord, Verdict};
 use crate::event::{Alert, Dcom, Meta, Shared};
@@ -60,7 +60,7 @@ pub struct Counters {
     pub forgotten: u64,
     /// Names and addresses that found no room.
     pub names_over_limit: u64,
-    /// Connections of the wire that were forgotten to make room.
+    /// Connections and sealed activations of the wire that were forgotten to make room.
     pub connections_forgotten: u64,
     /// Connections that the wire and a host saw, each a measurement of that host's clock.
     pub shared_connections: u64,
@@ -262,13 +262,19 @@ impl Correlator {
     /// A record was read: what it says of names is learned, and in a replay it is judged.
     pub fn record(&mut self, record: &mut Record, catalog: &Catalog) {
         self.learn(&record.meta, &record.dcom);
+        if let (Some(client), Some(server)) = (record.meta.client, record.meta.server)
+            && is_sealed_activation(&record.dcom)
+        {
+            let at = record.meta.timestamp;
+            self.wire.push_sealed(client.address, server.address, at);
+        }
         if Case::is_of_note(&record.dcom) && self.mode == Mode::Replay {
             record.dcom.host = self.judge(&record.meta, &record.dcom, catalog).map(Shared::new);
         }
     }
 
     fn judge(&mut self, meta: &Meta, dcom: &Dcom, catalog: &Catalog) -> Option<HostRecord> {
-        let case = Case::of(meta, dcom, catalog)?;
+        let case = Case::of(meta, dcom, catalog, &self.wire)?;
         let Judged { record, claims } = self.known().judge(&case);
         for claim in claims {
             self.claims.take(claim, case.key());
@@ -331,7 +337,7 @@ impl Correlator {
             return;
         }
         let is_case = match alert.dcom.as_ref() {
-            Some(dcom) => Case::of(meta, dcom, catalog).is_some(),
+            Some(dcom) => Case::of(meta, dcom, catalog, &self.wire).is_some(),
             None => alert.signature_id == UNANSWERED_CONNECTION_ID,
         };
         if !is_case {
@@ -371,7 +377,7 @@ impl Correlator {
         };
         let mut dcom = dcom.clone();
         let record = self.judge(meta, &dcom, catalog)?;
-        let case = Case::of(meta, &dcom, catalog)?;
+        let case = Case::of(meta, &dcom, catalog, &self.wire)?;
         let known = self.known();
         let class = (dcom.clsid.is_none() && dcom.outcome == Some(dcom::Outcome::Failed))
             .then(|| known.refused_class(&case))
