@@ -212,6 +212,28 @@ fn a_person_sees_the_verdict_in_the_table_and_in_the_summary() {
 }
 
 #[test]
+fn a_log_of_another_time_has_no_say() {
+    let scratch = Scratch::new();
+    let log = log(&scratch, "dcomsrv01", &json!({ "UtcTime": "2026-11-20 09:00:00.000" }));
+    let run = program::replay([
+        "--no-progress".as_ref(),
+        "--host-logs".as_ref(),
+        log.as_os_str(),
+        pcap("mmc20-connect.pcap").as_os_str(),
+    ]);
+    assert!(
+        run.stderr.contains("is refused: it is of another time"),
+        "{}",
+        run.stderr
+    );
+    let summary = "host logs: 0 confirmed, 0 contradicted, 0 not seen";
+    assert!(run.stdout.contains(summary), "{}", run.stdout);
+    let host = verdict(&pcap("mmc20-connect.pcap"), &log, &[]);
+    assert_eq!(host["coverage"], Value::Null, "{host:#}");
+    assert!(text(&host["because"][0]).contains("was refused"), "{host:#}");
+}
+
+#[test]
 fn a_window_ends_what_is_looked_for() {
     let scratch = Scratch::new();
     let later = |seconds: u32| {

@@ -148,11 +148,11 @@ impl<'a> Case<'a> {
         if self.is_go_between(image) {
             return None;
         }
-        match self.knows_parents() {
-            true => Some(self.is_expected_parent(image)),
-            // Of a class that is not known, any does; of one of several that are concluded, not.
-            false => (!self.is_concluded()).then_some(true),
+        if self.knows_parents() {
+            return Some(self.is_expected_parent(image));
         }
+        // Of a class that is not known, any does; of one of several that are concluded, not.
+        (!self.is_concluded()).then_some(true)
     }
 
     /// Does the catalogue know in which processes the objects live?

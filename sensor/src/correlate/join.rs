@@ -18,6 +18,7 @@ use super::store::{Lookup, Store, own_end};
 use super::wire::{Seen, Wire};
 use crate::event::dcom::Outcome;
 use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
+use crate::hash::HashSet;
 use crate::host_log::command_line::{self, is_same_file};
 use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_hash};
 use crate::host_log::{HostBody, HostEvent};
@@ -43,6 +44,8 @@ pub(super) struct Known<'k> {
     pub(super) wire: &'k Wire,
     pub(super) skews: &'k Skews,
     pub(super) claims: &'k Claims,
+    /// Whose logs were refused.
+    pub(super) refused: &'k HashSet<HostId>,
     /// How long after a case its traces may come.
     pub(super) window: i64,
 }
@@ -223,9 +226,15 @@ impl<'k> Known<'k> {
         let address = case.server.address;
         let name = self.names.of(address).next().map(|(_, host)| self.names.name(host));
         let named = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let refused = self.names.of(address).any(|(_, host)| self.refused.contains(&host));
+        let why = if refused {
+            format!("the log of {address}{named} was refused: it is of another time")
+        } else {
+            format!("there is no log of {address}{named}")
+        };
         let mut record = HostRecord {
             name,
-            because: vec![format!("there is no log of {address}{named}")],
+            because: vec![why],
             ..HostRecord::default()
         };
         if let Some(told) = self.names.conflict(address) {

@@ -29,9 +29,9 @@ use std::ops::RangeInclusive;
 use case::Case;
 use claims::Claims;
 use join::{Judged, Known, brief};
-use names::{By, Names};
+use names::{By, HostId, Names};
 use skew::{FARTHEST, Skews};
-use store::{Kind, Store, learn, own_end};
+use store::{Coverage, Kind, Store, learn, own_end};
 use waiting::Pending;
 use wire::{Seen, Wire};
 
@@ -43,6 +43,7 @@ use crate::event::dcom::{self, Evidence};
 use crate::event::host::{HostRecord, Verdict};
 use crate::event::{Alert, Dcom, Meta, Shared};
 use crate::flow::Opener;
+use crate::hash::{HashMap, HashSet};
 use crate::host_log::event::Direction;
 use crate::host_log::{HostBody, HostEvent};
 use crate::limits::Limits;
@@ -119,6 +120,10 @@ pub struct Correlator {
     window: i64,
     /// Where there is traffic: events of other times are counted, not kept. None: everywhere.
     spans: Option<Vec<RangeInclusive<Timestamp>>>,
+    /// Events of other times in the log that is being read.
+    outside: HashMap<(HostId, Kind), Coverage>,
+    /// Whose logs were refused.
+    refused: HashSet<HostId>,
     pending: VecDeque<Pending>,
     most_pending: usize,
     now: Timestamp,
@@ -137,6 +142,8 @@ impl Correlator {
             claims: Claims::default(),
             window,
             spans: None,
+            outside: HashMap::default(),
+            refused: HashSet::default(),
             pending: VecDeque::new(),
             most_pending: limits.host_pending,
             now: Timestamp::default(),
@@ -188,11 +195,17 @@ impl Correlator {
         let Some(host) = self.names.host(&event.host) else {
             return;
         };
-        self.store.cover(host, kind, event.time);
+        let one = Coverage::of(event.time);
+        if !self.overlaps(event.time, event.time) {
+            let known = self.outside.entry((host, kind));
+            known.and_modify(|known| known.add(one)).or_insert(one);
+            return;
+        }
+        self.store.cover(host, kind, one);
         // Addresses are given to others in time: those of another day say nothing.
         let distance = self.now.since(event.time).saturating_abs();
         let is_far = self.mode == Mode::Live && self.now.0 != 0 && distance > self.margin().saturating_mul(2);
-        if is_far || !self.overlaps(event.time, event.time) {
+        if is_far {
             return;
         }
         self.counters.kept += 1;
@@ -209,13 +222,24 @@ impl Correlator {
         self.store.push(host, kind, event);
     }
 
+    /// A log was read to its end. One that is refused, since it is of another time than the traffic, has no say.
+    pub fn end_log(&mut self, refused: bool) {
+        for ((host, kind), coverage) in self.outside.drain() {
+            if refused {
+                self.refused.insert(host);
+            } else {
+                self.store.cover(host, kind, coverage);
+            }
+        }
+    }
+
     /// Live: so much was read.
     pub fn set_feed(&mut self, feed: FeedCounters) {
         self.counters.feed = Some(feed);
     }
 
     /// A connection was seen here and there.
-    fn share(&mut self, host: names::HostId, event: &HostEvent, seen: Seen) {
+    fn share(&mut self, host: HostId, event: &HostEvent, seen: Seen) {
         let HostBody::NetworkConnect(connect) = &event.body else {
             return;
         };
@@ -289,6 +313,7 @@ impl Correlator {
             wire: &self.wire,
             skews: &self.skews,
             claims: &self.claims,
+            refused: &self.refused,
             window: self.window,
         }
     }
@@ -359,7 +384,7 @@ impl Correlator {
         let Some(host) = alert.dcom.as_ref().and_then(|dcom| dcom.host.as_deref()) else {
             return;
         };
-        self.counters.count(host.verdict);
+        self.counters.count(host);
         if host.verdict == Verdict::NotSeen {
             return;
         }
@@ -458,11 +483,12 @@ impl Correlator {
 }
 
 impl Counters {
-    fn count(&mut self, verdict: Verdict) {
-        match verdict {
+    fn count(&mut self, host: &HostRecord) {
+        match host.verdict {
             Verdict::Confirmed => self.confirmed += 1,
             Verdict::Contradicted => self.contradicted += 1,
-            Verdict::NotSeen => self.not_seen += 1,
+            // Of a host without a log nothing was looked for.
+            Verdict::NotSeen => self.not_seen += u64::from(host.coverage.is_some()),
         }
     }
 }

@@ -431,6 +431,26 @@ fn events_of_another_time_are_counted_and_not_joined() {
         (rig.correlator.counters().events, rig.correlator.counters().kept),
         (6, 0)
     );
+    // A log that is refused has no say.
+    rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+    let record = call("ShellWindows", LINE);
+    for (refused, why) in [
+        (true, "the log of 10.0.0.6 (ws6) was refused: it is of another time"),
+        (false, "the log has process creations from"),
+    ] {
+        rig.log(target(eleven_hours, Some(LOGGED)));
+        rig.correlator.end_log(refused);
+        let mut alert = alert_of(&record);
+        rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+        let dcom = alert.dcom.unwrap();
+        let host = dcom.host.as_deref().unwrap();
+        assert_eq!((host.verdict, host.coverage.is_none()), (Verdict::NotSeen, refused));
+        assert!(
+            host.because.iter().any(|it| it.to_lowercase().contains(why)),
+            "{host:#?}"
+        );
+        assert_eq!(rig.correlator.counters().not_seen, u64::from(!refused));
+    }
 }
 
 fn unanswered() -> (Meta, Alert) {
@@ -526,6 +546,7 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         (dcom.clsid, dcom.host.as_deref().unwrap().verdict),
         (None, Verdict::NotSeen)
     );
+    assert!(dcom.host.as_deref().unwrap().coverage.is_some(), "there is a log");
     assert_eq!(alert.severity, Severity::Informational);
 }
 

@@ -147,7 +147,7 @@ impl Correlator {
 
     fn confirmation(&mut self, pending: &Pending, mut dcom: Dcom) -> Option<Event> {
         let host = dcom.host.as_deref_mut()?;
-        self.counters.count(host.verdict);
+        self.counters.count(host);
         let now = match host.verdict {
             Verdict::Confirmed => raised(pending.severity, pending.raises && host.score >= ENOUGH),
             _ => pending.severity,

@@ -121,6 +121,17 @@ impl<'k> Known<'k> {
             && inbound(end..=Timestamp(end.0.saturating_add(SILENCE)))
     }
 
+    /// What the log of a host has.
+    pub(super) fn coverage(&self, host: HostId) -> CoverageRecord {
+        let all: Vec<_> = self.store.coverage(host).collect();
+        let kinds = all.iter().map(|(kind, it)| format!("{} {}", it.count, kind.name()));
+        CoverageRecord {
+            first: all.iter().map(|(_, it)| it.first).min(),
+            last: all.iter().map(|(_, it)| it.last).max(),
+            kinds: kinds.collect(),
+        }
+    }
+
     /// What was looked for and not found, and what the log has.
     fn tell_missing(&self, case: &Case<'_>, host: HostId, child: bool, record: &mut HostRecord) {
         let window = self.window / SECOND;
@@ -144,13 +155,8 @@ impl<'k> Known<'k> {
         if record.verdict == Verdict::Confirmed {
             return;
         }
+        record.coverage = Some(self.coverage(host));
         let all: Vec<_> = self.store.coverage(host).collect();
-        let kinds = all.iter().map(|(kind, it)| format!("{} {}", it.count, kind.name()));
-        record.coverage = Some(CoverageRecord {
-            first: all.iter().map(|(_, it)| it.first).min(),
-            last: all.iter().map(|(_, it)| it.last).max(),
-            kinds: kinds.collect(),
-        });
         for wanted in [Kind::Process, Kind::Network] {
             match all.iter().find(|(kind, _)| *kind == wanted) {
                 None => record.because.push(format!("the log has no {}", wanted.name())),
