@@ -155,6 +155,11 @@ impl Analysis {
         self.analyst.name_interfaces(names);
     }
 
+    /// The classes that are known.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.judge.catalog
+    }
+
     /// Other classes are known from now on.
     pub(crate) fn replace_catalog(&mut self, catalog: Catalog) {
         let catalog = Arc::new(catalog);

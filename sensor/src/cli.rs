@@ -12,12 +12,12 @@ pub(crate) mod settings;
 mod voice;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
@@ -115,12 +115,12 @@ pub(crate) struct Replay {
     pub(crate) inputs: Vec<PathBuf>,
 
     /// Write logs to this folder; it is made if missing. Without it, only print.
-    #[arg(short = 'o', long, value_name = "DIR")]
+    #[arg(short = 'o', long, value_name = "DIR", value_parser = folders())]
     pub(crate) log_dir: Option<PathBuf>,
 
     /// Write the packets of each alert's connections to this folder: a pcapng for each incident, with comments on the
     /// frames that decide. Captures are read twice; files that an earlier run wrote there are replaced.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folders())]
     pub(crate) extract: Option<PathBuf>,
 
     /// Print events as EVE lines in place of the table.
@@ -244,6 +244,16 @@ fn severities() -> impl TypedValueParser<Value = Severity> {
 
 fn log_formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
+}
+
+/// Folders to write to. `-`, where others write to standard output, is taken for none.
+fn folders() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|folder| {
+        if folder == Path::new("-") {
+            return Err("a folder is expected: `--json` prints events, and `./-` is a folder of that name");
+        }
+        Ok(folder)
+    })
 }
 
 /// So many threads, or one for each core.

@@ -23,12 +23,12 @@ const SAMPLES: [(&str, &str); 4] = [
     ("mmc20-user-to-user", "bob@LAB.EXAMPLE"),
 ];
 
-fn by_keytab(keytab: &Path) -> String {
-    format!("[[kerberos]]\nkeytab = \"{}\"\n", keytab.display())
-}
-
 fn keytab(sample: &str) -> PathBuf {
     program::pcap(&format!("{sample}.keytab"))
+}
+
+fn key_of(sample: &str) -> Vec<u8> {
+    fs::read(keytab(sample)).expect("the keytab is there")
 }
 
 fn capture(sample: &str) -> PathBuf {
@@ -42,7 +42,7 @@ fn each_sample_opens_by_its_key_and_tells_what_its_signed_twin_tells() {
         &program::pcap("mmc20-spnego-signed.pcap"),
     );
     for (sample, key) in SAMPLES {
-        let run = Run::of(&by_keytab(&keytab(sample)), &capture(sample));
+        let run = Run::by_keytab(&key_of(sample), &capture(sample));
         assert_eq!(
             run.counter("dcom.sealed.opened"),
             run.counter("dcom.sealed.pdus"),
@@ -83,12 +83,11 @@ fn the_clients_password_opens_what_rc4_seals_under_kerberos() {
 #[test]
 fn another_key_of_the_same_name_opens_nothing_and_is_told() {
     for (sample, key) in SAMPLES {
-        let scratch = Scratch::new();
-        let mut bytes = fs::read(keytab(sample)).expect("the keytab is there");
+        let mut bytes = key_of(sample);
         // A longer version number stands behind the key.
         let last = bytes.len() - 5;
         bytes[last] ^= 1;
-        let wrong = Run::of(&by_keytab(&scratch.write("wrong.keytab", &bytes)), &capture(sample));
+        let wrong = Run::by_keytab(&bytes, &capture(sample));
         assert_eq!(wrong.counter("dcom.sealed.opened"), 0, "{sample}");
         assert_eq!(wrong.stubs(), [], "{sample}");
         assert!(wrong.counter("dcom.keys.mismatches") > 0, "{sample}");
@@ -104,8 +103,7 @@ fn another_key_of_the_same_name_opens_nothing_and_is_told() {
 #[test]
 fn another_version_of_a_service_key_is_told() {
     let (sample, _) = SAMPLES[0];
-    let scratch = Scratch::new();
-    let mut bytes = fs::read(keytab(sample)).expect("the keytab is there");
+    let mut bytes = key_of(sample);
     let length = bytes.len();
     // Both version numbers: before the type of the key, and behind the key.
     for at in [length - 4 - 16 - 5, length - 1] {
@@ -113,7 +111,7 @@ fn another_version_of_a_service_key_is_told() {
         bytes[at] = 7;
     }
     bytes[length - 5] ^= 1;
-    let run = Run::of(&by_keytab(&scratch.write("old.keytab", &bytes)), &capture(sample));
+    let run = Run::by_keytab(&bytes, &capture(sample));
     assert_eq!(run.counter("dcom.sealed.opened"), 0);
     let told = run.records.of_type("anomaly").map(ToString::to_string);
     assert!(told.into_iter().any(
@@ -141,7 +139,7 @@ fn any_number_of_workers_opens_the_same() {
     for (sample, _) in SAMPLES {
         let written = ["1", "2", "16"].map(|workers| {
             let scratch = Scratch::new();
-            let keys = crate::keys::keys_file(&scratch, &by_keytab(&keytab(sample)));
+            let keys = crate::keys::keys_by_keytab(&scratch, &key_of(sample));
             let mut command = program::dcom_sensor();
             command.args(["replay", "--json", "--calls", "all", "--workers", workers, "--keys"]);
             let output = command
@@ -230,7 +228,7 @@ fn tshark_opens_the_same_stubs_by_the_same_keytab() {
             not_tested("there is no tshark");
             return;
         };
-        let run = Run::of(&by_keytab(&keytab), &capture);
+        let run = Run::by_keytab(&fs::read(&keytab).expect("the keytab is there"), &capture);
         let mut ours: BTreeMap<u64, Vec<&Value>> = BTreeMap::new();
         for line in &run.unsealed {
             ours.entry(number(&line["pcap_cnt"])).or_default().push(&line["stub"]);

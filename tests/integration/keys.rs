@@ -57,9 +57,20 @@ const SECRETS: [&str; 8] = [
 pub(crate) const VERIFICATION_TRAILER: &str = "8ae3137102f43671";
 
 pub(crate) fn keys_file(scratch: &Scratch, content: &str) -> PathBuf {
-    let path = scratch.write("keys.toml", content);
+    secret(scratch, "keys.toml", content)
+}
+
+/// A file that its owner alone may read.
+fn secret(scratch: &Scratch, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = scratch.write(name, content);
     fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("its mode can be set");
     path
+}
+
+/// A keys file that names a keytab with this content.
+pub(crate) fn keys_by_keytab(scratch: &Scratch, keytab: &[u8]) -> PathBuf {
+    secret(scratch, "host.keytab", keytab);
+    keys_file(scratch, "[[kerberos]]\nkeytab = \"host.keytab\"\n")
 }
 
 /// What a run with keys told.
@@ -73,6 +84,17 @@ impl Run {
     pub(crate) fn of(keys: &str, capture: &Path) -> Self {
         let scratch = Scratch::new();
         let file = keys_file(&scratch, keys);
+        Self::with(&file, &scratch, capture)
+    }
+
+    /// By a keytab with this content.
+    pub(crate) fn by_keytab(keytab: &[u8], capture: &Path) -> Self {
+        let scratch = Scratch::new();
+        let file = keys_by_keytab(&scratch, keytab);
+        Self::with(&file, &scratch, capture)
+    }
+
+    fn with(file: &Path, scratch: &Scratch, capture: &Path) -> Self {
         let lines = scratch.path("unsealed.jsonl");
         let logs = scratch.path("logs");
         let mut command = program::dcom_sensor();
@@ -329,8 +351,8 @@ fn nothing_that_is_read_is_written_over() {
 #[test]
 fn every_sealed_stub_under_kerberos_equals_the_truths() {
     for (capture, truth) in program::truths_beside("DCOM_KERBEROS", "shared/rig/kerberos") {
-        let keytab = capture.with_file_name("dc.keytab");
-        let run = Run::of(&format!("[[kerberos]]\nkeytab = \"{}\"\n", keytab.display()), &capture);
+        let keytab = fs::read(capture.with_file_name("dc.keytab")).expect("the keytab is there");
+        let run = Run::by_keytab(&keytab, &capture);
         let mut expected = Vec::new();
         for call in elements(&truth["calls"]).iter().filter(|call| call["auth_level"] == 6) {
             for direction in ["request", "response"] {
@@ -536,6 +558,17 @@ fn keys_that_others_may_read_are_refused_with_what_to_do() {
         assert!(said.contains(&format!("mode {mode:04o} lets others")), "{said}");
         assert!(said.contains("hint: chmod 600 "), "{said}");
     }
+    // What is to be kept from others may stand in a file that it names.
+    for (name, content) in [
+        ("dump.txt", "[[ntlm]]\nsecretsdump = \"dump.txt\"\n"),
+        ("host.keytab", "[[kerberos]]\nkeytab = \"host.keytab\"\n"),
+    ] {
+        let scratch = Scratch::new();
+        let file = scratch.write(name, "");
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("its mode can be set");
+        let error = Keys::load(&keys_file(&scratch, content)).expect_err("others may read it");
+        assert!(error.to_string().contains(&format!("{name}: mode 0644")), "{error}");
+    }
 }
 
 #[test]
@@ -556,6 +589,10 @@ fn what_is_wrong_with_a_keys_file_is_told_with_its_place_and_without_its_secrets
             "[[ntlm]]\nsecretsdump = \"keys.toml\"\n",
             "keys.toml: has no line of an account",
         ),
+        (
+            "[[ntlm]]\nuser = \"\"\npassword = \"Rig-Test-1!\"\n",
+            "[[ntlm]] 1: `user` is empty",
+        ),
         ("", "names no keys"),
     ] {
         let refused = refusal(content, 0o600);
@@ -566,7 +603,8 @@ fn what_is_wrong_with_a_keys_file_is_told_with_its_place_and_without_its_secrets
 #[test]
 fn every_account_of_a_dump_is_a_key() {
     let scratch = Scratch::new();
-    scratch.write(
+    secret(
+        &scratch,
         "dump.txt",
         "[*] Dumping the NTDS\nLAB\\alice:1103:aad3b435b51404eeaad3b435b51404ee:1468ea2e51733edf2a6bd21af25d6174:::\n",
     );

@@ -123,7 +123,12 @@ fn runs(method: &Method) -> String {
     text
 }
 
-/// Prints all classes, a line each: the worst first.
+/// From so many columns on, each class has a line of its own.
+const WIDE: u16 = 140;
+/// From so many on, there is room beside its name, CLSID and severity to say what it is.
+const NARROW: u16 = 64;
+
+/// Prints all classes, the worst first: a line each where there is room for that, else three.
 pub fn list(catalog: &Catalog, width: u16) -> String {
     let mut classes: Vec<&Class> = catalog.iter().collect();
     classes.sort_by_key(|class| {
@@ -134,24 +139,30 @@ pub fn list(catalog: &Catalog, width: u16) -> String {
         )
     });
     let mut table = plain(width);
-    table.set_header(["name", "CLSID", "category", "severity", "what"]);
+    if width >= WIDE {
+        table.set_header(["name", "CLSID", "category", "severity", "what"]);
+    }
     for class in classes {
         let what = match &class.benign {
             Some(benign) if class.description.is_empty() => &benign.used_by,
             _ => &class.description,
         };
-        let clsid = class.clsid.to_string();
-        let mut row = Row::from([
-            class.name.as_str(),
-            &clsid,
-            class.category.name(),
-            class.severity.name(),
-            what,
-        ]);
-        row.max_height(1);
+        let (name, clsid) = (class.name.clone(), class.clsid.to_string());
+        let (category, severity) = (class.category.name(), class.severity.name());
+        let mut row = match width {
+            WIDE.. => Row::from([&name, &clsid, category, severity, what]),
+            NARROW.. => Row::from([format!("{name}\n{clsid}\n{severity}, {category}"), what.clone()]),
+            _ => Row::from([format!("{name}\n{clsid}\n{severity}, {category}")]),
+        };
+        row.max_height(if width >= WIDE { 1 } else { 3 });
         table.add_row(row);
     }
-    table.set_constraints([const { ColumnConstraint::ContentWidth }; 4]);
+    let whole = match width {
+        WIDE.. => 4,
+        NARROW.. => 1,
+        _ => 0,
+    };
+    table.set_constraints(std::iter::repeat_n(ColumnConstraint::ContentWidth, whole));
     lines(&table)
 }
 
@@ -223,6 +234,11 @@ mod tests {
             assert!(text.contains(&class.clsid.to_string()), "{}", class.name);
         }
         assert!(text.find("MMC20").unwrap() < text.find("8bc3f05e-d86b-11d0-a075-00c04fb68820").unwrap());
-        assert!(text.lines().all(|line| line.chars().count() <= 160));
+        for width in [40, 60, 80, 100, 120, 160, 200] {
+            let text = list(&catalog, width);
+            let too_long = text.lines().find(|line| line.chars().count() > width.into());
+            assert_eq!(too_long, None, "{width}");
+            assert!(text.contains(" 49b2791a-b1ae-4c90-9b8e-e860ba07f889"), "{text}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::{self, Common};
 use super::{
-    FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, output_width, severities, tell, with_outputs,
+    FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, folders, output_width, severities, tell,
+    with_outputs,
 };
 use crate::config::Config;
 use crate::detect::Found;
@@ -52,7 +53,7 @@ pub(crate) struct Hunt {
     inputs: Vec<PathBuf>,
 
     /// Write logs to this folder; it is made if missing. Without it, only print.
-    #[arg(short = 'o', long, value_name = "DIR")]
+    #[arg(short = 'o', long, value_name = "DIR", value_parser = folders())]
     log_dir: Option<PathBuf>,
 
     /// Print findings as EVE lines in place of the table.
@@ -103,6 +104,7 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
 
 fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) -> Result<u8> {
     let catalog = Arc::new(settings::catalog(config)?);
+    settings::doubt(config, &catalog);
     let policy = settings::policy(config, &Limits::default());
     let read: Vec<PathBuf> = options
         .inputs

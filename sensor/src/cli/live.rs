@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::hosts::{HEADING, HostOptions};
 use super::settings::Settings;
-use super::{KeysFile, WhichCalls, workers};
+use super::{KeysFile, WhichCalls, folders, workers};
 use crate::capture::live::Listening;
 use crate::config::Config;
 
@@ -31,7 +31,7 @@ pub(crate) struct Live {
     pub(crate) interfaces: Vec<String>,
 
     /// Write logs to this folder; it is made if missing. Default: where the settings say, /var/log/dcom-sensor.
-    #[arg(short = 'o', long, value_name = "DIR")]
+    #[arg(short = 'o', long, value_name = "DIR", value_parser = folders())]
     pub(crate) log_dir: Option<PathBuf>,
 
     /// Print events as EVE lines in place of a line for each alert.

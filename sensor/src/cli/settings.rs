@@ -12,6 +12,7 @@ use crate::analysis::Analysis;
 use crate::baseline::Baseline;
 use crate::catalog::Catalog;
 use crate::config::{Config, environment};
+use crate::document::closest;
 use crate::emit::Format;
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -114,8 +115,8 @@ pub(crate) fn in_force(option: Option<&Path>) -> Result<Config> {
 /// Reads settings and catalogue again, while the sensor runs.
 pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limits) -> Result<Config> {
     let config = settings.config()?;
-    let classes = catalog(&config)?;
-    analysis.replace_catalog(classes);
+    analysis.replace_catalog(catalog(&config)?);
+    doubt(&config, analysis.catalog());
     analysis.set_detection(&(&config.detect).into());
     analysis.replace_policy(policy(&config, limits));
     Ok(config)
@@ -141,6 +142,32 @@ pub(crate) fn policy(config: &Config, limits: &Limits) -> Policy {
     Policy::new(allow, suppress, threshold, limits)
 }
 
+/// Classes of the allow-list that nobody knows, each with what to do about it: such an entry keeps nothing back.
+pub(crate) fn unknown_classes(config: &Config, catalog: &Catalog) -> Vec<(String, String)> {
+    let names = || catalog.iter().map(|class| class.name.as_str());
+    let mut unknown = Vec::new();
+    for entry in &config.allow {
+        let is_unknown = |class: &&str| !names().any(|name| name.eq_ignore_ascii_case(class));
+        for class in entry.class_names().filter(is_unknown) {
+            let known = catalog.find(class).first().map(|class| class.name.as_str());
+            let hint = match known.or_else(|| closest(class, names())) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "`dcom-sensor catalog list` prints those there are".to_owned(),
+            };
+            let line = entry.line();
+            unknown.push((format!("[[allow]] in line {line}: there is no class `{class}`"), hint));
+        }
+    }
+    unknown
+}
+
+/// Says what of the settings will probably be of no use.
+pub(crate) fn doubt(config: &Config, catalog: &Catalog) {
+    for (message, hint) in unknown_classes(config, catalog) {
+        complain(&message, Some(&hint));
+    }
+}
+
 /// Prints the settings in force, as a file that says the same wherever it is kept: paths in a file begin there.
 pub(crate) fn print(config: &Config) -> Result<()> {
     let mut config = config.clone();
@@ -156,6 +183,7 @@ pub(crate) fn catalog(config: &Config) -> Result<Catalog> {
 
 /// Hands the sensor its policy and its baseline.
 pub(crate) fn equip(analysis: &mut Analysis, config: &Config, limits: &Limits) -> Result<()> {
+    doubt(config, analysis.catalog());
     analysis.set_detection(&(&config.detect).into());
     analysis.set_policy(policy(config, limits));
     if let Some(path) = config.baseline_file() {

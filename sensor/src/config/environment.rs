@@ -251,10 +251,10 @@ mod tests {
             "\
 environment: unknown variable DCOM_SENSOR_DETECT_FANOUT_TARGET
 hint: did you mean DCOM_SENSOR_DETECT_FANOUT_TARGETS?
-environment: DCOM_SENSOR_DETECT_SCAN_CLASSES: string \"many\" where a whole number from 0 is expected
+environment: DCOM_SENSOR_DETECT_SCAN_CLASSES: string \"many\" where a whole number from 0 to 4294967295 is expected
 environment: DCOM_SENSOR_DETECT_SWEEP_WINDOW: `sweep_window` is 0
 hint: write 1 or more
-environment: DCOM_SENSOR_HOST_WINDOW: integer `-1` where a whole number from 0 is expected
+environment: DCOM_SENSOR_HOST_WINDOW: integer `-1` where a whole number from 0 to 4294967295 is expected
 environment: DCOM_SENSOR_OUTPUT_LOGS: unknown value `zeke`
 hint: did you mean `zeek`?
 environment: unknown variable DCOM_SENSOR_X

@@ -9,6 +9,7 @@ mod syslog;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use dcom_parsers::guid::Guid;
 use serde::Serialize;
 
 pub(crate) use outputs::is_url;
@@ -17,7 +18,8 @@ pub use secret::Secret;
 pub use settings::{BaselineSettings, CatalogSettings, DetectSettings, HostSettings, Key, OutputSettings, Seconds};
 pub use syslog::{Facility, Level, SyslogAddress};
 
-use crate::document::{Document, Gravity, Problems};
+use crate::detect::is_signature;
+use crate::document::{Document, Entry, Gravity, Problems};
 use crate::policy::{Allow, Suppress, Threshold};
 
 /// Everything that can be set.
@@ -213,9 +215,37 @@ fn allow(document: &mut Document<'_>) -> Vec<Allow> {
                 Some(hint),
             );
         }
+        for (index, class) in entry.read.class.0.iter().enumerate() {
+            let digits = class.as_str().trim_matches(['{', '}']);
+            let of_digits = digits.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+            if of_digits && digits.matches('-').count() >= 3 && Guid::parse(class.as_str()).is_none() {
+                let cause = format!("`{}` is no CLSID", class.as_str());
+                let hint = "such as 49b2791a-b1ae-4c90-9b8e-e860ba07f889".to_owned();
+                document.problem(Gravity::Error, entry.place_in("class", index), cause, Some(hint));
+            }
+        }
+        signatures(document, &entry, &entry.read.sig_id.0);
         all.push(entry.read.in_line(line));
     }
     all
+}
+
+/// Numbers that no signature has.
+fn signatures<T>(document: &mut Document<'_>, entry: &Entry<'_, T>, ids: &[u32]) {
+    for (index, id) in ids.iter().enumerate().filter(|(_, id)| !is_signature(**id)) {
+        let cause = format!("there is no signature {id}");
+        let hint = "docs/detections lists them, and alerts have them as `signature_id`".to_owned();
+        document.problem(Gravity::Error, entry.place_in("sig_id", index), cause, Some(hint));
+    }
+}
+
+/// The number that is asked for; none where 0 stands for any.
+fn asked_for(sig_id: &u32) -> &[u32] {
+    if *sig_id == 0 {
+        &[]
+    } else {
+        std::slice::from_ref(sig_id)
+    }
 }
 
 fn threshold(document: &mut Document<'_>) -> Vec<Threshold> {
@@ -229,6 +259,7 @@ fn threshold(document: &mut Document<'_>) -> Vec<Threshold> {
                 document.problem(Gravity::Error, entry.place_of(key), cause, hint);
             }
         }
+        signatures(document, &entry, asked_for(&entry.read.sig_id));
         let same = |other: &&Threshold| (other.gen_id, other.sig_id) == (entry.read.gen_id, entry.read.sig_id);
         if let Some(earlier) = all.iter().find(same) {
             let (id, earlier) = (earlier.sig_id, earlier.line());
@@ -255,6 +286,7 @@ fn suppress(document: &mut Document<'_>) -> Vec<Suppress> {
             let hint = "name a `sig_id`, or `track` and `ip`".to_owned();
             document.problem(Gravity::Error, entry.place(), cause, Some(hint));
         }
+        signatures(document, &entry, asked_for(&entry.read.sig_id));
         all.push(entry.read.in_line(line));
     }
     all
@@ -295,7 +327,8 @@ fn check(document: &mut Document<'_>, section: &str, keys: &[Key]) {
         let Some((place, number)) = document.number_in_section(section, key.name) else {
             continue;
         };
-        if !(least..=most).contains(&number) && number >= 0 {
+        // What is no number of the key's type was told when it was read.
+        if !(least..=most).contains(&number) && u32::try_from(number).is_ok() {
             let cause = format!("`{}` is {number}", key.name);
             let hint = if number < least {
                 format!("write {least} or more")
@@ -598,20 +631,25 @@ seconds = 60
 [[suppress]]
 track = \"by_src\"
 [[suppress]]
+[[suppress]]
+sig_id = 1021399
+[[allow]]
+comment = \"of numbers\"
+target = [\"10.0.0.1\", \"10.0.0.256\"]
 ";
         assert_eq!(
             read(text).unwrap_err(),
             "\
 etc/s.toml:2: unknown key `fanout_target`
 hint: did you mean `fanout_targets`?
-etc/s.toml:3: string \"1m\" where a whole number from 0 is expected
+etc/s.toml:3: string \"1m\" where a whole number from 0 to 4294967295 is expected
 etc/s.toml:4: unknown section `outptu`
 hint: did you mean `output`?
 etc/s.toml:5: the entry allows everything
 hint: name at least one of source, target, class, user, tool, method, command_line, host, parent, child, parent_command_line, sig_id, days, hours
 etc/s.toml:7: `comment` is missing
-etc/s.toml:8: `10.0.0.0/33` is no range of addresses
-hint: such as 10.0.0.0/8 or 2001:db8::/32
+etc/s.toml:8: `10.0.0.0/33` is no address and no range of addresses
+hint: such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32
 etc/s.toml:9: `22-6` is no time of day
 hint: such as 22:00-06:00, in UTC
 etc/s.toml:10: unknown value `fridya`
@@ -627,7 +665,26 @@ hint: write 1 or more
 etc/s.toml:22: `track` and `ip` go together
 hint: leave both out to suppress the signature whoever it is about
 etc/s.toml:24: the entry suppresses everything
-hint: name a `sig_id`, or `track` and `ip`"
+hint: name a `sig_id`, or `track` and `ip`
+etc/s.toml:26: there is no signature 1021399
+hint: docs/detections lists them, and alerts have them as `signature_id`
+etc/s.toml:29: `10.0.0.256` is no address and no range of addresses
+hint: such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32"
+        );
+        let text = "\
+[[allow]]
+comment = \"of numbers\"
+class = \"49b2791a-b1ae-4c90-9b8e-e860ba07f88\"
+sig_id = [1021301,
+    1021310, 102130]
+";
+        assert_eq!(
+            read(text).unwrap_err(),
+            "\
+etc/s.toml:3: `49b2791a-b1ae-4c90-9b8e-e860ba07f88` is no CLSID
+hint: such as 49b2791a-b1ae-4c90-9b8e-e860ba07f889
+etc/s.toml:5: there is no signature 102130
+hint: docs/detections lists them, and alerts have them as `signature_id`"
         );
     }
 }

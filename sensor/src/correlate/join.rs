@@ -20,7 +20,7 @@ use crate::event::dcom::Outcome;
 use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
 use crate::hash::HashSet;
 use crate::host_log::command_line::{self, is_same_file};
-use crate::host_log::event::{Direction, Logon, LogonKind, NetworkConnect, text_hash};
+use crate::host_log::event::{DcomError, Direction, Logon, LogonKind, NetworkConnect, text_hash};
 use crate::host_log::{HostBody, HostEvent};
 use crate::time::{SECOND, Timestamp};
 use child::{Started, is_same_process, owner};
@@ -337,18 +337,38 @@ impl<'k> Known<'k> {
         if case.is_call() || case.dcom.outcome != Some(Outcome::Failed) {
             return;
         }
-        let range = Self::around(case.at, gathered.skew.as_ref(), EARLIER, self.window);
-        let refused = Lookup::Refused(case.client.address);
-        let mut found = self.store.found(gathered.host, refused, range).take(LOOKED_AT);
-        let found = found.find(|event| {
-            let HostBody::DcomError(error) = &event.body else {
-                return false;
-            };
-            let class = case.dcom.clsid.is_none() || error.clsid.is_none() || error.clsid == case.dcom.clsid;
-            !error.local && error.address == Some(case.client.address) && class
-        });
-        let Some(event) = found else { return };
-        let HostBody::DcomError(error) = &event.body else {
+        let found = |before: i64| {
+            let range = Self::around(case.at, gathered.skew.as_ref(), before, self.window);
+            let refused = Lookup::Refused(case.client.address);
+            let mut found = self.store.found(gathered.host, refused, range).take(LOOKED_AT);
+            found.find_map(|event| match &event.body {
+                HostBody::DcomError(error) => {
+                    let class = case.dcom.clsid.is_none() || error.clsid.is_none() || error.clsid == case.dcom.clsid;
+                    let is_it = !error.local && error.address == Some(case.client.address) && class;
+                    is_it.then_some((event, error))
+                }
+                _ => None,
+            })
+        };
+        let told = |event: &HostEvent, error: &DcomError| {
+            format!(
+                "{}: {} was refused to {} {} after the request",
+                event.source,
+                error
+                    .clsid
+                    .map_or_else(|| "an activation".to_owned(), |clsid| clsid.to_string()),
+                case.client.address,
+                Signed(event.time.since(case.at)),
+            )
+        };
+        let Some((event, error)) = found(EARLIER) else {
+            if let Some((event, error)) = found(self.window) {
+                let told = told(event, error);
+                gathered
+                    .record
+                    .because
+                    .push(format!("not counted: {told}, which is too early"));
+            }
             return;
         };
         gathered.error = Some(event);
@@ -357,15 +377,7 @@ impl<'k> Known<'k> {
         if error.clsid.is_some() && error.clsid == case.dcom.clsid {
             record.matched_on.push(Matched::Class);
         }
-        record.because.push(format!(
-            "{}: {} was refused to {} {} after the request",
-            event.source,
-            error
-                .clsid
-                .map_or_else(|| "an activation".to_owned(), |clsid| clsid.to_string()),
-            case.client.address,
-            Signed(event.time.since(case.at)),
-        ));
+        record.because.push(told(event, error));
         if !(-EARLIER..=self.window).contains(&event.time.since(case.at)) {
             tell_skew(&mut gathered.skew, record);
         }

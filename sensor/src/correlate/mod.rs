@@ -26,6 +26,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use dcom_parsers::guid::Clsid;
+
 use case::Case;
 use claims::Claims;
 use join::{Judged, Known, brief};
@@ -40,12 +42,13 @@ use crate::dcom::Record;
 use crate::decode::Endpoint;
 use crate::detect::{UNANSWERED_CONNECTION_ID, is_sealed_activation};
 use crate::event::dcom::{self, Evidence};
-use crate::event::host::{HostRecord, Verdict};
+use crate::event::host::{HostRecord, Role, Verdict};
 use crate::event::{Alert, Dcom, Meta, Shared};
 use crate::flow::Opener;
 use crate::hash::{HashMap, HashSet};
 use crate::host_log::event::Direction;
 use crate::host_log::{HostBody, HostEvent};
+use crate::hunt::unreached;
 use crate::limits::Limits;
 use crate::severity::Severity;
 use crate::time::Timestamp;
@@ -390,7 +393,10 @@ impl Correlator {
         }
         alert.message.push_str(&sentence(host));
         if host.verdict == Verdict::Confirmed {
-            alert.severity = raised(alert.severity, raises(alert));
+            if may_rise(alert) {
+                let clsid = alert.dcom.as_ref().and_then(|dcom| dcom.clsid);
+                alert.severity = confirmed(alert.severity, host, clsid, catalog);
+            }
             alert.metadata.confidence = vec!["high".into()];
         }
     }
@@ -497,20 +503,26 @@ impl Counters {
 const ENOUGH: u8 = 50;
 
 /// An alert about how things are set up stays what it is when it is confirmed.
-fn raises(alert: &Alert) -> bool {
-    let score = alert
-        .dcom
-        .as_ref()
-        .and_then(|dcom| dcom.host.as_ref())
-        .map(|host| host.score);
-    alert.category != "Policy" && score.is_none_or(|score| score >= ENOUGH)
+fn may_rise(alert: &Alert) -> bool {
+    alert.category != "Policy"
+}
+
+/// How severe an alert is that is confirmed, about that class.
+fn confirmed(severity: Severity, host: &HostRecord, clsid: Option<Clsid>, catalog: &Catalog) -> Severity {
+    let severity = if host.score >= ENOUGH {
+        raised(severity)
+    } else {
+        severity
+    };
+    match host.role {
+        Role::Server => severity,
+        // Beside an attempt that nobody answered, what the client's log says is no less than by itself.
+        Role::Client => severity.max(unreached(clsid.and_then(|clsid| catalog.class(clsid)))),
+    }
 }
 
 /// One step up.
-fn raised(severity: Severity, raises: bool) -> Severity {
-    if !raises {
-        return severity;
-    }
+fn raised(severity: Severity) -> Severity {
     match severity {
         Severity::Informational => Severity::Low,
         Severity::Low => Severity::Medium,

@@ -306,6 +306,13 @@ fn what_opens_the_file_asked_for_stands_for_it() {
         assert!(host.because.iter().any(|it| it.contains(why)), "{host:#?}");
         assert!(!host.matched_on.contains(&CommandLine));
     }
+    // A screen saver is opened by itself.
+    let mut rig = Rig::new(Mode::Replay);
+    let mut log = target(0, None);
+    let saver = (6108, r"C:\lab\a.scr");
+    log[4] = create("WS6", AT + 300 * MS, (8200, SHELL), saver, Some(r#""C:\lab\a.scr" /S"#));
+    let host = rig.log(log).heard().judge(call("ShellWindows", r"C:\lab\a.scr"));
+    assert_eq!(host.verdict, Verdict::Confirmed, "{host:#?}");
     // Whose port it is, is not known: the program that the catalogue expects did it.
     let mut rig = Rig::new(Mode::Replay);
     rig.log([script((3000, SHELL), line)]);
@@ -527,7 +534,7 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         assert_eq!((host.verdict, host.role), (Verdict::Confirmed, Role::Client));
         assert_eq!(host.process.as_ref().unwrap().pid, Some(0x1ce8));
         assert_eq!(host.matched_on, [FourTuple, Matched::DcomEvent, Time]);
-        assert_eq!(alert.severity, Severity::Low);
+        assert_eq!(alert.severity, Severity::Medium, "as the event by itself");
         assert!(
             alert
                 .message
@@ -536,6 +543,14 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
             alert.message
         );
     }
+    // Without the client's log of its connections the event is as good.
+    let mut rig = Rig::new(Mode::Replay);
+    let of_ws5 = owned("WS5", AT, "10.0.0.5:5", "10.0.0.9:443", 4, "a.exe", Direction::Outbound);
+    rig.log([of_ws5, could_not_reach(AT + 20 * SECOND, "10.0.0.6")]);
+    let (meta, mut alert) = unanswered();
+    rig.correlator.alert(&meta, &mut alert, &rig.catalog);
+    let score = alert.dcom.unwrap().host.as_deref().unwrap().score;
+    assert_eq!((score, alert.severity), (40, Severity::Medium));
     // One about another host is none of it.
     let mut rig = Rig::new(Mode::Replay);
     rig.log([client_side(), could_not_reach(AT + 20 * SECOND, "10.0.0.7")]);
@@ -563,9 +578,18 @@ fn a_refusal_names_the_class_that_was_sealed() {
         };
         dcom_error("WS6", AT + 30 * MS, 10_016, error)
     };
+    // Too early to be of this request, and told as that.
+    let mut early = refused("10.0.0.5", false);
+    early.time = Timestamp(AT - 3 * SECOND);
     let mut record = activation("MMC20.Application");
-    (record.dcom.clsid, record.dcom.class) = (None, None);
     record.dcom.outcome = Some(Outcome::Failed);
+    let mut rig = Rig::new(Mode::Replay);
+    rig.log([connect("WS6", AT, "10.0.0.5:50001", "10.0.0.6:135"), early]);
+    let host = rig.heard().judge(record.clone());
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
+    let told = |it: &String| it.starts_with("not counted: System 10016: 49b2791a") && it.ends_with("too early");
+    assert!(host.because.iter().any(told), "{host:#?}");
+    (record.dcom.clsid, record.dcom.class) = (None, None);
     for (event, confirmed) in [
         (refused("10.0.0.5", false), true),
         (refused("10.0.0.9", false), false),

@@ -1,6 +1,6 @@
 //! Live: alerts that went out, and wait for what hosts say of them.
 
-use super::{Correlator, ENOUGH, Mode, raised, raises};
+use super::{Correlator, Mode, confirmed, may_rise};
 use crate::catalog::Catalog;
 use crate::event::dcom;
 use crate::event::host::{AboutAlert, Matched, Role, Verdict};
@@ -19,7 +19,7 @@ pub(super) struct Pending {
     dcom: Option<Shared<Dcom>>,
     signature_id: u32,
     severity: Severity,
-    raises: bool,
+    may_rise: bool,
     told: Timestamp,
     /// What had come of its hosts when it was looked at last, and when that was.
     changes: u64,
@@ -47,7 +47,7 @@ impl Correlator {
             dcom: alert.dcom.clone(),
             signature_id: alert.signature_id,
             severity: alert.severity,
-            raises: raises(alert),
+            may_rise: may_rise(alert),
             told: self.now.max(meta.timestamp),
             changes: 0,
             asked: Timestamp::default(),
@@ -121,7 +121,7 @@ impl Correlator {
                 }),
         };
         if let Some(dcom) = told {
-            out.extend(self.confirmation(pending, dcom));
+            out.extend(self.confirmation(pending, dcom, catalog));
         }
         false
     }
@@ -145,11 +145,12 @@ impl Correlator {
         end.is_some_and(|end| self.known().logged(end.address).is_some())
     }
 
-    fn confirmation(&mut self, pending: &Pending, mut dcom: Dcom) -> Option<Event> {
+    fn confirmation(&mut self, pending: &Pending, mut dcom: Dcom, catalog: &Catalog) -> Option<Event> {
+        let clsid = dcom.clsid;
         let host = dcom.host.as_deref_mut()?;
         self.counters.count(host);
         let now = match host.verdict {
-            Verdict::Confirmed => raised(pending.severity, pending.raises && host.score >= ENOUGH),
+            Verdict::Confirmed if pending.may_rise => confirmed(pending.severity, host, clsid, catalog),
             _ => pending.severity,
         };
         host.alert = Some(AboutAlert {

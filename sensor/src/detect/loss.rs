@@ -4,13 +4,16 @@ use crate::event::Alert;
 use crate::event::alert::{Action, Metadata};
 use crate::severity::Severity;
 
+/// The alert's number: it is about the sensor, and none of a detection's.
+pub(super) const FRAMES_LOST_ID: u32 = 1_021_390;
+
 /// So many frames were lost, of so many that there were.
 pub(crate) fn doubtful(lost: u64, all: u64) -> Alert {
     let thousandths = lost.saturating_mul(1_000) / all.max(1);
     Alert {
         action: Action::Allowed,
         gid: 1,
-        signature_id: 1_021_390,
+        signature_id: FRAMES_LOST_ID,
         rev: 1,
         signature: "Sensor lost frames: what was not seen may have happened".into(),
         category: "Sensor Health".into(),

@@ -50,6 +50,12 @@ use crate::event::{Alert, Body, Dcerpc, Dcom, Event, Meta, Shared};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
+/// Is it the number of a signature?
+pub(crate) fn is_signature(id: u32) -> bool {
+    let mut known = SIGNATURES.iter().chain(HOST_SIGNATURES).map(|signature| signature.id);
+    id == loss::FRAMES_LOST_ID || known.any(|known| known == id)
+}
+
 /// What detections look at.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {

@@ -14,6 +14,8 @@ use crate::document::Problems;
 use crate::keys::{self, Keep, Keys, KeysError, Used};
 use crate::limits::Limits;
 
+const SETTINGS: &str = "settings";
+
 /// What is used: where something cannot be, what there is without it.
 pub(super) struct Given {
     pub(super) config: Config,
@@ -25,8 +27,12 @@ impl Given {
     /// Reads all of it, and tells of each whether it can be used.
     pub(super) fn load(options: &Doctor, checks: &mut Vec<Check>) -> Self {
         let config = config(options.config.as_deref(), checks);
+        let catalog = catalog(&config, checks);
+        for (says, what_to_do) in settings::unknown_classes(&config, &catalog) {
+            checks.push(Check::warn(SETTINGS, says, what_to_do));
+        }
         Self {
-            catalog: catalog(&config, checks),
+            catalog,
             keys: options.keys.as_deref().and_then(|file| keys(file, checks)),
             config,
         }
@@ -34,14 +40,15 @@ impl Given {
 }
 
 fn config(file: Option<&Path>, checks: &mut Vec<Check>) -> Config {
-    const NAME: &str = "settings";
     let read = settings::file(file);
     let (check, config) = match settings::in_force(file) {
-        Ok(config) if read.is_none() && config.is_built_in() => (Check::ok(NAME, "those that are built in"), config),
-        Ok(config) => (Check::ok(NAME, "they can be used"), config),
+        Ok(config) if read.is_none() && config.is_built_in() => {
+            (Check::ok(SETTINGS, "those that are built in"), config)
+        }
+        Ok(config) => (Check::ok(SETTINGS, "they can be used"), config),
         Err(error) => {
             let what_to_do = "mend it; `dcom-sensor replay --print-config` prints one that is right";
-            (unusable(NAME, &error, what_to_do), Config::default())
+            (unusable(SETTINGS, &error, what_to_do), Config::default())
         }
     };
     checks.push(match read {

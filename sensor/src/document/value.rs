@@ -93,7 +93,8 @@ impl Error for Fault {
         let expected = match expected.to_string().as_str() {
             "u8" => format!("a whole number from 0 to {}", u8::MAX),
             "u16" => format!("a whole number from 0 to {}", u16::MAX),
-            "u32" | "u64" | "usize" => "a whole number from 0".to_owned(),
+            "u32" => format!("a whole number from 0 to {}", u32::MAX),
+            "u64" | "usize" => "a whole number from 0".to_owned(),
             "a sequence" => "a list, such as [\"…\"],".to_owned(),
             "path string" => "a path in quotes".to_owned(),
             "a string" => "a text in quotes".to_owned(),

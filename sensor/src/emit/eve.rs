@@ -212,7 +212,7 @@ mod tests {
                 r#"{"timestamp":"2020-07-18T23:10:02.061141+0000","flow_id":908054309376390,"pcap_cnt":1,"#,
                 r#""pcap_filename":"mmc20.pcapng","event_type":"alert","src_ip":"172.16.66.25","src_port":49744,"#,
                 r#""dest_ip":"172.16.66.36","dest_port":135,"proto":"TCP","community_id":"1:4yGOw7A+UdQfp33AK3WL3nNiH0Y=","#,
-                r#""reply_pcap_cnt":2,"rtt_ms":72.954,"alert":{"action":"allowed","gid":1,"signature_id":9100001,"rev":1,"#,
+                r#""reply_pcap_cnt":2,"rtt_ms":72.954,"alert":{"action":"allowed","gid":1,"signature_id":1021301,"rev":1,"#,
                 r#""signature":"DCOM remote activation of MMC20.Application","category":"Lateral Movement","severity":1,"#,
                 r#""metadata":{"severity":["critical"],"confidence":["high"],"mitre_tactic_id":["TA0008"],"#,
                 r#""mitre_technique_id":["T1021.003"]}},"dcom":{"kind":"activation","operation":"RemoteCreateInstance","#,

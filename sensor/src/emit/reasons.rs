@@ -485,7 +485,7 @@ mod tests {
             "severity    critical; the catalogue gives an activation of MMC20.Application",
             "who         LAB\\alice → LAB\\runner\n",
             "not seen    the bind that named the interface\n",
-            "more        dcom-sensor --explain 9100001\n",
+            "more        dcom-sensor --explain 1021301\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -183,7 +183,7 @@ pub(crate) fn alert() -> Alert {
     Alert {
         action: Action::Allowed,
         gid: 1,
-        signature_id: 9_100_001,
+        signature_id: 1_021_301,
         rev: 1,
         signature: "DCOM remote activation of MMC20.Application".into(),
         category: "Lateral Movement".into(),

@@ -176,7 +176,8 @@ pub(crate) fn is_same_file(asked: &str, logged: &str) -> bool {
 }
 
 /// Is it the line of a program that opens the file that was asked for, with the arguments that were asked for behind it? So
-/// Windows runs what is no program: `wscript.exe "C:\a.vbs" /b` for `a.vbs /b`.
+/// Windows runs what is no program: `wscript.exe "C:\a.vbs" /b` for `a.vbs /b`. A screen saver it runs itself, with its own
+/// `/S`: `"C:\a.scr" /S`.
 pub(crate) fn opens(asked: &str, logged: &str) -> bool {
     let spelled = |text: &str| {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -195,10 +196,11 @@ pub(crate) fn opens(asked: &str, logged: &str) -> bool {
     // The file's whole path, where it was asked for by that.
     let is_whole = file.starts_with('\\') || file.as_bytes().get(1) == Some(&b':') || asked.contains("://");
     let wanted = if is_whole { file.as_str() } else { name };
+    let runs_itself = name.ends_with(".scr");
     logged.match_indices(wanted).any(|(at, _)| {
         let before = logged.get(..at).and_then(|text| text.chars().next_back());
         let behind = logged.get(at + wanted.len()..).unwrap_or_default();
-        before.is_some_and(|c| matches!(c, ' ' | '\\'))
+        before.map_or(runs_itself, |c| matches!(c, ' ' | '\\'))
             && (behind.is_empty() || behind.starts_with([' ', ',']))
             && (arguments.is_empty() || behind.trim_start_matches([' ', ',']).ends_with(&arguments))
     })
@@ -480,6 +482,11 @@ mod tests {
             ("xyz.msi /q", r"msiexec.exe /i C:\a\xyz.msi /q", true),
             ("xyz.cpl /q", r"control.exe C:\a\xyz.cpl,/q", true),
             ("https://a.example/b.hta", "mshta.exe https://a.example/b.hta", true),
+            (r"C:\a\xyz.scr", r#""C:\a\xyz.scr" /S"#, true),
+            (r"C:\a\xyz.scr /p 1", r#""C:\a\xyz.scr" /S /p 1"#, true),
+            ("xyz.scr", r#""C:\a\xyz.scr" /S"#, true),
+            (r"C:\a\xyz.scr", r#""C:\b\xyz.scr" /S"#, false),
+            (r"C:\a\xyz.scr /p 1", r#""C:\a\xyz.scr" /S"#, false),
             (r"D:\xyz.vbs /Q /c whoami", script, false),
             ("yz.vbs /Q /c whoami", script, false),
             ("xyz.vbs /Q /c hostname", script, false),

@@ -1,7 +1,8 @@
 //! What COM's own service complains of: refused launches, computers that cannot be reached, levels that are too low.
 
 use super::finding::{Finding, as_whom, named, pattern};
-use crate::catalog::{Catalog, Confidence};
+use super::names::is_abused;
+use crate::catalog::{Catalog, Class, Confidence};
 use crate::detect::host_signature::{DENIED, UNREACHABLE, WEAK_LEVEL_LOGGED};
 use crate::host_log::event::{DcomError, HostEvent, Process, Source};
 use crate::severity::Severity;
@@ -12,6 +13,15 @@ const PERMISSION: u16 = 10_016;
 const NO_ANSWER: u16 = 10_028;
 /// The level of an activation was too low: at the server, by the client, by the client's default.
 const LEVEL: [u16; 3] = [10_036, 10_037, 10_038];
+
+/// How bad it is that this class could not be asked for, as the computer says that was to ask.
+pub(crate) fn unreached(class: Option<&Class>) -> Severity {
+    if class.is_some_and(|class| is_abused(class) && class.benign.is_none()) {
+        Severity::Medium
+    } else {
+        Severity::Low
+    }
+}
 
 /// What such an event tells. Nothing, where it is about this computer alone.
 pub(super) fn finding(event: &HostEvent, error: &DcomError, catalog: &Catalog) -> Option<Finding> {
@@ -54,12 +64,10 @@ pub(super) fn finding(event: &HostEvent, error: &DcomError, catalog: &Catalog) -
             let target = error.target.as_deref().unwrap_or("another computer");
             finding.event.target.clone_from(&error.target);
             finding.event.target_ip = target.parse().ok();
-            let abused = known.is_some_and(|class| super::names::is_abused(class) && class.benign.is_none());
-            let severity = if abused { Severity::Medium } else { Severity::Low };
             let by = named(&error.process);
             let by = if by.is_empty() { by } else { format!(" for {by}") };
             (
-                pattern(&UNREACHABLE, severity, Confidence::Medium),
+                pattern(&UNREACHABLE, unreached(known), Confidence::Medium),
                 format!("{target} could not be reached to activate {class}{by}{who}"),
             )
         }

@@ -25,6 +25,7 @@ use crate::detect::Found;
 use crate::host_log::event::{
     Direction, HostBody, HostEvent, Logon, LogonKind, NetworkConnect, Process, ProcessCreate,
 };
+pub(crate) use errors::unreached;
 use finding::Finding;
 use memory::{ByProcess, Inbound, Started, Table, short};
 use names::{SERVICE_HOST, Servers, is_loader, runs_scripts};

@@ -132,7 +132,7 @@ impl Keys {
     /// Reads a keys file and the files that it names.
     pub fn load(path: &Path) -> Result<Self, KeysError> {
         let mut keys = Self::default();
-        let text = keys.read(path, true)?;
+        let text = keys.read(path)?;
         let wrong = |place: String, cause: &str| KeysError::Wrong {
             path: path.to_owned(),
             place,
@@ -187,6 +187,9 @@ impl Keys {
             secretsdump,
         } = entry;
         let domain = domain.as_deref().filter(|domain| !domain.is_empty());
+        if user.as_deref() == Some("") {
+            return Err(EntryError::Wrong("`user` is empty"));
+        }
         match (user, password, nt_hash, secretsdump) {
             (Some(user), Some(password), None, None) => {
                 self.add_nt_hash(domain, &user, &ntlm::nt_hash(password.text()));
@@ -198,7 +201,7 @@ impl Keys {
             }
             (None, None, None, Some(path)) if domain.is_none() => {
                 let path = folder.join(path);
-                let bytes = self.read(&path, false).map_err(EntryError::Other)?;
+                let bytes = self.read(&path).map_err(EntryError::Other)?;
                 if secretsdump::add(self, &bytes) == 0 {
                     return Err(EntryError::Other(KeysError::Wrong {
                         path,
@@ -217,7 +220,7 @@ impl Keys {
     }
 
     fn add_keytab(&mut self, path: &Path) -> Result<(), KeysError> {
-        let bytes = self.read(path, false)?;
+        let bytes = self.read(path)?;
         let wrong = |cause: String| KeysError::Wrong {
             path: path.to_owned(),
             place: String::new(),
@@ -230,8 +233,8 @@ impl Keys {
         }
     }
 
-    /// A file's bytes, and that it is one of these. `is_private`: nobody but its owner may read it.
-    fn read(&mut self, path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    /// A file's bytes, and that it is one of these: nobody but its owner may read it.
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
         let unreadable = |cause| KeysError::Unreadable {
             path: path.to_owned(),
             cause,
@@ -242,7 +245,7 @@ impl Keys {
             return Err(unreadable(io::ErrorKind::IsADirectory.into()));
         }
         let mode = about.permissions().mode() & 0o7777;
-        if is_private && mode & 0o077 != 0 {
+        if mode & 0o077 != 0 {
             return Err(KeysError::Open {
                 path: path.to_owned(),
                 mode,

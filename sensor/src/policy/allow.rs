@@ -111,6 +111,12 @@ impl Allow {
             && self.hours.is_empty()
     }
 
+    /// The classes that it asks for by a whole name.
+    pub fn class_names(&self) -> impl Iterator<Item = &str> {
+        let words = self.class.0.iter().map(Words::as_str);
+        words.filter(|words| Guid::parse(words).is_none() && !words.contains(['*', '?']))
+    }
+
     /// Is the alert about what it allows? What the alert does not know fits nothing.
     pub(super) fn fits(&self, facts: &Facts<'_>) -> bool {
         let dcom = facts.alert.about();

@@ -158,7 +158,7 @@ impl Network {
                 range,
             }),
             Err(_) => Err(format!(
-                "`{text}` is no range of addresses\nsuch as 10.0.0.0/8 or 2001:db8::/32"
+                "`{text}` is no address and no range of addresses\nsuch as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32"
             )),
         }
     }
@@ -184,11 +184,15 @@ enum By {
 
 impl Host {
     fn read(text: &str) -> Result<Self, String> {
-        let numeric = text.parse::<IpAddr>().is_ok() || text.contains('/');
+        let trimmed = text.trim();
+        // No name of a host looks like that: it would fit nothing.
+        let of_numbers = |c: char| c.is_ascii_digit() || matches!(c, '.' | '*' | '?' | '-');
+        let of_an_address = trimmed.contains('.') && trimmed.contains(|c: char| c.is_ascii_digit());
+        let numeric = trimmed.contains(['/', ':']) || (of_an_address && trimmed.chars().all(of_numbers));
         let by = if numeric {
-            By::Network(Network::read(text)?)
+            By::Network(Network::read(trimmed)?)
         } else {
-            By::Name(Words::read(text)?)
+            By::Name(Words::read(trimmed)?)
         };
         Ok(Self {
             text: text.to_owned(),
@@ -367,7 +371,20 @@ mod tests {
         assert!(host("fs*.corp.example").is(None, &["FS01.corp.example."]));
         assert!(!host("fs01.corp").is(None, &["FS01.corp.example"]));
         assert!(!host("*").is(None, &[]));
-        assert!(Host::read("10.0.0.0/33").is_err());
+        assert!(host(" fs01 ").is(None, &["FS01"]) && host(" ::1").is(address("::1"), &[]));
+        for wrong in [
+            "10.0.0.0/33",
+            "1.2.3.400",
+            "10.0.0.2-10.0.0.30",
+            "10.0.0.*",
+            "10.0.0.5:135",
+            "2001:db8::*",
+        ] {
+            assert!(Host::read(wrong).is_err(), "{wrong}");
+        }
+        for name in ["*", "10-20", "7", "srv-10.0.corp", "3com.example"] {
+            assert!(Host::read(name).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -22,6 +22,15 @@ fn a_log_folder_that_cannot_be_made_ends_with_2() {
 }
 
 #[test]
+fn what_others_take_for_standard_output_is_no_folder() {
+    for option in ["-o", "--extract"] {
+        let run = replay([option.as_ref(), "-".as_ref(), pcap(ABUSED).as_os_str()]);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{option}");
+        assert!(run.stderr.contains("`./-` is a folder of that name"), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_reader_that_stops_reading_is_no_error() {
     // Many times what a pipe holds.
     let inputs = vec![pcaps(); 8];

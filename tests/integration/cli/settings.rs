@@ -75,6 +75,34 @@ fn an_allow_entry_silences_what_it_is_about_and_is_counted_and_listed() {
 }
 
 #[test]
+fn a_class_that_nobody_knows_is_told_and_the_entry_stays() {
+    let entry = |class: &str| format!("[[allow]]\ncomment = \"ours\"\nclass = [\"{class}\", \"mmc20.application\"]\n");
+    let run = with(&entry("Excel.Aplication"), &["--quiet"], &pcap(ABUSED));
+    assert_eq!(
+        run.stderr,
+        "dcom-sensor: [[allow]] in line 1: there is no class `Excel.Aplication`\nhint: did you mean `Excel.Application`?\n"
+    );
+    let run = with(&entry("Excel.Aplication"), &["--json"], &pcap(ABUSED));
+    assert_eq!(alerts(&run, 1_021_301), 0);
+    let scratch = Scratch::new();
+    let class =
+        "[[class]]\nclsid = \"10000000-0000-0000-0000-000000000001\"\nname = \"Our.Own\"\ncategory = \"execution\"\n";
+    scratch.write("ours.toml", class);
+    let settings = scratch.write(
+        "s.toml",
+        format!("{}[catalog]\nfiles = [\"ours.toml\"]\n", entry("our.own")),
+    );
+    let capture = pcap(ABUSED);
+    let run = replay([
+        "--quiet".as_ref(),
+        "--config".as_ref(),
+        settings.as_os_str(),
+        capture.as_os_str(),
+    ]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn an_expired_entry_silences_nothing_and_says_so_once() {
     // The capture is of 2026-11-22: what counts is its time, not today's.
     for (expires, allows) in [("2026-11-22", false), ("2026-11-23", true)] {
@@ -280,6 +308,10 @@ fn sections_and_numbers_that_make_no_sense_are_told() {
         (
             "[host]\nwindow = 86401\n",
             ":2: `window` is 86401\nhint: write 86400 or less\n",
+        ),
+        (
+            "[detect]\nquiet = 4294967296\n",
+            ":2: integer `4294967296` where a whole number from 0 to 4294967295 is expected\n",
         ),
         (
             "[output]\nlogs = \"eve\"\n",
