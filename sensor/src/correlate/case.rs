@@ -127,11 +127,12 @@ impl<'a> Case<'a> {
     /// Is it a child's absence that would speak against it?
     pub(super) fn is_sure_to_have_a_child(&self) -> bool {
         self.dcom.outcome == Some(Outcome::Succeeded)
-            && !self.is_concluded()
             && self.expected() == Expected::Child
             && self.asked().is_some_and(command_line::names_a_program)
             && match self.dcom.effect {
-                Some(Effect::Execution) => self.class.is_some_and(|class| !class.expected_children.is_empty()),
+                Some(Effect::Execution) => {
+                    !self.is_concluded() && self.class.is_some_and(|class| !class.expected_children.is_empty())
+                }
                 Some(Effect::Process) => true,
                 _ => false,
             }
