@@ -181,6 +181,60 @@ fn a_log_is_found_by_a_name_servers_answer_and_by_a_map() {
 }
 
 #[test]
+fn what_was_concluded_of_a_sealed_activation_is_confirmed() {
+    let scratch = Scratch::new();
+    for (capture, signatures) in [
+        ("mmc20-sealed.pcap", &[1_021_307][..]),
+        ("mmc20-sealed-activation.pcap", &[1_021_307, 1_021_303]),
+    ] {
+        let records = Records::of(&pcap(capture));
+        let time = |signature: u64| {
+            let mut alerts = records.of_type("alert");
+            let alert = alerts.find(|it| it["alert"]["signature_id"] == signature);
+            let time = text(&alert.expect("an alert")["timestamp"]);
+            time.get(..23).expect("a time").replace('T', " ")
+        };
+        let start = |at: String, [parent, image]: [(&str, &str); 2], line: &str| {
+            json!({
+                "EventID": 1,
+                "SourceName": "Microsoft-Windows-Sysmon",
+                "Channel": "Microsoft-Windows-Sysmon/Operational",
+                "Hostname": "dcomsrv01",
+                "UtcTime": at,
+                "ProcessId": image.0,
+                "Image": format!("C:\\Windows\\System32\\{}", image.1),
+                "CommandLine": line,
+                "ParentProcessId": parent.0,
+                "ParentImage": format!("C:\\Windows\\System32\\{}", parent.1),
+            })
+        };
+        let (svchost, mmc, cmd) = (("900", "svchost.exe"), ("4141", "mmc.exe"), ("4242", "cmd.exe"));
+        let last = *signatures.last().expect("one");
+        let log = [
+            start(time(1_021_307), [svchost, mmc], "mmc.exe -Embedding"),
+            start(time(last), [mmc, cmd], "cmd.exe /Q /c whoami"),
+        ];
+        let log = scratch.write("host.ndjson", log.map(|event| format!("{event}\n")).concat());
+        let run = program::replay([
+            "--json".as_ref(),
+            "-q".as_ref(),
+            "--host-logs".as_ref(),
+            log.as_os_str(),
+            pcap(capture).as_os_str(),
+        ]);
+        let told = Records::parse(&run.stdout);
+        for &signature in signatures {
+            let mut alerts = told.of_type("alert");
+            let alert = alerts.find(|it| it["alert"]["signature_id"] == signature);
+            let dcom = &alert.expect("an alert")["dcom"];
+            assert_eq!(dcom["host"]["verdict"], "confirmed", "{dcom:#}");
+            assert_eq!(dcom["host"]["process"]["pid"], 4242, "{dcom:#}");
+            assert_eq!(dcom["clsid"], Value::Null);
+        }
+    }
+}
+
+#[test]
 fn a_person_sees_the_verdict_in_the_table_and_in_the_summary() {
     let scratch = Scratch::new();
     let log = log(&scratch, "dcomsrv01", &json!({}));
@@ -203,6 +257,28 @@ fn a_person_sees_the_verdict_in_the_table_and_in_the_summary() {
     // Without logs nothing is said of hosts.
     let run = program::replay([pcap("mmc20-connect.pcap")]);
     assert!(!run.stdout.contains("host"), "{}", run.stdout);
+}
+
+#[test]
+fn a_log_of_another_time_has_no_say() {
+    let scratch = Scratch::new();
+    let log = log(&scratch, "dcomsrv01", &json!({ "UtcTime": "2026-11-20 09:00:00.000" }));
+    let run = program::replay([
+        "--no-progress".as_ref(),
+        "--host-logs".as_ref(),
+        log.as_os_str(),
+        pcap("mmc20-connect.pcap").as_os_str(),
+    ]);
+    assert!(
+        run.stderr.contains("is refused: it is of another time"),
+        "{}",
+        run.stderr
+    );
+    let summary = "host logs: 0 confirmed, 0 contradicted, 0 not seen";
+    assert!(run.stdout.contains(summary), "{}", run.stdout);
+    let host = verdict(&pcap("mmc20-connect.pcap"), &log, &[]);
+    assert_eq!(host["coverage"], Value::Null, "{host:#}");
+    assert!(text(&host["because"][0]).contains("was refused"), "{host:#}");
 }
 
 #[test]

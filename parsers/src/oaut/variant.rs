@@ -481,8 +481,8 @@ mod tests {
             let elements = Elements::Values(vec![Variant::Null, inner, Variant::Bool(true)]);
             let bounds = vec![SafeArrayBound { count: 3, lower: 0 }];
             Variant::Array(Some(Box::new(SafeArray {
-                elements,
                 bounds,
+                elements,
                 ..SafeArray::default()
             })))
         };

@@ -104,18 +104,20 @@ impl HostOptions {
         let mut unreadable = u64::try_from(failures.len()).unwrap_or(u64::MAX);
         for path in files {
             let unnamed = replay.log_hosts.of(&path);
-            match host_log::read(&path, unnamed, &mut |event| correlator.push(event)) {
+            let read = host_log::read(&path, unnamed, &mut |event| correlator.push(event));
+            let span = read.as_ref().ok().and_then(|report| report.span);
+            let refused = span.filter(|&(first, last)| !correlator.overlaps(first, last));
+            correlator.end_log(refused.is_some());
+            match read {
                 Ok(report) => {
                     let failed = report.is_damaged() || (report.is_useless() && self.host_logs.contains(&path));
                     unreadable += u64::from(failed);
                     if let Some(complaint) = report.complaint().filter(|_| failed) {
                         complain(&format!("{}: {complaint}", path.display()), hint(&report));
                     }
-                    if let Some((first, last)) = report.span
-                        && !correlator.overlaps(first, last)
-                    {
+                    if let Some((first, last)) = refused {
                         let shown = path.display();
-                        let captured = told(spans.as_deref().unwrap_or_default());
+                        let captured = told(spans.as_deref().unwrap_or_default(), first, last);
                         let message = format!(
                             "{shown} is refused: it is of another time than the captures ({first} to {last}; {captured})"
                         );
@@ -213,11 +215,31 @@ fn spans(captures: &[Input]) -> Option<Vec<RangeInclusive<Timestamp>>> {
     Some(spans)
 }
 
-fn told(spans: &[RangeInclusive<Timestamp>]) -> String {
-    let first = spans.iter().map(RangeInclusive::start).min();
-    let last = spans.iter().map(RangeInclusive::end).max();
-    match first.zip(last) {
-        Some((first, last)) => format!("they are of {first} to {last}"),
-        None => "they are empty".to_owned(),
+/// Of what time the captures are, or the nearest of them, as seen from a log of another time.
+fn told(spans: &[RangeInclusive<Timestamp>], first: Timestamp, last: Timestamp) -> String {
+    let distance = |span: &&RangeInclusive<Timestamp>| span.start().since(last).max(first.since(*span.end()));
+    match (spans, spans.iter().min_by_key(distance)) {
+        (_, None) => "they are empty".to_owned(),
+        ([only], _) => format!("they are of {} to {}", only.start(), only.end()),
+        (_, Some(nearest)) => format!("the nearest is of {} to {}", nearest.start(), nearest.end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_of_another_time_is_told_of_the_nearest_capture() {
+        let span = |from, to| Timestamp(from)..=Timestamp(to);
+        let told = |spans: &[_], first, last| told(spans, Timestamp(first), Timestamp(last));
+        assert_eq!(told(&[], 5, 6), "they are empty");
+        let [one, near, far] = [span(0, 1), span(90, 100), span(1000, 1001)];
+        let of = |words: &str, span: &RangeInclusive<Timestamp>| format!("{words} {} to {}", span.start(), span.end());
+        assert_eq!(told(std::slice::from_ref(&one), 5, 6), of("they are of", &one));
+        for (first, last) in [(80, 85), (101, 200), (50, 60)] {
+            let spans = [far.clone(), near.clone(), one.clone()];
+            assert_eq!(told(&spans, first, last), of("the nearest is of", &near));
+        }
     }
 }

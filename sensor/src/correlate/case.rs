@@ -7,10 +7,11 @@ use dcom_parsers::tsch::ITASK_SCHEDULER_SERVICE;
 use dcom_parsers::wmi::IWBEM_SERVICES;
 
 use super::claims::CallKey;
+use super::wire::Wire;
 use crate::catalog::{Catalog, Class, Effect};
 use crate::decode::Endpoint;
 use crate::event::Meta;
-use crate::event::dcom::{Dcom, Kind, Outcome};
+use crate::event::dcom::{Dcom, EndpointRecord, Kind, LearnedFrom, Outcome};
 use crate::host_log::command_line;
 use crate::host_log::event::image_name;
 use crate::time::Timestamp;
@@ -28,6 +29,8 @@ pub(super) struct Case<'a> {
     pub(super) at: Timestamp,
     /// When the object was asked for that it is called on, as far as is known.
     pub(super) since: Timestamp,
+    /// The same, or the sealed activation before its connection, which may be the one: of an object whose class is concluded.
+    pub(super) activated: Timestamp,
     pub(super) client: Endpoint,
     pub(super) server: Endpoint,
     /// How long the answer took.
@@ -50,11 +53,15 @@ pub(super) enum Expected {
 
 impl<'a> Case<'a> {
     /// Of a record of an activation or a call; none of what is neither.
-    pub(super) fn of(meta: &Meta, dcom: &'a Dcom, catalog: &'a Catalog) -> Option<Self> {
+    pub(super) fn of(meta: &Meta, dcom: &'a Dcom, catalog: &'a Catalog, wire: &Wire) -> Option<Self> {
         if !matches!(dcom.kind, Kind::Activation | Kind::Call) {
             return None;
         }
-        let class = dcom.clsid.and_then(|clsid| catalog.class(clsid));
+        let class = match (dcom.clsid, &dcom.class) {
+            (Some(clsid), _) => catalog.class(clsid),
+            (None, Some(name)) => catalog.find(name).into_iter().next(),
+            (None, None) => None,
+        };
         let interface = dcom.interface.as_ref().map(|interface| interface.uuid);
         let parents = match interface {
             Some(IWBEM_SERVICES) => vec!["wmiprvse.exe"],
@@ -65,13 +72,22 @@ impl<'a> Case<'a> {
                 hosts.iter().map(String::as_str).collect()
             }
         };
+        let (client, server) = (meta.client?, meta.server?);
         let activation = dcom.activation.as_ref().map(|activation| activation.timestamp);
+        let sealed = || {
+            let before = wire.between(client, server).map_or(meta.timestamp, |seen| seen.at);
+            wire.last_sealed(client.address, server.address, before.min(meta.timestamp))
+        };
+        let is_concluded = dcom.kind == Kind::Call && dcom.clsid.is_none() && class.is_some();
+        let sealed = activation.is_none().then(sealed).flatten().filter(|_| is_concluded);
+        let since = activation.unwrap_or(meta.timestamp);
         Some(Self {
             dcom,
             at: meta.timestamp,
-            since: activation.unwrap_or(meta.timestamp),
-            client: meta.client?,
-            server: meta.server?,
+            since,
+            activated: sealed.unwrap_or(since),
+            client,
+            server,
             answer: meta.rtt.map(|rtt| rtt.0),
             class,
             parents,
@@ -114,10 +130,30 @@ impl<'a> Case<'a> {
             && self.expected() == Expected::Child
             && self.asked().is_some_and(command_line::names_a_program)
             && match self.dcom.effect {
-                Some(Effect::Execution) => self.class.is_some_and(|class| !class.expected_children.is_empty()),
+                Some(Effect::Execution) => {
+                    !self.is_concluded() && self.class.is_some_and(|class| !class.expected_children.is_empty())
+                }
                 Some(Effect::Process) => true,
                 _ => false,
             }
+    }
+
+    /// Is the class concluded from calls, and by no CLSID? Then it is not sure, or several may be it.
+    pub(super) fn is_concluded(&self) -> bool {
+        let of_calls = |it: &EndpointRecord| it.learned_from == LearnedFrom::Calls;
+        self.dcom.clsid.is_none() && (self.dcom.class.is_some() || self.dcom.endpoint.as_ref().is_some_and(of_calls))
+    }
+
+    /// Is this image one of a process that holds such objects? None where nobody can tell.
+    pub(super) fn fits(&self, image: &str) -> Option<bool> {
+        if self.is_go_between(image) {
+            return None;
+        }
+        if self.knows_parents() {
+            return Some(self.is_expected_parent(image));
+        }
+        // Of a class that is not known, any does; of one of several that are concluded, not.
+        (!self.is_concluded()).then_some(true)
     }
 
     /// Does the catalogue know in which processes the objects live?
@@ -145,7 +181,7 @@ impl<'a> Case<'a> {
     /// it was called, before the answer came. None where no answer is known.
     pub(super) fn ready(&self) -> Option<i64> {
         if self.is_call() {
-            return Some(self.at.since(self.since));
+            return Some(self.at.since(self.activated));
         }
         self.answer
     }

@@ -18,6 +18,7 @@ use super::store::{Lookup, Store, own_end};
 use super::wire::{Seen, Wire};
 use crate::event::dcom::Outcome;
 use crate::event::host::{HostRecord, Matched, Role, SkewRecord, Verdict};
+use crate::hash::HashSet;
 use crate::host_log::command_line::{self, is_same_file};
 use crate::host_log::event::{DcomError, Direction, Logon, LogonKind, NetworkConnect, text_hash};
 use crate::host_log::{HostBody, HostEvent};
@@ -43,6 +44,8 @@ pub(super) struct Known<'k> {
     pub(super) wire: &'k Wire,
     pub(super) skews: &'k Skews,
     pub(super) claims: &'k Claims,
+    /// Whose logs were refused.
+    pub(super) refused: &'k HashSet<HostId>,
     /// How long after a case its traces may come.
     pub(super) window: i64,
 }
@@ -223,9 +226,15 @@ impl<'k> Known<'k> {
         let address = case.server.address;
         let name = self.names.of(address).next().map(|(_, host)| self.names.name(host));
         let named = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let refused = self.names.of(address).any(|(_, host)| self.refused.contains(&host));
+        let why = if refused {
+            format!("the log of {address}{named} was refused: it is of another time")
+        } else {
+            format!("there is no log of {address}{named}")
+        };
         let mut record = HostRecord {
             name,
-            because: vec![format!("there is no log of {address}{named}")],
+            because: vec![why],
             ..HostRecord::default()
         };
         if let Some(told) = self.names.conflict(address) {
@@ -396,7 +405,7 @@ impl<'k> Known<'k> {
                 _ => None,
             }
         };
-        let from = Self::around(case.since, gathered.skew.as_ref(), EARLIER, 0);
+        let from = Self::around(case.activated, gathered.skew.as_ref(), EARLIER, 0);
         let to = Self::around(case.at, gathered.skew.as_ref(), 0, CLOSE.max(EARLIER));
         let time = *from.start()..=*to.end();
         let by_user = wanted.map(|user| Lookup::logon_user(address, user));
@@ -409,7 +418,7 @@ impl<'k> Known<'k> {
             HostBody::Logon(logon) => Some((rank(logon)?, event, logon)),
             _ => None,
         });
-        let best = found.min_by_key(|(rank, event, _)| (*rank, event.time.since(case.since).abs()));
+        let best = found.min_by_key(|(rank, event, _)| (*rank, event.time.since(case.activated).abs()));
         let Some((rank, event, logon)) = best else { return };
         gathered.record.matched_on.push(Matched::Logon);
         gathered.record.because.push(format!(
@@ -422,7 +431,7 @@ impl<'k> Known<'k> {
                 .filter(|_| rank == 0)
                 .map_or_else(|| ", by address and name".to_owned(), |port| format!(":{port}")),
         ));
-        let as_it_is = Self::around(case.since, None, EARLIER, case.at.since(case.since) + CLOSE);
+        let as_it_is = Self::around(case.activated, None, EARLIER, case.at.since(case.activated) + CLOSE);
         if !as_it_is.contains(&event.time) {
             tell_skew(&mut gathered.skew, &mut gathered.record);
         }

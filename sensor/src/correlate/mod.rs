@@ -31,20 +31,21 @@ use dcom_parsers::guid::Clsid;
 use case::Case;
 use claims::Claims;
 use join::{Judged, Known, brief};
-use names::{By, Names};
+use names::{By, HostId, Names};
 use skew::{FARTHEST, Skews};
-use store::{Kind, Store, learn, own_end};
+use store::{Coverage, Kind, Store, learn, own_end};
 use waiting::Pending;
 use wire::{Seen, Wire};
 
 use crate::catalog::Catalog;
 use crate::dcom::Record;
 use crate::decode::Endpoint;
-use crate::detect::UNANSWERED_CONNECTION_ID;
+use crate::detect::{UNANSWERED_CONNECTION_ID, is_sealed_activation};
 use crate::event::dcom::{self, Evidence};
 use crate::event::host::{HostRecord, Role, Verdict};
 use crate::event::{Alert, Dcom, Meta, Shared};
 use crate::flow::Opener;
+use crate::hash::{HashMap, HashSet};
 use crate::host_log::event::Direction;
 use crate::host_log::{HostBody, HostEvent};
 use crate::hunt::unreached;
@@ -63,7 +64,7 @@ pub struct Counters {
     pub forgotten: u64,
     /// Names and addresses that found no room.
     pub names_over_limit: u64,
-    /// Connections of the wire that were forgotten to make room.
+    /// Connections and sealed activations of the wire that were forgotten to make room.
     pub connections_forgotten: u64,
     /// Connections that the wire and a host saw, each a measurement of that host's clock.
     pub shared_connections: u64,
@@ -122,6 +123,10 @@ pub struct Correlator {
     window: i64,
     /// Where there is traffic: events of other times are counted, not kept. None: everywhere.
     spans: Option<Vec<RangeInclusive<Timestamp>>>,
+    /// Events of other times in the log that is being read.
+    outside: HashMap<(HostId, Kind), Coverage>,
+    /// Whose logs were refused.
+    refused: HashSet<HostId>,
     pending: VecDeque<Pending>,
     most_pending: usize,
     now: Timestamp,
@@ -140,6 +145,8 @@ impl Correlator {
             claims: Claims::default(),
             window,
             spans: None,
+            outside: HashMap::default(),
+            refused: HashSet::default(),
             pending: VecDeque::new(),
             most_pending: limits.host_pending,
             now: Timestamp::default(),
@@ -191,11 +198,17 @@ impl Correlator {
         let Some(host) = self.names.host(&event.host) else {
             return;
         };
-        self.store.cover(host, kind, event.time);
+        let one = Coverage::of(event.time);
+        if !self.overlaps(event.time, event.time) {
+            let known = self.outside.entry((host, kind));
+            known.and_modify(|known| known.add(one)).or_insert(one);
+            return;
+        }
+        self.store.cover(host, kind, one);
         // Addresses are given to others in time: those of another day say nothing.
         let distance = self.now.since(event.time).saturating_abs();
         let is_far = self.mode == Mode::Live && self.now.0 != 0 && distance > self.margin().saturating_mul(2);
-        if is_far || !self.overlaps(event.time, event.time) {
+        if is_far {
             return;
         }
         self.counters.kept += 1;
@@ -212,13 +225,24 @@ impl Correlator {
         self.store.push(host, kind, event);
     }
 
+    /// A log was read to its end. One that is refused, since it is of another time than the traffic, has no say.
+    pub fn end_log(&mut self, refused: bool) {
+        for ((host, kind), coverage) in self.outside.drain() {
+            if refused {
+                self.refused.insert(host);
+            } else {
+                self.store.cover(host, kind, coverage);
+            }
+        }
+    }
+
     /// Live: so much was read.
     pub fn set_feed(&mut self, feed: FeedCounters) {
         self.counters.feed = Some(feed);
     }
 
     /// A connection was seen here and there.
-    fn share(&mut self, host: names::HostId, event: &HostEvent, seen: Seen) {
+    fn share(&mut self, host: HostId, event: &HostEvent, seen: Seen) {
         let HostBody::NetworkConnect(connect) = &event.body else {
             return;
         };
@@ -265,13 +289,19 @@ impl Correlator {
     /// A record was read: what it says of names is learned, and in a replay it is judged.
     pub fn record(&mut self, record: &mut Record, catalog: &Catalog) {
         self.learn(&record.meta, &record.dcom);
+        if let (Some(client), Some(server)) = (record.meta.client, record.meta.server)
+            && is_sealed_activation(&record.dcom)
+        {
+            let at = record.meta.timestamp;
+            self.wire.push_sealed(client.address, server.address, at);
+        }
         if Case::is_of_note(&record.dcom) && self.mode == Mode::Replay {
             record.dcom.host = self.judge(&record.meta, &record.dcom, catalog).map(Shared::new);
         }
     }
 
     fn judge(&mut self, meta: &Meta, dcom: &Dcom, catalog: &Catalog) -> Option<HostRecord> {
-        let case = Case::of(meta, dcom, catalog)?;
+        let case = Case::of(meta, dcom, catalog, &self.wire)?;
         let Judged { record, claims } = self.known().judge(&case);
         for claim in claims {
             self.claims.take(claim, case.key());
@@ -286,6 +316,7 @@ impl Correlator {
             wire: &self.wire,
             skews: &self.skews,
             claims: &self.claims,
+            refused: &self.refused,
             window: self.window,
         }
     }
@@ -334,7 +365,7 @@ impl Correlator {
             return;
         }
         let is_case = match alert.dcom.as_ref() {
-            Some(dcom) => Case::of(meta, dcom, catalog).is_some(),
+            Some(dcom) => Case::of(meta, dcom, catalog, &self.wire).is_some(),
             None => alert.signature_id == UNANSWERED_CONNECTION_ID,
         };
         if !is_case {
@@ -356,7 +387,7 @@ impl Correlator {
         let Some(host) = alert.dcom.as_ref().and_then(|dcom| dcom.host.as_deref()) else {
             return;
         };
-        self.counters.count(host.verdict);
+        self.counters.count(host);
         if host.verdict == Verdict::NotSeen {
             return;
         }
@@ -377,7 +408,7 @@ impl Correlator {
         };
         let mut dcom = dcom.clone();
         let record = self.judge(meta, &dcom, catalog)?;
-        let case = Case::of(meta, &dcom, catalog)?;
+        let case = Case::of(meta, &dcom, catalog, &self.wire)?;
         let known = self.known();
         let class = (dcom.clsid.is_none() && dcom.outcome == Some(dcom::Outcome::Failed))
             .then(|| known.refused_class(&case))
@@ -458,11 +489,12 @@ impl Correlator {
 }
 
 impl Counters {
-    fn count(&mut self, verdict: Verdict) {
-        match verdict {
+    fn count(&mut self, host: &HostRecord) {
+        match host.verdict {
             Verdict::Confirmed => self.confirmed += 1,
             Verdict::Contradicted => self.contradicted += 1,
-            Verdict::NotSeen => self.not_seen += 1,
+            // Of a host without a log nothing was looked for.
+            Verdict::NotSeen => self.not_seen += u64::from(host.coverage.is_some()),
         }
     }
 }

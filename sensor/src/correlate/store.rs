@@ -182,6 +182,23 @@ pub struct Coverage {
     pub count: u64,
 }
 
+impl Coverage {
+    /// Of one event.
+    pub(super) fn of(time: Timestamp) -> Self {
+        Self {
+            first: time,
+            last: time,
+            count: 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, more: Self) {
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
+        self.count += more.count;
+    }
+}
+
 /// What one host logged.
 #[derive(Debug, Default)]
 struct Logged {
@@ -226,17 +243,11 @@ impl Store {
         }
     }
 
-    /// The log of a host has such an event, whether it is kept or not.
-    pub fn cover(&mut self, host: HostId, kind: Kind, time: Timestamp) {
+    /// The log of a host has such events, whether they are kept or not.
+    pub fn cover(&mut self, host: HostId, kind: Kind, more: Coverage) {
         let coverage = &mut self.hosts.entry(host).or_default().coverage;
-        let known = coverage.entry(kind).or_insert(Coverage {
-            first: time,
-            last: time,
-            count: 0,
-        });
-        known.first = known.first.min(time);
-        known.last = known.last.max(time);
-        known.count += 1;
+        let known = coverage.entry(kind);
+        known.and_modify(|known| known.add(more)).or_insert(more);
     }
 
     /// Keeps an event.

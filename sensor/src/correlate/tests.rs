@@ -380,11 +380,9 @@ fn what_sealed_wmi_started_is_close_by_the_measured_clock() {
 fn servers_and_complaints_that_fit_by_the_measured_clock_alone_say_so() {
     for skew in [0, 300 * SECOND] {
         let mut rig = Rig::new(Mode::Replay);
-        let mmc = (4007, r"C:\Windows\System32\mmc.exe");
-        let svchost = (800, r"C:\Windows\System32\svchost.exe");
         rig.log([
             connect("WS6", AT + skew - 5 * MS, "10.0.0.5:50001", "10.0.0.6:135"),
-            create("WS6", AT + skew + 50 * MS, svchost, mmc, Some("mmc.exe -Embedding")),
+            mmc_starts(AT + skew + 50 * MS, 4007),
         ]);
         let mut record = activation("MMC20.Application");
         record.meta.rtt = Some(Interval(80 * MS));
@@ -440,6 +438,26 @@ fn events_of_another_time_are_counted_and_not_joined() {
         (rig.correlator.counters().events, rig.correlator.counters().kept),
         (6, 0)
     );
+    // A log that is refused has no say.
+    rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+    let record = call("ShellWindows", LINE);
+    for (refused, why) in [
+        (true, "the log of 10.0.0.6 (ws6) was refused: it is of another time"),
+        (false, "the log has process creations from"),
+    ] {
+        rig.log(target(eleven_hours, Some(LOGGED)));
+        rig.correlator.end_log(refused);
+        let mut alert = alert_of(&record);
+        rig.correlator.alert(&record.meta, &mut alert, &rig.catalog);
+        let dcom = alert.dcom.unwrap();
+        let host = dcom.host.as_deref().unwrap();
+        assert_eq!((host.verdict, host.coverage.is_none()), (Verdict::NotSeen, refused));
+        assert!(
+            host.because.iter().any(|it| it.to_lowercase().contains(why)),
+            "{host:#?}"
+        );
+        assert_eq!(rig.correlator.counters().not_seen, u64::from(!refused));
+    }
 }
 
 fn unanswered() -> (Meta, Alert) {
@@ -543,6 +561,7 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         (dcom.clsid, dcom.host.as_deref().unwrap().verdict),
         (None, Verdict::NotSeen)
     );
+    assert!(dcom.host.as_deref().unwrap().coverage.is_some(), "there is a log");
     assert_eq!(alert.severity, Severity::Informational);
 }
 
@@ -958,25 +977,136 @@ fn what_was_refused_was_not_run() {
 
 #[test]
 fn a_server_is_there_before_it_answers() {
-    let mmc = |at| {
-        let mmc = (4007, r"C:\Windows\System32\mmc.exe");
-        create(
-            "WS6",
-            at,
-            (800, r"C:\Windows\System32\svchost.exe"),
-            mmc,
-            Some("mmc.exe -Embedding"),
-        )
-    };
     for (after, verdict) in [(SECOND, Verdict::Confirmed), (86 * SECOND, Verdict::NotSeen)] {
         let mut rig = Rig::new(Mode::Replay);
-        rig.log([mmc(AT + after)]);
+        rig.log([mmc_starts(AT + after, 4007)]);
         rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
         let mut record = activation("MMC20.Application");
         record.meta.rtt = Some(Interval(80 * MS));
         let host = rig.judge(record);
         assert_eq!(host.verdict, verdict, "{after}: {host:#?}");
     }
+}
+
+fn mmc_starts(at: i64, pid: u32) -> HostEvent {
+    let (svchost, mmc) = (r"C:\Windows\System32\svchost.exe", r"C:\Windows\System32\mmc.exe");
+    create("WS6", at, (800, svchost), (pid, mmc), Some("mmc.exe -Embedding"))
+}
+
+/// A sealed activation, of whose object the calls have told the class, or that it is one of several.
+fn concluded(class: Option<&str>) -> Record {
+    let mut record = activation("MMC20.Application");
+    record.meta.rtt = Some(Interval(80 * MS));
+    (record.dcom.clsid, record.dcom.outcome) = (None, None);
+    record.dcom.class = class.map(str::to_owned);
+    (record.dcom.sealed_stub_length, record.dcom.sealed_reply_length) = (Some(464), Some(600));
+    record.dcom.endpoint.as_mut().unwrap().learned_from = LearnedFrom::Calls;
+    record
+}
+
+#[test]
+fn a_sealed_activation_is_confirmed_by_what_holds_objects_of_the_class_that_was_concluded() {
+    let mmc = r"C:\Windows\System32\mmc.exe";
+    let port = |image| {
+        let (from, to) = ("10.0.0.5:50002", "10.0.0.6:49913");
+        owned("WS6", AT + 80 * MS, from, to, 4321, image, Direction::Inbound)
+    };
+    // What the call asked for, nobody could read: it may be anything.
+    let child = create("WS6", AT + 300 * MS, (4321, mmc), (6108, r"C:\a\b.exe"), Some("b.exe"));
+    let log = |events: &[HostEvent]| {
+        let own = connect("WS6", AT - 5 * MS, "10.0.0.5:50001", "10.0.0.6:135");
+        let logged = events.iter().cloned().chain([own]);
+        logged.collect::<Vec<_>>()
+    };
+    let all = [mmc_starts(AT + 20 * MS, 4321), port(mmc), child];
+    let class = Some("MMC20.Application");
+    for (class, events, verdict) in [
+        (class, &all[..], Verdict::Confirmed),
+        (class, &all[..1], Verdict::Confirmed),
+        (class, &all[1..2], Verdict::Confirmed),
+        // Any of two starts may be somebody else's.
+        (
+            class,
+            &[all[0].clone(), mmc_starts(AT + SECOND, 4322)],
+            Verdict::NotSeen,
+        ),
+        (Some("ShellWindows"), &all, Verdict::NotSeen),
+        (class, &[port(EXPLORER)], Verdict::NotSeen),
+        // Nobody knows what such a process is called.
+        (None, &all, Verdict::NotSeen),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let host = rig.log(log(events)).heard().judge(concluded(class));
+        assert_eq!(host.verdict, verdict, "{class:?} {host:#?}");
+        let odd = host.because.iter().any(|it| it.contains("catalogue expects"));
+        let known = class.is_some() && verdict == Verdict::NotSeen && host.matched_on.contains(&DynamicPortOwner);
+        assert_eq!(odd, known, "{host:#?}");
+        if events.len() == 3 && verdict == Verdict::Confirmed {
+            let wanted = [
+                FourTuple,
+                DynamicPortOwner,
+                Matched::ServerProcess,
+                ParentPid,
+                ParentImage,
+            ];
+            assert!(wanted.iter().all(|it| host.matched_on.contains(it)), "{host:#?}");
+            assert_eq!(host.process.unwrap().pid, Some(6108));
+        }
+    }
+}
+
+#[test]
+fn a_call_after_a_sealed_activation_is_of_the_process_that_was_started_for_it() {
+    let mmc = |pid| (pid, r"C:\Windows\System32\mmc.exe");
+    let child = |parent| create("WS6", AT + 300 * MS, parent, (6108, CMD), Some(LOGGED));
+    let mut called = call("MMC20.Application", LINE);
+    (called.dcom.clsid, called.dcom.activation) = (None, None);
+    called.meta.timestamp.0 += 60 * SECOND;
+    for (starts, parent, verdict) in [
+        (vec![4321], mmc(4321), Verdict::Confirmed),
+        (vec![4321], mmc(77), Verdict::NotSeen),
+        (vec![4321], (4321, SHELL), Verdict::NotSeen),
+        (vec![], mmc(4321), Verdict::Confirmed),
+        (vec![], (4321, SHELL), Verdict::NotSeen),
+        (vec![4321, 4322], mmc(4322), Verdict::Confirmed),
+    ] {
+        let mut rig = Rig::new(Mode::Replay);
+        let started = starts.iter().map(|&pid| mmc_starts(AT + 20 * MS, pid));
+        let mut child = child(parent);
+        child.time.0 += 60 * SECOND;
+        let others = [
+            create("WS6", AT - 600 * SECOND, (1, "a.exe"), (2, "b.exe"), Some("b")),
+            create("WS6", AT + 600 * SECOND, (1, "a.exe"), (2, "b.exe"), Some("b")),
+        ];
+        rig.log(started.chain([child]).chain(others));
+        rig.correlator.named("ws6", end("10.0.0.6:1").address, By::Dns);
+        rig.heard().judge(concluded(None));
+        // One that came later is none of the connection's.
+        let mut later = concluded(None);
+        later.meta.timestamp.0 += 50 * SECOND;
+        rig.judge(later);
+        let host = rig.judge(called.clone());
+        assert_eq!(host.verdict, verdict, "{starts:?} {host:#?}");
+        let by_pid = starts.len() == 1 && verdict == Verdict::Confirmed;
+        for trait_ in [Matched::ServerProcess, ParentPid] {
+            let is = host.matched_on.contains(&trait_);
+            let wanted = if trait_ == ParentPid {
+                by_pid
+            } else {
+                !starts.is_empty()
+            };
+            assert_eq!(is, wanted, "{host:#?}");
+        }
+        let told = "after the sealed activation before that connection";
+        assert_eq!(host.because.iter().any(|it| it.ends_with(told)), !starts.is_empty());
+    }
+    // What is concluded is contradicted by nothing.
+    let mut log = target(0, None);
+    log.remove(4);
+    let mut rig = Rig::new(Mode::Replay);
+    called.meta.timestamp.0 -= 60 * SECOND;
+    let host = rig.log(log).heard().judge(called);
+    assert_eq!(host.verdict, Verdict::NotSeen, "{host:#?}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Correlator {
     fn confirmation(&mut self, pending: &Pending, mut dcom: Dcom, catalog: &Catalog) -> Option<Event> {
         let clsid = dcom.clsid;
         let host = dcom.host.as_deref_mut()?;
-        self.counters.count(host.verdict);
+        self.counters.count(host);
         let now = match host.verdict {
             Verdict::Confirmed if pending.may_rise => confirmed(pending.severity, host, clsid, catalog),
             _ => pending.severity,

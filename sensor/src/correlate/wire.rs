@@ -1,4 +1,5 @@
-//! Connections that the wire showed, so that what a host logs of one can be put beside it.
+//! Connections that the wire showed, so that what a host logs of one can be put beside it, and activations that it did not show
+//! the class of.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -9,6 +10,9 @@ use crate::time::Timestamp;
 
 /// Connections of one client to one port that are looked at.
 const PER_PORT: usize = 32;
+
+/// Sealed activations of one client at one server that are looked at.
+const PER_PAIR: usize = 16;
 
 /// A connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Wire {
     by_ends: HashMap<[Endpoint; 2], Seen>,
     by_server: HashMap<(IpAddr, Endpoint), VecDeque<u16>>,
     order: VecDeque<([Endpoint; 2], Timestamp)>,
+    sealed: HashMap<(IpAddr, IpAddr), VecDeque<Timestamp>>,
+    sealed_order: VecDeque<(IpAddr, IpAddr)>,
     most: usize,
     pub(super) forgotten: u64,
 }
@@ -40,6 +46,8 @@ impl Wire {
             by_ends: HashMap::new(),
             by_server: HashMap::new(),
             order: VecDeque::new(),
+            sealed: HashMap::new(),
+            sealed_order: VecDeque::new(),
             most,
             forgotten: 0,
         }
@@ -78,6 +86,34 @@ impl Wire {
                 self.by_server.remove(&key);
             }
         }
+    }
+
+    /// A client asked a server for an object, and nobody could read for which.
+    pub fn push_sealed(&mut self, client: IpAddr, server: IpAddr, at: Timestamp) {
+        let pair = (client, server);
+        let times = self.sealed.entry(pair).or_default();
+        if times.len() >= PER_PAIR {
+            times.pop_front();
+        } else {
+            self.sealed_order.push_back(pair);
+        }
+        times.push_back(at);
+        if self.sealed_order.len() > self.most
+            && let Some(oldest) = self.sealed_order.pop_front()
+            && let Some(times) = self.sealed.get_mut(&oldest)
+        {
+            times.pop_front();
+            self.forgotten += 1;
+            if times.is_empty() {
+                self.sealed.remove(&oldest);
+            }
+        }
+    }
+
+    /// The last of those before this time.
+    pub fn last_sealed(&self, client: IpAddr, server: IpAddr, before: Timestamp) -> Option<Timestamp> {
+        let times = self.sealed.get(&(client, server)).into_iter().flatten();
+        times.copied().filter(|at| *at <= before).max()
     }
 
     /// The connection between two ends.
@@ -126,5 +162,25 @@ mod tests {
         assert_eq!((ports, wire.forgotten), (vec![4, 3, 1], 1));
         let both_ways = wire.between(server, seen(1, 0).client);
         assert_eq!(both_ways.map(|seen| seen.at), Some(Timestamp(30)));
+    }
+
+    #[test]
+    fn of_sealed_activations_the_last_ones_stay() {
+        let mut wire = Wire::new(PER_PAIR);
+        let [client, server, other] = [5, 6, 7].map(|last| IpAddr::from([10, 0, 0, last]));
+        for at in 1..=30 {
+            wire.push_sealed(client, server, Timestamp(at));
+        }
+        let last = |wire: &Wire, at| wire.last_sealed(client, server, Timestamp(at));
+        assert_eq!(
+            (last(&wire, 14), last(&wire, 20), last(&wire, 99)),
+            (None, Some(Timestamp(20)), Some(Timestamp(30)))
+        );
+        assert_eq!((wire.forgotten, wire.sealed_order.len()), (0, PER_PAIR));
+        for at in 31..=46 {
+            wire.push_sealed(other, server, Timestamp(at));
+        }
+        assert_eq!((last(&wire, 99), wire.forgotten), (None, 16));
+        assert_eq!((wire.sealed.len(), wire.sealed_order.len()), (1, PER_PAIR));
     }
 }

@@ -35,6 +35,7 @@ pub use settings::Settings;
 pub use signature::{SIGNATURES, Signature};
 
 pub(crate) use loss::doubtful;
+pub(crate) use sealed::is_sealed_activation;
 
 /// The alert of a connection that stayed without an answer, which has no record to rest on.
 pub(crate) const UNANSWERED_CONNECTION_ID: u32 = signature::UNANSWERED_CONNECTION.id;

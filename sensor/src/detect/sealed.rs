@@ -105,7 +105,7 @@ impl SealedActivation {
 
 /// An activation of which neither class nor result could be read, and whose answer has room for an object: one that was
 /// refused has none.
-fn is_sealed(dcom: &Dcom) -> bool {
+pub(crate) fn is_sealed_activation(dcom: &Dcom) -> bool {
     dcom.kind == Kind::Activation
         && dcom.clsid.is_none()
         && dcom.sealed_stub_length.is_some()
@@ -122,7 +122,7 @@ impl Detection for SealedActivation {
         };
         let (pair, now) = ((client.address, server.address), context.when(meta));
         self.seen += 1;
-        if is_sealed(dcom) {
+        if is_sealed_activation(dcom) {
             let waiting = self.waiting.entry(pair, now, Vec::new);
             if waiting.len() >= WAITING {
                 waiting.remove(0);
@@ -167,7 +167,10 @@ mod tests {
     use super::super::testing::{Rig, activation, call, end};
     use super::*;
     use crate::catalog::Effect;
-    use crate::event::dcom::{Evidence, Interface};
+    use crate::event::Shared;
+    use crate::event::dcom::{Evidence, Interface, LearnedFrom};
+    use crate::event::host::HostRecord;
+    use crate::event::record::Port;
     use crate::severity::Severity;
 
     const SECOND: i64 = 1_000_000_000;
@@ -189,6 +192,7 @@ mod tests {
         record.dcom.outcome = None;
         record.dcom.sealed_stub_length = Some(464);
         record.dcom.sealed_reply_length = Some(600);
+        record.dcom.host = Some(Shared::new(HostRecord::default()));
         record.dcom.evidence = Evidence::Header;
         record
     }
@@ -287,6 +291,12 @@ mod tests {
             Some(end(1, 135)),
             "it is the activation that is told"
         );
+        let endpoint = dcom.endpoint.as_ref().unwrap();
+        assert_eq!(
+            (endpoint.ip, endpoint.port, endpoint.learned_from, endpoint.followed),
+            (Some(end(1, 0).address), Some(Port(49_670)), LearnedFrom::Calls, true)
+        );
+        assert_eq!(dcom.host, None, "hosts were asked when the class was not known");
     }
 
     #[test]

@@ -74,6 +74,8 @@ names! {
         ResolveOxid => "resolve_oxid",
         /// The reply to `ept_map`.
         EptMap => "ept_map",
+        /// The calls by which the class of a sealed activation was concluded: they went there.
+        Calls => "calls",
     }
 }
 
@@ -302,13 +304,13 @@ record! {
 }
 
 record! {
-    /// A dynamic port that a reply named.
+    /// A dynamic port: one that a reply named, or that an object was called on.
     pub struct EndpointRecord in "dcom.endpoint" {
         /// Its address.
         ip: Option<IpAddr> => eve, zeek "endpoint_h";
         /// Its port.
         port: Option<Port> => eve, zeek "endpoint_p";
-        /// What told of it: `oxid_binding`, `resolve_oxid` or `ept_map`.
+        /// What told of it: `oxid_binding`, `resolve_oxid` or `ept_map`; `calls`, where the class was concluded from those.
         learned_from: LearnedFrom => eve, zeek;
         /// Was a connection to it seen, from the client's address? One with several may come from another.
         followed: bool => eve, zeek;

@@ -306,9 +306,15 @@ fn script(event: &Value, place: &str, texts: &mut Texts) -> Option<String> {
     Some(texts.block(script, SCRIPT))
 }
 
+/// The verdict of a host's log, where there is one: of a host without a log nothing was looked for.
+pub(super) fn verdict(event: &Value, texts: &mut Texts) -> Option<String> {
+    let verdict = texts.at(event, "/dcom/host/verdict", NAME)?;
+    (verdict != "not_seen" || event.pointer("/dcom/host/coverage").is_some()).then_some(verdict)
+}
+
 fn host(event: &Value, texts: &mut Texts) -> Option<Host> {
     Some(Host {
-        verdict: texts.at(event, "/dcom/host/verdict", NAME)?,
+        verdict: verdict(event, texts)?,
         process: texts.pairs(event, "/dcom/host/process"),
         parent: texts.pairs(event, "/dcom/host/parent"),
         time_delta_ms: event.pointer("/dcom/host/time_delta_ms").and_then(Value::as_f64),

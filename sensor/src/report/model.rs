@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::chain::{Incident, Reach, Step};
+use super::chain::{Incident, Reach, Step, verdict};
 use super::filters::{self, Filters};
 use super::graph::{self, Graph};
 use super::incidents::Grade;
@@ -234,7 +234,7 @@ impl Builder {
                 Some(format!("{path}.{method}").trim_start_matches('.').to_owned())
             });
         let evidence = texts.at(event, "/dcom/evidence", NAME);
-        let verdict = texts.at(event, "/dcom/host/verdict", NAME);
+        let verdict = verdict(event, texts);
         let mut number = |text: Option<String>| self.interned.number(text.unwrap_or_default());
         let (class, what) = (number(class), number(what));
         let (evidence, verdict) = (number(evidence), number(verdict));

@@ -527,7 +527,7 @@
     flush();
     items = all;
     if (incident.steps_left_out) items.append(h("li", { class: "step-meta" }, h("span", { class: "dot" }), `${count(incident.steps_left_out, "more exchange is", "more exchanges are")} in the log and not here.`));
-    if (!incident.verdicts) items.append(h("li", { "data-kind": "host" }, h("span", { class: "dot" }), h("p", { class: "step-title" }, "Host: not asked"), h("p", { class: "step-meta" }, "No host logs were joined, so whether this had an effect on the host is not known here.")));
+    if (!incident.verdicts) items.append(h("li", { "data-kind": "host" }, h("span", { class: "dot" }), h("p", { class: "step-title" }, "Host: not asked"), h("p", { class: "step-meta" }, "No logs of the host were joined, so whether this had an effect on the host is not known here.")));
     return all;
   }
 

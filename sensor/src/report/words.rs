@@ -37,7 +37,7 @@ pub(super) const EVIDENCE: [(&str, &str); 4] = [
 
 /// What hosts' logs say, in words.
 const NO_HOST_LOGS: &str =
-    "Not confirmed by a host: no host logs were joined, so whether it had an effect is not known here.";
+    "Not confirmed by a host: no logs of it were joined, so whether it had an effect is not known here.";
 
 const HOST_LOGS_ALONE: &str = "This is what hosts' own logs say; no traffic was joined with them";
 
@@ -524,7 +524,10 @@ mod tests {
     fn the_host_has_the_last_word() {
         let said = |verdict: &str| {
             let mut event = executed();
-            event["dcom"]["host"] = json!({"verdict": verdict});
+            event["dcom"]["host"] = match verdict {
+                "no_log" => json!({"verdict": "not_seen", "because": ["there is no log of 192.0.2.10"]}),
+                _ => json!({"verdict": verdict, "coverage": {"kinds": ["5 connections"]}}),
+            };
             incident("192.0.2.20", "192.0.2.10", &event)
         };
         let told = |verdicts: &[&str]| {
@@ -537,6 +540,11 @@ mod tests {
             ("confirmed", "Confirmed by the host's own logs.".to_owned())
         );
         assert_eq!(told(&["not_seen"]).1, "The host's own logs do not show it.");
+        assert_eq!(told(&["no_log"]), ("unknown", NO_HOST_LOGS.to_owned()));
+        assert_eq!(
+            told(&["no_log", "confirmed"]).1,
+            "Confirmed by the host's own logs in 1 of 2 incidents."
+        );
         assert_eq!(
             told(&["confirmed", "contradicted", "confirmed"]).1,
             "Of 3 incidents, the hosts' own logs confirm 2 and contradict 1."

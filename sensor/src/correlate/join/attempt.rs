@@ -101,6 +101,8 @@ impl<'k> Known<'k> {
             tell_source(event, at, &mut record);
             record.process = Some(process_record(&error.process, account(&error.account)));
             record.verdict = Verdict::Confirmed;
+        } else {
+            record.coverage = Some(self.coverage(host));
         }
         record.clock_skew = skew;
         record.score = score(&record.matched_on);

@@ -217,7 +217,7 @@ impl<'k> Known<'k> {
             .map_or(CHILD, |ready| ready.saturating_add(CLOSE))
             .min(self.window);
         let lookups: Vec<Lookup> = case.parents().map(|name| Lookup::Image(text_hash(&name))).collect();
-        let found = self.started(case, &lookups, case.since, after, gathered);
+        let found = self.started(case, &lookups, case.activated, after, gathered);
         let found: Vec<Started<'k>> = found.into_iter().filter(is_server).collect();
         let first = found.iter().find_map(|it| it.create.process.pid);
         gathered.servers = usize::from(!found.is_empty());
@@ -231,11 +231,16 @@ impl<'k> Known<'k> {
         if let Some(server) = &gathered.server {
             gathered.record.matched_on.push(Matched::ServerProcess);
             gathered.record.because.push(format!(
-                "{}: {} was started by {} {} after the activation",
+                "{}: {} was started by {} {} after {}",
                 server.event.source,
                 process(&server.create.process),
                 process(&server.create.parent),
                 Signed(server.delta),
+                if case.activated == case.since {
+                    "the activation"
+                } else {
+                    "the sealed activation before that connection"
+                },
             ));
             if server.skewed {
                 tell_skew(&mut gathered.skew, &mut gathered.record);
@@ -356,8 +361,9 @@ fn fit(case: &Case<'_>, it: &mut Started<'_>, gathered: &Gathered<'_>) -> Option
             let fits = it.by_expected && !failed && it.is_within(&(-CLOSE..=CLOSE));
             return fits.then_some(if of_the_pair { Fit::Proof } else { Fit::Shown });
         }
-        // Of a process that runs all day children come and go.
-        let fits = it.by_owner && known_child && it.is_within(&(-SECOND..=CHILD));
+        // Of a process that runs all day children come and go. One that was started for it has none of others'.
+        let own = case.is_concluded() && gathered.servers == 1;
+        let fits = it.by_owner && (known_child || own) && it.is_within(&(-SECOND..=CHILD));
         return fits.then_some(Fit::Shown);
     };
     if it.is_asked_for() {

@@ -22,7 +22,7 @@ impl<'k> Known<'k> {
             skew,
             owner,
             server,
-            servers: _,
+            servers,
             child,
             lead,
             error,
@@ -31,8 +31,7 @@ impl<'k> Known<'k> {
             mut record,
         } = gathered;
         let owner_fits = owner.and_then(|it| it.connect.process.image.as_deref());
-        let owner_fits = owner_fits.filter(|image| !case.is_go_between(image));
-        let owner_fits = owner_fits.map(|image| !case.knows_parents() || case.is_expected_parent(image));
+        let owner_fits = owner_fits.and_then(|image| case.fits(image));
         if owner_fits == Some(true) && case.knows_parents() && !record.matched_on.contains(&Matched::ParentImage) {
             record.matched_on.push(Matched::ParentImage);
         }
@@ -62,8 +61,16 @@ impl<'k> Known<'k> {
         processes(child.as_ref(), server.as_ref(), owner, &mut record);
         record.score = score(&record.matched_on);
         let proven = child.as_ref().is_some_and(|child| child.proves);
+        // Of a class that is concluded, one of several starts may be anybody's.
+        let started = record.matched_on.contains(&Matched::ServerProcess) && (servers == 1 || !case.is_concluded());
         let logs_libraries = self.store.coverage(host).any(|(kind, _)| kind == Kind::Image);
-        record.verdict = if is_confirmed(case, &record, owner_fits, proven, logs_libraries) {
+        record.verdict = if is_confirmed(
+            case,
+            &record,
+            owner_fits == Some(true) || started,
+            proven,
+            logs_libraries,
+        ) {
             Verdict::Confirmed
         } else if self.is_contradicted(case, host, skew.as_ref(), &record, child.is_some() || lead) {
             if skew.is_some() {
@@ -114,6 +121,17 @@ impl<'k> Known<'k> {
             && inbound(end..=Timestamp(end.0.saturating_add(SILENCE)))
     }
 
+    /// What the log of a host has.
+    pub(super) fn coverage(&self, host: HostId) -> CoverageRecord {
+        let all: Vec<_> = self.store.coverage(host).collect();
+        let kinds = all.iter().map(|(kind, it)| format!("{} {}", it.count, kind.name()));
+        CoverageRecord {
+            first: all.iter().map(|(_, it)| it.first).min(),
+            last: all.iter().map(|(_, it)| it.last).max(),
+            kinds: kinds.collect(),
+        }
+    }
+
     /// What was looked for and not found, and what the log has.
     fn tell_missing(&self, case: &Case<'_>, host: HostId, child: bool, record: &mut HostRecord) {
         let window = self.window / SECOND;
@@ -137,13 +155,8 @@ impl<'k> Known<'k> {
         if record.verdict == Verdict::Confirmed {
             return;
         }
+        record.coverage = Some(self.coverage(host));
         let all: Vec<_> = self.store.coverage(host).collect();
-        let kinds = all.iter().map(|(kind, it)| format!("{} {}", it.count, kind.name()));
-        record.coverage = Some(CoverageRecord {
-            first: all.iter().map(|(_, it)| it.first).min(),
-            last: all.iter().map(|(_, it)| it.last).max(),
-            kinds: kinds.collect(),
-        });
         for wanted in [Kind::Process, Kind::Network] {
             match all.iter().find(|(kind, _)| *kind == wanted) {
                 None => record.because.push(format!("the log has no {}", wanted.name())),
@@ -160,13 +173,7 @@ impl<'k> Known<'k> {
 }
 
 /// Is what was matched enough? See docs/JOIN.md.
-fn is_confirmed(
-    case: &Case<'_>,
-    record: &HostRecord,
-    owner_fits: Option<bool>,
-    proven: bool,
-    logs_libraries: bool,
-) -> bool {
+fn is_confirmed(case: &Case<'_>, record: &HostRecord, server: bool, proven: bool, logs_libraries: bool) -> bool {
     let has = |wanted: Matched| record.matched_on.contains(&wanted);
     if has(Matched::DcomEvent) || proven {
         return true;
@@ -174,7 +181,6 @@ fn is_confirmed(
     if case.dcom.outcome == Some(Outcome::Failed) {
         return false;
     }
-    let server = owner_fits == Some(true) || has(Matched::ServerProcess);
     match case.expected() {
         Expected::Child => false,
         // Where the log has libraries, one that it does not have was not loaded.

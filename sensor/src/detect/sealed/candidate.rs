@@ -10,7 +10,9 @@ use super::super::{Found, address, alert, as_whom};
 use super::shape::{Fit, Verdict};
 use crate::catalog::{Catalog, Class};
 use crate::dcom::Record;
-use crate::event::dcom::Evidence;
+use crate::decode::Endpoint;
+use crate::event::dcom::{EndpointRecord, Evidence, LearnedFrom};
+use crate::event::record::Port;
 use crate::severity::Severity;
 
 /// An activation, and when it was seen among all records.
@@ -81,7 +83,28 @@ impl Candidate {
         self.own || self.told || !self.waiting.is_found()
     }
 
-    pub(super) fn tell<'a>(&mut self, verdict: Verdict<'a>, catalog: &'a Catalog, found: &mut Vec<Found>) {
+    /// The activation, of which something is concluded from calls on this port.
+    fn called_at(&self, port: Option<Endpoint>) -> Record {
+        let mut record = self.waiting.0.record.clone();
+        record.dcom.evidence = Evidence::Inferred;
+        record.dcom.endpoint = port.map(|port| EndpointRecord {
+            ip: Some(port.address),
+            port: Some(Port(port.port)),
+            learned_from: LearnedFrom::Calls,
+            followed: true,
+        });
+        // Hosts were asked before that was known.
+        record.dcom.host = None;
+        record
+    }
+
+    pub(super) fn tell<'a>(
+        &mut self,
+        verdict: Verdict<'a>,
+        port: Option<Endpoint>,
+        catalog: &'a Catalog,
+        found: &mut Vec<Found>,
+    ) {
         self.told = true;
         self.waiting.set_found();
         let Verdict {
@@ -109,8 +132,7 @@ impl Candidate {
         };
         let certain = close && rare && only.is_some() && self.whole;
         let (severity, confidence) = weigh(fit, texts, certain, close || rare);
-        let mut record = self.waiting.0.record.clone();
-        record.dcom.evidence = Evidence::Inferred;
+        let mut record = self.called_at(port);
         record.dcom.class = only.map(|class| class.name.clone());
         let how = match fit {
             Fit::Whole(1) => format!("one call has the lengths of {path}"),
@@ -151,8 +173,7 @@ impl Candidate {
         let Some(severity) = severities.min().flatten() else {
             return;
         };
-        let mut record = self.waiting.0.record.clone();
-        record.dcom.evidence = Evidence::Inferred;
+        let mut record = self.called_at(call.meta.server);
         let place = call.meta.place();
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
         let mut because: Vec<String> = call.dcom.because.iter().map(|why| format!("{place}: {why}")).collect();

@@ -11,6 +11,7 @@ use super::candidate::{Candidate, Waiting};
 use super::shape::{self, Calls, Fit, Operation, Origins, Sealed, Verdict, judge};
 use crate::catalog::{Catalog, Class, Effect};
 use crate::dcom::Record;
+use crate::decode::Endpoint;
 use crate::event::Dcom;
 
 /// Activations that the calls of one conversation may be of.
@@ -22,6 +23,8 @@ const CALLS: usize = 64;
 pub(super) struct Conversation {
     /// Those that the calls may be of: the one that it began with, then those that came in between.
     candidates: Vec<Candidate>,
+    /// The port that it is called on.
+    server: Option<Endpoint>,
     /// The record that was seen last.
     pub(super) seen: u64,
     encoding: Encoding,
@@ -46,6 +49,7 @@ impl Conversation {
     pub(super) fn of(first: &Record) -> Self {
         Self {
             candidates: Vec::new(),
+            server: first.meta.server,
             seen: 0,
             encoding: first.encoding.unwrap_or_default(),
             calls: Vec::new(),
@@ -188,8 +192,8 @@ impl Conversation {
         let mut others = before.iter_mut().rev().filter(|_| !candidate.is_here());
         let other = others.find(|other| other.is_here() && !other.told);
         match other {
-            Some(other) => other.tell(verdict, catalog, found),
-            None if !candidate.told => candidate.tell(verdict, catalog, found),
+            Some(other) => other.tell(verdict, self.server, catalog, found),
+            None if !candidate.told => candidate.tell(verdict, self.server, catalog, found),
             None => {}
         }
     }
