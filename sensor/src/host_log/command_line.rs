@@ -196,7 +196,7 @@ pub(crate) fn opens(asked: &str, logged: &str) -> bool {
     // The file's whole path, where it was asked for by that.
     let is_whole = file.starts_with('\\') || file.as_bytes().get(1) == Some(&b':') || asked.contains("://");
     let wanted = if is_whole { file.as_str() } else { name };
-    let runs_itself = name.ends_with(".scr");
+    let runs_itself = name.rsplit_once('.').is_some_and(|(_, kind)| kind == "scr");
     logged.match_indices(wanted).any(|(at, _)| {
         let before = logged.get(..at).and_then(|text| text.chars().next_back());
         let behind = logged.get(at + wanted.len()..).unwrap_or_default();

@@ -28,6 +28,10 @@ const MAX_ANOMALIES: u32 = 32;
 
 /// What is kept for one DCE/RPC connection.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub struct Association {
     begun: bool,
     framers: Sides<Framer>,

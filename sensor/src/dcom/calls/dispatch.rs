@@ -227,7 +227,9 @@ fn quoted(text: &str) -> String {
     if text.len() > MAX_TEXT {
         let is_boundary = |at: &usize| text.is_char_boundary(*at);
         let begins = (0..=MAX_TEXT / 2).rfind(is_boundary).unwrap_or_default();
-        let ends = (text.len() - MAX_TEXT / 2..).find(is_boundary).unwrap_or_default();
+        let ends = (text.len() - MAX_TEXT / 2..=text.len())
+            .find(is_boundary)
+            .unwrap_or_default();
         text = Cow::Owned(format!("{}…{}", text.split_at(begins).0, text.split_at(ends).1));
     }
     format!("\"{}\"", text.replace('"', "\"\""))

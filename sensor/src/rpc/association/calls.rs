@@ -21,6 +21,7 @@ const MAX_CUT_SHORT: usize = 16;
 
 /// A call on its way.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "the specification's name")]
 pub(super) struct Call {
     pub(super) call_id: u32,
     opnum: u16,
