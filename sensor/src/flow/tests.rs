@@ -933,11 +933,18 @@ fn zeros_behind_which_their_sender_goes_on_are_no_padding_though_it_repeats_some
         whole: &whole,
         ..zeros
     });
-    let next = pdu(0, 2);
-    rig.send(client(), server(), 128, 201, &[&[0], &next[..]].concat());
+    // What repeats all of them, and what repeats the last of the next six.
+    rig.send(client(), server(), 122, 201, &[&bytes[21..], &[7, 7]].concat());
+    let zeros = rig.segment(client(), server(), 131, &whole[20..]);
+    rig.play(&Segment {
+        acknowledgement: Some(201),
+        whole: &whole,
+        ..zeros
+    });
+    rig.send(client(), server(), 136, 201, &[0, 7]);
     let lines = rig.finish();
     let brought = lines.iter().filter(|line| line.starts_with("Client")).count();
-    assert_eq!(brought, 3, "{lines:?}");
+    assert_eq!(brought, 4, "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains("gap")), "{lines:?}");
 }
 

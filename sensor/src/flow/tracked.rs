@@ -489,17 +489,17 @@ impl<C> Tracked<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        let Some(at) = self.suspects[end]
-            .iter()
-            .position(|suspect| suspect.flaw == Flaw::Padding)
-        else {
+        let next = start(segment);
+        let ahead = |suspect: &Suspect| next.wrapping_sub(suspect.sequence);
+        let tells = |suspect: &Suspect| suspect.flaw == Flaw::Padding && ahead(suspect) as usize <= suspect.bytes.len();
+        let Some(at) = self.suspects[end].iter().position(tells) else {
             return;
         };
         let suspect = &self.suspects[end][at];
-        let (ahead, behind) = (start(segment).wrapping_sub(suspect.sequence), suspect.behind());
-        if ahead == 0 {
+        if ahead(suspect) == 0 {
             shared.bounds.held -= self.suspects[end].remove(at).bytes.len();
-        } else if ahead <= behind.wrapping_sub(suspect.sequence) {
+        } else {
+            let behind = suspect.behind();
             self.readmit(end, behind, shared, out);
         }
     }
