@@ -178,8 +178,7 @@ pub(crate) fn print(config: &Config) -> Result<()> {
 
 /// The classes to know.
 pub(crate) fn catalog(config: &Config) -> Result<Catalog> {
-    let files = config.catalog.files.iter().map(PathBuf::as_path);
-    catalog_of(files).context("`files` of [catalog], or --catalog")
+    catalog_of(config.catalog.files.iter().map(PathBuf::as_path))
 }
 
 /// Hands the sensor its policy and its baseline.
