@@ -417,6 +417,12 @@ pub fn dispatch(bytes: &[u8]) {
         GetDocumentationRequest::parse,
         GetDocumentationReply::parse,
     }
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        for pointer in InterfacePointer::all_in(bytes, order) {
+            fits(pointer.bytes().len(), 1);
+            let _ = pointer.objref();
+        }
+    }
     stub(bytes, GetNamesReply::parse, |reply| fits(reply.names.len(), 1));
     stub(bytes, InterfaceReply::parse, |reply| {
         if let Some(pointer) = reply.interface {
