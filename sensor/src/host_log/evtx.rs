@@ -19,6 +19,10 @@ pub(super) const SIGNATURE: &[u8] = b"ElfFile\0";
 pub(super) const CHUNK_SIGNATURE: &[u8] = b"ElfChnk\0";
 const FILE_HEADER: usize = 4096;
 const CHUNK: usize = 65_536;
+/// A chunk's header, without which nothing of it can be read.
+const CHUNK_HEADER: usize = 512;
+/// Where the beginning of a file is nothing that is known, its first chunk is looked for in so many bytes.
+pub(super) const BEGINNING: usize = CHUNK;
 
 /// Reads chunk after chunk; what is between them is looked through for the next one.
 pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) -> io::Result<()> {
@@ -35,32 +39,37 @@ pub(super) fn read(mut input: impl Read, reader: &mut Reader, sink: Sink<'_>) ->
         to_come = chunks(&buffer);
         buffer.clear();
     }
+    let mut at = 0;
     loop {
-        fill(&mut input, &mut buffer, CHUNK)?;
-        if buffer.len() < CHUNK_SIGNATURE.len() {
-            reader.report.lost_bytes += buffer.len() as u64;
+        if buffer.len() - at < CHUNK {
+            buffer.drain(..at);
+            at = 0;
+            fill(&mut input, &mut buffer, 4 * CHUNK)?;
+        }
+        let rest = &buffer[at..buffer.len().min(at + CHUNK)];
+        if rest.len() < CHUNK_SIGNATURE.len() {
+            reader.report.lost_bytes += rest.len() as u64;
             for _ in 0..to_come {
                 reader.skip(Reason::MissingChunk);
             }
             return Ok(());
         }
-        if buffer.starts_with(CHUNK_SIGNATURE) {
+        if rest.starts_with(CHUNK_SIGNATURE) {
             to_come = to_come.saturating_sub(1);
-            let taken = chunk(&buffer, &settings, reader, sink);
-            buffer.drain(..taken.min(buffer.len()));
+            at += chunk(rest, &settings, reader, sink);
             continue;
         }
         // Zeroes are room for chunks to come.
-        let found = memmem::find(&buffer, CHUNK_SIGNATURE);
-        let passed = found.unwrap_or(buffer.len() - (CHUNK_SIGNATURE.len() - 1));
-        if buffer[..passed].iter().any(|byte| *byte != 0) {
+        let found = memmem::find(rest, CHUNK_SIGNATURE);
+        let passed = found.unwrap_or(rest.len() - (CHUNK_SIGNATURE.len() - 1));
+        if rest[..passed].iter().any(|byte| *byte != 0) {
             reader.report.lost_bytes += passed as u64;
-            if buffer.len() == CHUNK && passed == buffer.len() - (CHUNK_SIGNATURE.len() - 1) {
+            if rest.len() == CHUNK && passed == rest.len() - (CHUNK_SIGNATURE.len() - 1) {
                 reader.skip(Reason::BrokenChunk);
                 to_come = to_come.saturating_sub(1);
             }
         }
-        buffer.drain(..passed);
+        at += passed;
     }
 }
 
@@ -87,6 +96,10 @@ fn chunk(bytes: &[u8], settings: &Arc<ParserSettings>, reader: &mut Reader, sink
     // One that was cut short ends where the next begins.
     let next = memmem::find(&bytes[CHUNK_SIGNATURE.len()..], CHUNK_SIGNATURE);
     let bytes = &bytes[..next.map_or(bytes.len(), |next| next + CHUNK_SIGNATURE.len())];
+    if bytes.len() < CHUNK_HEADER {
+        reader.skip(Reason::BrokenChunk);
+        return bytes.len();
+    }
     let mut data = match catch_unwind(|| EvtxChunkData::new(bytes.to_vec(), false)) {
         Ok(Ok(data)) => data,
         Ok(Err(_)) => {
@@ -249,6 +262,9 @@ mod tests {
         file.resize(FILE_HEADER + 5 * CHUNK, 0);
         file[FILE_HEADER..][..8].copy_from_slice(CHUNK_SIGNATURE);
         assert_eq!(read_all(&file).skipped.get(&Reason::MissingChunk), Some(&2));
+        // Signatures with nothing behind them are broken chunks, each.
+        let report = read_all(&CHUNK_SIGNATURE.repeat(100_000));
+        assert_eq!(report.skipped.get(&Reason::BrokenChunk), Some(&100_000));
         // Records 7 to 15, by the chunk's header.
         let mut chunk = CHUNK_SIGNATURE.to_vec();
         chunk.extend(7_u64.to_le_bytes().into_iter().chain(15_u64.to_le_bytes()));

@@ -141,8 +141,17 @@ impl<R: Read> Read for UpToDamage<R> {
 fn bytes(mut input: impl Read, reader: &mut Reader, sink: &mut dyn FnMut(HostEvent)) -> io::Result<bool> {
     let mut first = Vec::new();
     input.by_ref().take(8).read_to_end(&mut first)?;
+    let mut kind = recognise::bytes(&first);
+    if kind == Bytes::Utf8
+        && !first
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    {
+        input.by_ref().take(evtx::BEGINNING as u64).read_to_end(&mut first)?;
+        kind = recognise::bytes(&first);
+    }
     let input = first.as_slice().chain(input);
-    match recognise::bytes(&first) {
+    match kind {
         Bytes::Evtx => {
             reader.report.kind = Kind::Evtx;
             evtx::read(input, reader, sink)?;

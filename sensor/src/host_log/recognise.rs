@@ -25,6 +25,8 @@ pub(super) fn bytes(first: &[u8]) -> Bytes {
         [0xfe, 0xff, ..] => Bytes::Utf16 { big: true },
         [one, 0, two, 0, ..] if ascii(*one) && ascii(*two) => Bytes::Utf16 { big: false },
         [0, one, 0, two, ..] if ascii(*one) && ascii(*two) => Bytes::Utf16 { big: true },
+        // Its beginning is destroyed, as by who encrypts only that. No text has a zero in it.
+        _ if memmem::find(first, evtx::CHUNK_SIGNATURE).is_some() => Bytes::Evtx,
         _ => Bytes::Utf8,
     }
 }

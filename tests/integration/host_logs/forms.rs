@@ -242,6 +242,21 @@ fn evtx_is_read_with_and_without_its_header_and_beyond_damage() {
     let headless = Scratch::new("headless.evtx", &bytes[4096..]);
     assert_eq!(read(&headless.0).0.len(), 100);
 
+    // What stands before the first chunk is destroyed, and found in a folder all the same.
+    for (length, fill) in [(8, 0), (4096, 0), (4096, 0xaa)] {
+        let mut beheaded = bytes.clone();
+        beheaded[..length].fill(fill);
+        let folder = crate::program::Scratch::new();
+        let log = folder.write("beheaded.evtx", &beheaded);
+        assert_eq!(host_log::inputs(&[folder.path(".")]).files.len(), 1);
+        assert_eq!(read(&log).0.len(), 100, "{length} {fill}");
+    }
+    let mut rest = vec![0xaa; 777];
+    rest.extend(&bytes[4096..]);
+    let rest = Scratch::new("rest.evtx", &rest);
+    let (left, report) = read(&rest.0);
+    assert_eq!((left.len(), report.lost_bytes), (100, 777), "{report}");
+
     // The first chunk loses its header: the second is read all the same.
     let mut broken = bytes.clone();
     broken[4096..4096 + 512].fill(0xaa);
