@@ -106,41 +106,6 @@ mod tests {
         0x11ce,
         [0xa4, 0x9e, 0x44, 0x45, 0x53, 0x54, 0x00, 0x00],
     );
-    /// `IShellDispatch2`.
-    const SHELL_2: Guid = Guid::new(
-        0xa4c6_892c,
-        0x3ba9,
-        0x11d2,
-        [0x9d, 0xea, 0x00, 0xc0, 0x4f, 0xb1, 0x61, 0x62],
-    );
-    /// `IShellDispatch3`.
-    const SHELL_3: Guid = Guid::new(
-        0x1771_60ca,
-        0xbb5a,
-        0x411c,
-        [0x84, 0x1d, 0xbd, 0x38, 0xfa, 0xcd, 0xea, 0xa0],
-    );
-    /// `IShellDispatch4`.
-    const SHELL_4: Guid = Guid::new(
-        0xefd8_4b2d,
-        0x4bcf,
-        0x4298,
-        [0xbe, 0x25, 0xeb, 0x54, 0x2a, 0x59, 0xfb, 0xda],
-    );
-    /// `IShellDispatch5`.
-    const SHELL_5: Guid = Guid::new(
-        0x8667_38b9,
-        0x6cf2,
-        0x4de8,
-        [0x87, 0x67, 0xf7, 0x94, 0xeb, 0xe7, 0x4f, 0x4e],
-    );
-    /// `IShellDispatch6`.
-    const SHELL_6: Guid = Guid::new(
-        0x286e_6f1b,
-        0x7113,
-        0x4355,
-        [0x95, 0x62, 0x96, 0xb7, 0xe9, 0xd6, 0x4c, 0x54],
-    );
     /// `IWebBrowser2`.
     const BROWSER_2: Guid = Guid::new(
         0xd30c_1661,
@@ -176,7 +141,15 @@ mod tests {
 
     #[test]
     fn variants_stand_behind_the_text_in_the_shell_of_any_version() {
-        for shell in [SHELL_2, SHELL_3, SHELL_4, SHELL_5, SHELL_6] {
+        // IShellDispatch2 to 6.
+        for shell in [
+            "a4c6892c-3ba9-11d2-9dea-00c04fb16162",
+            "177160ca-bb5a-411c-841d-bd38facdeaa0",
+            "efd84b2d-4bcf-4298-be25-eb542a59fbda",
+            "866738b9-6cf2-4de8-8767-f794ebe74f4e",
+            "286e6f1b-7113-4355-9562-96b7e9d64c54",
+        ] {
+            let shell = listed(shell);
             let rest = ["/c calc", "C:\\", "open", "0"];
             let stub = rest
                 .iter()
