@@ -68,6 +68,12 @@ pub struct Class {
 }
 
 impl Class {
+    /// Does the path begin with its name?
+    pub(super) fn begins(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.name.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// The member that a number stands for on the object that `members` lead to from the class on; none of them lead to the
     /// class's own object. The same number means something else on another object.
     pub fn member(&self, members: &str, dispid: i64) -> Option<&str> {

@@ -127,13 +127,18 @@ impl Catalog {
     }
 
     fn application(&self, path: &str) -> Option<String> {
-        const APPLICATION: &str = ".application";
+        // Few classes have one, and this is asked at each call.
+        let mut documents = self.iter().filter(|class| class.application.is_some());
+        if !documents.any(|class| class.begins(path)) {
+            return None;
+        }
         let class = self.beginning(path)?;
         let application = class.application.as_deref()?;
         let members = path.get(class.name.len()..)?;
-        let lower = members.to_ascii_lowercase();
-        let ends = lower.match_indices(APPLICATION).map(|(at, _)| at + APPLICATION.len());
-        let mut behind = ends.filter_map(|end| members.get(end..));
+        let mut behind = members.match_indices('.').filter_map(|(at, _)| {
+            let (member, rest) = members.get(at + 1..)?.split_at_checked(APPLICATION.len())?;
+            member.eq_ignore_ascii_case(APPLICATION).then_some(rest)
+        });
         let rest = behind.find(|rest| rest.is_empty() || rest.starts_with('.'))?;
         Some(format!("{application}{rest}"))
     }
@@ -171,11 +176,8 @@ impl Catalog {
 
     /// The class that a path begins with.
     pub fn beginning(&self, path: &str) -> Option<&Class> {
-        let begins = |class: &&Class| {
-            let rest = path.strip_prefix(class.name.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.iter().filter(begins).max_by_key(|class| class.name.len())
+        let begin = self.iter().filter(|class| class.begins(path));
+        begin.max_by_key(|class| class.name.len())
     }
 
     /// All classes whose objects have such members, one of the other, and where: what a path without its beginning tells.

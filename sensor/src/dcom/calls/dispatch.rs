@@ -131,7 +131,7 @@ fn invoke(call: &mut Read<'_>) {
 }
 
 /// What a call passes, as code writes it: each argument at the place of its parameter.
-pub(super) struct Arguments<'a, 'b> {
+struct Arguments<'a, 'b> {
     /// None where one is left out that others follow.
     placed: Vec<Option<&'b Variant<'a>>>,
     /// Those of which nobody can tell which parameter they are for.
