@@ -1,6 +1,7 @@
 //! The calls of a connection: fragments joined, each request with its answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
@@ -43,69 +44,73 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Bytes that it takes, about: the maps leave as much room between calls.
+    /// Bytes that it takes, about: the lists may have room for as many calls more.
     pub(super) fn kept(&self) -> usize {
-        2 * (size_of::<Self>() + size_of::<(u32, u64)>())
+        size_of::<Self>()
+            + 2 * size_of::<(Box<Self>, u32)>()
             + logins::weight(&self.claims)
             + self.request.kept()
             + self.reply.as_ref().map_or(0, Joined::kept)
     }
 }
 
-/// The calls on their way. A server reads one request after the other and answers each under its id: that ids differ is
-/// the client's concern (C706 12.6.3.1 Declarations, `call_id`), so that of those of one id the first is answered first.
+/// The calls on their way, in the order in which they were made: one or two as a rule. A server reads one request after the
+/// other and answers each under its id: that ids differ is the client's concern (C706 12.6.3.1 Declarations, `call_id`), so
+/// that of those of one id the first is answered first.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    by_age: BTreeMap<u64, Call>,
-    by_id: BTreeSet<(u32, u64)>,
-    /// How many there were.
-    seen: u64,
+    calls: VecDeque<Box<Call>>,
+    /// The id of each, beside one another: however many wait, they are looked through in a microsecond.
+    ids: VecDeque<u32>,
 }
 
 impl Calls {
     fn len(&self) -> usize {
-        self.by_age.len()
+        self.calls.len()
     }
 
-    fn push(&mut self, call: Call) {
-        self.by_id.insert((call.call_id, self.seen));
-        self.by_age.insert(self.seen, call);
-        self.seen += 1;
-    }
-
-    fn of_id(&self, call_id: u32) -> impl DoubleEndedIterator<Item = u64> + '_ {
-        self.by_id
-            .range((call_id, 0)..=(call_id, u64::MAX))
-            .map(|&(_, age)| age)
+    fn push(&mut self, call: Box<Call>) {
+        self.ids.push_back(call.call_id);
+        self.calls.push_back(call);
     }
 
     /// The one whose request is on its way, or the last one that was.
     fn asking(&mut self, call_id: u32) -> Option<&mut Call> {
-        let age = self.of_id(call_id).next_back()?;
-        self.by_age.get_mut(&age)
+        let place = self.ids.iter().rposition(|&id| id == call_id)?;
+        self.calls.get_mut(place).map(Box::as_mut)
     }
 
     /// The one whose answer comes first.
     fn answering(&mut self, call_id: u32) -> Option<&mut Call> {
-        let age = self.of_id(call_id).next()?;
-        self.by_age.get_mut(&age)
+        let place = self.ids.iter().position(|&id| id == call_id)?;
+        self.calls.get_mut(place).map(Box::as_mut)
     }
 
-    fn take(&mut self, age: Option<u64>) -> Option<Call> {
-        let age = age?;
-        let call = self.by_age.remove(&age)?;
-        self.by_id.remove(&(call.call_id, age));
-        Some(call)
+    fn take_answering(&mut self, call_id: u32) -> Option<Box<Call>> {
+        let place = self.ids.iter().position(|&id| id == call_id)?;
+        self.ids.remove(place);
+        self.calls.remove(place)
     }
 
-    pub(super) fn take_oldest(&mut self) -> Option<Call> {
-        let age = self.by_age.first_key_value().map(|(&age, _)| age);
-        self.take(age)
+    pub(super) fn take_oldest(&mut self) -> Option<Box<Call>> {
+        self.ids.pop_front();
+        self.calls.pop_front()
+    }
+
+    /// Takes all of which this is true.
+    #[allow(clippy::vec_box, reason = "they stay in the boxes that they come in")]
+    fn take_those(&mut self, wanted: impl Fn(&Call) -> bool) -> Vec<Box<Call>> {
+        let (taken, left) = mem::take(&mut self.calls)
+            .into_iter()
+            .partition::<Vec<_>, _>(|call| wanted(call));
+        self.ids = left.iter().map(|call| call.call_id).collect();
+        self.calls = left.into();
+        taken
     }
 
     /// In the order in which they were made.
     pub(super) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Call> {
-        self.by_age.values_mut()
+        self.calls.iter_mut().map(Box::as_mut)
     }
 }
 
@@ -113,9 +118,9 @@ impl Association {
     /// Takes a call out of those that wait.
     pub(super) fn take_call(
         &mut self,
-        take: impl FnOnce(&mut Calls) -> Option<Call>,
+        take: impl FnOnce(&mut Calls) -> Option<Box<Call>>,
         bounds: &mut RpcBounds,
-    ) -> Option<Call> {
+    ) -> Option<Box<Call>> {
         let call = take(&mut self.calls)?;
         self.account(call.kept(), 0, bounds);
         Some(call)
@@ -173,11 +178,7 @@ impl Association {
 
     /// No call of this id will be answered any more.
     fn give_up_all(&mut self, call_id: u32, handling: &mut Handling<'_>) {
-        let next = |calls: &mut Calls| {
-            let age = calls.of_id(call_id).next();
-            calls.take(age)
-        };
-        while let Some(call) = self.take_call(next, handling.bounds) {
+        while let Some(call) = self.take_call(|calls| calls.take_answering(call_id), handling.bounds) {
             self.give_up(call, handling);
         }
     }
@@ -219,7 +220,7 @@ impl Association {
         request: &Request<'_>,
         verifier: Option<SecTrailer<'_>>,
         is_read: IsRead,
-    ) -> Call {
+    ) -> Box<Call> {
         // The nil UUID stands for no object: C706 3.1.2 Call Handles and Objects.
         let object = request.object.filter(|object| *object != Guid::NULL);
         let (interface, encoding) = match self.contexts.resolve(request.context_id) {
@@ -235,7 +236,7 @@ impl Association {
         };
         let is_read = |interface| is_read(interface, request.opnum, object);
         let mut may_become = self.contexts.may_become(request.context_id).map(Named::Interface);
-        Call {
+        Box::new(Call {
             call_id: fragment.header.call_id,
             opnum: request.opnum,
             context_id: request.context_id,
@@ -250,7 +251,7 @@ impl Association {
             offers: self.contexts.made(),
             offered: self.contexts.offered(request.context_id),
             answers_lost: self.answers_lost,
-        }
+        })
     }
 
     pub(super) fn response(
@@ -273,12 +274,8 @@ impl Association {
     }
 
     /// Takes a call that is answered, which a server may do before the request ended.
-    fn take_answered(&mut self, call_id: u32, bounds: &mut RpcBounds) -> Option<Call> {
-        let first = |calls: &mut Calls| {
-            let age = calls.of_id(call_id).next();
-            calls.take(age)
-        };
-        let call = self.take_call(first, bounds)?;
+    fn take_answered(&mut self, call_id: u32, bounds: &mut RpcBounds) -> Option<Box<Call>> {
+        let call = self.take_call(|calls| calls.take_answering(call_id), bounds)?;
         if !call.request.ended {
             self.cut_short.push_back(call_id);
             if self.cut_short.len() > MAX_CUT_SHORT {
@@ -392,7 +389,7 @@ impl Association {
         }
     }
 
-    pub(super) fn give_up(&mut self, mut call: Call, handling: &mut Handling<'_>) {
+    pub(super) fn give_up(&mut self, mut call: Box<Call>, handling: &mut Handling<'_>) {
         // An answer that began is an answer, though not a whole one.
         let reply = call.reply.take();
         let reply = match reply {
@@ -405,7 +402,7 @@ impl Association {
         self.close_call(call, reply, handling);
     }
 
-    fn close_call(&mut self, call: Call, reply: Reply, handling: &mut Handling<'_>) {
+    fn close_call(&mut self, call: Box<Call>, reply: Reply, handling: &mut Handling<'_>) {
         handling.bounds.counters.calls += 1;
         let login = self.logins.used(call.auth, &reply);
         let exchange = Exchange {
@@ -432,16 +429,13 @@ impl Association {
         let too_old = |asked: Timestamp| now.since(asked) > answer;
         if self.oldest.is_some_and(too_old) {
             let asked = |call: &Call| call.request.message.at;
-            let waiting = self.calls.by_age.iter();
-            let old = waiting.filter(|(_, call)| too_old(asked(call).steady()));
-            let mut old: Vec<_> = old.map(|(&age, call)| (asked(call), age)).collect();
-            old.sort_unstable_by_key(|&(at, _)| (at.input, at.frame));
-            for (_, age) in old {
-                if let Some(call) = self.take_call(|calls| calls.take(Some(age)), handling.bounds) {
-                    self.give_up(call, handling);
-                }
+            let mut old = self.calls.take_those(|call| too_old(asked(call).steady()));
+            old.sort_unstable_by_key(|call| (asked(call).input, asked(call).frame));
+            for call in old {
+                self.account(call.kept(), 0, handling.bounds);
+                self.give_up(call, handling);
             }
-            self.oldest = self.calls.by_age.values().map(|call| asked(call).steady()).min();
+            self.oldest = self.calls.iter_mut().map(|call| asked(call).steady()).min();
         }
         if let Some(oldest) = self.oldest {
             let due = Timestamp(oldest.0.saturating_add(answer).saturating_add(1));
