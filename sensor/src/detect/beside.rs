@@ -267,7 +267,7 @@ impl Detection for BesideActivation {
                 server,
                 frame: record.meta.frame,
             };
-            let usage = self.dcom.entry(pair, now, || latest);
+            let usage = self.dcom.often(pair, now, || latest);
             *usage = Usage {
                 since: usage.since,
                 ..latest

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// Keys with what is known of each. Beyond the bound, and after their time, the oldest is forgotten.
 #[derive(Debug)]
 pub(super) struct Remembered<K, V> {
-    entries: HashMap<K, (u64, V)>,
+    entries: HashMap<K, Entry<V>>,
     order: VecDeque<(Timestamp, u64, K)>,
     next: u64,
     /// The number of the place at the front of the queue, where it was found not to be stale: that is asked with each
@@ -20,6 +20,15 @@ pub(super) struct Remembered<K, V> {
     keep: i64,
     /// How many were forgotten to make room.
     forgotten: u64,
+}
+
+/// What is known of a key.
+#[derive(Debug)]
+struct Entry<V> {
+    /// The number of its place in the queue, and since when it is kept.
+    number: u64,
+    since: Timestamp,
+    value: V,
 }
 
 impl<K: Clone + Eq + Hash, V> Remembered<K, V> {
@@ -38,48 +47,73 @@ impl<K: Clone + Eq + Hash, V> Remembered<K, V> {
 
     /// What is known of `key`, new where nothing is; it is kept from `now` on.
     pub(super) fn entry(&mut self, key: K, now: Timestamp, new: impl FnOnce() -> V) -> &mut V {
+        self.keep_on(key, now, 0, new)
+    }
+
+    /// The same, for what is touched with each record: that it is kept on is noted once an eighth of its time is over, so that
+    /// its places in the queue are few.
+    pub(super) fn often(&mut self, key: K, now: Timestamp, new: impl FnOnce() -> V) -> &mut V {
+        self.keep_on(key, now, self.keep / 8, new)
+    }
+
+    fn keep_on(&mut self, key: K, now: Timestamp, patience: i64, new: impl FnOnce() -> V) -> &mut V {
         self.expire(now);
+        let known = self.entries.get(&key);
+        let young = known.filter(|entry| (0..patience).contains(&now.since(entry.since)));
+        let (number, since) = match young {
+            Some(entry) => (entry.number, entry.since),
+            None => (self.queue(&key, now), now),
+        };
+        let entry = self.entries.entry(key).or_insert_with(|| Entry {
+            number,
+            since,
+            value: new(),
+        });
+        if entry.number != number && self.fresh == Some(entry.number) {
+            self.fresh = None;
+        }
+        (entry.number, entry.since) = (number, since);
+        &mut entry.value
+    }
+
+    /// Gives it a place at the end of the queue, and room.
+    fn queue(&mut self, key: &K, now: Timestamp) -> u64 {
         let number = self.next;
         self.next += 1;
         self.order.push_back((now, number, key.clone()));
-        if self.entries.len() >= self.most && !self.entries.contains_key(&key) {
+        if self.entries.len() >= self.most && !self.entries.contains_key(key) {
             self.make_room();
         }
         // The queue holds one place for every touch: when these are many more than keys, the stale ones go.
         if self.order.len() > self.most.saturating_mul(4).max(64) {
             let entries = &self.entries;
             self.order
-                .retain(|(_, number, key)| entries.get(key).is_some_and(|(current, _)| current == number));
+                .retain(|(_, number, key)| entries.get(key).is_some_and(|entry| entry.number == *number));
             self.order.push_back((now, number, key.clone()));
         }
-        let entry = self.entries.entry(key).or_insert_with(|| (number, new()));
-        if self.fresh == Some(entry.0) {
-            self.fresh = None;
-        }
-        entry.0 = number;
-        &mut entry.1
+        number
     }
 
     /// What is known of `key`, if its time is not over.
     pub(super) fn get(&mut self, key: &K, now: Timestamp) -> Option<&mut V> {
         self.expire(now);
-        self.entries.get_mut(key).map(|(_, value)| value)
+        self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
     /// Takes what is known of `key`.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let (number, value) = self.entries.remove(key)?;
-        if self.fresh == Some(number) {
+        let entry = self.entries.remove(key)?;
+        if self.fresh == Some(entry.number) {
             self.fresh = None;
         }
-        Some(value)
+        Some(entry.value)
     }
 
     /// Takes one whose time is over, the oldest first.
     pub(super) fn overdue(&mut self, now: Timestamp) -> Option<(K, V)> {
         while let Some((at, number, key)) = self.order.front() {
             let (at, number) = (*at, *number);
-            let is_current = |(current, _): &(u64, V)| *current == number;
+            let is_current = |entry: &Entry<V>| entry.number == number;
             let current = self.fresh == Some(number) || self.entries.get(key).is_some_and(is_current);
             if current && now.since(at) < self.keep {
                 self.fresh = Some(number);
@@ -88,8 +122,8 @@ impl<K: Clone + Eq + Hash, V> Remembered<K, V> {
             let Some((_, _, key)) = self.order.pop_front() else {
                 break;
             };
-            if current && let Some((_, value)) = self.entries.remove(&key) {
-                return Some((key, value));
+            if current && let Some(entry) = self.entries.remove(&key) {
+                return Some((key, entry.value));
             }
         }
         None
@@ -117,7 +151,7 @@ impl<K: Clone + Eq + Hash, V> Remembered<K, V> {
 
     fn make_room(&mut self) {
         while let Some((_, number, key)) = self.order.pop_front() {
-            if self.entries.get(&key).is_some_and(|(current, _)| *current == number) {
+            if self.entries.get(&key).is_some_and(|entry| entry.number == number) {
                 self.entries.remove(&key);
                 self.forgotten += 1;
                 return;
@@ -157,6 +191,21 @@ mod tests {
         assert_eq!(known.overdue(Timestamp(189)), None);
         assert_eq!(known.overdue(Timestamp(190)), Some((1, 1)));
         assert_eq!(known.remove(&1), None);
+    }
+
+    #[test]
+    fn what_is_touched_often_has_few_places() {
+        let mut known = remembered(9);
+        for now in 0..=90 {
+            known.often(1, Timestamp(now), || 1);
+        }
+        assert!(known.order.len() <= 8, "{}", known.order.len());
+        assert_eq!(
+            known.get(&1, Timestamp(177)),
+            Some(&mut 1),
+            "seven eighths of its time, and more, after the last touch"
+        );
+        assert_eq!(known.get(&1, Timestamp(190)), None);
     }
 
     #[test]
