@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::elsewhere::is_elsewhere;
+use super::members::APPLICATION;
 use crate::severity::Severity;
 
 /// What is known of a COM class.
@@ -160,8 +161,6 @@ fn numbered(member: &str) -> Option<i64> {
     i64::from_str_radix(digits, 16).ok()
 }
 
-/// What every object of an application calls the application.
-pub(crate) const APPLICATION: &str = "Application";
 /// What a collection's element is called on a path.
 const ITEM: &str = "Item";
 /// What else gives one: the member with no name of its own, and the enumerator ([MS-OAUT] 2.2.32.1 Reserved DISPIDs).

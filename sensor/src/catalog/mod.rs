@@ -8,6 +8,7 @@ mod check;
 mod class;
 mod elsewhere;
 mod fact;
+pub(crate) mod members;
 mod show;
 mod tool;
 mod tools_page;
@@ -17,9 +18,9 @@ use std::collections::BTreeMap;
 use dcom_parsers::guid::{Clsid, Guid};
 
 use crate::document::{Gravity, Problems};
-pub(crate) use class::APPLICATION;
 pub use class::{AttackId, Benign, Category, Class, Confidence, Effect, Method, Operation, Parameter, matches};
 pub use fact::{Expected, Fact, Field, Kind, Seen};
+pub(crate) use members::{behind_application, without_arguments};
 pub use tool::{Sightings, Told, Tool, Tools};
 pub use tools_page::tools_page;
 
@@ -134,12 +135,7 @@ impl Catalog {
         }
         let class = self.beginning(path)?;
         let application = class.application.as_deref()?;
-        let members = path.get(class.name.len()..)?;
-        let mut behind = members.match_indices('.').filter_map(|(at, _)| {
-            let (member, rest) = members.get(at + 1..)?.split_at_checked(APPLICATION.len())?;
-            member.eq_ignore_ascii_case(APPLICATION).then_some(rest)
-        });
-        let rest = behind.find(|rest| rest.is_empty() || rest.starts_with('.'))?;
+        let rest = behind_application(path.get(class.name.len()..)?)?;
         Some(format!("{application}{rest}"))
     }
 

@@ -36,7 +36,7 @@ use machines::Machines;
 use names::{Member, is_name};
 
 pub(super) use known::{Known, Told, ToldBy};
-pub(super) use lineage::{Lineage, Tie, UNSEEN, without_arguments};
+pub(super) use lineage::{Lineage, Tie, UNSEEN};
 
 /// How many times fewer names are remembered of classes than of interfaces.
 const SHARE_OF_CLASSES: usize = 16;

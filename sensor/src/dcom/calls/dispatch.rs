@@ -8,9 +8,9 @@ use dcom_parsers::oaut::{
     InvokeFlags, InvokeReply, InvokeRequest, Variant,
 };
 
-use super::super::exporters::{ToldBy, UNSEEN, without_arguments};
+use super::super::exporters::{ToldBy, UNSEEN};
 use super::{Descent, Effect, GET_IDS_OF_NAMES, INVOKE, Read, powershell};
-use crate::catalog::{APPLICATION, Class};
+use crate::catalog::{Class, behind_application, without_arguments};
 use crate::event::Dcom;
 use crate::event::dcom::{Evidence, Proof};
 use crate::rpc::Reply;
@@ -344,17 +344,7 @@ pub(crate) fn members_of_unseen(dcom: &Dcom) -> Option<String> {
     let path = dcom.object_path.as_deref().unwrap_or(UNSEEN);
     match dcom.clsid {
         _ if dcom.class.is_some() => None,
-        Some(clsid) => {
-            let members = without_arguments(path.strip_prefix(&clsid.to_string())?);
-            let mut end = members.len();
-            for member in members.rsplit('.') {
-                if member.eq_ignore_ascii_case(APPLICATION) {
-                    return Some(members.split_at(end).1.to_owned());
-                }
-                end = end.saturating_sub(member.len() + ".".len());
-            }
-            None
-        }
+        Some(clsid) => behind_application(path.strip_prefix(&clsid.to_string())?).map(without_arguments),
         None if dcom.activation.is_some() => None,
         None => {
             let members = path.strip_prefix(UNSEEN)?;
