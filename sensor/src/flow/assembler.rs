@@ -50,6 +50,38 @@ pub struct AssemblerCounters {
     pub acknowledged_unseen: u64,
 }
 
+impl AssemblerCounters {
+    /// Counts these as well.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self {
+            out_of_order,
+            retransmitted,
+            conflicting,
+            unchecked,
+            late,
+            out_of_window,
+            over_limit,
+            let_go,
+            gaps,
+            missing,
+            acknowledgements,
+            acknowledged_unseen,
+        } = other;
+        self.out_of_order += out_of_order;
+        self.retransmitted += retransmitted;
+        self.conflicting += conflicting;
+        self.unchecked += unchecked;
+        self.late += late;
+        self.out_of_window += out_of_window;
+        self.over_limit += over_limit;
+        self.let_go += let_go;
+        self.gaps += gaps;
+        self.missing += missing;
+        self.acknowledgements += acknowledgements;
+        self.acknowledged_unseen += acknowledged_unseen;
+    }
+}
+
 /// A segment's payload, or what of it was not there yet.
 #[derive(Debug)]
 struct Chunk {
@@ -300,8 +332,13 @@ impl Assembler {
         }
     }
 
+    /// Since when something waits for what is missing before it.
+    pub fn waits_since(&self) -> Option<At> {
+        self.early.first_key_value().map(|(_, chunk)| chunk.at)
+    }
+
     /// Declares the first hole missing and delivers what stands behind it.
-    fn skip_hole(&mut self, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
+    pub fn skip_hole(&mut self, bounds: &mut Bounds, out: &mut impl FnMut(Piece<'_>)) {
         if let Some((&start, _)) = self.early.first_key_value() {
             self.gap(start - self.position, bounds, out);
             self.drain(bounds, out);

@@ -68,7 +68,7 @@ pub(crate) fn flow_id(client: Endpoint, server: Endpoint, opened: At) -> u64 {
 }
 
 /// What its first packet was wrapped in.
-type Wrapped = (VlanTags, Option<Tunnel>);
+pub(super) type Wrapped = (VlanTags, Option<Tunnel>);
 
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 

@@ -35,6 +35,22 @@ pub(super) enum Kept {
     Gap(u64),
 }
 
+impl Kept {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Gap(_) => &[],
+        }
+    }
+
+    pub(super) fn missing(&self) -> u64 {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Gap(bytes) => *bytes,
+        }
+    }
+}
+
 /// How an acknowledgement stands to the one that is doubted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {

@@ -215,6 +215,7 @@ impl<C: Consumer> Flow<C> {
                     .is_copy(segment, self.opened.frame, shared.bounds.limits.copy) => {}
             State::Fresh(seen) | State::Foreign(seen) => seen.count(segment, end),
             State::Probing(probe) => {
+                probe.last = segment.at;
                 probe.seen.count(segment, end);
                 if let Some(syn) = probe.reopening.as_mut().filter(|syn| syn.is(segment, end)) {
                     syn.count(segment);
@@ -230,7 +231,7 @@ impl<C: Consumer> Flow<C> {
         }
     }
 
-    /// Does this segment settle whether acknowledged bytes are lost?
+    /// Does this segment settle whether bytes that are waited for are lost?
     pub(super) fn resolve(
         &mut self,
         segment: &Segment<'_>,
@@ -239,11 +240,15 @@ impl<C: Consumer> Flow<C> {
         shared: &mut Shared,
         out: &mut impl FnMut(Output<'_, C>),
     ) {
-        if let State::Tracked(tracked) = &mut self.state {
-            tracked.resolve(segment, end, damaged, shared, out);
-            if !damaged {
-                tracked.settle_padding(segment, end, shared, out);
+        match &mut self.state {
+            State::Tracked(tracked) => {
+                tracked.resolve(segment, end, damaged, shared, out);
+                if !damaged {
+                    tracked.settle_padding(segment, end, shared, out);
+                }
             }
+            State::Probing(_) if !damaged => self.wait_no_more(segment, end, shared, out),
+            _ => {}
         }
     }
 
@@ -267,7 +272,7 @@ impl<C: Consumer> Flow<C> {
             }
             State::Probing(probe) => {
                 probe.acknowledged(1 - end, acknowledgement, shared);
-                self.decide(segment, shared, out);
+                self.decide(Some(segment), shared, out);
             }
             State::Fresh(_) | State::Foreign(_) => {}
         }
@@ -296,7 +301,7 @@ impl<C: Consumer> Flow<C> {
                 if let Prefix::Known(protocol, sender) = recognise(segment.payload) {
                     // What both ends sent before is past: their streams start here.
                     self.next = [None; 2];
-                    self.promote(segment, end, protocol, sender, shared);
+                    self.follow(segment, end, protocol, sender, shared);
                     let sum = match sum {
                         Sum::Unchecked => self.weigh(segment, end, shared),
                         known => known,
@@ -308,7 +313,7 @@ impl<C: Consumer> Flow<C> {
                 let distance = self.next[end].map_or(0, |next| start(segment).wrapping_sub(next));
                 match recognise(segment.payload) {
                     Prefix::Known(protocol, sender) if distance == 0 => {
-                        self.promote(segment, end, protocol, sender, shared);
+                        self.follow(segment, end, protocol, sender, shared);
                         self.payload(segment, end, sum, shared, out);
                     }
                     // What was not taken tells nothing. What comes beside a SYN may be, but seldom is.
@@ -319,7 +324,7 @@ impl<C: Consumer> Flow<C> {
                     }
                     // Late first bytes, or too few: hold what comes until they tell.
                     _ if (distance as usize) < PROBE_LIMIT => {
-                        self.state = State::Probing(Box::new(Probe::new(seen, self.next)));
+                        self.state = State::Probing(Box::new(Probe::new(seen, self.next, segment)));
                         self.probe(segment, end, shared, out);
                     }
                     _ => {
@@ -449,6 +454,7 @@ impl<C: Consumer> Flow<C> {
             let seed = shared.bounds.limits.community_id_seed;
             self.tell_unanswered(Silence::SoFar, Default::default(), seed, out);
         }
+        self.decide_at_end(shared, out);
         match self.state {
             State::Tracked(tracked) => tracked.end(reason, shared, out),
             State::Probing(mut probe) => probe.release(shared),

@@ -248,6 +248,43 @@ fn first_bytes_that_come_late_or_one_by_one_are_waited_for() {
 }
 
 #[test]
+fn where_one_end_alone_is_heard_a_first_segment_that_was_lost_hides_nothing() {
+    let expected = ["heard 2 50000->135", "Client gap 28", "Client 2 28 bytes to 135"];
+    for later in [None, Some((60, false)), Some((1, true))] {
+        let mut rig = Rig::new();
+        rig.syn(client(), server(), 100);
+        rig.send(client(), server(), 129, 901, &pdu(0, 2));
+        assert_eq!(rig.lines.len(), 1, "the first bytes may come yet");
+        if let Some((milliseconds, fin)) = later {
+            rig.frame += milliseconds;
+            let segment = rig.segment(client(), server(), 157, &[]);
+            rig.play(&Segment {
+                acknowledgement: Some(901),
+                fin,
+                ..segment
+            });
+            assert_eq!(rig.lines, expected, "{later:?}");
+        }
+        rig.end();
+        assert_eq!(rig.lines[..3], expected, "{later:?}");
+        assert_eq!(rig.flows.assembler_counters().missing, 28, "{later:?}");
+    }
+}
+
+#[test]
+fn what_is_lost_of_a_connection_that_carries_something_else_is_no_loss() {
+    let mut rig = Rig::new();
+    rig.shake_hands(100, 900);
+    rig.send(client(), server(), 400, 901, &[0x16; 40]);
+    rig.send(client(), server(), 440, 901, &[0x16; 40]);
+    rig.send(server(), client(), 901, 480, b"\x16\x03\x03 and so on");
+    rig.send(client(), server(), 480, 920, &[0x16; 40]);
+    assert_eq!(rig.flows.counters().followed, 0);
+    assert_eq!(*rig.flows.assembler_counters(), AssemblerCounters::default());
+    assert_eq!(rig.finish(), ["heard 2 50000->135"]);
+}
+
+#[test]
 fn a_gap_is_declared_when_the_server_answers_what_was_never_seen() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 900);

@@ -227,7 +227,7 @@ impl<C> Tracked<C> {
         doubt.waits = false;
         doubt.bytes = 0;
         for Held { at, what, .. } in std::mem::take(&mut doubt.held) {
-            self.hand_on(1 - missing, at, what, out);
+            self.hand_on(1 - missing, at, &what, out);
         }
     }
 
@@ -260,19 +260,18 @@ impl<C> Tracked<C> {
             if let Kept::Bytes(bytes) = &what {
                 doubt.bytes -= bytes.len();
             }
-            self.hand_on(1 - missing, at, what, out);
+            self.hand_on(1 - missing, at, &what, out);
         }
     }
 
-    fn hand_on(&mut self, end: End, at: At, what: Kept, out: &mut impl FnMut(Output<'_, C>)) {
-        match what {
-            Kept::Bytes(bytes) => self.deliver(end, &[(at, bytes)], out),
-            Kept::Gap(bytes) => {
-                let side = self.side(end);
-                let event = StreamEvent::Gap { side, bytes };
-                out(Output::Stream(&self.connection, &mut self.consumer, event));
-            }
-        }
+    /// Hands on what was held back of an end.
+    pub(super) fn hand_on(&mut self, end: End, at: At, what: &Kept, out: &mut impl FnMut(Output<'_, C>)) {
+        let side = self.side(end);
+        let event = match what {
+            Kept::Bytes(bytes) => StreamEvent::Data { at, side, bytes },
+            &Kept::Gap(bytes) => StreamEvent::Gap { side, bytes },
+        };
+        out(Output::Stream(&self.connection, &mut self.consumer, event));
     }
 
     /// An end's stream stops here, as its FIN says.
@@ -281,15 +280,6 @@ impl<C> Tracked<C> {
         if let Some(doubt) = &mut self.doubts[end] {
             doubt.stop(stop);
             self.reassure(end, now, out);
-        }
-    }
-
-    /// Hands on what was held back of an end, in order.
-    pub(super) fn deliver(&mut self, end: End, held: &[(At, Vec<u8>)], out: &mut impl FnMut(Output<'_, C>)) {
-        let side = self.side(end);
-        for &(at, ref bytes) in held {
-            let event = StreamEvent::Data { at, side, bytes };
-            out(Output::Stream(&self.connection, &mut self.consumer, event));
         }
     }
 
