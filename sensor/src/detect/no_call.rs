@@ -1,4 +1,4 @@
-//! An object was made, and nobody called it: activation alone loads what was planted before.
+//! An object was made, and no call of it was answered: activation alone loads what was planted before.
 
 use std::net::IpAddr;
 
@@ -25,6 +25,8 @@ pub(super) struct NoCall {
     called: Remembered<Key, ()>,
     /// When a client last called an object of a server that could not be tied to an activation.
     loose: Remembered<(IpAddr, IpAddr), ()>,
+    /// Bytes that are missing of a connection on which a client called objects of a server.
+    lost: Remembered<(IpAddr, IpAddr), u64>,
 }
 
 impl NoCall {
@@ -34,6 +36,7 @@ impl NoCall {
             waiting: Remembered::new(settings.remembered, patience),
             called: Remembered::new(settings.remembered, 2 * patience),
             loose: Remembered::new(settings.remembered, 2 * patience),
+            lost: Remembered::new(settings.remembered, 2 * patience),
         }
     }
 
@@ -50,6 +53,13 @@ impl Detection for NoCall {
         let Seen::Record(record) = seen else { return };
         let Record { meta, dcom, .. } = *record;
         let now = context.when(meta);
+        if dcom.kind == Kind::Call
+            && dcom.bytes_missing > 0
+            && let Some(pair) = pair(record)
+        {
+            let lost = self.lost.entry(pair, now, || 0);
+            *lost = (*lost).max(dcom.bytes_missing);
+        }
         match dcom.kind {
             Kind::Activation if dcom.outcome == Some(Outcome::Succeeded) && dcom.clsid.is_some() => {
                 let Some(flow) = meta.flow_id else { return };
@@ -77,7 +87,8 @@ impl Detection for NoCall {
     fn advance(&mut self, context: &Context<'_>, found: &mut Vec<Found>) {
         while let Some((key, (at, record))) = self.waiting.overdue(context.now) {
             if !self.is_called(key, &record, at) {
-                found.extend(judge(&record, context));
+                let lost = pair(&record).and_then(|pair| self.lost.get(&pair, at).copied());
+                found.extend(judge(&record, lost.unwrap_or_default(), context));
             }
         }
     }
@@ -87,37 +98,40 @@ impl Detection for NoCall {
         self.waiting.keep_for(patience);
         self.called.keep_for(2 * patience);
         self.loose.keep_for(2 * patience);
+        self.lost.keep_for(2 * patience);
     }
 
     fn forget(&mut self) {
         self.waiting.clear();
         self.called.clear();
         self.loose.clear();
+        self.lost.clear();
     }
 
     fn forgotten(&self) -> u64 {
-        self.waiting.forgotten() + self.called.forgotten() + self.loose.forgotten()
+        self.waiting.forgotten() + self.called.forgotten() + self.loose.forgotten() + self.lost.forgotten()
     }
 }
 
-/// How much it matters that nobody called.
-fn judge(record: &Record, context: &Context<'_>) -> Option<Found> {
+/// How much it matters that no call was seen, where so many bytes of the calls between the two are missing.
+fn judge(record: &Record, lost: u64, context: &Context<'_>) -> Option<Found> {
     let Record { meta, dcom, .. } = record;
     let class = context.catalog.class(dcom.clsid?);
     if class.is_some_and(|class| class.benign.is_some()) {
         return None;
     }
     let followed = dcom.endpoint.as_ref().is_some_and(|endpoint| endpoint.followed);
+    let whole = followed && dcom.bytes_missing == 0 && lost == 0;
     let severity = match class.map(|class| class.category) {
         Some(Category::Trigger) => Severity::High,
         Some(_) => Severity::Low,
         // Of a class that nobody lists, only what was seen whole is worth a word.
-        None if followed && dcom.bytes_missing == 0 => Severity::Informational,
+        None if whole => Severity::Informational,
         None => return None,
     };
     // Without a connection to the object, calls may have gone where the sensor does not look.
-    let (confidence, seen) = if followed && dcom.bytes_missing == 0 {
-        ("medium", "nothing was called on it")
+    let (confidence, seen) = if whole {
+        ("medium", "no call on it was answered")
     } else {
         ("low", "no call on it was seen")
     };
@@ -128,7 +142,12 @@ fn judge(record: &Record, context: &Context<'_>) -> Option<Found> {
         address(meta.server),
         as_whom(&dcom.client),
     );
-    Some(alert(&NO_CALL, severity, confidence, message, record))
+    let mut record = record.clone();
+    if lost > 0 {
+        let missing = format!("{lost} bytes are missing of a connection on which its objects may have been called");
+        record.dcom.because.push(missing.into());
+    }
+    Some(alert(&NO_CALL, severity, confidence, message, &record))
 }
 
 /// Is it a call of what the object is for, not one that counts references or asks for type information? One that the server
@@ -235,6 +254,31 @@ mod tests {
         rig.see(untied);
         rig.advance(40 * SECOND);
         assert!(rig.found().is_empty());
+    }
+
+    #[test]
+    fn where_calls_may_have_been_lost_none_is_claimed_not_to_be_there() {
+        let mut rig = rig();
+        let trigger = activation("WordPad Document").from(9).to(1);
+        let mut elsewhere = on(&trigger, known::IREM_UNKNOWN2, 5).to(2);
+        elsewhere.dcom.bytes_missing = 99;
+        let mut released = on(&trigger, known::IREM_UNKNOWN2, 5);
+        for lost in [0, 512] {
+            let trigger = trigger.clone().at(lost * SECOND);
+            rig.see(trigger.clone());
+            rig.see(elsewhere.clone());
+            released.dcom.bytes_missing = u64::try_from(lost).unwrap();
+            rig.see(released.clone().at(lost * SECOND));
+            rig.advance((lost + 31) * SECOND);
+            let found = rig.found();
+            let confidence = if lost == 0 { "medium" } else { "low" };
+            assert_eq!(
+                (found.len(), &*found[0].alert.metadata.confidence),
+                (1, &[confidence.into()][..])
+            );
+            let because = format!("{:?}", found[0].alert.about().because);
+            assert_eq!(because.contains("512 bytes are missing"), lost > 0, "{because}");
+        }
     }
 
     #[test]
