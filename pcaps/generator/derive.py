@@ -87,6 +87,16 @@ def of_the_client(packets):
     return [packet for packet in packets if packet.source[0] == client]
 
 
+def of_the_client_without_binds(packets):
+    """The same, where the first data of each connection was lost."""
+    kept, begun = [], set()
+    for packet in of_the_client(packets):
+        first = packet.payload and packet.source not in begun
+        begun |= {packet.source} if packet.payload else set()
+        kept += [] if first else [packet]
+    return kept
+
+
 def without_answer(packets):
     """Ends before the first response."""
     answer = next(i for i, packet in enumerate(packets) if _pdu_type(packet) == RESPONSE)
@@ -391,6 +401,12 @@ VARIANTS = [
         "mmc20-signed",
         "What the client sends, without anything that the server answers",
         of_the_client,
+    ),
+    Variant(
+        "mmc20-first-data-lost",
+        "mmc20-connect",
+        "What the client sends, and of that the first data of each connection lost",
+        of_the_client_without_binds,
     ),
     Variant("mmc20-qinq", "mmc20-signed", "QinQ: tags 100 and 20", unchanged, qinq),
     Variant(

@@ -274,6 +274,10 @@ impl<C: Consumer> Flow<C> {
                 probe.acknowledged(1 - end, acknowledgement, shared);
                 self.decide(Some(segment), shared, out);
             }
+            // Who opened it, and has sent nothing since, acknowledges no more than the other's SYN.
+            State::Fresh(_) if self.opener == Some(end == 1) && self.next[end] == Some(segment.sequence) => {
+                self.next[1 - end].get_or_insert(acknowledgement);
+            }
             State::Fresh(_) | State::Foreign(_) => {}
         }
     }

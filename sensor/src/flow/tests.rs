@@ -272,6 +272,19 @@ fn where_one_end_alone_is_heard_a_first_segment_that_was_lost_hides_nothing() {
 }
 
 #[test]
+fn where_the_server_is_not_heard_its_stream_begins_where_the_handshake_says() {
+    let mut rig = Rig::new();
+    rig.syn(client(), server(), 100);
+    rig.send(client(), server(), 101, 901, &[]);
+    // The bind and what the server answered were lost.
+    rig.send(client(), server(), 129, 929, &pdu(0, 2));
+    rig.frame += 60;
+    rig.send(client(), server(), 157, 929, &[]);
+    rig.end();
+    assert_eq!(rig.flows.assembler_counters().missing, 28 + 28);
+}
+
+#[test]
 fn what_is_lost_of_a_connection_that_carries_something_else_is_no_loss() {
     let mut rig = Rig::new();
     rig.shake_hands(100, 900);
