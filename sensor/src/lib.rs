@@ -20,6 +20,7 @@
 
 mod analysis;
 pub mod anomaly;
+pub mod attack;
 pub mod baseline;
 pub mod capture;
 pub mod catalog;

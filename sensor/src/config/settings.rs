@@ -96,7 +96,8 @@ section! {
         pairing_window: Seconds = Seconds(60), 1 to MOST;
         /// Calls on the object of a sealed activation are compared with the shapes of classes for so many seconds.
         sealed_patience: Seconds = Seconds(600), 1 to MOST;
-        /// What goes on all day (weak levels, refusals, dumps) is told once in so many seconds for the same two machines.
+        /// What goes on all day (weak levels, refusals, dumps) is told once in so many seconds for the same two machines;
+        /// many targets or classes for the same source, as long as none of them is new.
         quiet: Seconds = Seconds(3600);
     }
 }

@@ -1,5 +1,6 @@
 //! One source activates on many targets, or many classes on one target.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use dcom_parsers::guid::Clsid;
@@ -8,122 +9,169 @@ use super::managed::is_wmi;
 use super::remembered::Remembered;
 use super::signature::{MANY_CLASSES, MANY_TARGETS, Signature};
 use super::{Context, Detection, Found, Seen, Settings, alert, as_whom};
-use crate::catalog::Class;
 use crate::dcom::Record;
-use crate::event::dcom::Kind;
+use crate::event::dcom::{Kind, Outcome};
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
-/// Different things that one source did.
-#[derive(Debug)]
-struct Spread<T> {
-    things: Vec<Thing<T>>,
+/// What one source did: it asked a target for a class, as somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Deed {
+    target: IpAddr,
+    /// None where no class was seen.
+    clsid: Option<Clsid>,
+    whom: String,
+}
+
+/// That it did so, with when it did last.
+#[derive(Clone, Debug)]
+struct Done {
+    deed: Deed,
+    at: Timestamp,
+    /// Did any succeed?
+    succeeded: bool,
+    /// How severe the class is, where the catalogue lists it as an attacker's.
+    listed: Option<Severity>,
+    /// Was it told lately?
+    told: bool,
+}
+
+/// What was done within the window, the latest last.
+#[derive(Debug, Default)]
+struct Spread {
+    done: Vec<Done>,
     /// When it was told, and how severe it was then.
     told: Option<(Timestamp, Severity)>,
 }
 
-/// One of them, with when it was done last.
-#[derive(Debug)]
-struct Thing<T> {
-    what: T,
-    at: Timestamp,
-    /// The worst class beside it that the catalogue lists as an attacker's, with when it was asked for last.
-    worst: Option<(Severity, Timestamp)>,
-    /// As whom.
+/// Different things among what was done, in the window, as somebody: they are so many that they are told.
+struct Many<T> {
+    things: Vec<T>,
     whom: String,
-    /// Was no class seen?
-    sealed: bool,
-}
-
-/// One activation, as it counts.
-struct Asked<'a> {
-    at: Timestamp,
-    class: Option<&'a Class>,
-    record: &'a Record,
-}
-
-impl<T> Default for Spread<T> {
-    fn default() -> Self {
-        Self {
-            things: Vec::new(),
-            told: None,
-        }
-    }
+    severity: Severity,
 }
 
 /// More are not counted: what matters is that they are many.
 const MOST: usize = 1_000;
 
-impl<T: PartialEq> Spread<T> {
-    /// Takes one in; how severe it is where they are so many for the first time in the window, or worse than was told.
-    fn push(&mut self, thing: T, asked: &Asked<'_>, window: i64, least: usize) -> Option<Severity> {
-        let now = asked.at;
-        let listed = asked.class.map(|class| class.severity);
-        let whom = as_whom(&asked.record.dcom.client);
-        let sealed = asked.record.dcom.clsid.is_none();
-        self.things.retain(|it| now.since(it.at) <= window);
-        let full = self.things.len() >= MOST;
-        let worst = listed.map(|severity| (severity, now));
-        match self.things.iter_mut().find(|it| it.what == thing) {
-            Some(known) => {
-                known.at = now;
-                known.worst = known.worst.filter(|(_, at)| now.since(*at) <= window);
-                if listed >= known.worst.map(|(severity, _)| severity) {
-                    known.worst = worst;
-                }
-                known.whom = whom;
-                known.sealed &= sealed;
-            }
-            None if full => {}
-            None => self.things.push(Thing {
-                what: thing,
-                at: now,
-                worst,
-                whom,
-                sealed,
-            }),
+impl Spread {
+    /// Takes one in; `known` is what was told of it, and whether it had succeeded then.
+    fn push(&mut self, mut done: Done, known: Option<bool>, window: i64) {
+        self.done.retain(|it| done.at.since(it.at) <= window);
+        if let Some(place) = self.done.iter().position(|it| it.deed == done.deed) {
+            done.succeeded |= self.done.remove(place).succeeded;
+        } else if self.done.len() >= MOST {
+            self.done.remove(0);
         }
-        if self.things.len() < least {
-            return None;
-        }
-        let within = |&(_, at): &(Severity, Timestamp)| now.since(at) <= window;
-        let worst = self.things.iter().filter_map(|it| it.worst.filter(within)).max();
-        // Worth what the worst class is worth, if attackers use it; else low: nothing says that it is an attack.
-        let severity = match worst {
-            Some((worst, _)) => worst.clamp(Severity::Medium, Severity::High),
-            None => Severity::Low,
-        };
-        if self
-            .told
-            .is_some_and(|(at, told)| now.since(at) <= window && severity <= told)
-        {
-            return None;
-        }
-        self.told = Some((now, severity));
-        Some(severity)
+        done.told = known.is_some_and(|succeeded| succeeded || !done.succeeded);
+        self.done.push(done);
+    }
+
+    /// Worth what the worst class is worth, if attackers use it; else low: nothing says that it is an attack.
+    fn severity(&self) -> Severity {
+        let worst = self.done.iter().filter_map(|it| it.listed).max();
+        worst.map_or(Severity::Low, |worst| worst.clamp(Severity::Medium, Severity::High))
     }
 
     /// As whom they were done.
     fn whom(&self) -> &str {
-        match &*self.things {
-            [first, rest @ ..] if rest.iter().all(|it| it.whom == first.whom) => &first.whom,
+        match &*self.done {
+            [first, rest @ ..] if rest.iter().all(|it| it.deed.whom == first.deed.whom) => &first.deed.whom,
             _ => " as several users",
         }
     }
 }
 
+/// One of the detections: of each source, or source and target, what was done and what of it was told.
+struct Counted<K> {
+    spreads: Remembered<K, Spread>,
+    /// What is not told again for a while, and whether it had succeeded.
+    told: Remembered<(K, Deed), bool>,
+}
+
+impl<K: Clone + Eq + Hash> Counted<K> {
+    fn new(settings: &Settings, window: i64) -> Self {
+        Self {
+            spreads: Remembered::new(settings.remembered, window),
+            told: Remembered::new(settings.remembered, settings.quiet),
+        }
+    }
+
+    /// Takes one in; what there is to tell where there are so many within the window, and not all of it was told lately.
+    fn count<T: PartialEq>(
+        &mut self,
+        key: K,
+        done: Done,
+        (window, least): (i64, usize),
+        thing: impl Fn(&Deed) -> Option<T>,
+    ) -> Option<Many<T>> {
+        let now = done.at;
+        let mut place = (key, done.deed.clone());
+        let known = self.told.get(&place, now).copied();
+        let spread = self.spreads.entry(place.0.clone(), now, Spread::default);
+        spread.push(done, known, window);
+        let severity = spread.severity();
+        // What follows in the window after it was told, and is no worse, is the same story.
+        let goes_on = |&(at, told): &(Timestamp, Severity)| now.since(at) <= window && severity <= told;
+        if spread.told.as_ref().is_some_and(goes_on) {
+            if let Some(done) = spread.done.last_mut().filter(|it| !it.told) {
+                done.told = true;
+                *self.told.entry(place, now, || false) |= done.succeeded;
+            }
+            return None;
+        }
+        if spread.done.iter().all(|it| it.told) {
+            return None;
+        }
+        let mut things = Vec::new();
+        for thing in spread.done.iter().filter_map(|it| thing(&it.deed)) {
+            if !things.contains(&thing) {
+                things.push(thing);
+            }
+        }
+        if things.len() < least {
+            return None;
+        }
+        spread.told = Some((now, severity));
+        for done in &mut spread.done {
+            done.told = true;
+            place.1.clone_from(&done.deed);
+            *self.told.entry(place.clone(), now, || false) |= done.succeeded;
+        }
+        Some(Many {
+            things,
+            whom: spread.whom().to_owned(),
+            severity,
+        })
+    }
+
+    fn keep_for(&mut self, window: i64, quiet: i64) {
+        self.spreads.keep_for(window);
+        self.told.keep_for(quiet);
+    }
+
+    fn clear(&mut self) {
+        self.spreads.clear();
+        self.told.clear();
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.spreads.forgotten() + self.told.forgotten()
+    }
+}
+
 /// Both detections: they count the same activations.
 pub(super) struct FanOut {
-    targets: Remembered<IpAddr, Spread<IpAddr>>,
-    classes: Remembered<(IpAddr, IpAddr), Spread<Clsid>>,
+    targets: Counted<IpAddr>,
+    classes: Counted<(IpAddr, IpAddr)>,
     settings: Settings,
 }
 
 impl FanOut {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            targets: Remembered::new(settings.remembered, settings.fanout_window),
-            classes: Remembered::new(settings.remembered, settings.scan_window),
+            targets: Counted::new(&settings, settings.fanout_window),
+            classes: Counted::new(&settings, settings.scan_window),
             settings,
         }
     }
@@ -131,8 +179,9 @@ impl FanOut {
     /// The sealed activation before it was for WMI, and does not count.
     fn was_for_wmi(&mut self, seen: &Seen<'_>, now: Timestamp) {
         let Some((source, target)) = seen.pair() else { return };
-        if let Some(targets) = self.targets.get(&source, now) {
-            targets.things.retain(|it| it.what != target || !it.sealed);
+        if let Some(spread) = self.targets.spreads.get(&source, now) {
+            let is_it = |deed: &Deed| deed.target == target && deed.clsid.is_none();
+            spread.done.retain(|it| !is_it(&it.deed));
         }
     }
 }
@@ -156,7 +205,7 @@ impl Detection for FanOut {
         if context.managed && dcom.clsid.is_none() {
             return;
         }
-        let (source, target, now) = (client.address, server.address, context.when(meta));
+        let (source, target) = (client.address, server.address);
         let Settings {
             fanout_targets,
             fanout_window,
@@ -165,13 +214,26 @@ impl Detection for FanOut {
             ..
         } = self.settings;
 
-        let asked = Asked { at: now, class, record };
-        let targets = self.targets.entry(source, now, Spread::default);
-        if let Some(severity) = targets.push(target, &asked, fanout_window, fanout_targets) {
-            let names: Vec<_> = targets.things.iter().map(|it| it.what.to_string()).collect();
+        let done = Done {
+            deed: Deed {
+                target,
+                clsid: dcom.clsid,
+                whom: as_whom(&dcom.client),
+            },
+            at: context.when(meta),
+            succeeded: dcom.outcome == Some(Outcome::Succeeded),
+            listed: class.map(|class| class.severity),
+            told: false,
+        };
+        let many = self
+            .targets
+            .count(source, done.clone(), (fanout_window, fanout_targets), |deed| {
+                Some(deed.target)
+            });
+        if let Some(Many { things, whom, severity }) = many {
+            let names: Vec<_> = things.iter().map(ToString::to_string).collect();
             let message = format!(
-                "{source}{} asked for classes on {} targets within {} s",
-                targets.whom(),
+                "{source}{whom} asked for classes on {} targets within {} s",
                 names.len(),
                 fanout_window / 1_000_000_000,
             );
@@ -179,19 +241,22 @@ impl Detection for FanOut {
             alert.alert.metadata.targets = names;
             found.push(alert);
         }
-        let Some(clsid) = dcom.clsid else { return };
-        let classes = self.classes.entry((source, target), now, Spread::default);
-        if let Some(severity) = classes.push(clsid, &asked, scan_window, scan_classes) {
-            let name = |clsid: Clsid| {
+        if dcom.clsid.is_none() {
+            return;
+        }
+        let many = self
+            .classes
+            .count((source, target), done, (scan_window, scan_classes), |deed| deed.clsid);
+        if let Some(Many { things, whom, severity }) = many {
+            let name = |clsid: &Clsid| {
                 context
                     .catalog
-                    .class(clsid)
+                    .class(*clsid)
                     .map_or_else(|| clsid.to_string(), |it| it.name.clone())
             };
-            let names: Vec<_> = classes.things.iter().map(|it| name(it.what)).collect();
+            let names: Vec<_> = things.iter().map(name).collect();
             let message = format!(
-                "{source}{} asked {target} for {} classes within {} s: {}",
-                classes.whom(),
+                "{source}{whom} asked {target} for {} classes within {} s: {}",
                 names.len(),
                 scan_window / 1_000_000_000,
                 names.join(", "),
@@ -204,8 +269,8 @@ impl Detection for FanOut {
 
     fn set(&mut self, settings: &Settings) {
         self.settings = *settings;
-        self.targets.keep_for(settings.fanout_window);
-        self.classes.keep_for(settings.scan_window);
+        self.targets.keep_for(settings.fanout_window, settings.quiet);
+        self.classes.keep_for(settings.scan_window, settings.quiet);
     }
 
     fn forget(&mut self) {
@@ -232,6 +297,8 @@ fn spread(signature: &'static Signature, severity: Severity, message: String, re
 
 #[cfg(test)]
 mod tests {
+    use dcom_parsers::guid::Guid;
+
     use super::super::testing::{Rig, activation, call};
     use super::*;
     use crate::event::dcom::{ClientIdentity, Interface};
@@ -281,7 +348,80 @@ mod tests {
         assert_eq!(from(worse, 10), [Severity::High]);
         assert_eq!(from(worse, 20), [], "that was told");
         assert_eq!(from(of_nobody, 200), [], "that too");
-        assert_eq!(from(of_nobody, 400), [Severity::Low], "what was worse is long ago");
+        assert_eq!(from(of_nobody, 400), [], "and is not told again so soon");
+        assert_eq!(from(of_nobody, 4_000), [Severity::Low], "what was worse is long ago");
+    }
+
+    /// A poll of so many targets, after so many seconds; does it succeed, and as whom?
+    fn poll(rig: &mut Rig<FanOut>, targets: u8, seconds: i64, succeeds: bool, user: &str) -> usize {
+        for target in 1..=targets {
+            let mut asked = activation("").from(9).to(target).at(SECOND * seconds);
+            asked.dcom.outcome = Some(if succeeds { Outcome::Succeeded } else { Outcome::Failed });
+            asked.dcom.client = ClientIdentity {
+                user: Some(user.to_owned()),
+                ..ClientIdentity::default()
+            }
+            .into();
+            rig.see(asked);
+        }
+        rig.told().len()
+    }
+
+    #[test]
+    fn what_goes_on_all_day_is_told_once_an_hour() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        let told: usize = (0..48).map(|k| poll(&mut rig, 20, 600 * k, true, "opc")).sum();
+        assert_eq!(told, 8, "in eight hours, every ten minutes");
+    }
+
+    #[test]
+    fn what_is_new_is_told_within_the_hour() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        let mut ask = |targets, seconds, succeeds, user| poll(&mut rig, targets, seconds, succeeds, user);
+        assert_eq!(ask(5, 0, false, "opc"), 1);
+        assert_eq!(ask(5, 400, false, "opc"), 0);
+        assert_eq!(ask(6, 800, false, "opc"), 1, "another target");
+        assert_eq!(ask(6, 1_200, true, "opc"), 1, "it succeeds now");
+        assert_eq!(ask(6, 1_600, false, "opc"), 0, "no worse than before");
+        assert_eq!(ask(6, 2_000, true, "eve"), 1, "somebody else");
+        for target in 1..=5 {
+            rig.see(activation("MMC20.Application").from(9).to(target).at(SECOND * 2_010));
+        }
+        assert_eq!(
+            rig.told(),
+            [(MANY_TARGETS.id, Severity::High)],
+            "a worse class, at once"
+        );
+    }
+
+    #[test]
+    fn of_many_some_may_be_new() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        assert_eq!(poll(&mut rig, 5, 0, true, "opc"), 1);
+        for target in [11, 12, 13, 14] {
+            rig.see(activation("").from(9).to(target).at(SECOND * 800));
+        }
+        assert_eq!(
+            poll(&mut rig, 1, 800, true, "opc"),
+            1,
+            "the last was told, those before it were not"
+        );
+    }
+
+    #[test]
+    fn a_server_with_many_classes_is_told_once_an_hour_until_another_is_asked_for() {
+        let mut rig = Rig::new(FanOut::new(Settings::default()));
+        let mut ask = |classes: u32, minutes: i64| {
+            for class in 0..classes {
+                let mut asked = activation("").from(9).to(1).at(60 * SECOND * minutes);
+                asked.dcom.clsid = Some(Clsid(Guid::com(class)));
+                rig.see(asked);
+            }
+            rig.told().len()
+        };
+        let told: usize = (0..12).map(|k| ask(6, 10 * k)).sum();
+        assert_eq!(told, 2);
+        assert_eq!(ask(7, 115), 1);
     }
 
     #[test]

@@ -1,36 +1,36 @@
 //! The signatures of what `dcom-sensor hunt` finds in host logs. Their names are those that rules for such logs have.
 
-use super::signature::{DCOM, EXECUTION, LATERAL_MOVEMENT, Signature, signatures};
+use super::signature::{Signature, signatures};
+use crate::attack::{DCOM, WMI};
 
 signatures! {
     /// All signatures of detections in host logs, by number. Each has a section in docs/HUNT.md.
     HOST_SIGNATURES;
-    SUSPICIOUS_CHILD = 1_021_401, rev 1, "DCOM::COM_SuspiciousChild", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    SUSPICIOUS_CHILD = 1_021_401, rev 1, "DCOM::COM_SuspiciousChild", [DCOM], "Lateral Movement",
         "Shell, script host or loader started by MMC or an Office application";
-    MMC20 = 1_021_402, rev 1, "DCOM::MMC20_DCOM", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    MMC20 = 1_021_402, rev 1, "DCOM::MMC20_DCOM", [DCOM], "Lateral Movement",
         "Shell started by mmc.exe";
-    CONFIG_TOOL = 1_021_403, rev 1, "DCOM::DCOM_ConfigTool", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    CONFIG_TOOL = 1_021_403, rev 1, "DCOM::DCOM_ConfigTool", [DCOM], "Lateral Movement",
         "DCOM configuration tool started";
-    COMMAND_LINE_REF = 1_021_404, rev 1, "DCOM::DCOM_CommandLineRef", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    COMMAND_LINE_REF = 1_021_404, rev 1, "DCOM::DCOM_CommandLineRef", [DCOM], "Lateral Movement",
         "Command line that names DCOM and something to execute";
-    SERVER_CHILD = 1_021_405, rev 1, "DCOM::COM_ServerChild", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    SERVER_CHILD = 1_021_405, rev 1, "DCOM::COM_ServerChild", [DCOM], "Lateral Movement",
         "Process started by a COM server that attackers use";
-    DCOM_LAUNCH_CHILD = 1_021_406, rev 1, "DCOM::DcomLaunch_Child", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    DCOM_LAUNCH_CHILD = 1_021_406, rev 1, "DCOM::DcomLaunch_Child", [DCOM], "Lateral Movement",
         "Shell, script host or loader started by the service that launches COM servers";
-    EMBEDDING_START = 1_021_407, rev 1, "DCOM::COM_EmbeddingStart", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    EMBEDDING_START = 1_021_407, rev 1, "DCOM::COM_EmbeddingStart", [DCOM], "Lateral Movement",
         "COM server that attackers use was activated";
-    WMI_CHILD = 1_021_408, rev 1, "DCOM::WMI_Child", EXECUTION,
-        &[("T1047", "Windows_Management_Instrumentation")], "Execution",
+    WMI_CHILD = 1_021_408, rev 1, "DCOM::WMI_Child", [WMI], "Execution",
         "Process started by the WMI provider host";
-    DENIED = 1_021_409, rev 1, "DCOM::DCOM_Denied", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    DENIED = 1_021_409, rev 1, "DCOM::DCOM_Denied", [DCOM], "Lateral Movement",
         "COM denied a launch or activation to another computer";
-    UNREACHABLE = 1_021_410, rev 1, "DCOM::DCOM_Unreachable", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    UNREACHABLE = 1_021_410, rev 1, "DCOM::DCOM_Unreachable", [DCOM], "Lateral Movement",
         "COM could not reach the computer on which a class was to be activated";
-    WEAK_LEVEL_LOGGED = 1_021_411, rev 1, "DCOM::DCOM_WeakLevel", LATERAL_MOVEMENT, DCOM, "Policy",
+    WEAK_LEVEL_LOGGED = 1_021_411, rev 1, "DCOM::DCOM_WeakLevel", [DCOM], "Policy",
         "COM reports an activation below packet integrity";
-    SCRIPT = 1_021_412, rev 1, "DCOM::DCOM_Script", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    SCRIPT = 1_021_412, rev 1, "DCOM::DCOM_Script", [DCOM], "Lateral Movement",
         "Script or command line that activates a class of the catalogue";
-    INBOUND_THEN_CHILD = 1_021_413, rev 1, "DCOM::COM_InboundThenChild", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    INBOUND_THEN_CHILD = 1_021_413, rev 1, "DCOM::COM_InboundThenChild", [DCOM], "Lateral Movement",
         "Connection to a COM server, then a process that it started";
 }
 

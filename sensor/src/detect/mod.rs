@@ -41,6 +41,7 @@ pub(crate) use sealed::is_sealed_activation;
 pub(crate) const UNANSWERED_CONNECTION_ID: u32 = signature::UNANSWERED_CONNECTION.id;
 
 use self::managed::Managed;
+use crate::attack::Tactic;
 use crate::catalog::Catalog;
 use crate::dcom::{Binding, File, Record, Unanswered};
 use crate::decode::Endpoint;
@@ -295,7 +296,13 @@ pub(crate) fn build(
     dcom: Option<Shared<Dcom>>,
     dcerpc: Option<Shared<Dcerpc>>,
 ) -> Alert {
-    let (tactic_id, tactic_name) = signature.tactic;
+    let techniques = signature.techniques.iter();
+    let mut tactics: Vec<&Tactic> = Vec::new();
+    for technique in techniques.clone() {
+        if !tactics.contains(&technique.tactic) {
+            tactics.push(technique.tactic);
+        }
+    }
     Alert {
         action: Action::Allowed,
         gid: 1,
@@ -306,10 +313,10 @@ pub(crate) fn build(
         severity,
         metadata: Metadata {
             confidence: vec![confidence.into()],
-            mitre_tactic_id: vec![tactic_id.into()],
-            mitre_tactic_name: vec![tactic_name.into()],
-            mitre_technique_id: signature.techniques.iter().map(|(id, _)| (*id).into()).collect(),
-            mitre_technique_name: signature.techniques.iter().map(|(_, name)| (*name).into()).collect(),
+            mitre_tactic_id: tactics.iter().map(|tactic| tactic.id.into()).collect(),
+            mitre_tactic_name: tactics.iter().map(|tactic| tactic.name.into()).collect(),
+            mitre_technique_id: techniques.clone().map(|technique| technique.id.into()).collect(),
+            mitre_technique_name: techniques.map(|technique| technique.name.into()).collect(),
             ..Metadata::default()
         },
         note: signature.note.into(),

@@ -1,5 +1,10 @@
 //! The list of signatures. Ids are stable for ever: a rule that is retired takes its id with it.
 
+use crate::attack::{
+    ADMIN_SHARES, DCOM, FORCED_AUTHENTICATION, NETWORK_SERVICES, PLANTED_LIBRARY, Technique, WINDOWS_SERVICE, WMI,
+    WMI_EVENTS,
+};
+
 /// What tells one alert from another.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signature {
@@ -13,22 +18,12 @@ pub struct Signature {
     pub note: &'static str,
     /// The class of detections that it belongs to.
     pub category: &'static str,
-    /// The ATT&CK tactic, by number and name.
-    pub tactic: (&'static str, &'static str),
-    /// The ATT&CK techniques, by number and name.
-    pub techniques: &'static [(&'static str, &'static str)],
+    /// The ATT&CK techniques, the one that tells it from others first.
+    pub techniques: &'static [&'static Technique],
 }
 
-pub(crate) const LATERAL_MOVEMENT: (&str, &str) = ("TA0008", "Lateral_Movement");
-const DISCOVERY: (&str, &str) = ("TA0007", "Discovery");
-pub(crate) const EXECUTION: (&str, &str) = ("TA0002", "Execution");
-const PERSISTENCE: (&str, &str) = ("TA0003", "Persistence");
-const CREDENTIAL_ACCESS: (&str, &str) = ("TA0006", "Credential_Access");
-
-pub(crate) const DCOM: &[(&str, &str)] = &[("T1021.003", "Distributed_Component_Object_Model")];
-
 macro_rules! signatures {
-    ($(#[doc = $about:literal])+ $list:ident; $($name:ident = $id:literal, rev $rev:literal, $note:literal, $tactic:ident, $techniques:expr, $category:literal, $text:literal;)+) => {
+    ($(#[doc = $about:literal])+ $list:ident; $($name:ident = $id:literal, rev $rev:literal, $note:literal, [$($technique:ident),+], $category:literal, $text:literal;)+) => {
         $(
             #[doc = $text]
             pub(crate) static $name: Signature = Signature {
@@ -37,8 +32,7 @@ macro_rules! signatures {
                 text: $text,
                 note: $note,
                 category: $category,
-                tactic: $tactic,
-                techniques: $techniques,
+                techniques: &[$(&$technique),+],
             };
         )+
         $(#[doc = $about])+
@@ -51,58 +45,53 @@ pub(crate) use signatures;
 signatures! {
     /// All signatures of detections on the wire, by number.
     SIGNATURES;
-    REMOTE_ACTIVATION = 1_021_301, rev 2, "DCOM::Remote_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    REMOTE_ACTIVATION = 1_021_301, rev 2, "DCOM::Remote_Activation", [DCOM], "Lateral Movement",
         "DCOM remote activation of a class used for lateral movement";
-    REMOTE_ACTIVATION_ATTEMPT = 1_021_302, rev 2, "DCOM::Remote_Activation_Attempt", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    REMOTE_ACTIVATION_ATTEMPT = 1_021_302, rev 2, "DCOM::Remote_Activation_Attempt", [DCOM], "Lateral Movement",
         "DCOM remote activation attempt on a class used for lateral movement";
-    EXECUTION_CALL = 1_021_303, rev 1, "DCOM::Execution", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    EXECUTION_CALL = 1_021_303, rev 1, "DCOM::Execution", [DCOM], "Lateral Movement",
         "Execution through a DCOM object";
-    EXECUTION_ATTEMPT = 1_021_304, rev 1, "DCOM::Execution_Attempt", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    EXECUTION_ATTEMPT = 1_021_304, rev 1, "DCOM::Execution_Attempt", [DCOM], "Lateral Movement",
         "Execution attempt through a DCOM object";
-    ACTIVATION_REFUSED = 1_021_305, rev 2, "DCOM::Activation_Refused", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    ACTIVATION_REFUSED = 1_021_305, rev 2, "DCOM::Activation_Refused", [DCOM], "Lateral Movement",
         "DCOM remote activation refused or unanswered, class not seen";
-    UNANSWERED_CONNECTION = 1_021_306, rev 1, "DCOM::Unanswered_Connection", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    UNANSWERED_CONNECTION = 1_021_306, rev 1, "DCOM::Unanswered_Connection", [DCOM], "Lateral Movement",
         "Connection to the DCOM activator's port unanswered";
-    SEALED_ACTIVATION = 1_021_307, rev 1, "DCOM::Sealed_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    SEALED_ACTIVATION = 1_021_307, rev 1, "DCOM::Sealed_Activation", [DCOM], "Lateral Movement",
         "Sealed DCOM remote activation with the shape of a class used for lateral movement";
-    COERCION = 1_021_308, rev 1, "DCOM::Coercion", CREDENTIAL_ACCESS, &[("T1187", "Forced_Authentication")], "Credential Access",
+    COERCION = 1_021_308, rev 1, "DCOM::Coercion", [FORCED_AUTHENTICATION], "Credential Access",
         "Authentication coerced through a DCOM object";
-    NO_CALL = 1_021_310, rev 1, "DCOM::Activation_Without_Call", LATERAL_MOVEMENT,
-        &[("T1021.003", "Distributed_Component_Object_Model"), ("T1574.001", "DLL")], "Lateral Movement",
+    NO_CALL = 1_021_310, rev 1, "DCOM::Activation_Without_Call", [DCOM, PLANTED_LIBRARY], "Lateral Movement",
         "DCOM remote activation with no call after it";
-    CROSS_SESSION = 1_021_311, rev 1, "DCOM::Cross_Session_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    CROSS_SESSION = 1_021_311, rev 1, "DCOM::Cross_Session_Activation", [DCOM], "Lateral Movement",
         "DCOM remote activation in a session of the caller's choice";
-    STORAGE_ACTIVATION = 1_021_312, rev 1, "DCOM::Storage_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    STORAGE_ACTIVATION = 1_021_312, rev 1, "DCOM::Storage_Activation", [DCOM], "Lateral Movement",
         "DCOM remote activation from a file or storage of the caller's";
-    TRAPPED_OBJECT = 1_021_313, rev 1, "DCOM::Trapped_Object", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    TRAPPED_OBJECT = 1_021_313, rev 1, "DCOM::Trapped_Object", [DCOM], "Lateral Movement",
         "Object made out of type information over the network";
-    REVERSE_CONNECTION = 1_021_314, rev 1, "DCOM::Reverse_Connection", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    REVERSE_CONNECTION = 1_021_314, rev 1, "DCOM::Reverse_Connection", [DCOM], "Lateral Movement",
         "DCOM connection from the target back to the activator";
-    BESIDE_FILES = 1_021_315, rev 1, "DCOM::Beside_Share_Or_Registry", LATERAL_MOVEMENT,
-        &[("T1021.003", "Distributed_Component_Object_Model"), ("T1021.002", "SMB/Windows_Admin_Shares")], "Lateral Movement",
+    BESIDE_FILES = 1_021_315, rev 1, "DCOM::Beside_Share_Or_Registry", [DCOM, ADMIN_SHARES], "Lateral Movement",
         "DCOM remote activation beside remote registry or administrative shares";
-    MANY_TARGETS = 1_021_320, rev 1, "DCOM::Many_Targets", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    MANY_TARGETS = 1_021_320, rev 1, "DCOM::Many_Targets", [DCOM], "Lateral Movement",
         "One source activates DCOM classes on many targets";
-    MANY_CLASSES = 1_021_321, rev 1, "DCOM::Many_Classes", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    MANY_CLASSES = 1_021_321, rev 1, "DCOM::Many_Classes", [DCOM], "Lateral Movement",
         "One source activates many DCOM classes on one target";
-    RESOLVER_SWEEP = 1_021_330, rev 1, "DCOM::Resolver_Sweep", DISCOVERY, &[("T1046", "Network_Service_Discovery")], "Discovery",
+    RESOLVER_SWEEP = 1_021_330, rev 1, "DCOM::Resolver_Sweep", [NETWORK_SERVICES], "Discovery",
         "OXID resolvers of many targets asked for their names";
-    MAPPER_DUMP = 1_021_331, rev 1, "DCOM::Mapper_Dump", DISCOVERY, &[("T1046", "Network_Service_Discovery")], "Discovery",
+    MAPPER_DUMP = 1_021_331, rev 1, "DCOM::Mapper_Dump", [NETWORK_SERVICES], "Discovery",
         "Endpoint mapper asked for all it knows";
-    WEAK_LEVEL = 1_021_340, rev 1, "DCOM::Weak_Activation", LATERAL_MOVEMENT, DCOM, "Policy",
+    WEAK_LEVEL = 1_021_340, rev 1, "DCOM::Weak_Activation", [DCOM], "Policy",
         "DCOM remote activation below packet integrity";
-    ANONYMOUS = 1_021_341, rev 1, "DCOM::Anonymous_Activation", LATERAL_MOVEMENT, DCOM, "Policy",
+    ANONYMOUS = 1_021_341, rev 1, "DCOM::Anonymous_Activation", [DCOM], "Policy",
         "Anonymous DCOM remote activation";
-    WMI_PROCESS = 1_021_350, rev 1, "DCOM::WMI_Process_Creation", EXECUTION,
-        &[("T1047", "Windows_Management_Instrumentation")], "Execution",
+    WMI_PROCESS = 1_021_350, rev 1, "DCOM::WMI_Process_Creation", [WMI], "Execution",
         "Process created through WMI over DCOM";
-    WMI_SUBSCRIPTION = 1_021_351, rev 1, "DCOM::WMI_Event_Subscription", PERSISTENCE,
-        &[("T1546.003", "Windows_Management_Instrumentation_Event_Subscription")], "Persistence",
+    WMI_SUBSCRIPTION = 1_021_351, rev 1, "DCOM::WMI_Event_Subscription", [WMI_EVENTS], "Persistence",
         "Permanent WMI event subscription over DCOM";
-    WMI_SERVICE = 1_021_352, rev 1, "DCOM::WMI_Service_Creation", PERSISTENCE,
-        &[("T1543.003", "Windows_Service"), ("T1047", "Windows_Management_Instrumentation")], "Persistence",
+    WMI_SERVICE = 1_021_352, rev 1, "DCOM::WMI_Service_Creation", [WINDOWS_SERVICE, WMI], "Persistence",
         "Service created or given another program through WMI over DCOM";
-    FIRST_ACTIVATION = 1_021_360, rev 1, "DCOM::First_Activation", LATERAL_MOVEMENT, DCOM, "Lateral Movement",
+    FIRST_ACTIVATION = 1_021_360, rev 1, "DCOM::First_Activation", [DCOM], "Lateral Movement",
         "First time this source activates this class on this target";
 }
 

@@ -46,6 +46,11 @@ impl Detection for WeakLevel {
         else {
             return;
         };
+        // Clients of administration ask at the level that Windows has for them, all day; nothing is odd about it.
+        let listed = dcom.clsid.and_then(|clsid| context.catalog.class(clsid));
+        if !anonymous && listed.is_some_and(|class| class.benign.is_some()) {
+            return;
+        }
         let key = (client.address, server.address, anonymous);
         if self.told.get(&key, context.when(meta)).is_some() {
             return;
@@ -99,6 +104,24 @@ mod tests {
         record.dcom.auth.service = Some(service.into());
         record.dcom.auth.level = Some(level.into());
         record
+    }
+
+    #[test]
+    fn what_administration_activates_is_not_told_and_hides_nothing() {
+        let mut rig = Rig::new(WeakLevel::new(&Settings::default()));
+        let wmi = |service, level| {
+            let mut record = at_level(service, level);
+            record.dcom.clsid = activation("WbemLevel1Login (WMI)").dcom.clsid;
+            record
+        };
+        rig.see(wmi("ntlm", "connect"));
+        assert_eq!(rig.told(), []);
+        let mut unlisted = at_level("ntlm", "connect");
+        unlisted.dcom.clsid = None;
+        rig.see(unlisted);
+        assert_eq!(rig.told(), [(WEAK_LEVEL.id, Severity::Informational)]);
+        rig.see(wmi("none", "none"));
+        assert_eq!(rig.told(), [(ANONYMOUS.id, Severity::Medium)], "nobody administers");
     }
 
     #[test]

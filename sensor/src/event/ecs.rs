@@ -404,7 +404,7 @@ impl Threat {
             subtechnique_id: Vec::new(),
             subtechnique_name: Vec::new(),
         };
-        for Technique { id, name, sub } in techniques(alert) {
+        for Technique { id, name, sub, .. } in techniques(alert) {
             if !threat.technique_id.contains(&id) {
                 threat.technique_id.push(id);
                 threat.technique_name.extend(name);

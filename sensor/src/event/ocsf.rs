@@ -115,7 +115,7 @@ record! {
     /// An ATT&CK technique, element of `finding_info.attacks`.
     #[derive(Default)]
     pub struct Attack {
-        /// The tactic's number.
+        /// The number of the tactic under which ATT&CK has the technique.
         tactic_uid: Option<String> => eve "tactic.uid";
         /// The tactic's name.
         tactic_name: Option<String> => eve "tactic.name";
@@ -390,13 +390,12 @@ impl Finding {
 }
 
 fn attacks(alert: &Alert) -> Vec<Attack> {
-    let metadata = &alert.metadata;
     techniques(alert)
-        .map(|Technique { id, name, sub }| {
+        .map(|Technique { id, name, sub, tactic }| {
             let (sub_technique_uid, sub_technique_name) = sub.map_or((None, None), |(id, name)| (Some(id), name));
             Attack {
-                tactic_uid: metadata.mitre_tactic_id.first().map(ToString::to_string),
-                tactic_name: metadata.mitre_tactic_name.first().map(|name| spaced(name)),
+                tactic_uid: tactic.map(|tactic| tactic.id.to_owned()),
+                tactic_name: tactic.map(|tactic| spaced(tactic.name)),
                 technique_uid: id,
                 technique_name: name,
                 sub_technique_uid,
@@ -572,5 +571,40 @@ impl Event {
         self.body
             .details(&mut |column, value| visitor("unmapped.", column, value));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{self, HOST_SIGNATURES, SIGNATURES};
+
+    #[test]
+    fn each_technique_is_told_under_a_tactic_that_has_it() {
+        // The matrix of ATT&CK for enterprises; of several tactics of one technique those that fit here.
+        let matrix = [
+            ("T1021.002", "TA0008"),
+            ("T1021.003", "TA0008"),
+            ("T1046", "TA0007"),
+            ("T1047", "TA0002"),
+            ("T1187", "TA0006"),
+            ("T1543.003", "TA0003"),
+            ("T1546.003", "TA0003"),
+            ("T1574.001", "TA0003"),
+        ];
+        for signature in SIGNATURES.iter().chain(HOST_SIGNATURES) {
+            let alert = detect::build(signature, Severity::Low, "low", String::new(), None, None);
+            let attacks = attacks(&alert);
+            let pairs = attacks.iter().map(|attack| {
+                let technique = attack.sub_technique_uid.as_ref().unwrap_or(&attack.technique_uid);
+                assert!(attack.technique_name.is_some(), "{technique}");
+                (technique.as_str(), attack.tactic_uid.as_deref().unwrap_or_default())
+            });
+            let wrong: Vec<_> = pairs.clone().filter(|pair| !matrix.contains(pair)).collect();
+            assert!(wrong.is_empty(), "{}: {wrong:?}", signature.id);
+            let mut tactics: Vec<&str> = pairs.map(|(_, tactic)| tactic).collect();
+            tactics.dedup();
+            assert_eq!(alert.metadata.mitre_tactic_id, tactics, "{}", signature.id);
+        }
     }
 }

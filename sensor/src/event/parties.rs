@@ -9,6 +9,7 @@ use super::dcom::Outcome;
 use super::host::Verdict;
 use super::record::Port;
 use super::{Alert, Body, Dcom, Event, HostAlert};
+use crate::attack::{Tactic, technique};
 use crate::path::file_name;
 
 /// One end of it.
@@ -169,14 +170,6 @@ impl<'e> Process<'e> {
     }
 }
 
-/// Techniques whose sub-techniques signatures name, as ATT&CK calls them.
-const TECHNIQUES: [(&str, &str); 4] = [
-    ("T1021", "Remote Services"),
-    ("T1543", "Create or Modify System Process"),
-    ("T1546", "Event Triggered Execution"),
-    ("T1574", "Hijack Execution Flow"),
-];
-
 /// An ATT&CK technique or sub-technique that a signature names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Technique {
@@ -184,6 +177,8 @@ pub(super) struct Technique {
     pub(super) name: Option<String>,
     /// Number and name of the sub-technique.
     pub(super) sub: Option<(String, Option<String>)>,
+    /// The tactic that it serves.
+    pub(super) tactic: Option<&'static Tactic>,
 }
 
 /// What an alert says of ATT&CK, technique by technique.
@@ -191,20 +186,23 @@ pub(super) fn techniques(alert: &Alert) -> impl Iterator<Item = Technique> {
     let metadata = &alert.metadata;
     let names = metadata.mitre_technique_name.iter().map(|name| Some(spaced(name)));
     let techniques = metadata.mitre_technique_id.iter().zip(names.chain(iter::repeat(None)));
-    techniques.map(|(id, name)| match id.split_once('.') {
-        Some((technique, _)) => Technique {
-            id: technique.to_owned(),
-            name: TECHNIQUES
-                .iter()
-                .find(|(known, _)| *known == technique)
-                .map(|&(_, name)| name.to_owned()),
-            sub: Some((id.to_string(), name)),
-        },
-        None => Technique {
-            id: id.to_string(),
-            name,
-            sub: None,
-        },
+    techniques.map(|(id, name)| {
+        let known = technique(id);
+        let tactic = known.map(|known| known.tactic);
+        match id.split_once('.') {
+            Some((number, _)) => Technique {
+                id: number.to_owned(),
+                name: known.and_then(|known| known.parent).map(str::to_owned),
+                sub: Some((id.to_string(), name)),
+                tactic,
+            },
+            None => Technique {
+                id: id.to_string(),
+                name,
+                sub: None,
+                tactic,
+            },
+        }
     })
 }
 
@@ -255,7 +253,6 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::{HOST_SIGNATURES, SIGNATURES};
     use crate::event::samples;
     use crate::event::{Shared, host};
 
@@ -280,7 +277,7 @@ mod tests {
         alert.metadata.mitre_technique_name = vec!["A_B".into(), "C".into()];
         let text = |text: &str| Some(text.to_owned());
         let told: Vec<_> = techniques(&alert)
-            .map(|known| (known.id, known.name, known.sub))
+            .map(|known| (known.id, known.name, known.sub, known.tactic.map(|tactic| tactic.id)))
             .collect();
         assert_eq!(
             told,
@@ -288,24 +285,13 @@ mod tests {
                 (
                     "T1021".to_owned(),
                     text("Remote Services"),
-                    Some(("T1021.003".to_owned(), text("A B")))
+                    Some(("T1021.003".to_owned(), text("A B"))),
+                    Some("TA0008")
                 ),
-                ("T1047".to_owned(), text("C"), None),
-                ("T1234".to_owned(), None, Some(("T1234.001".to_owned(), None))),
+                ("T1047".to_owned(), text("C"), None, Some("TA0002")),
+                ("T1234".to_owned(), None, Some(("T1234.001".to_owned(), None)), None),
             ]
         );
-    }
-
-    #[test]
-    fn every_technique_that_a_signature_names_has_a_name() {
-        for signature in SIGNATURES.iter().chain(HOST_SIGNATURES) {
-            for (id, _) in signature.techniques {
-                let Some((technique, _)) = id.split_once('.') else {
-                    continue;
-                };
-                assert!(TECHNIQUES.iter().any(|(known, _)| *known == technique), "{id}");
-            }
-        }
     }
 
     #[test]
