@@ -67,7 +67,11 @@ pub(crate) const MAPPINGS: &[Mapping] = &[
     plain("outcome", &["dcom.outcome"]),
     plain("requestClientApplication", &["dcom.tool.name"]),
     labelled("cs1", "mitreTechnique", &["alert.metadata.mitre_technique_id"]),
-    labelled("cs2", "class", &["dcom.class", "host_event.class"]),
+    labelled(
+        "cs2",
+        "class",
+        &["alert.metadata.classes", "dcom.class", "host_event.class"],
+    ),
     labelled("cs3", "method", &["dcom.method"]),
     labelled(
         "cs4",
