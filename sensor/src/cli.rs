@@ -257,6 +257,9 @@ fn folders() -> impl TypedValueParser<Value = PathBuf> {
         if folder == Path::new("-") {
             return Err("a folder is expected: `--json` prints events, and `./-` is a folder of that name");
         }
+        if folder.is_file() {
+            return Err("a folder is expected, and this is a file");
+        }
         Ok(folder)
     })
 }

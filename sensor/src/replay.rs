@@ -41,6 +41,10 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
+    options
+        .settings
+        .common
+        .refuse_logs_without(options.log_dir.as_deref())?;
     with_outputs(&config, options.verbose, |outputs| {
         read(options, started, &config, outputs)
     })

@@ -82,6 +82,14 @@ impl HostOptions {
     ) -> Result<Option<(Correlator, u64)>> {
         if self.host_logs.is_empty() {
             replay.log_hosts.check(&[])?;
+            for (option, is_set) in [
+                ("--host-map", self.host_map.is_some()),
+                ("--host-window", self.host_window.is_some()),
+            ] {
+                if is_set {
+                    bail!("{option} is for joining host logs: --host-logs PATH names them");
+                }
+            }
             return Ok(None);
         }
         let mut correlator = self.correlator(Mode::Replay, config, limits)?;
