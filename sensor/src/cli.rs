@@ -34,6 +34,7 @@ use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
 pub(crate) use ending::Ending;
+pub(crate) use hosts::Loaded;
 pub(crate) use lines::{Lines, Unread};
 pub(crate) use live::{Compression, Live};
 pub(crate) use voice::speak_aside;

@@ -356,6 +356,7 @@ impl Output<'_> {
             let severity = found.alert.severity;
             self.summary.findings.count(severity);
             let shown = severity >= self.least;
+            self.summary.not_shown += u64::from(!shown);
             if shown && self.lines.is_none() {
                 self.table.push(&found.meta, &found.alert);
                 if let Some(reasons) = &mut self.reasons {

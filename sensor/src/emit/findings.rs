@@ -8,7 +8,7 @@ use comfy_table::{ColumnConstraint, Table};
 
 use super::console::{printable, shortened};
 use super::growing::{Growing, Shown, empty};
-use super::summary::counted;
+use super::summary::{NotShown, counted};
 use crate::event::host_alert::{ParentRecord, ProcessRecord};
 use crate::event::{Alert, HostAlert, Meta};
 use crate::host_log::event::image_name;
@@ -168,6 +168,8 @@ pub struct Summary {
     pub hosts: u64,
     /// Findings by severity.
     pub findings: BySeverity,
+    /// Those that are milder than the table shows.
+    pub not_shown: u64,
     /// Findings that allow-lists, suppressions and thresholds kept back.
     pub suppressed: u64,
     /// Events that came too late to be put in order, and memories that were too small.
@@ -196,7 +198,7 @@ impl fmt::Display for Summary {
         }
         let all = counted(self.findings.total(), "finding", "findings");
         let hosts = counted(self.hosts, "host", "hosts");
-        write!(f, ", {hosts}, {all}{}", self.findings)?;
+        write!(f, ", {hosts}, {all}{}{}", self.findings, NotShown(self.not_shown))?;
         if self.suppressed > 0 {
             write!(f, ", {} suppressed", counted(self.suppressed, "finding", "findings"))?;
         }

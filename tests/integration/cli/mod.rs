@@ -40,6 +40,13 @@ fn fail_on_ends_with_1_only_when_it_is_met() {
     assert!(run("high", ABUSED).stdout.contains("critical"));
     // An alert of severity medium does not meet high.
     assert_eq!(run("medium", MEDIUM).code, Some(1));
+    // What the table leaves out is told.
+    let some = replay(["--min-severity=high".as_ref(), pcap(MEDIUM).as_os_str()]);
+    assert!(
+        some.stdout.contains(" of them milder and not shown, "),
+        "{}",
+        some.stdout
+    );
     assert_eq!(run("high", MEDIUM).code, Some(0));
 }
 
