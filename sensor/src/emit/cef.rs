@@ -58,7 +58,7 @@ pub(crate) const MAPPINGS: &[Mapping] = &[
     plain("src", &["src_ip"]),
     plain("spt", &["src_port"]),
     plain("shost", &["dcom.client.workstation"]),
-    plain("suser", &["dcom.client.user", "host_event.user"]),
+    plain("suser", &["dcom.client.user", "dcom.host.logon.user", "host_event.user"]),
     plain("sntdom", &["dcom.client.domain", "host_event.domain"]),
     plain("dst", &["dest_ip"]),
     plain("dpt", &["dest_port"]),

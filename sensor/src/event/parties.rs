@@ -97,6 +97,18 @@ impl<'e> Parties<'e> {
             domain: told(client.domain.as_deref()),
             sid: None,
         };
+        if let Some(caller) = told(dcom.caller_by_host()) {
+            let (domain, name) = caller
+                .split_once('\\')
+                .map_or((None, caller), |(it, name)| (Some(it), name));
+            // An account that the log knows by its SID alone.
+            let sid = caller.starts_with("S-1-").then_some(caller);
+            self.user = User {
+                name: told(Some(name)).filter(|_| sid.is_none()),
+                domain,
+                sid,
+            };
+        }
         self.source.name = told(client.workstation.as_deref());
         self.target.name = told(server.dns.as_deref()).or(told(server.netbios.as_deref()));
         self.outcome = dcom.outcome;
