@@ -34,6 +34,7 @@ use crate::replay;
 use crate::severity::Severity;
 pub(crate) use doctor::Doctor;
 pub(crate) use ending::Ending;
+pub(crate) use hosts::Loaded;
 pub(crate) use lines::{Lines, Unread};
 pub(crate) use live::{Compression, Live};
 pub(crate) use voice::speak_aside;
@@ -256,6 +257,9 @@ fn folders() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|folder| {
         if folder == Path::new("-") {
             return Err("a folder is expected: `--json` prints events, and `./-` is a folder of that name");
+        }
+        if folder.is_file() {
+            return Err("a folder is expected, and this is a file");
         }
         Ok(folder)
     })

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analysis;
 use crate::capture::{CaptureError, Expanded, Input, expand};
-use crate::cli::{Ending, FOUND, INTERRUPTED, Lines, RAN, Replay, UNUSABLE, Unread, complain, output_width};
+use crate::cli::{Ending, FOUND, INTERRUPTED, Lines, Loaded, RAN, Replay, UNUSABLE, Unread, complain, output_width};
 use crate::cli::{settings, tell_passed_over, with_outputs};
 use crate::config::Config;
 use crate::emit::console::{Console, printable};
@@ -41,6 +41,10 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
+    options
+        .settings
+        .common
+        .refuse_logs_without(options.log_dir.as_deref())?;
     with_outputs(&config, options.verbose, |outputs| {
         read(options, started, &config, outputs)
     })
@@ -72,9 +76,14 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         analysis.name_inputs(inputs.iter().map(|input| Arc::from(input.to_string())).collect());
     }
     let hosts = options.hosts.load(config, &limits, &inputs, options)?;
-    let mut unreadable_logs = 0;
-    if let Some((correlator, unreadable)) = hosts {
-        unreadable_logs = unreadable;
+    let (mut unreadable_logs, mut refused_logs) = (0, 0);
+    if let Some(Loaded {
+        correlator,
+        unreadable,
+        refused,
+    }) = hosts
+    {
+        (unreadable_logs, refused_logs) = (unreadable, refused);
         analysis.set_hosts(correlator);
     }
     let captures = inputs.iter().map(|input| input.to_string().into());
@@ -159,7 +168,8 @@ fn read(options: &Replay, started: Instant, config: &Config, outputs: &Outputs) 
         output.summary.extracted = extracted;
         failures.count = count;
     }
-    let failed = failures.count;
+    output.summary.refused_logs = refused_logs;
+    let failed = failures.count + refused_logs;
     let found = output.finish(options, &tally, span, analysis.policy())?;
     Ok(if interrupted.load(Ordering::Relaxed) {
         INTERRUPTED
@@ -278,6 +288,7 @@ impl Outlet {
             if let Body::Alert(alert) = &event.body {
                 self.summary.alerts.count(alert.severity);
                 shown = alert.severity >= self.least;
+                self.summary.not_shown += u64::from(!shown);
                 if shown && self.prints {
                     self.console.push(&event.meta, alert);
                     if let Some(reasons) = &mut self.reasons {

@@ -473,7 +473,7 @@ fn launches_denied_to_another_computer_are_told_and_local_ones_are_not() {
     let expected = ["ShellBrowserWindow", "MMC20.Application"];
     for (alert, name) in found.iter().zip(expected) {
         assert_eq!(class(alert), (Value::from(name), Value::from("10.0.2.17")));
-        assert_eq!(alert["host_event"]["user"], "IEUser");
+        assert_eq!(alert["host_event"]["caller"]["user"], "IEUser");
     }
 }
 

@@ -45,7 +45,11 @@ fn verdict(capture: &std::path::Path, log: &std::path::Path, more: &[&str]) -> V
     arguments.push(capture.to_str().expect("text"));
     let run = program::replay(arguments);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let records = Records::parse(&run.stdout);
+    of_the_execution(&run.stdout)
+}
+
+fn of_the_execution(lines: &str) -> Value {
+    let records = Records::parse(lines);
     let mut alerts = records.of_type("alert");
     alerts
         .find(|it| it["alert"]["signature_id"] == 1_021_303)
@@ -276,9 +280,27 @@ fn a_log_of_another_time_has_no_say() {
     );
     let summary = "host logs: 0 confirmed, 0 contradicted, 0 not seen";
     assert!(run.stdout.contains(summary), "{}", run.stdout);
-    let host = verdict(&pcap("mmc20-connect.pcap"), &log, &[]);
+    // It was named by itself: that it says nothing is no answer.
+    assert_eq!(run.code, Some(2));
+    assert!(run.stdout.contains(", 1 host log refused"), "{}", run.stdout);
+    let run = program::replay([
+        "--json".as_ref(),
+        "--host-logs".as_ref(),
+        log.as_os_str(),
+        pcap("mmc20-connect.pcap").as_os_str(),
+    ]);
+    let host = of_the_execution(&run.stdout);
     assert_eq!(host["coverage"], Value::Null, "{host:#}");
     assert!(text(&host["because"][0]).contains("was refused"), "{host:#}");
+    // In a folder, logs of other days may stand beside.
+    let folder = log.parent().expect("a folder").to_path_buf();
+    let run = program::replay([
+        "-q".as_ref(),
+        "--host-logs".as_ref(),
+        folder.as_os_str(),
+        pcap("mmc20-connect.pcap").as_os_str(),
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 #[test]

@@ -38,6 +38,16 @@ pub(crate) struct HostOptions {
     host_window: Option<u32>,
 }
 
+/// Host logs that were read.
+pub(crate) struct Loaded {
+    /// What joins them.
+    pub(crate) correlator: Correlator,
+    /// How many could not be read.
+    pub(crate) unreadable: u64,
+    /// How many of those that were named are of another time than the captures.
+    pub(crate) refused: u64,
+}
+
 impl HostOptions {
     /// Whoever joins logs wants to know whose an address is.
     pub(crate) fn name_answers(&self) -> NameAnswers {
@@ -72,16 +82,24 @@ impl HostOptions {
         self.host_logs.clone().into_iter().chain(self.host_map.clone())
     }
 
-    /// Reads all logs for these captures. With it, how many could not be read.
+    /// Reads all logs for these captures.
     pub(crate) fn load(
         &self,
         config: &Config,
         limits: &Limits,
         captures: &[Input],
         replay: &Replay,
-    ) -> Result<Option<(Correlator, u64)>> {
+    ) -> Result<Option<Loaded>> {
         if self.host_logs.is_empty() {
             replay.log_hosts.check(&[])?;
+            for (option, is_set) in [
+                ("--host-map", self.host_map.is_some()),
+                ("--host-window", self.host_window.is_some()),
+            ] {
+                if is_set {
+                    bail!("{option} is for joining host logs: --host-logs PATH names them");
+                }
+            }
             return Ok(None);
         }
         let mut correlator = self.correlator(Mode::Replay, config, limits)?;
@@ -101,6 +119,7 @@ impl HostOptions {
         for failure in &failures {
             complain(&failure.to_string(), None);
         }
+        let mut refused_logs = 0;
         let mut unreadable = u64::try_from(failures.len()).unwrap_or(u64::MAX);
         for path in files {
             let unnamed = replay.log_hosts.of(&path);
@@ -108,10 +127,13 @@ impl HostOptions {
             let span = read.as_ref().ok().and_then(|report| report.span);
             let refused = span.filter(|&(first, last)| !correlator.overlaps(first, last));
             correlator.end_log(refused.is_some());
+            // A folder may hold anything; what is named by itself was meant.
+            let is_meant = self.host_logs.contains(&path);
             match read {
                 Ok(report) => {
-                    let failed = report.is_damaged() || (report.is_useless() && self.host_logs.contains(&path));
+                    let failed = report.is_damaged() || (report.is_useless() && is_meant);
                     unreadable += u64::from(failed);
+                    refused_logs += u64::from(refused.is_some() && is_meant);
                     if let Some(complaint) = report.complaint().filter(|_| failed) {
                         complain(&format!("{}: {complaint}", path.display()), hint(&report));
                     }
@@ -129,15 +151,18 @@ impl HostOptions {
                         complain(&report.to_string(), None);
                     }
                 }
-                // A folder may hold anything; what is named by itself was meant.
-                Err(error) if matches!(error.cause, Cause::NotALog) && !self.host_logs.contains(&path) => {}
+                Err(error) if matches!(error.cause, Cause::NotALog) && !is_meant => {}
                 Err(error) => {
                     unreadable += 1;
                     complain(&error.to_string(), None);
                 }
             }
         }
-        Ok(Some((correlator, unreadable)))
+        Ok(Some(Loaded {
+            correlator,
+            unreadable,
+            refused: refused_logs,
+        }))
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     Ending, FOUND, INTERRUPTED, Lines, RAN, UNUSABLE, Unread, When, complain, folders, output_width, severities, tell,
     tell_passed_over, with_outputs,
 };
+use crate::capture::{CaptureFile, Input};
 use crate::config::Config;
 use crate::detect::Found;
 use crate::emit::console::printable;
@@ -101,6 +102,7 @@ pub(super) fn run(options: &Hunt) -> Result<u8> {
         settings::print(&config)?;
         return Ok(RAN);
     }
+    options.settings.refuse_logs_without(options.log_dir.as_deref())?;
     with_outputs(&config, options.verbose, |outputs| {
         read(options, started, &config, outputs)
     })
@@ -163,14 +165,24 @@ fn read(options: &Hunt, started: Instant, config: &Config, outputs: &Outputs) ->
     })
 }
 
+/// What to do about a file that is no log.
+fn of_no_log(path: &Path) -> &'static str {
+    if path != Path::new("-") && CaptureFile::open(&Input::File(path.to_path_buf())).is_ok() {
+        "a capture: `dcom-sensor replay` reads it, and --host-logs joins host logs with it"
+    } else {
+        FORMS
+    }
+}
+
+/// Where it is said what is read.
+const FORMS: &str = "docs/HOST_LOGS.md lists the forms and events that are read";
+
 /// What to do about a log that was read.
 pub(super) fn hint(report: &Report) -> Option<&'static str> {
     if report.skipped.contains_key(&Reason::NoHost) {
         return Some("--log-host NAME says of which computer a log is that names none");
     }
-    report
-        .is_useless()
-        .then_some("docs/HOST_LOGS.md lists the forms and events that are read")
+    report.is_useless().then_some(FORMS)
 }
 
 /// One run.
@@ -251,7 +263,8 @@ impl Run<'_> {
             }
             Err(error) => {
                 self.output.summary.unreadable_inputs += 1;
-                progress.aside(|| complain(&error.to_string(), None));
+                let hint = matches!(error.cause, Cause::NotALog).then(|| of_no_log(path));
+                progress.aside(|| complain(&error.to_string(), hint));
                 self.account(path, &error.report, false, progress);
             }
         }
@@ -266,7 +279,8 @@ impl Run<'_> {
         summary.events += report.events;
         summary.skipped += report.skipped.values().sum::<u64>();
         summary.broken += report.broken().map(|(_, count)| count).sum::<u64>();
-        let complaint = report.complaint();
+        // Of one of which nothing could be read, no more is to be said.
+        let complaint = report.complaint().filter(|_| whole || report.records > 0);
         // What is named by itself was meant; a folder's file may be something else.
         let failed =
             report.is_damaged() || (report.is_useless() && self.options.inputs.iter().any(|named| named == path));
@@ -342,6 +356,7 @@ impl Output<'_> {
             let severity = found.alert.severity;
             self.summary.findings.count(severity);
             let shown = severity >= self.least;
+            self.summary.not_shown += u64::from(!shown);
             if shown && self.lines.is_none() {
                 self.table.push(&found.meta, &found.alert);
                 if let Some(reasons) = &mut self.reasons {

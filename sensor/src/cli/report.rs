@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{RAN, UNUSABLE, complain};
 use crate::emit::foreign;
@@ -36,6 +36,13 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<u8> {
     if options.output != Path::new("-") {
         foreign::refuse_input(&options.output, &crate::report::files(&options.inputs))?;
+    }
+    if options.output.is_dir() {
+        let folder = options.output.display();
+        bail!(
+            "{folder}: is a folder; -o names the page in it: {}",
+            options.output.join("report.html").display()
+        );
     }
     let report = match Report::read(&options.inputs) {
         Ok(report) => report,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::catalog::{Files, catalog_of};
 use super::{complain, log_formats};
@@ -80,6 +80,14 @@ impl Common {
     /// The files that are read to know what is in force.
     pub(crate) fn reads(&self, config: &Config) -> impl Iterator<Item = PathBuf> + use<> {
         self.file().into_iter().chain(config.catalog.files.clone())
+    }
+
+    /// Which logs to write is of no meaning where none are.
+    pub(crate) fn refuse_logs_without(&self, folder: Option<&Path>) -> Result<()> {
+        if !self.logs.is_empty() && folder.is_none() {
+            bail!("--logs says which logs `-o DIR` writes: without it there are none");
+        }
+        Ok(())
     }
 
     /// What is in force.
@@ -191,7 +199,7 @@ pub(crate) fn equip(analysis: &mut Analysis, config: &Config, limits: &Limits) -
             Ok(baseline) => baseline,
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-                anyhow::bail!("{error}{hint}");
+                bail!("{error}{hint}");
             }
         };
         if baseline.is_learning() {

@@ -50,6 +50,7 @@ use crate::host_log::event::Direction;
 use crate::host_log::{HostBody, HostEvent};
 use crate::hunt::unreached;
 use crate::limits::Limits;
+use crate::path::file_name;
 use crate::severity::Severity;
 use crate::time::Timestamp;
 
@@ -391,7 +392,8 @@ impl Correlator {
         if host.verdict == Verdict::NotSeen {
             return;
         }
-        alert.message.push_str(&sentence(host));
+        let class = alert.dcom.as_ref().and_then(|dcom| dcom.class_name());
+        alert.message.push_str(&sentence(host, class.as_deref()));
         if host.verdict == Verdict::Confirmed {
             if may_rise(alert) {
                 let clsid = alert.dcom.as_ref().and_then(|dcom| dcom.clsid);
@@ -531,8 +533,8 @@ fn raised(severity: Severity) -> Severity {
     }
 }
 
-/// What hosts say, as the end of an alert's message.
-fn sentence(host: &HostRecord) -> String {
+/// What hosts say, of that class, as the end of an alert's message.
+fn sentence(host: &HostRecord, class: Option<&str>) -> String {
     let name = host.name.as_deref().unwrap_or("the host");
     let says = match host.verdict {
         Verdict::Confirmed => "confirms it",
@@ -541,10 +543,15 @@ fn sentence(host: &HostRecord) -> String {
     };
     let process = host.process.as_ref().map(|it| brief(it.image.as_deref(), it.pid));
     let parent = host.parent.as_ref().map(|it| brief(it.image.as_deref(), it.pid));
-    let what = match (parent, process, host.verdict) {
-        (Some(parent), Some(process), Verdict::Confirmed) => format!(": {parent} started {process}"),
-        (None, Some(process), Verdict::Confirmed) => format!(": {process}"),
-        _ => String::new(),
+    let class = class.filter(|_| host.role == Role::Client);
+    let what = match process.filter(|_| host.verdict == Verdict::Confirmed) {
+        None => String::new(),
+        Some(process) => match (&host.library, parent, class) {
+            (Some(library), ..) => format!(": {process} loaded {}", file_name(library)),
+            (None, Some(parent), _) => format!(": {parent} started {process}"),
+            (None, None, Some(class)) => format!(": {process} was to activate {class}"),
+            (None, None, None) => format!(": {process}"),
+        },
     };
     format!("; the log of {name} {says}{what}")
 }

@@ -486,6 +486,10 @@ fn could_not_reach(at: i64, target: &str) -> HostEvent {
             image: Some(r"C:\Users\a\Move.exe".into()),
             ..Process::default()
         },
+        account: Account {
+            sid: Some("S-1-5-21-1-2-3-1104".into()),
+            ..Account::default()
+        },
         ..DcomError::default()
     };
     dcom_error("WS5", at, 10_028, error)
@@ -538,10 +542,11 @@ fn an_attempt_is_joined_with_the_event_that_names_its_class() {
         assert!(
             alert
                 .message
-                .ends_with("; the log of WS5 confirms it: Move.exe (pid 7400)"),
+                .ends_with("; the log of WS5 confirms it: Move.exe (pid 7400) was to activate Excel.Application"),
             "{}",
             alert.message
         );
+        assert_eq!(dcom.caller_by_host(), Some("S-1-5-21-1-2-3-1104"));
     }
     // Without the client's log of its connections the event is as good.
     let mut rig = Rig::new(Mode::Replay);
@@ -1138,6 +1143,19 @@ fn a_library_is_the_one_asked_for_in_the_process_that_was_called() {
             host.matched_on.contains(&Matched::ImageLoad),
             verdict == Verdict::Confirmed
         );
+        // It is the load that confirms it, and not the start of the process, which was before the call.
+        if verdict == Verdict::Confirmed {
+            assert_eq!(host.library.as_deref(), Some(r"C:\a\report.xll"));
+            assert_eq!(host.source.as_deref(), Some("Sysmon 7"));
+            let place = host.place.as_ref().unwrap();
+            let call = place.timestamp.0 - host.call_delta.unwrap().0;
+            assert_eq!(
+                (place.timestamp, call < AT + 300 * MS),
+                (Timestamp(AT + 300 * MS), true)
+            );
+        } else {
+            assert_eq!(host.library, None);
+        }
     }
 }
 

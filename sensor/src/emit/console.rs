@@ -152,6 +152,8 @@ fn told(alert: &Alert) -> String {
 fn what(dcom: &Dcom) -> String {
     let mut text = match &dcom.method {
         Some(method) => shortened(method),
+        // An activation that was not read is still one.
+        None if dcom.operation == "unknown" => dcom.kind.to_string(),
         None => dcom.operation.to_string(),
     };
     if let Some(outcome) = dcom.outcome {
@@ -194,7 +196,9 @@ pub(super) fn who(dcom: &Dcom) -> String {
     let mut text = match (&client.domain, &client.user) {
         (Some(domain), Some(user)) if !domain.is_empty() => format!("{}\\{}", shortened(domain), shortened(user)),
         (_, Some(user)) => shortened(user),
-        (_, None) => "?".to_owned(),
+        (_, None) => dcom
+            .caller_by_host()
+            .map_or_else(|| "?".to_owned(), |caller| format!("{} (host log)", shortened(caller))),
     };
     if let Some(runs_as) = &dcom.server.runs_as {
         let _ = write!(text, " → {}", shortened(runs_as));
@@ -231,8 +235,12 @@ fn host(dcom: &Dcom) -> String {
             .as_ref()
             .map(|it| format!("{} → ", name(it.image.as_deref(), it.pid)));
         let process = name(process.image.as_deref(), process.pid);
-        let _ = write!(text, ": {}{process}", parent.unwrap_or_default());
-        if let Some(delta) = host.time_delta {
+        // Of a call that loads a library, who started the process that did says nothing.
+        let _ = match &host.library {
+            Some(library) => write!(text, ": {process} loaded {}", shortened(file_name(library))),
+            None => write!(text, ": {}{process}", parent.unwrap_or_default()),
+        };
+        if let Some(delta) = host.call_delta.or(host.time_delta) {
             let hundredths = (delta.0.unsigned_abs() + 5_000_000) / 10_000_000;
             let sign = if delta.0 < 0 { '-' } else { '+' };
             let _ = write!(text, ", {sign}{}.{:02} s", hundredths / 100, hundredths % 100);
@@ -324,6 +332,51 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn hosts_tell_what_confirms_a_call_and_who_called() {
+        use crate::event::host::{LogonRecord, ParentRecord, ProcessRecord};
+        use crate::event::record::Interval;
+        let process = |pid, image: &str| (Some(pid), Some(Arc::from(image)));
+        let (pid, image) = process(1364, r"C:\Office\EXCEL.EXE");
+        let mut record = HostRecord {
+            verdict: Verdict::Confirmed,
+            process: Some(ProcessRecord {
+                pid,
+                image,
+                ..ProcessRecord::default()
+            }),
+            time_delta: Some(Interval(60_000_000)),
+            call_delta: Some(Interval(11_000_000)),
+            logon: Some(LogonRecord {
+                user: Some("LAB\\eve".to_owned()),
+                ..LogonRecord::default()
+            }),
+            ..HostRecord::default()
+        };
+        let (pid, image) = process(960, r"C:\Windows\System32\svchost.exe");
+        record.parent = Some(ParentRecord {
+            pid,
+            image,
+            ..ParentRecord::default()
+        });
+        let mut call = Dcom {
+            operation: "unknown".into(),
+            kind: crate::event::dcom::Kind::Activation,
+            host: Some(crate::event::Shared::new(record.clone())),
+            ..Dcom::default()
+        };
+        assert_eq!(host(&call), "confirmed: svchost.exe (960) → EXCEL.EXE (1364), +0.01 s");
+        assert_eq!(
+            (who(&call).as_str(), what(&call).as_str()),
+            ("LAB\\eve (host log)", "activation")
+        );
+        record.library = Some(r"C:\a\calc.xll".into());
+        call.host = Some(crate::event::Shared::new(record));
+        call.client.user = Some("mallory".into());
+        assert_eq!(host(&call), "confirmed: EXCEL.EXE (1364) loaded calc.xll, +0.01 s");
+        assert_eq!(who(&call), "mallory");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use comfy_table::{ColumnConstraint, Table};
 
 use super::console::{printable, shortened};
 use super::growing::{Growing, Shown, empty};
-use super::summary::counted;
+use super::summary::{NotShown, counted};
 use crate::event::host_alert::{ParentRecord, ProcessRecord};
 use crate::event::{Alert, HostAlert, Meta};
 use crate::host_log::event::image_name;
@@ -79,11 +80,14 @@ impl Shown for Row {
 
 impl Row {
     fn of(meta: &Meta, alert: &Alert, event: &HostAlert) -> Self {
-        let user = match (&event.domain, &event.user, &event.sid) {
-            (Some(domain), Some(user), _) => format!("{domain}\\{user}"),
-            (None, Some(user), _) => user.to_string(),
-            (_, None, Some(sid)) => sid.to_string(),
-            _ => "?".to_owned(),
+        let of = |domain: &Option<Arc<str>>, user: &Option<Arc<str>>, sid: &Option<Arc<str>>| {
+            account(domain.as_deref(), user.as_deref(), sid.as_deref())
+        };
+        let caller = event.caller.as_ref().and_then(|it| of(&it.domain, &it.user, &it.sid));
+        let user = match (caller, of(&event.domain, &event.user, &event.sid)) {
+            (Some(caller), Some(user)) if caller != user => format!("{caller} → {user}"),
+            (Some(one), _) | (None, Some(one)) => one,
+            (None, None) => "?".to_owned(),
         };
         let file = Path::new(&*event.input).file_name();
         let file = file.map_or_else(|| event.input.to_string(), |name| name.to_string_lossy().into_owned());
@@ -96,9 +100,17 @@ impl Row {
             host: printable(&event.host).chars().take(HOST).collect(),
             pattern: alert.metadata.pattern.join("\n"),
             what: lines(&what(alert, event)),
-            user: printable(&shortened(&user)).into_owned(),
+            user: printable(&user).into_owned(),
             source: lines(&source),
         }
+    }
+}
+
+fn account(domain: Option<&str>, user: Option<&str>, sid: Option<&str>) -> Option<String> {
+    match (domain, user) {
+        (Some(domain), Some(user)) => Some(format!("{}\\{}", shortened(domain), shortened(user))),
+        (None, Some(user)) => Some(shortened(user)),
+        (_, None) => sid.map(shortened),
     }
 }
 
@@ -168,6 +180,8 @@ pub struct Summary {
     pub hosts: u64,
     /// Findings by severity.
     pub findings: BySeverity,
+    /// Those that are milder than the table shows.
+    pub not_shown: u64,
     /// Findings that allow-lists, suppressions and thresholds kept back.
     pub suppressed: u64,
     /// Events that came too late to be put in order, and memories that were too small.
@@ -196,7 +210,7 @@ impl fmt::Display for Summary {
         }
         let all = counted(self.findings.total(), "finding", "findings");
         let hosts = counted(self.hosts, "host", "hosts");
-        write!(f, ", {hosts}, {all}{}", self.findings)?;
+        write!(f, ", {hosts}, {all}{}{}", self.findings, NotShown(self.not_shown))?;
         if self.suppressed > 0 {
             write!(f, ", {} suppressed", counted(self.suppressed, "finding", "findings"))?;
         }

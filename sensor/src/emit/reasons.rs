@@ -10,7 +10,7 @@ use super::console::{printable, who};
 use super::growing::{Colour, Layout, MAX_ROWS, MIN_WIDTH, coloured};
 use super::summary::counted;
 use crate::catalog::Catalog;
-use crate::event::dcom::{Evidence, Outcome};
+use crate::event::dcom::{Evidence, Kind, Outcome, Proof};
 use crate::event::host::HostRecord;
 use crate::event::{Alert, Body, Dcerpc, Dcom, Event, HostAlert, Meta};
 
@@ -49,6 +49,8 @@ struct Bind {
 struct Calls {
     named: Vec<String>,
     more: u64,
+    /// Was the class read in the activation itself?
+    class_read: bool,
 }
 
 /// An alert that is explained once its calls are known.
@@ -120,6 +122,12 @@ impl Reasons {
                     });
                 }
             }
+            Body::Dcom(dcom) if dcom.kind == Kind::Activation => {
+                let read = matches!(dcom.evidence, Evidence::Class | Evidence::Arguments);
+                if read && dcom.clsid.is_some() {
+                    self.calls.entry((flow, frame)).class_read = true;
+                }
+            }
             Body::Dcom(dcom) => {
                 let (Some(activation), true) = (&dcom.activation, dcom.is_object_call()) else {
                     return;
@@ -160,7 +168,8 @@ impl Reasons {
         let mut text = String::new();
         for alert in &self.alerts {
             let mut lines = alert.lines.clone();
-            if let Some(calls) = alert.activation.and_then(|key| self.calls.map.get(&key)) {
+            let calls = alert.activation.and_then(|key| self.calls.map.get(&key));
+            if let Some(calls) = calls.filter(|calls| !calls.named.is_empty()) {
                 let mut told = format!("on its objects, in frames {}", calls.named.join(", "));
                 if calls.more > 0 {
                     let _ = write!(told, " and {} more", calls.more);
@@ -256,19 +265,23 @@ impl Reasons {
     /// What the severity comes from.
     fn severity(&self, alert: &Alert, dcom: &Dcom) -> String {
         let mut text = alert.severity.to_string();
-        match dcom.clsid.map(|clsid| (clsid, self.catalog.class(clsid))) {
+        // Of several, the worst one counts, and not the one that completed them.
+        let of_several = alert.metadata.classes.iter().flat_map(|class| self.catalog.find(class));
+        let worst = of_several.max_by_key(|class| class.severity);
+        let clsid = worst.map(|class| class.clsid).or(dcom.clsid);
+        match clsid.map(|clsid| (clsid, self.catalog.class(clsid))) {
             Some((clsid, Some(class))) => {
                 let (severity, confidence) = (class.severity, class.confidence.name());
-                // What was concluded is not to read as if it had been read.
-                let concluded = if dcom.evidence == Evidence::Inferred {
-                    ", which is concluded,"
-                } else {
-                    ""
-                };
+                let descends = dcom.activation.as_ref().filter(|it| it.proof == Proof::Strong);
+                let activation = descends.and_then(|it| self.calls.map.get(&(it.flow_id, it.frame)));
+                // What was concluded is not to read as if it had been read; of a call, that may be the call alone.
+                let concluded = dcom.evidence == Evidence::Inferred && !activation.is_some_and(|it| it.class_read);
+                let of_several = if worst.is_some() { "the worst of them, " } else { "" };
                 let _ = write!(
                     text,
-                    "; the catalogue gives an activation of {} {{{clsid}}}{concluded} {severity}, at {confidence} confidence",
-                    class.name
+                    "; the catalogue gives an activation of {of_several}{} {{{clsid}}}{} {severity}, at {confidence} confidence",
+                    class.name,
+                    if concluded { ", which is concluded," } else { "" },
                 );
                 if !class.description.is_empty() {
                     let _ = write!(text, ": {}", class.description.trim_end_matches('.'));
@@ -437,7 +450,7 @@ fn laid_out(head: &str, lines: &[Line], width: u16, colour: Colour) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::dcom::{ActivationRecord, Kind};
+    use crate::event::dcom::ActivationRecord;
     use crate::event::{Shared, samples};
 
     fn reasons() -> Reasons {
@@ -491,6 +504,37 @@ mod tests {
         }
         let coloured = reasons.print(200, Colour::Always);
         assert!(coloured.contains("   \x1b[1;31mcritical\x1b[0m\n"), "{coloured}");
+    }
+
+    #[test]
+    fn severity_is_explained_by_the_class_that_gives_it() {
+        let mut reasons = reasons();
+        let mut alert = samples::alert();
+        alert.metadata.classes = vec!["MSProject.Application".into(), "MMC20.Application".into()];
+        alert.dcom.as_mut().unwrap().clsid = Some(reasons.catalog.find("MSProject.Application")[0].clsid);
+        let severity = |reasons: &Reasons, alert: &Alert| reasons.severity(alert, alert.dcom.as_deref().unwrap());
+        let told = severity(&reasons, &alert);
+        assert!(
+            told.contains("an activation of the worst of them, MMC20.Application {"),
+            "{told}"
+        );
+        // A call may be what is concluded, where the class was read.
+        alert.metadata.classes.clear();
+        let meta = samples::meta();
+        let dcom = alert.dcom.as_mut().unwrap();
+        dcom.evidence = Evidence::Inferred;
+        dcom.activation = Some(ActivationRecord {
+            flow_id: meta.flow_id.unwrap(),
+            frame: meta.frame.unwrap(),
+            proof: Proof::Strong,
+            ..ActivationRecord::default()
+        });
+        assert!(severity(&reasons, &alert).contains("}, which is concluded, "));
+        reasons.note(&Event {
+            meta,
+            body: Body::Dcom(Shared::new(samples::dcom())),
+        });
+        assert!(!severity(&reasons, &alert).contains("concluded"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Summary {
     pub activations: u64,
     /// Alerts by severity.
     pub alerts: BySeverity,
+    /// Those that are milder than the table shows.
+    pub not_shown: u64,
     /// Alerts that allow-lists, suppressions and thresholds kept back.
     pub suppressed: u64,
     /// Bytes that RPC connections carried and the capture lacks.
@@ -43,6 +45,8 @@ pub struct Summary {
     pub hosts: Option<[u64; 3]>,
     /// Inputs that could not be read, or not to their end.
     pub unreadable_inputs: u64,
+    /// Host logs of another time than the captures.
+    pub refused_logs: u64,
     /// What packets were written of alerts, if that was asked for.
     pub extracted: Option<Extracted>,
 }
@@ -51,7 +55,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} in {} of capture, read in {} ({}): {} of {}, {}, {}{}",
+            "{} in {} of capture, read in {} ({}): {} of {}, {}, {}{}{}",
             counted(self.packets, "packet", "packets"),
             length(self.capture),
             brief(self.elapsed),
@@ -61,6 +65,7 @@ impl fmt::Display for Summary {
             counted(self.activations, "activation", "activations"),
             counted(self.alerts.total(), "alert", "alerts"),
             self.alerts,
+            NotShown(self.not_shown),
         )?;
         if self.suppressed > 0 {
             write!(f, ", {} suppressed", counted(self.suppressed, "alert", "alerts"))?;
@@ -103,9 +108,25 @@ impl fmt::Display for Summary {
             let inputs = counted(self.unreadable_inputs, "input", "inputs");
             write!(f, ", {inputs} unreadable")?;
         }
+        if self.refused_logs > 0 {
+            let logs = counted(self.refused_logs, "host log", "host logs");
+            write!(f, ", {logs} refused")?;
+        }
         match &self.extracted {
             Some(extracted) => write!(f, ", {extracted}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// How many of those that are counted are milder than was asked for.
+pub(crate) struct NotShown(pub(crate) u64);
+
+impl fmt::Display for NotShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            some => write!(f, ", {some} of them milder and not shown"),
         }
     }
 }
@@ -165,13 +186,16 @@ mod tests {
         summary.alerts.count(Severity::High);
         summary.alerts.count(Severity::Critical);
         summary.alerts.count(Severity::High);
+        summary.not_shown = 2;
         summary.suppressed = 2;
         summary.endpoints_expected = 1;
         summary.endpoints_realized = 1;
         summary.bytes_missing = 1;
         summary.unreadable_inputs = 2;
+        summary.refused_logs = 1;
         assert!(summary.to_string().ends_with(
-            "3 alerts (1 critical, 2 high), 2 alerts suppressed, 1 of 1 dynamic port followed, 1 byte missing, 2 inputs unreadable"
+            "3 alerts (1 critical, 2 high), 2 of them milder and not shown, 2 alerts suppressed, 1 of 1 dynamic port followed, \
+             1 byte missing, 2 inputs unreadable, 1 host log refused"
         ));
     }
 

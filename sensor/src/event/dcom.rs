@@ -9,7 +9,7 @@ use dcom_parsers::guid::{Causality, Clsid, Guid, Ipid, Oxid};
 use dcom_parsers::names::{self, known};
 
 use super::Shared;
-use super::host::HostRecord;
+use super::host::{HostRecord, Role, Verdict};
 use super::login::ByLogin;
 use super::record::{Field, Port, Value, names, record};
 use crate::catalog::Effect;
@@ -230,6 +230,17 @@ impl Dcom {
     pub fn class_name(&self) -> Option<Cow<'_, str>> {
         let name = self.class.as_deref().map(Cow::Borrowed);
         name.or_else(|| self.clsid.map(|clsid| Cow::Owned(clsid.to_string())))
+    }
+
+    /// Who called by a host's log, where the wire does not tell: by the network logon over a connection of the pair, or, of an
+    /// attempt, by the complaint of the client's own log.
+    pub fn caller_by_host(&self) -> Option<&str> {
+        let host = self.host.as_deref().filter(|_| self.client.user.is_none())?;
+        match host.role {
+            Role::Server => host.logon.as_ref()?.user.as_deref(),
+            Role::Client if host.verdict == Verdict::Confirmed => host.process.as_ref()?.user.as_deref(),
+            Role::Client => None,
+        }
     }
 
     /// Is it a call on an object or a service, not one that asks where things are?

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::dcerpc::Circumstances;
 use super::dcom::Outcome;
 use super::meta::{Protocol, TunnelRecord};
-use super::parties::{Parties, Process, Technique, spaced, techniques};
+use super::parties::{Parties, Process, Technique, User, spaced, techniques};
 use super::record::{Column, Port, Record, Value, record};
 use super::stats::Counters;
 use super::{Alert, Anomaly, Body, Dcerpc, Dcom, Event, Flow, HostAlert, Stats};
@@ -251,6 +251,9 @@ impl Ecs {
             _ => None,
         };
         let address = parties.source.address.or(parties.target.address);
+        // An event of a process is its user's.
+        let user = Some(parties.runs_as).filter(|user| *user != User::default());
+        let user = user.unwrap_or(parties.user);
         let Process {
             pid,
             image,
@@ -300,9 +303,9 @@ impl Ecs {
             protocol: meta.proto.map(|_| "dce_rpc"),
             vlan: vlan(0),
             inner_vlan: vlan(1),
-            user_name: text(parties.user.name),
-            user_domain: text(parties.user.domain),
-            user_id: text(parties.user.sid),
+            user_name: text(user.name),
+            user_domain: text(user.domain),
+            user_id: text(user.sid),
             host_name: text(parties.host),
             pid,
             process_name: text(parties.process.name()),

@@ -91,7 +91,9 @@ record! {
         logon: Option<LogonRecord> => group;
         /// What the log has around that time, where something was missed.
         coverage: Option<CoverageRecord> => group;
-        /// The event that `process` is from, e.g. `Sysmon 1`.
+        /// Of a call that loads a library: that which the process loaded after it.
+        library: Option<Arc<str>> => eve;
+        /// The event that `process` is from, or `library` where there is one, e.g. `Sysmon 1`.
         source: Option<String> => eve;
         /// Where that event stands.
         place: Option<PlaceRecord> => group;

@@ -25,12 +25,14 @@ record! {
         pattern: &'static str => eve;
         /// What the event's time rests on: `utc`, `zoned`, `inferred`, `assumed`, `collected`.
         clock: &'static str => eve;
-        /// The account.
+        /// The account as which the process runs.
         user: Option<Arc<str>> => eve;
         /// Its domain, or the computer's name for a local one.
         domain: Option<Arc<str>> => eve;
         /// Its SID.
         sid: Option<Arc<str>> => eve;
+        /// Who called, where the log says it.
+        caller: Option<CallerRecord> => group;
         /// The logon session, which ties processes to a logon.
         logon_id: Option<String> => eve;
         /// `Low`, `Medium`, `High`, `System`.
@@ -59,6 +61,20 @@ record! {
         related: Vec<RelatedEvent> => eve;
         /// How many more there are.
         related_left_out: Option<u64> => eve;
+    }
+}
+
+record! {
+    /// Who called.
+    #[derive(Default)]
+    pub struct CallerRecord in "host_event.caller" {
+        /// Who called: of what COM complains of, the account that it names; of a process that was started, that of the network
+        /// logon from the address and port of the connection, or with which the process's session began.
+        user: Option<Arc<str>> => eve;
+        /// Its domain, or the computer's name for a local one.
+        domain: Option<Arc<str>> => eve;
+        /// Its SID.
+        sid: Option<Arc<str>> => eve;
     }
 }
 

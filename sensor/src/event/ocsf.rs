@@ -158,10 +158,12 @@ record! {
         target_name: Option<String> => eve "dst_endpoint.hostname";
         /// The connection.
         connection: Option<ConnectionInfo> => group;
-        /// Who called; of what a host logged, as whom the process runs.
+        /// Who called.
         user: Option<ActorUser> => group;
         /// By a host's log: the process that was started.
         process: Option<ProcessInfo> => group;
+        /// By a host's log: as whom it runs.
+        runs_as: Option<ProcessUser> => group;
         /// By a host's log: the process that started it.
         parent: Option<ParentInfo> => group;
         /// What was done.
@@ -191,6 +193,18 @@ record! {
     /// An account.
     pub struct ActorUser in "actor.user" {
         /// Its name.
+        name: String => eve;
+        /// Its domain.
+        domain: Option<String> => eve;
+        /// Its SID.
+        uid: Option<String> => eve;
+    }
+}
+
+record! {
+    /// As whom a process runs.
+    pub struct ProcessUser in "process.user" {
+        /// As whom it runs.
         name: String => eve;
         /// Its domain.
         domain: Option<String> => eve;
@@ -450,7 +464,8 @@ impl Evidence {
             }),
             user: ActorUser::of(parties.user),
             process: ProcessInfo::of(parties.process),
-            // It stands in the process that it started.
+            // These stand in the process.
+            runs_as: ProcessUser::of(parties.runs_as).filter(|_| parties.process.pid.is_some()),
             parent: ParentInfo::of(parties.parent).filter(|_| parties.process.pid.is_some()),
             data: Data {
                 class,
@@ -476,6 +491,13 @@ impl ActorUser {
             domain: user.domain.map(str::to_owned),
             uid: user.sid.map(str::to_owned),
         })
+    }
+}
+
+impl ProcessUser {
+    fn of(user: User<'_>) -> Option<Self> {
+        let ActorUser { name, domain, uid } = ActorUser::of(user)?;
+        Some(Self { name, domain, uid })
     }
 }
 
@@ -545,6 +567,9 @@ fn observables(parties: &Parties<'_>, evidence: &Evidence) -> Vec<Observable> {
     }
     if let Some(user) = &evidence.user {
         add("evidences[].actor.user.name", 4, "User Name", user.name.clone());
+    }
+    if let Some(user) = &evidence.runs_as {
+        add("evidences[].process.user.name", 4, "User Name", user.name.clone());
     }
     if let Some(name) = evidence.process.as_ref().and_then(|process| process.name.clone()) {
         add("evidences[].process.name", 9, "Process Name", name);

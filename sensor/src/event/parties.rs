@@ -41,8 +41,10 @@ pub(super) struct User<'e> {
 pub(super) struct Parties<'e> {
     pub(super) source: End<'e>,
     pub(super) target: End<'e>,
-    /// Who called, or whose process it is.
+    /// Who called.
     pub(super) user: User<'e>,
+    /// By a host's log: as whom the process runs.
+    pub(super) runs_as: User<'e>,
     /// By a host's log: the computer on which the process runs.
     pub(super) host: Option<&'e str>,
     /// What was run; of what the wire alone tells, the command line that was asked for.
@@ -98,6 +100,18 @@ impl<'e> Parties<'e> {
             domain: told(client.domain.as_deref()),
             sid: None,
         };
+        if let Some(caller) = told(dcom.caller_by_host()) {
+            let (domain, name) = caller
+                .split_once('\\')
+                .map_or((None, caller), |(it, name)| (Some(it), name));
+            // An account that the log knows by its SID alone.
+            let sid = caller.starts_with("S-1-").then_some(caller);
+            self.user = User {
+                name: told(Some(name)).filter(|_| sid.is_none()),
+                domain,
+                sid,
+            };
+        }
         self.source.name = told(client.workstation.as_deref());
         self.target.name = told(server.dns.as_deref()).or(told(server.netbios.as_deref()));
         self.outcome = dcom.outcome;
@@ -136,12 +150,19 @@ impl<'e> Parties<'e> {
 
     fn host(&mut self, event: &'e HostAlert) {
         self.host = told(Some(&event.host));
-        self.user = User {
+        self.runs_as = User {
             name: told(event.user.as_deref()),
             domain: told(event.domain.as_deref()),
             sid: told(event.sid.as_deref()),
         };
-        if let Some(user) = self.user.name {
+        if let Some(caller) = &event.caller {
+            self.user = User {
+                name: told(caller.user.as_deref()),
+                domain: told(caller.domain.as_deref()),
+                sid: told(caller.sid.as_deref()),
+            };
+        }
+        for user in [self.user.name, self.runs_as.name].into_iter().flatten() {
             add(&mut self.users, user);
         }
         // A target may be told as an address, which stands among those.
@@ -313,6 +334,52 @@ mod tests {
         later.meta.frame = Some(9);
         assert_ne!(later.finding_id(), alert.finding_id());
         assert_eq!(alert.finding_id().unwrap().len(), 32);
+    }
+
+    #[test]
+    fn who_called_is_told_apart_from_whose_process_it_is() {
+        let mut alert = samples::alert();
+        alert.dcom = None;
+        alert.host_event = Some(HostAlert {
+            user: Some("bob".into()),
+            caller: Some(crate::event::host_alert::CallerRecord {
+                user: Some("eve".into()),
+                ..Default::default()
+            }),
+            ..HostAlert::default()
+        });
+        let event = samples::event(Body::Alert(Box::new(alert)));
+        let parties = Parties::of(&event);
+        assert_eq!((parties.user.name, parties.runs_as.name), (Some("eve"), Some("bob")));
+        assert_eq!(parties.users, ["eve", "bob"]);
+        // By the host's logon, where the wire does not tell.
+        let mut dcom = samples::dcom();
+        dcom.client.user = None;
+        dcom.host = Some(Shared::new(host::HostRecord {
+            logon: Some(host::LogonRecord {
+                user: Some("LAB\\eve".to_owned()),
+                ..host::LogonRecord::default()
+            }),
+            ..host::HostRecord::default()
+        }));
+        let event = samples::event(Body::Dcom(Shared::new(dcom)));
+        let user = Parties::of(&event).user;
+        assert_eq!((user.domain, user.name), (Some("LAB"), Some("eve")));
+        // The log of the client may know it by its SID alone.
+        let mut dcom = samples::dcom();
+        dcom.client.user = None;
+        dcom.host = Some(Shared::new(host::HostRecord {
+            verdict: Verdict::Confirmed,
+            role: host::Role::Client,
+            process: Some(host::ProcessRecord {
+                user: Some("S-1-5-21-1-2-3-1104".to_owned()),
+                ..host::ProcessRecord::default()
+            }),
+            ..host::HostRecord::default()
+        }));
+        let event = samples::event(Body::Dcom(Shared::new(dcom)));
+        let user = Parties::of(&event).user;
+        assert_eq!((user.name, user.sid), (None, Some("S-1-5-21-1-2-3-1104")));
     }
 
     #[test]

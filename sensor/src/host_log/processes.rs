@@ -23,7 +23,7 @@ const ALIKE: usize = 8;
 const BY_START: &str = "Security 4688 of the same image, parent and second";
 const BY_CONNECTION: &str = "Security 5156 of the same connection";
 const BY_GUID: &str = "an earlier record of the same ProcessGuid";
-const PARENT_BY_PID: &str = "the record's own; its image from an earlier record of that id";
+const PARENT_BY_PID: &str = "an earlier record of that process id";
 
 /// What comes last, up to a number of entries; the oldest is forgotten first.
 #[derive(Debug)]

@@ -49,7 +49,7 @@ impl Hunt {
         if let Some(from) = &parent.image_from {
             finding
                 .concluded
-                .push(format!("the record has no image of the parent: {from}"));
+                .push(format!("the record has no image of the parent; it is from {from}"));
             finding.event.parent = Some(ParentRecord {
                 image_from: Some(from.clone()),
                 ..ParentRecord::default()
@@ -83,7 +83,7 @@ impl Hunt {
             if process.image.is_none() {
                 let place = &started.place;
                 image_from = Some(format!(
-                    "start of that process id in {} {}, record {}",
+                    "the start of that process id in {} {}, record {}",
                     started.source, place.input, place.record
                 ));
                 process.image.clone_from(&started.process.image);

@@ -11,9 +11,9 @@ use super::names::is_loader;
 use super::script::Where;
 use crate::catalog::{Catalog, Confidence};
 use crate::decode::Endpoint;
-use crate::detect::host_signature::{EMBEDDING_START, INBOUND_THEN_CHILD, SERVER_CHILD};
+use crate::detect::host_signature::{DCOM_LAUNCH_CHILD, EMBEDDING_START, INBOUND_THEN_CHILD, SERVER_CHILD, WMI_CHILD};
 use crate::detect::{Found, Signature, build};
-use crate::event::host_alert::{HostAlert, ParentRecord, ProcessRecord, RelatedEvent};
+use crate::event::host_alert::{CallerRecord, HostAlert, ParentRecord, ProcessRecord, RelatedEvent};
 use crate::event::meta::{Meta, Protocol};
 use crate::host_log::command_line::{Bare, normalised};
 use crate::host_log::event::{Account, Clock, HostEvent, Process, Source, image_name, text_hash};
@@ -28,6 +28,8 @@ pub(super) const CLOSE: i64 = 5_000_000_000;
 pub(super) const NEAR: i64 = 60_000_000_000;
 /// Up to which they may.
 pub(super) const FAR: i64 = 120_000_000_000;
+/// Logs that cut their times to seconds say of what happened in one that it happened at its beginning.
+pub(super) const CUT: i64 = SECOND;
 /// Other events that one finding tells of.
 const RELATED: usize = 16;
 /// Characters of a command line that stand in the sentence; all of it stands beside it.
@@ -192,6 +194,11 @@ impl Finding {
         }
     }
 
+    /// How far behind its time something may stand that came before it: nothing, unless its time was cut.
+    pub(super) fn cut(&self) -> i64 {
+        if self.at.0 % CUT == 0 { CUT } else { 1 }
+    }
+
     /// About how many bytes it takes while it waits.
     pub(super) fn size(&self) -> usize {
         /// Without its texts, with what finds it.
@@ -229,6 +236,11 @@ impl Finding {
     /// Did the parent of this finding?
     pub(super) fn is_parent(&self, host: &str, process: &Process) -> bool {
         is_one(host, process, &self.host, &self.parent)
+    }
+
+    /// Is its process one that is started for a caller: by COM's service, by what holds objects, or by WMI?
+    pub(super) fn was_called(&self) -> bool {
+        self.role != Role::Other || self.is(&WMI_CHILD) || self.is(&DCOM_LAUNCH_CHILD)
     }
 
     fn key(&self) -> (Source, Arc<str>) {
@@ -330,7 +342,7 @@ impl Finding {
     }
 
     /// What came before it, or soon after, says what it is.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for reason in std::mem::take(&mut self.concluded) {
             self.because(reason);
         }
@@ -396,7 +408,6 @@ impl Finding {
 
     /// As an alert. None when there is no reason to tell of it.
     pub(super) fn into_alert(mut self, catalog: &Catalog) -> Option<Found> {
-        self.settle();
         let severity = self.patterns.iter().map(|pattern| pattern.severity).max()?;
         let confidence = self.patterns.iter().map(|pattern| pattern.confidence).max()?;
         let signature = self.patterns.first()?.signature;
@@ -445,10 +456,15 @@ impl Finding {
             Clock::Collected => "collected",
         };
         let account = std::mem::take(&mut self.account);
-        event.user = account.user;
-        event.domain = account.domain;
-        event.sid = account.sid;
         event.logon_id = account.logon_id.map(|id| format!("{id:#x}"));
+        // No process was started: the account is that of who asked.
+        if self.sentence.is_some() {
+            event.caller = caller(&account);
+        } else {
+            event.user = account.user;
+            event.domain = account.domain;
+            event.sid = account.sid;
+        }
         let (process, parent) = (std::mem::take(&mut self.process), std::mem::take(&mut self.parent));
         if process != Process::default() {
             let decode = |line: &Arc<str>| crate::dcom::decoded_powershell(line);
@@ -506,6 +522,16 @@ impl Finding {
         }
         text
     }
+}
+
+/// Who called, where that account is known.
+pub(super) fn caller(account: &Account) -> Option<CallerRecord> {
+    let Account { user, domain, sid, .. } = account;
+    (user.is_some() || sid.is_some()).then(|| CallerRecord {
+        user: user.clone(),
+        domain: domain.clone(),
+        sid: sid.clone(),
+    })
 }
 
 /// Another event in a few words.

@@ -1,6 +1,7 @@
 //! What is remembered of a host: processes that were started, connections to them, logons. All of it bounded.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
@@ -90,6 +91,11 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(value, ..)| value)
+    }
+
+    /// What is there by these keys, in their order.
+    pub(super) fn range(&self, keys: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = &V> {
+        self.entries.range(keys).map(|(_, (value, ..))| value)
     }
 
     pub(super) fn remove(&mut self, key: &K) {

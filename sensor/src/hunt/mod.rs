@@ -8,6 +8,7 @@
 mod children;
 mod errors;
 mod finding;
+mod logons;
 mod memory;
 mod names;
 mod order;
@@ -27,10 +28,11 @@ use crate::host_log::event::{
 };
 pub(crate) use errors::unreached;
 use finding::Finding;
+use logons::Logged;
 use memory::{ByProcess, Inbound, Started, Table, short};
 use names::{SERVICE_HOST, Servers, is_loader, runs_scripts};
 use order::Order;
-use pending::{Logged, Pending};
+use pending::Pending;
 use script::{Blocks, ClassNames};
 
 /// The port of the endpoint mapper and of activations.
@@ -148,7 +150,7 @@ impl Hunt {
             forgotten: self.launchers.forgotten
                 + self.processes.forgotten()
                 + self.inbound.forgotten()
-                + self.pending.logons.forgotten,
+                + self.pending.logons.forgotten(),
             told_early: self.pending.told_early,
             incomplete_scripts: self.blocks.incomplete,
         }
@@ -199,15 +201,13 @@ impl Hunt {
     fn learn_logon(&mut self, event: &HostEvent, logon: &Logon) {
         /// Logons from another computer: network, and remote interactive.
         const REMOTE: [u32; 2] = [3, 10];
-        let (Some(id), Some(address)) = (logon.account.logon_id, logon.address) else {
-            return;
-        };
+        let Some(address) = logon.address else { return };
         let remote = logon.logon_type.is_some_and(|kind| REMOTE.contains(&kind)) && !address.is_loopback();
         if logon.kind != LogonKind::Succeeded || !remote {
             return;
         }
         let logged = Logged::of(event, logon, address);
-        self.pending.logged_on((short(&event.host), id), logged);
+        self.pending.logons.add(&event.host, logged);
     }
 
     fn is_of_interest(&self, event: &HostEvent) -> bool {

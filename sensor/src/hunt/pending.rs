@@ -1,28 +1,25 @@
 //! Findings that wait for what belongs to them: the same event out of another log, a connection, a file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
 
 use super::MAPPER;
-use super::finding::{FAR, Finding, NEAR, Prior, Role, SAME};
-use super::memory::{Inbound, Table, short};
+use super::finding::{CUT, FAR, Finding, NEAR, Prior, Role, SAME};
+use super::logons::Logons;
+use super::memory::{Inbound, short};
 use super::script::Where;
 use crate::catalog::Catalog;
 use crate::detect::Found;
 use crate::detect::host_signature::{COMMAND_LINE_REF, CONFIG_TOOL, SCRIPT};
 use crate::event::host_alert::RelatedEvent;
-use crate::host_log::event::{
-    FileCreate, HostEvent, Logon, NetworkConnect, Place, Process, Source, same_host, text_hash,
-};
+use crate::host_log::event::{FileCreate, HostEvent, NetworkConnect, Process, same_host, text_hash};
 use crate::time::Timestamp;
 
 /// Nanoseconds that a finding waits.
 const WAIT: i64 = FAR + SAME;
-/// Logs that cut their times to seconds say of what happened in one that it happened at its beginning.
-const CUT: i64 = 1_000_000_000;
 /// Nanoseconds from a script to the connection to the endpoint mapper, which another process makes for it.
 const MAPPED: i64 = 10_000_000_000;
 /// Findings that wait at a time, those included that have no reason to be told yet. Beyond it the first is told.
@@ -32,8 +29,6 @@ const HELD: usize = 64 << 20;
 
 /// Processes to which one finding is passed on.
 const PARTS: usize = 16;
-/// Logons of one number that are remembered: numbers begin anew when a computer does.
-const LOGONS: usize = 8;
 /// Findings that are looked at for one event, the last first.
 const LOOKED_AT: usize = 256;
 
@@ -105,57 +100,6 @@ impl Finding {
     }
 }
 
-/// Someone logged on from another computer.
-#[derive(Debug)]
-pub(super) struct Logged {
-    at: Timestamp,
-    source: Source,
-    place: Place,
-    kind: u32,
-    who: String,
-    address: IpAddr,
-    port: Option<u16>,
-}
-
-impl Logged {
-    pub(super) fn of(event: &HostEvent, logon: &Logon, address: IpAddr) -> Self {
-        let account = super::finding::as_whom(&logon.account);
-        Self {
-            at: event.time,
-            source: event.source,
-            place: event.place.clone(),
-            kind: logon.logon_type.unwrap_or_default(),
-            who: account.trim_start_matches(" as ").to_owned(),
-            address,
-            port: logon.port,
-        }
-    }
-
-    /// What it takes.
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.who.len()
-    }
-
-    /// Where it stands: of two records of one logon the first speaks.
-    pub(super) fn place(&self) -> (Timestamp, &str, u64) {
-        (self.at, &self.place.input, self.place.record)
-    }
-
-    fn related(&self) -> RelatedEvent {
-        let from = match self.port.filter(|&port| port > 0) {
-            Some(port) => SocketAddr::new(self.address, port).to_string(),
-            None => self.address.to_string(),
-        };
-        RelatedEvent {
-            timestamp: self.at,
-            source: self.source.to_string(),
-            input: Arc::clone(&self.place.input),
-            record: self.place.record,
-            what: format!("logon of type {} of {} from {from}", self.kind, self.who),
-        }
-    }
-}
-
 /// The findings that wait, in the order of their times.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -164,8 +108,8 @@ pub(super) struct Pending {
     bytes: usize,
     index: BTreeSet<(Lookup, Key)>,
     next: u64,
-    /// Logons from other computers, by host and session, in the order of their times.
-    pub(super) logons: Table<(String, u64), Vec<Logged>>,
+    /// Who logged on from other computers.
+    pub(super) logons: Logons,
     /// Findings that did not wait as long as they should have.
     pub(super) told_early: u64,
 }
@@ -177,7 +121,7 @@ impl Pending {
             bytes: 0,
             index: BTreeSet::new(),
             next: 0,
-            logons: Table::new(),
+            logons: Logons::new(),
             told_early: 0,
         }
     }
@@ -212,40 +156,9 @@ impl Pending {
             return;
         };
         let Some(mut finding) = self.take(first) else { return };
-        let session = finding.account.logon_id.map(|id| (short(&finding.host), id));
-        let logons = session.and_then(|session| self.logons.get(&session));
-        // The last one before: numbers of sessions begin anew when a computer does.
-        let before = |logged: &&Logged| logged.at.since(finding.at) <= SAME;
-        if let Some(logged) = logons.and_then(|all| all.iter().rev().find(before)) {
-            finding.tell_of(logged.related());
-            finding.because(format!("its logon session came from {}", logged.address));
-            if finding.inbound.is_none() {
-                finding.event.source_ip = finding.event.source_ip.or(Some(logged.address));
-            }
-        }
+        finding.settle();
+        self.logons.tell_of(&mut finding);
         found.extend(finding.into_alert(catalog));
-    }
-
-    /// Someone logged on from another computer.
-    pub(super) fn logged_on(&mut self, session: (String, u64), logged: Logged) {
-        if self.logons.get(&session).is_none() {
-            let size = logged.size();
-            self.logons.insert(session, vec![logged], size);
-            return;
-        }
-        self.logons.change(&session, |known| {
-            // Of two records of one logon the first speaks.
-            let at = known.partition_point(|former| former.place() < logged.place());
-            if known.get(at).is_some_and(|next| next.at == logged.at) {
-                known[at] = logged;
-            } else if at == 0 || known[at - 1].at != logged.at {
-                known.insert(at, logged);
-            }
-            if known.len() > LOGONS {
-                known.remove(0);
-            }
-            known.iter().map(Logged::size).sum()
-        });
     }
 
     fn put(&mut self, key: Key, finding: Finding) {
@@ -336,8 +249,7 @@ impl Pending {
             Role::Server => inbound.at.since(finding.at) <= FAR && finding.is_process(&inbound.host, process),
             Role::Child | Role::OfDesktop => {
                 // What is told behind it came before it only where the child's time was cut.
-                let cut = if finding.at.0 % CUT == 0 { CUT } else { 1 };
-                inbound.at.since(finding.at) < cut && finding.is_parent(&inbound.host, process)
+                inbound.at.since(finding.at) < finding.cut() && finding.is_parent(&inbound.host, process)
             }
             Role::Other => false,
         };

@@ -594,7 +594,7 @@ fn an_old_log_tells_parents_by_their_ids() {
     assert!(parent.image.as_deref().unwrap().ends_with("WmiPrvSE.exe"));
     assert_eq!(
         parent.image_from.as_deref(),
-        Some("start of that process id in Security 4688 log.ndjson, record 1")
+        Some("the start of that process id in Security 4688 log.ndjson, record 1")
     );
     // The id is used again.
     let events = [
@@ -644,6 +644,7 @@ fn com_s_complaints_are_told_when_they_are_about_another_computer() {
         ..DcomError::default()
     };
     let found = hunted(&[error(10_028, unreachable.clone())]);
+    assert!(host(&found[0]).user.is_none());
     assert_eq!(found[0].alert.severity, crate::severity::Severity::Medium);
     assert_eq!(host(&found[0]).target_ip, Some("172.18.39.6".parse().unwrap()));
     let unknown = DcomError {
@@ -692,6 +693,86 @@ fn files_connections_and_logons_of_a_finding_are_told_with_it() {
     );
     assert_eq!(event.source_ip, Some("192.0.2.20".parse().unwrap()));
     assert_eq!(event.host.as_ref(), HOST);
+}
+
+/// Security 4624: someone logged on over the network.
+fn logged_on(second: i64, record: u64, user: &str, from: &str) -> HostEvent {
+    let from: std::net::SocketAddr = from.parse().unwrap();
+    let logon = Logon {
+        logon_type: Some(3),
+        account: Account {
+            user: Some(user.into()),
+            domain: Some("LAB".into()),
+            logon_id: Some(0x5000 + record),
+            ..Account::default()
+        },
+        address: Some(from.ip()),
+        port: Some(from.port()),
+        ..Logon::default()
+    };
+    event(second, record, Source::Security(4624), HostBody::Logon(Box::new(logon)))
+}
+
+#[test]
+fn who_logged_on_over_the_connection_called() {
+    let events = [
+        logged_on(9, 1, "eve", "192.0.2.20:50000"),
+        // The same port at another time, another port at that time.
+        logged_on(9_000, 2, "mallory", "192.0.2.20:50000"),
+        logged_on(9, 3, "trent", "192.0.2.20:50001"),
+        inbound(9, 4, ("explorer.exe", 10), "192.0.2.20"),
+        created(10, 5, ("explorer.exe", 10), ("cmd.exe", 11), "cmd.exe"),
+    ];
+    let found = hunted(&events);
+    let event = host(&found[0]);
+    let caller = event.caller.as_ref().unwrap();
+    assert_eq!(
+        (caller.user.as_deref(), event.user.as_deref()),
+        (Some("eve"), Some("alice"))
+    );
+    assert!(
+        event
+            .because
+            .iter()
+            .any(|it| it == r"LAB\eve logged on from 192.0.2.20:50000"),
+        "{event:?}"
+    );
+    let logons = event.related.iter().filter(|it| it.what.contains("logon"));
+    assert_eq!(
+        logons.map(|it| it.what.as_str()).collect::<Vec<_>>(),
+        [r"logon of type 3 of LAB\eve from 192.0.2.20:50000"]
+    );
+}
+
+#[test]
+fn who_logged_on_before_may_have_called() {
+    let wmi = |second| created(second, 9, ("WmiPrvSE.exe", 10), ("calc.exe", 11), "calc.exe");
+    let logons = [
+        logged_on(1, 1, "long before", "192.0.2.9:1"),
+        logged_on(99, 2, "eve", "192.0.2.20:49244"),
+        logged_on(98, 3, "eve", "192.0.2.20:49243"),
+        logged_on(97, 4, "mallory", "192.0.2.21:50000"),
+        logged_on(101, 5, "after it", "192.0.2.22:50000"),
+    ];
+    let events: Vec<_> = logons.into_iter().chain([wmi(100)]).collect();
+    let found = hunted(&events);
+    let event = host(&found[0]);
+    assert_eq!((&event.caller, event.source_ip), (&None, None));
+    assert_eq!(
+        event.because,
+        [
+            r"at whose bidding is not known; over the network had logged on LAB\eve from 192.0.2.20 (1.00 s before), LAB\mallory from 192.0.2.21 (3.00 s before)"
+        ]
+    );
+    assert_eq!(event.related.len(), 2);
+    assert!(
+        event.related[1].what.ends_with("49244, not proven to belong to it"),
+        "{event:?}"
+    );
+    // Of what is no child of such a process, nothing is supposed.
+    let script = script(100, 9, "[type]::GetTypeFromProgID('MMC20.Application', 'srv1')", None);
+    let found = hunted(&[logged_on(99, 2, "eve", "192.0.2.20:49244"), script]);
+    assert!(host(&found[0]).related.is_empty());
 }
 
 #[test]

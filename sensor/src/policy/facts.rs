@@ -66,7 +66,11 @@ impl<'a> Facts<'a> {
         let client = &self.alert.about().client;
         let on_the_wire = (client.domain.as_deref(), client.user.as_deref());
         let host = self.host_event();
-        let on_the_host = host.map(|host| (host.domain.as_deref(), host.user.as_deref()));
+        // As whom the process runs; of what COM complains of, who asked.
+        let on_the_host = host.map(|host| match (&host.user, &host.caller) {
+            (None, Some(caller)) => (caller.domain.as_deref(), caller.user.as_deref()),
+            _ => (host.domain.as_deref(), host.user.as_deref()),
+        });
         let (domain, user) = on_the_host.unwrap_or(on_the_wire);
         let full = domain.zip(user).map(|(domain, user)| format!("{domain}\\{user}"));
         user.map(str::to_owned).into_iter().chain(full)

@@ -59,6 +59,31 @@ const REACHES: &[(&str, Reach)] = &[
     ("DCOM::DCOM_CommandLineRef", Reach::Noted),
 ];
 
+/// What an alert says was done to a host or with it, beside that an object was made and called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// A command was to be run.
+    Execution,
+    /// The host was to log on elsewhere.
+    Coercion,
+    /// What runs when something happens was left.
+    Subscription,
+    /// A service was made, or given another program.
+    Service,
+    /// An object was made out of type information.
+    TrappedObject,
+}
+
+const DEEDS: &[(&str, Deed)] = &[
+    ("DCOM::Execution", Deed::Execution),
+    ("DCOM::WMI_Process_Creation", Deed::Execution),
+    ("DCOM::Execution_Attempt", Deed::Execution),
+    ("DCOM::Coercion", Deed::Coercion),
+    ("DCOM::WMI_Event_Subscription", Deed::Subscription),
+    ("DCOM::WMI_Service_Creation", Deed::Service),
+    ("DCOM::Trapped_Object", Deed::TrappedObject),
+];
+
 /// The signature of this number, if it is one of this program's.
 pub(super) fn signature(id: u64) -> Option<&'static Signature> {
     let mut all = SIGNATURES.iter().chain(HOST_SIGNATURES).copied();
@@ -80,9 +105,12 @@ impl Reach {
             .find_map(|place| event.pointer(place).and_then(Value::as_u64));
         let word = |place| event.pointer(place).and_then(Value::as_str);
         if let Some(reach) = signature.and_then(Self::of_signature) {
+            let confirmed = word("/dcom/host/verdict") == Some("confirmed");
             return match (reach, word("/dcom/outcome")) {
+                // The host that asked has told what for.
+                (Self::Asked, Some("unanswered")) if confirmed => Self::Tried,
                 // The host has seen it run.
-                (Self::Executed, _) if word("/dcom/host/verdict") == Some("confirmed") => reach,
+                (Self::Executed, _) if confirmed => reach,
                 (Self::Executed, Some("failed")) => Self::Tried,
                 (Self::Executed, Some("unanswered")) => Self::Told,
                 _ => reach,
@@ -103,6 +131,14 @@ impl Reach {
             _ if event.pointer("/host_event/process").is_some() => Self::Executed,
             _ => Self::Asked,
         }
+    }
+}
+
+impl Deed {
+    fn of(event: &Value) -> Option<Self> {
+        let signature = signature(event.pointer("/alert/signature_id")?.as_u64()?)?;
+        let known = DEEDS.iter().find(|(note, _)| *note == signature.note)?;
+        Some(known.1)
     }
 }
 
@@ -170,6 +206,9 @@ pub(super) struct Step {
     /// How far it went by the alerts on it.
     #[serde(skip)]
     pub(super) reach: Option<Reach>,
+    /// What was done by them.
+    #[serde(skip)]
+    pub(super) deed: Option<Deed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,6 +293,7 @@ impl Step {
             key: opened.then(|| texts.at(event, "/dcom/key", NAME)).flatten(),
             host: host(event, texts),
             reach: None,
+            deed: None,
             alerts: Vec::new(),
             flow: number("/flow_id").unwrap_or_default(),
         };
@@ -376,11 +416,15 @@ pub(super) struct Incident {
     /// Name, confidence and reasons.
     pub(super) tools: BTreeMap<String, (String, Vec<String>)>,
     pub(super) target_names: BTreeSet<String>,
+    /// By hosts' own logs.
+    pub(super) source_names: BTreeSet<String>,
     pub(super) runs_as: BTreeSet<String>,
     pub(super) connections: BTreeSet<Connection>,
     pub(super) connections_left_out: bool,
     /// Targets that its alerts name beside its own.
     pub(super) other_targets: BTreeSet<String>,
+    /// How many hosts the alert of most of them is about.
+    pub(super) of_many: u64,
     /// How far it went by what was read, and by what was concluded.
     pub(super) read: Option<Reach>,
     pub(super) concluded: Option<Reach>,
@@ -400,10 +444,12 @@ impl Incident {
             classes: BTreeSet::new(),
             tools: BTreeMap::new(),
             target_names: BTreeSet::new(),
+            source_names: BTreeSet::new(),
             runs_as: BTreeSet::new(),
             connections: BTreeSet::new(),
             connections_left_out: false,
             other_targets: BTreeSet::new(),
+            of_many: 0,
             read: None,
             concluded: None,
             verdicts: BTreeMap::new(),
@@ -421,6 +467,23 @@ impl Incident {
     /// How many alerts there were, steps or not.
     pub(super) fn alerts(&self) -> u64 {
         self.signatures.values().map(|(count, _)| count).sum()
+    }
+
+    /// The tools that its shape gives away: of those that differ in how much is known, the surest and most exact.
+    pub(super) fn tool_names(&self) -> impl Iterator<Item = &String> {
+        const RANKS: [&str; 3] = ["low", "medium", "high"];
+        let rank = |confidence: &str| RANKS.iter().position(|known| *known == confidence);
+        let surest = self.tools.values().map(|(confidence, _)| rank(confidence)).max();
+        let is_half_of_another = |name: &String, because: &[String]| {
+            let mut others = self.tools.iter().filter(|(other, _)| *other != name);
+            others.any(|(_, (_, more))| more.len() > because.len() && because.iter().all(|it| more.contains(it)))
+        };
+        self.tools
+            .iter()
+            .filter(move |(name, (confidence, because))| {
+                Some(rank(confidence)) == surest && !is_half_of_another(name, because)
+            })
+            .map(|(name, _)| name)
     }
 
     /// How far it went, and whether that is a conclusion.
@@ -485,6 +548,7 @@ impl Incident {
     pub(super) fn add_alert(&mut self, event: &Value, at: i64, grade: Grade, signature: usize, texts: &mut Texts) {
         let mut step = Step::read(event, at, texts);
         step.reach = Some(Reach::of(event));
+        step.deed = Deed::of(event);
         self.take_in(&step);
         let several = |place: &str, texts: &mut Texts| texts.list(event, place, MAX_LISTED, NAME);
         let mut of_several = several("/alert/metadata/targets", texts);
@@ -494,6 +558,12 @@ impl Incident {
                 .filter(|target| target.parse::<std::net::IpAddr>().is_ok() && **target != self.span.pair.1)
                 .cloned(),
         );
+        if !of_several.is_empty() {
+            let count = event.pointer("/alert/metadata/count/0").and_then(Value::as_str);
+            self.of_many = self
+                .of_many
+                .max(count.and_then(|count| count.parse().ok()).unwrap_or_default());
+        }
         of_several.extend(several("/alert/metadata/classes", texts));
         let counts = self.signatures.entry(signature).or_insert((0, grade));
         *counts = (counts.0 + 1, counts.1.min(grade));
@@ -525,18 +595,45 @@ impl Incident {
             let domain = texts.at(event, domain, NAME).filter(|domain| !domain.is_empty());
             Some(domain.map_or_else(|| user.clone(), |domain| format!("{domain}\\{user}")))
         };
+        let host_is = |role: &str| event.pointer("/dcom/host/role").and_then(Value::as_str) == Some(role);
         put(
             &mut self.users,
             account("/dcom/client/user", "/dcom/client/domain", texts),
         );
+        // A network logon over the connection tells it where the wire does not, and so does the log of the client.
+        let by_host = if host_is("client") {
+            "/dcom/host/process/user"
+        } else {
+            "/dcom/host/logon/user"
+        };
+        if event.pointer("/dcom/client/user").is_none() {
+            put(&mut self.users, texts.at(event, by_host, NAME));
+        }
         put(
             &mut self.users,
+            // Some events know it by its SID alone.
+            account("/host_event/caller/user", "/host_event/caller/domain", texts)
+                .or_else(|| texts.at(event, "/host_event/caller/sid", NAME)),
+        );
+        put(
+            &mut self.runs_as,
             account("/host_event/user", "/host_event/domain", texts),
         );
         put(&mut self.classes, texts.at(event, "/dcom/class", NAME));
         put(&mut self.classes, texts.at(event, "/host_event/class", NAME));
         put(&mut self.target_names, texts.at(event, "/dcom/server/netbios", NAME));
         put(&mut self.target_names, texts.at(event, "/dcom/server/dns", NAME));
+        let by_its_log = texts.at(event, "/dcom/host/name", NAME);
+        put(&mut self.target_names, by_its_log.clone().filter(|_| host_is("server")));
+        put(&mut self.source_names, by_its_log.filter(|_| host_is("client")));
+        // Where it names another one, that was to be reached from it.
+        let logged_by = texts.at(event, "/host_event/host", NAME);
+        let names = if event.pointer("/host_event/target").is_some() {
+            &mut self.source_names
+        } else {
+            &mut self.target_names
+        };
+        put(names, logged_by);
         put(&mut self.runs_as, texts.at(event, "/dcom/server/runs_as", NAME));
         if let Some(name) = texts.at(event, "/dcom/tool/name", NAME)
             && (self.tools.len() < 8 || self.tools.contains_key(&name))
@@ -573,6 +670,7 @@ impl Incident {
             alerts.extend(new);
             step.alerts = alerts;
             step.reach = step.reach.max(known.reach);
+            step.deed = step.deed.or(known.deed);
             step.host = step.host.or_else(|| known.host.take());
             *known = step;
             return;
@@ -616,10 +714,44 @@ mod tests {
 
     #[test]
     fn every_note_that_is_named_here_is_a_signature() {
-        for (note, _) in REACHES {
+        let notes = REACHES.iter().map(|(note, _)| note);
+        for note in notes.chain(DEEDS.iter().map(|(note, _)| note)) {
             let mut all = SIGNATURES.iter().chain(HOST_SIGNATURES);
             assert!(all.any(|signature| signature.note == *note), "{note}");
         }
+    }
+
+    #[test]
+    fn who_called_is_not_whose_process_it_is() {
+        let (mut incident, mut texts) = (incident(), Texts::default());
+        let event = json!({"alert": {"signature_id": 1_021_413}, "host_event": {"host": "WS6", "user": "bob", "domain": "LAB",
+            "process": {"pid": 7}, "caller": {"user": "eve", "domain": "LAB"}}});
+        incident.add_alert(&event, 5, 2, 0, &mut texts);
+        let one = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
+        assert_eq!(
+            (one(&incident.users), one(&incident.runs_as)),
+            ("LAB\\eve".to_owned(), "LAB\\bob".to_owned())
+        );
+        // Where the wire is silent, the host's logon tells.
+        let mut event =
+            json!({"dcom": {"kind": "activation", "host": {"role": "server", "logon": {"user": "LAB\\mallory"}}}});
+        incident.add_record(&event, 6, &mut texts);
+        assert_eq!(one(&incident.users), "LAB\\eve, LAB\\mallory");
+        event["dcom"]["client"] = json!({"user": "trent"});
+        event["dcom"]["host"]["logon"]["user"] = json!("LAB\\trent");
+        incident.add_record(&event, 7, &mut texts);
+        assert_eq!(one(&incident.users), "LAB\\eve, LAB\\mallory, trent");
+    }
+
+    #[test]
+    fn what_a_host_says_was_attempted_is_no_mere_probe() {
+        let of = |verdict: &str| {
+            Reach::of(
+                &json!({"alert": {"signature_id": 1_021_306}, "dcom": {"kind": "activation", "outcome": "unanswered",
+                "host": {"verdict": verdict}}}),
+            )
+        };
+        assert_eq!((of("confirmed"), of("not_seen")), (Reach::Tried, Reach::Asked));
     }
 
     #[test]

@@ -27,9 +27,40 @@ pub(crate) struct Span {
     pub(crate) worst: Grade,
 }
 
+/// So many names of hosts are remembered with their addresses.
+const MAX_NAMES: usize = 65_536;
+
+/// Which address a host has that logs its events by its name, as far as alerts say both: none, where they say several.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<String, Option<String>>);
+
+impl Names {
+    /// The host of this name has that address.
+    pub(crate) fn learn(&mut self, name: &str, address: &str) {
+        let name = name.to_lowercase();
+        if let Some(known) = self.0.get_mut(&name) {
+            if known.as_deref() != Some(address) {
+                *known = None;
+            }
+        } else if self.0.len() < MAX_NAMES {
+            self.0.insert(name, Some(address.to_owned()));
+        }
+    }
+
+    /// The same pair, by addresses.
+    fn by_address(&self, (source, target): Pair) -> Pair {
+        let address = |host: String| match self.0.get(&host.to_lowercase()) {
+            Some(Some(address)) => address.clone(),
+            _ => host,
+        };
+        (address(source), address(target))
+    }
+}
+
 /// The first reading: when who alerted about whom.
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
+    pub(crate) names: Names,
     pairs: BTreeMap<Pair, Vec<(i64, Grade)>>,
     /// By grade, from 1.
     counts: [usize; 5],
@@ -48,8 +79,15 @@ impl Sightings {
 
     /// The incidents, the gravest first, of these the earliest.
     pub(crate) fn group(self) -> Incidents {
-        let mut spans = Vec::new();
+        let mut pairs: BTreeMap<Pair, Vec<(i64, Grade)>> = BTreeMap::new();
         for (pair, mut alerts) in self.pairs {
+            pairs
+                .entry(self.names.by_address(pair))
+                .or_default()
+                .append(&mut alerts);
+        }
+        let mut spans = Vec::new();
+        for (pair, mut alerts) in pairs {
             alerts.sort_unstable();
             let mut open: Option<Span> = None;
             for (at, grade) in alerts {
@@ -75,7 +113,11 @@ impl Sightings {
         for (index, span) in spans.iter().enumerate() {
             of_pair.entry(span.pair.clone()).or_default().push(index);
         }
-        Incidents { spans, of_pair }
+        Incidents {
+            spans,
+            of_pair,
+            names: self.names,
+        }
     }
 }
 
@@ -84,9 +126,15 @@ impl Sightings {
 pub(crate) struct Incidents {
     pub(crate) spans: Vec<Span>,
     of_pair: BTreeMap<Pair, Vec<usize>>,
+    names: Names,
 }
 
 impl Incidents {
+    /// The pair as incidents know it.
+    pub(crate) fn known_as(&self, pair: Pair) -> Pair {
+        self.names.by_address(pair)
+    }
+
     /// Has this pair any?
     pub(crate) fn has(&self, pair: &Pair) -> bool {
         self.of_pair.contains_key(pair)
@@ -155,6 +203,22 @@ mod tests {
         assert_eq!(find(89 * minute), Some(3));
         assert_eq!(find(60 * minute), None);
         assert_eq!(incidents.find(&pair("c", "b"), 0), None);
+    }
+
+    #[test]
+    fn a_host_is_one_by_its_name_and_by_its_address() {
+        let mut sightings = Sightings::default();
+        sightings.add(pair("WS5.lab", "192.0.2.10"), 1, 3);
+        sightings.add(pair("192.0.2.20", "192.0.2.10"), 0, 3);
+        sightings.add(pair("WS6.lab", "192.0.2.10"), 0, 3);
+        sightings.names.learn("ws5.lab", "192.0.2.20");
+        // Which of two it is, nobody can tell.
+        sightings.names.learn("WS6.lab", "192.0.2.21");
+        sightings.names.learn("WS6.lab", "192.0.2.22");
+        let incidents = sightings.group();
+        let sources: Vec<&str> = incidents.spans.iter().map(|span| span.pair.0.as_str()).collect();
+        assert_eq!(sources, ["192.0.2.20", "WS6.lab"]);
+        assert_eq!(incidents.known_as(pair("WS5.lab", "x")), pair("192.0.2.20", "x"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod unseen;
 mod words;
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -145,9 +146,13 @@ fn pair(head: &Head<'_>, event: &Value) -> Pair {
         source = text("/host_event/host");
         target = head.dest_ip.as_deref().unwrap_or_else(|| text("/host_event/target"));
     }
-    let short = |text: &str| text.chars().take(100).collect::<String>();
-    let shown = |text: &str| printable(&short(text)).into_owned();
     (shown(source), shown(target))
+}
+
+/// A host as a page shows it.
+fn shown(host: &str) -> String {
+    let short: String = host.chars().take(100).collect();
+    printable(&short).into_owned()
 }
 
 /// EVE's number; what is none of the scale is the mildest.
@@ -176,6 +181,30 @@ fn sight(head: &Head<'_>, line: &[u8], sightings: &mut Sightings) {
     if pair != Pair::default() {
         sightings.add(pair, at, grade(&event));
     }
+    let is_anywhere = |address: &str| {
+        !address
+            .parse::<IpAddr>()
+            .is_ok_and(|it| it.to_canonical().is_loopback())
+    };
+    if let Some((name, address)) = own_address(head, &event).filter(|(_, address)| is_anywhere(address)) {
+        sightings.names.learn(&shown(name), &shown(address));
+    }
+}
+
+/// The name of a host by its own log, and the address that it has in the same alert.
+fn own_address<'a>(head: &'a Head<'_>, event: &'a Value) -> Option<(&'a str, &'a str)> {
+    let text = |place| event.pointer(place).and_then(Value::as_str);
+    let (source, target) = (head.src_ip.as_deref(), head.dest_ip.as_deref());
+    if let Some(name) = text("/dcom/host/name") {
+        let its_own = match text("/dcom/host/role")? {
+            "client" => source,
+            _ => target,
+        };
+        return Some((name, its_own?));
+    }
+    // A connection came in to it.
+    let is_called = head.src_ip.is_some() && text("/host_event/target").is_none();
+    text("/host_event/host").zip(target).filter(|_| is_called)
 }
 
 /// The second reading. Was it an alert?
@@ -191,7 +220,7 @@ fn take(head: &Head<'_>, line: &[u8], incidents: &incidents::Incidents, builder:
     let Ok(event) = serde_json::from_slice::<Value>(line) else {
         return false;
     };
-    let pair = pair(head, &event);
+    let pair = incidents.known_as(pair(head, &event));
     let place = incidents.find(&pair, at);
     match (&*head.event_type, place) {
         ("stats", _) => builder.counters.add(&event, at),

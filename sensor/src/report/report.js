@@ -68,7 +68,7 @@
   function haystack(index) {
     if (haystacks[index] === undefined) {
       const incident = data.incidents[index];
-      const parts = [ends[index], incident.title, ...(incident.users || []), ...(incident.classes || [])];
+      const parts = [ends[index], incident.title, ...(incident.users || []), ...(incident.runs_as || []), ...(incident.classes || [])];
       for (const [id, name] of incident.techniques || []) parts.push(id, name);
       for (const [name] of incident.tools || []) parts.push(name);
       for (const [signature] of incident.signatures) parts.push(signatures[signature]);
@@ -169,7 +169,7 @@
     const { nodes } = data.graph;
     const lines = [
       h("p", {}, h("b", {}, `${nodeName(nodes[edge.from])} → ${nodeName(nodes[edge.to])}`)),
-      h("p", {}, `${edge.concluded ? "probably " : ""}${reachWords(edge)}${ofNobody(edge) ? ", at whose bidding was not logged" : ""}; ${count(edge.alerts, "alert", "alerts")}, worst ${SEVERITIES[edge.severity]}`),
+      h("p", {}, `${edge.concluded ? "probably " : ""}${reachWords(edge)}${ofNobody(edge) ? ", at whose bidding is not known" : ""}; ${count(edge.alerts, "alert", "alerts")}, worst ${SEVERITIES[edge.severity]}`),
     ];
     if (edge.classes.length) lines.push(h("p", {}, edge.classes.slice(0, 4).join(", ") + (edge.classes.length > 4 ? " …" : "")));
     for (const command of edge.commands.slice(0, 3)) lines.push(h("code", {}, cut(command, 140)));
@@ -547,7 +547,7 @@
         h("p", { "data-evidence": incident.evidence }, incident.evidence ? [h("b", {}, incident.evidence), ` – ${meaning[incident.evidence] || ""}`] : "An alert without a DCOM exchange of its own."),
         because.length > 0 && list(because)),
       part("ATT&CK", h("ul", {}, (incident.techniques || []).map(technique)), incident.tactics && h("p", { class: "step-meta" }, incident.tactics.map(([id, name]) => `${id} ${name}`).join(", "))));
-    if (incident.users || incident.runs_as) details.append(part("Accounts", incident.users && h("p", {}, incident.users.join(", ")), incident.runs_as && h("p", {}, `The server runs as ${incident.runs_as.join(", ")}`)));
+    if (incident.users || incident.runs_as) details.append(part("Accounts", incident.users && h("p", {}, incident.users.join(", ")), incident.runs_as && h("p", {}, `Runs there as ${incident.runs_as.join(", ")}`)));
     for (const [name, confidence, reasons] of incident.tools || []) {
       details.append(part("Tool, by how it writes", h("p", {}, h("b", {}, name), confidence && `, confidence ${confidence}`), reasons.length > 0 && more(count(reasons.length, "reason", "reasons"), list(reasons))));
     }

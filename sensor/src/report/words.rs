@@ -1,10 +1,11 @@
 //! What happened, in words: the headline, an incident's title, what a grade of evidence means.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::chain::{Incident, Reach};
+use super::chain::{Deed, Incident, Reach, Step};
 use super::incidents::Pair;
 use super::text::{counted, grouped, listed};
 use crate::path::file_name;
@@ -70,24 +71,100 @@ fn host(address: &str, names: &BTreeSet<String>) -> String {
     }
 }
 
-fn source(address: &str) -> String {
+fn source(address: &str, names: &BTreeSet<String>) -> String {
     if address.is_empty() {
         "Someone".to_owned()
     } else {
-        address.to_owned()
+        host(address, names)
     }
+}
+
+/// A command as it is told.
+fn quoted(command: &str) -> String {
+    match command.char_indices().nth(MAX_COMMAND) {
+        Some((end, _)) => format!("“{}…”", &command[..end]),
+        None => format!("“{command}”"),
+    }
+}
+
+/// What the alert on a step says was done with a host, or was to be.
+fn deed(step: &Step, is_done: bool, at: &str) -> Option<String> {
+    let command = step.command_line.as_deref().map(quoted);
+    let runs = command
+        .as_ref()
+        .map(|it| format!(" that runs {it}"))
+        .unwrap_or_default();
+    let class = step.class.as_ref();
+    let through = class.map(|class| format!(" through {class}")).unwrap_or_default();
+    let verb = |done: &'static str, tried: &'static str| if is_done { done } else { tried };
+    Some(match step.deed? {
+        Deed::Execution => format!(
+            "{} {at} run {}",
+            verb("had", "have"),
+            command.as_deref().unwrap_or("a command")
+        ),
+        Deed::Coercion => format!(
+            "{} {at} to log on to {}{through}",
+            verb("told", "tell"),
+            command.as_deref().unwrap_or("another host")
+        ),
+        Deed::Subscription => format!("{} a WMI subscription{runs} on {at}", verb("left", "leave")),
+        Deed::Service => format!("{} a service{runs} on {at}", verb("made or changed", "make or change")),
+        Deed::TrappedObject => format!(
+            "{} an object on {at} out of type information{through}",
+            verb("made", "make")
+        ),
+    })
 }
 
 /// An incident in one sentence, without a full stop.
 pub(super) fn title(incident: &Incident) -> String {
+    let (reach, _) = incident.reach();
+    let gravest = |wanted: fn(Reach) -> bool| {
+        let deeds = incident
+            .steps()
+            .filter(|step| step.deed.is_some() && step.reach.is_some_and(wanted));
+        deeds.min_by_key(|step| step.alerts.iter().map(|alert| alert.severity).min())
+    };
+    let who = source(&incident.span.pair.0, &incident.source_names);
+    let at = host(&incident.span.pair.1, &incident.target_names);
+    // What was run says it all; what else was done goes before the call that did it.
+    let done = gravest(|reach| reach == Reach::Called).filter(|_| reach <= Reach::Called);
+    let mut text = match done.and_then(|step| Some((step, deed(step, true, &at)?))) {
+        Some((step, deed)) => {
+            let concluded = step.evidence.as_deref() == Some("inferred");
+            format!("{who}{} {deed}", if concluded { " probably" } else { "" })
+        }
+        None => how_far(incident),
+    };
+    let tried = gravest(|reach| reach == Reach::Tried);
+    let Some(tried) = tried.filter(|_| reach <= Reach::Called) else {
+        return text;
+    };
+    if reach == Reach::Tried {
+        if let Some(deed) = deed(tried, false, &at).filter(|_| tried.deed != Some(Deed::Execution)) {
+            text = format!("{who} tried to {deed}; no success was seen");
+        }
+    } else if let Some(deed) = deed(tried, false, "it") {
+        let failed = tried.outcome.as_deref() == Some("failed");
+        let end = if failed { "which failed" } else { "without seen success" };
+        let _ = write!(text, ", and tried to {deed}, {end}");
+    }
+    text
+}
+
+/// How far it went, in one sentence without a full stop.
+fn how_far(incident: &Incident) -> String {
     let (reach, concluded) = incident.reach();
-    let who = source(&incident.span.pair.0);
+    let who = source(&incident.span.pair.0, &incident.source_names);
     let at = host(&incident.span.pair.1, &incident.target_names);
     let probably = if concluded { " probably" } else { "" };
-    let alerting = |step: &&super::chain::Step| !step.alerts.is_empty();
-    let class = incident
-        .steps()
-        .filter(alerting)
+    let alerting = |step: &&Step| !step.alerts.is_empty();
+    // That of what went as far as is said, if it is known.
+    let went = |step: &&Step| step.reach == Some(reach);
+    let steps = incident.steps().filter(alerting).filter(went);
+    let class = steps
+        .chain(incident.steps().filter(alerting))
         .find_map(|step| step.class.clone())
         .or_else(|| incident.classes.first().cloned());
     // That of what went as far as is said: the start of a COM server is not the command that it ran.
@@ -95,10 +172,7 @@ pub(super) fn title(incident: &Incident) -> String {
         .steps()
         .filter(|step| step.reach == Some(reach) && (reach != Reach::Tried || step.kind == "call"))
         .find_map(|step| step.command_line.as_deref())
-        .map(|command| match command.char_indices().nth(MAX_COMMAND) {
-            Some((end, _)) => format!("“{}…”", &command[..end]),
-            None => format!("“{command}”"),
-        });
+        .map(quoted);
     let a_class = class.clone().unwrap_or_else(|| "an object".to_owned());
     // A host's own log says what ran there, and not always at whose bidding.
     if incident.span.pair.0.is_empty()
@@ -114,7 +188,7 @@ pub(super) fn title(incident: &Incident) -> String {
         match (reach, parent, started) {
             (Reach::Executed, parent, Some(started)) => {
                 let parent = parent.unwrap_or_else(|| "A process".to_owned());
-                return format!("{parent} started {started} on {at}; at whose bidding was not logged");
+                return format!("{parent} started {started} on {at}; at whose bidding is not known");
             }
             (Reach::Noted, _, Some(started)) => return format!("{started} was started on {at}, which points to DCOM"),
             (Reach::Noted, _, None) => return format!("A script on {at} names {a_class}"),
@@ -135,9 +209,25 @@ pub(super) fn title(incident: &Incident) -> String {
             format!("{who} tried to have {at} run {command}{through}; no success was seen")
         }
         (Reach::Tried, None) => format!("{who} tried to use {a_class} on {at}; no success was seen"),
-        (Reach::Asked, _) => format!("{who} probed {at}; no activation was seen"),
+        (Reach::Asked, _) => format!("{who} probed {}; no activation was seen", asked(incident, at)),
         (Reach::Noted, _) => format!("{at} logged what points to DCOM, from {who}"),
     }
+}
+
+/// All hosts that were asked: the alert of many stands with the one that completed it.
+fn asked(incident: &Incident, at: String) -> String {
+    let others = &incident.other_targets;
+    if others.is_empty() {
+        return at;
+    }
+    let mut named = vec![at];
+    named.extend(others.iter().take(MAX_NAMES - 1).cloned());
+    let all = incident.of_many.max(others.len() as u64 + 1);
+    let more = all - named.len() as u64;
+    if more > 0 {
+        named.push(format!("{} more", grouped(more)));
+    }
+    format!("{} hosts ({})", grouped(all), listed(&named))
 }
 
 /// The file name of a process's image.
@@ -221,14 +311,14 @@ fn logged(incidents: &[&Incident]) -> String {
     .collect();
     let all = counted(targets.len() as u64, "host", "hosts");
     if let [(what, _)] = parts[..] {
-        return format!("{all} logged {what} that point to DCOM; at whose bidding was not logged.");
+        return format!("{all} logged {what} that point to DCOM; at whose bidding is not known.");
     }
     let parts: Vec<String> = parts
         .into_iter()
         .map(|(what, count)| format!("{what} on {}", grouped(count)))
         .collect();
     format!(
-        "{all} logged what points to DCOM: {}; at whose bidding was not logged.",
+        "{all} logged what points to DCOM: {}; at whose bidding is not known.",
         listed(&parts)
     )
 }
@@ -249,17 +339,50 @@ fn furthest<'a>(incidents: &[&'a Incident]) -> Option<&'a Incident> {
 /// Who reached whom.
 fn done(incidents: &[&Incident]) -> String {
     let best = reaches(incidents);
-    if best.len() == 1 {
-        return furthest(incidents).map(title).unwrap_or_default() + ".";
-    }
     let targets = by_target(&best);
+    let is_reached = |reach: Reach| reach >= Reach::Activated;
+    let any = targets.values().any(|(reach, _)| is_reached(*reach));
+    // Where some were reached, the others are told behind them.
+    let (foremost, others): (BTreeMap<&str, _>, BTreeMap<&str, _>) = targets
+        .into_iter()
+        .partition(|(_, (reach, _))| is_reached(*reach) == any);
     // Who went as far as is said of each.
-    let furthest = best
+    let pairs: BTreeSet<&Pair> = best
         .iter()
-        .filter(|(pair, reach)| targets.get(pair.1.as_str()) == Some(reach));
-    let sources: BTreeSet<&str> = furthest.map(|(pair, _)| pair.0.as_str()).collect();
+        .filter(|(pair, reach)| foremost.get(pair.1.as_str()) == Some(reach))
+        .map(|(pair, _)| *pair)
+        .collect();
+    let of_these = incidents.iter().copied().filter(|it| pairs.contains(&it.span.pair));
+    let of_these: Vec<&Incident> = of_these.collect();
+    let mut text = if pairs.len() == 1 && foremost.len() == 1 {
+        furthest(&of_these).map(title).unwrap_or_default()
+    } else {
+        counts(&of_these, &foremost, if any { "reached" } else { "tried" })
+    };
+    let beside = [
+        (Reach::Tried, "tried without seen success"),
+        (Reach::Asked, "probed"),
+        (Reach::Noted, "found with traces that point to DCOM"),
+    ];
+    for (wanted, words) in beside {
+        let count = others.values().filter(|(reach, _)| *reach == wanted).count() as u64;
+        if count > 0 {
+            let more = counted(count, "more host was", "more hosts were");
+            let _ = write!(text, "; {more} {words}");
+        }
+    }
+    text + "."
+}
+
+/// Of several pairs, how many were brought how far.
+fn counts(incidents: &[&Incident], targets: &BTreeMap<&str, (Reach, bool)>, verb: &str) -> String {
+    let names = &incidents
+        .iter()
+        .flat_map(|it| it.source_names.iter().cloned())
+        .collect();
+    let sources: BTreeSet<&str> = incidents.iter().map(|it| it.span.pair.0.as_str()).collect();
     let who = match sources.first() {
-        Some(one) if sources.len() == 1 => source(one),
+        Some(one) if sources.len() == 1 => source(one, names),
         _ => counted(sources.len() as u64, "host", "hosts"),
     };
     let count = |wanted: Reach| targets.values().filter(|(reach, _)| *reach == wanted).count() as u64;
@@ -276,9 +399,6 @@ fn done(incidents: &[&Incident]) -> String {
     .filter(|(reach, _)| count(*reach) > 0)
     .map(|(reach, words)| format!("{words} {}", grouped(count(reach))))
     .collect();
-    let all = counted(targets.len() as u64, "host", "hosts");
-    let reached = targets.values().any(|(reach, _)| *reach >= Reach::Activated);
-    let verb = if reached { "reached" } else { "tried" };
     let concluded = targets.values().filter(|(_, concluded)| *concluded).count() as u64;
     let concluded = match concluded {
         0 => String::new(),
@@ -286,10 +406,13 @@ fn done(incidents: &[&Incident]) -> String {
     };
     match &parts[..] {
         [one] => format!(
-            "{who} {one} {}{concluded}.",
+            "{who} {one} {}{concluded}",
             if targets.len() == 1 { "host" } else { "hosts" }
         ),
-        parts => format!("{who} {verb} {all}: {}{concluded}.", listed(parts)),
+        parts => {
+            let all = counted(targets.len() as u64, "host", "hosts");
+            format!("{who} {verb} {all}: {}{concluded}", listed(parts))
+        }
     }
 }
 
@@ -393,12 +516,16 @@ pub(super) fn headline(incidents: &[Incident], alerts: u64, ours: bool) -> Headl
         some_of(incidents.iter().flat_map(|incident| &incident.users)),
     );
     fact(
+        "Runs there as",
+        some_of(incidents.iter().flat_map(|incident| &incident.runs_as)),
+    );
+    fact(
         "Class",
         some_of(incidents.iter().flat_map(|incident| &incident.classes)),
     );
     fact(
         "Tool, by how it writes",
-        some_of(incidents.iter().flat_map(|incident| incident.tools.keys())),
+        some_of(incidents.iter().flat_map(Incident::tool_names)),
     );
     fact(
         "Technique",
@@ -419,7 +546,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::report::incidents::Span;
+    use crate::report::incidents::{Grade, Span};
     use crate::report::text::Texts;
 
     fn incident(source: &str, target: &str, event: &Value) -> Incident {
@@ -499,15 +626,22 @@ mod tests {
             incident("192.0.2.20", "192.0.2.11", &activated()),
             incident("192.0.2.20", "192.0.2.12", &tried),
         ];
-        assert_eq!(
-            headline(&incidents, 1, true).text,
-            "192.0.2.20 reached 3 hosts: had commands run on 1, activated objects on 1 and tried without seen success on 1."
-        );
+        let text = "192.0.2.20 reached 2 hosts: had commands run on 1 and activated objects on 1; \
+                    1 more host was tried without seen success.";
+        assert_eq!(headline(&incidents, 1, true).text, text);
+        // Neither is who only tried among those who reached one.
         incidents.push(incident("192.0.2.21", "192.0.2.12", &tried));
-        assert!(
-            headline(&incidents, 1, true)
-                .text
-                .starts_with("2 hosts reached 3 hosts: ")
+        assert_eq!(headline(&incidents, 1, true).text, text);
+        // The one that was reached is named, whatever else was tried.
+        let asked = json!({"alert": {"signature_id": 1_021_331}, "dcom": {"kind": "endpoint_mapping"}});
+        let one = [
+            incident("192.0.2.20", "192.0.2.11", &activated()),
+            incident("192.0.2.21", "192.0.2.12", &tried),
+            incident("192.0.2.21", "192.0.2.13", &asked),
+        ];
+        assert_eq!(
+            headline(&one, 1, true).text,
+            "192.0.2.20 activated ShellWindows on 192.0.2.11; 1 more host was tried without seen success; 1 more host was probed."
         );
         incidents.drain(..3);
         assert_eq!(
@@ -517,6 +651,121 @@ mod tests {
         assert_eq!(
             headline(&incidents[..1], 1, true).text,
             "192.0.2.20 tried to use an object on 192.0.2.12; no success was seen."
+        );
+    }
+
+    /// A call that alerts, beside the activation.
+    fn called(id: u32, severity: Grade, dcom: &Value) -> Incident {
+        let mut incident = incident("192.0.2.20", "192.0.2.10", &activated());
+        let mut event = json!({"flow_id": 7, "alert": {"signature_id": id}, "dcom": {"kind": "call", "class": "FileSystemImage",
+            "outcome": "succeeded", "evidence": "arguments"}});
+        for (key, value) in dcom.as_object().unwrap() {
+            event["dcom"][key] = value.clone();
+        }
+        incident.add_alert(&event, 5, severity, 1, &mut Texts::default());
+        incident
+    }
+
+    #[test]
+    fn the_gravest_thing_that_was_done_is_told() {
+        let (share, calc) = (
+            json!({"command_line": "//192.0.2.66/share"}),
+            json!({"command_line": "cmd.exe /c calc.exe"}),
+        );
+        for (id, dcom, expected) in [
+            (
+                1_021_308,
+                &share,
+                "told 192.0.2.10 to log on to “//192.0.2.66/share” through FileSystemImage",
+            ),
+            (
+                1_021_351,
+                &calc,
+                "left a WMI subscription that runs “cmd.exe /c calc.exe” on 192.0.2.10",
+            ),
+            (1_021_351, &json!({}), "left a WMI subscription on 192.0.2.10"),
+            (
+                1_021_352,
+                &calc,
+                "made or changed a service that runs “cmd.exe /c calc.exe” on 192.0.2.10",
+            ),
+            (
+                1_021_313,
+                &json!({}),
+                "made an object on 192.0.2.10 out of type information through FileSystemImage",
+            ),
+        ] {
+            assert_eq!(title(&called(id, 2, dcom)), format!("192.0.2.20 {expected}"));
+        }
+        let concluded = json!({"command_line": "cmd.exe /c calc.exe", "evidence": "inferred"});
+        assert_eq!(
+            title(&called(1_021_352, 2, &concluded)),
+            "192.0.2.20 probably made or changed a service that runs “cmd.exe /c calc.exe” on 192.0.2.10"
+        );
+        // What was run goes before, what is graver too.
+        let mut both = called(1_021_351, 3, &json!({}));
+        let graver = called(1_021_308, 2, &share);
+        assert!(title(&graver).contains("log on"));
+        both.add_alert(&executed(), 9, 1, 2, &mut Texts::default());
+        assert!(title(&both).contains(" run “cmd.exe /c whoami” "), "{}", title(&both));
+    }
+
+    #[test]
+    fn an_attempt_is_told_beside_what_succeeded() {
+        let whoami = |outcome: &str| json!({"command_line": "cmd.exe /c whoami", "outcome": outcome});
+        for (outcome, end) in [("failed", "which failed"), ("unanswered", "without seen success")] {
+            assert_eq!(
+                title(&called(1_021_304, 3, &whoami(outcome))),
+                format!(
+                    "192.0.2.20 activated ShellWindows on 192.0.2.10, and tried to have it run “cmd.exe /c whoami”, {end}"
+                )
+            );
+        }
+        let event = json!({"alert": {"signature_id": 1_021_308}, "dcom": {"kind": "call", "outcome": "failed",
+            "evidence": "arguments", "command_line": "//192.0.2.66/share"}});
+        assert_eq!(
+            title(&incident("192.0.2.20", "192.0.2.10", &event)),
+            "192.0.2.20 tried to tell 192.0.2.10 to log on to “//192.0.2.66/share”; no success was seen"
+        );
+    }
+
+    #[test]
+    fn a_tool_is_told_as_well_as_it_is_known() {
+        let mut all = incident("192.0.2.20", "192.0.2.10", &executed());
+        for (name, confidence, because) in [
+            (".NET and PowerShell", "low", vec!["a"]),
+            ("PowerShell activator", "high", vec!["a", "b"]),
+            ("Empire", "high", vec!["a", "b", "c"]),
+        ] {
+            let event =
+                json!({"dcom": {"kind": "call", "tool": {"name": name, "confidence": confidence, "because": because}}});
+            all.add_record(&event, 5, &mut Texts::default());
+        }
+        assert_eq!(all.tool_names().collect::<Vec<_>>(), ["Empire"]);
+    }
+
+    #[test]
+    fn a_host_is_named_as_its_log_does() {
+        let joined = json!({"alert": {"signature_id": 1_021_306}, "dcom": {"kind": "activation", "outcome": "unanswered",
+            "class": "Excel.Application", "host": {"verdict": "confirmed", "role": "client", "name": "WS5.lab"}}});
+        assert_eq!(
+            title(&incident("192.0.2.20", "192.0.2.10", &joined)),
+            "WS5.lab (192.0.2.20) tried to use Excel.Application on 192.0.2.10; no success was seen"
+        );
+        let logged = logged(1_021_402, &json!({}));
+        assert_eq!(
+            title(&incident("192.0.2.20", "192.0.2.10", &logged)),
+            "192.0.2.20 had SRV01 (192.0.2.10) run “cmd.exe /c whoami”"
+        );
+    }
+
+    #[test]
+    fn a_sweep_is_of_all_that_were_asked() {
+        let sweep = json!({"alert": {"signature_id": 1_021_330, "metadata": {"count": ["10"],
+            "targets": ["192.0.2.10", "192.0.2.101", "192.0.2.102", "192.0.2.109"]}}, "dcom": {"kind": "oxid_resolution"}});
+        assert_eq!(
+            headline(&[incident("192.0.2.20", "192.0.2.109", &sweep)], 1, true).text,
+            "192.0.2.20 probed 10 hosts (192.0.2.109, 192.0.2.10, 192.0.2.101 and 7 more); no activation was seen."
         );
     }
 
@@ -581,7 +830,7 @@ mod tests {
         assert_eq!(
             (child.text.as_str(), child.verdict),
             (
-                "mmc.exe started “cmd.exe /c whoami” on SRV01; at whose bidding was not logged.",
+                "mmc.exe started “cmd.exe /c whoami” on SRV01; at whose bidding is not known.",
                 "logged"
             )
         );
@@ -627,18 +876,18 @@ mod tests {
         ];
         assert_eq!(
             headline(&all[..2], 2, true).text,
-            "2 hosts logged commands that point to DCOM; at whose bidding was not logged."
+            "2 hosts logged commands that point to DCOM; at whose bidding is not known."
         );
         assert_eq!(
             headline(&all, 3, true).text,
             "192.0.2.20 tried to use an object on SRV01; no success was seen. \
-             2 hosts logged commands that point to DCOM; at whose bidding was not logged."
+             2 hosts logged commands that point to DCOM; at whose bidding is not known."
         );
         let noted = incident("", "SRV03", &logged(1_021_403, &json!({})));
         let traces = [all.into_iter().next().unwrap(), noted];
         assert_eq!(
             headline(&traces, 2, true).text,
-            "2 hosts logged what points to DCOM: commands on 1 and traces on 1; at whose bidding was not logged."
+            "2 hosts logged what points to DCOM: commands on 1 and traces on 1; at whose bidding is not known."
         );
         // What is said of a host with a known source is not said once more.
         let known = incident("192.0.2.20", "SRV01", &logged(1_021_402, &json!({})));

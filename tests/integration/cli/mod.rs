@@ -5,7 +5,7 @@ mod inputs;
 mod outputs;
 mod settings;
 
-use crate::program::{Outcome, dcom_sensor, pcap, replay};
+use crate::program::{Outcome, Scratch, dcom_sensor, pcap, replay};
 
 /// Captures with critical alerts, with one of severity medium, and without any.
 const ABUSED: &str = "mmc20-connect.pcap";
@@ -40,6 +40,13 @@ fn fail_on_ends_with_1_only_when_it_is_met() {
     assert!(run("high", ABUSED).stdout.contains("critical"));
     // An alert of severity medium does not meet high.
     assert_eq!(run("medium", MEDIUM).code, Some(1));
+    // What the table leaves out is told.
+    let some = replay(["--min-severity=high".as_ref(), pcap(MEDIUM).as_os_str()]);
+    assert!(
+        some.stdout.contains(" of them milder and not shown, "),
+        "{}",
+        some.stdout
+    );
     assert_eq!(run("high", MEDIUM).code, Some(0));
 }
 
@@ -49,6 +56,9 @@ fn what_cannot_be_typed_ends_with_2() {
         (vec!["--no-such-option", "x.pcap"], "--no-such-option"),
         (vec!["--logs", "csv", "x.pcap"], "csv"),
         (vec!["--fail-on", "dreadful", "x.pcap"], "dreadful"),
+        (vec!["--logs", "zeek", "x.pcap"], "-o DIR"),
+        (vec!["--host-map", "nowhere.toml", "x.pcap"], "--host-logs PATH"),
+        (vec!["--host-window", "60", "x.pcap"], "--host-logs PATH"),
         (vec!["-q", "-v", "x.pcap"], "cannot be used with"),
         (vec![], "<INPUT>"),
     ] {
@@ -62,5 +72,40 @@ fn what_cannot_be_typed_ends_with_2() {
         let run: Outcome = dcom_sensor().arg(asked).output().expect("the program runs").into();
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{asked}");
         assert!(run.stdout.contains("dcom-sensor"), "{asked}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn what_was_confused_is_told() {
+    let scratch = Scratch::new();
+    let run = |arguments: &[&std::ffi::OsStr]| -> Outcome {
+        dcom_sensor().args(arguments).output().expect("the program runs").into()
+    };
+    let capture = pcap(ABUSED);
+    let nowhere = scratch.path("nowhere");
+    for (arguments, says) in [
+        (
+            ["hunt".as_ref(), capture.as_os_str()].as_slice(),
+            "not a host log that is known\nhint: a capture: `dcom-sensor replay` reads it",
+        ),
+        (
+            &["catalog".as_ref(), "check".as_ref(), capture.as_os_str()],
+            "is no text",
+        ),
+        (
+            &[
+                "report".as_ref(),
+                scratch.write("eve.json", "").as_os_str(),
+                "-o".as_ref(),
+                std::env::temp_dir().as_os_str(),
+            ],
+            "is a folder; -o names the page",
+        ),
+        (&["hunt".as_ref(), nowhere.as_os_str()], "(os error 2)\n"),
+    ] {
+        let run = run(arguments);
+        assert_eq!(run.code, Some(2), "{arguments:?}");
+        assert!(run.stderr.contains(says), "{arguments:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("there is no record in it"), "{}", run.stderr);
     }
 }

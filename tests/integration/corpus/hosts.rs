@@ -322,7 +322,7 @@ fn a_log_of_the_same_scenario_eleven_hours_later_is_refused() {
         let scratch = Scratch::new();
         let log = scratch.write("host.ndjson", later(joined.real, 11));
         let run = replay(joined.real, &log, &["--json"]);
-        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
         assert!(
             run.stderr.contains("is refused: it is of another time"),
             "{}",

@@ -99,7 +99,9 @@ impl<'k> Known<'k> {
                 tell_skew(&mut skew, &mut record);
             }
             tell_source(event, at, &mut record);
-            record.process = Some(process_record(&error.process, account(&error.account)));
+            // Such an event may know the account by its SID alone.
+            let user = account(&error.account).or_else(|| error.account.sid.as_deref().map(str::to_owned));
+            record.process = Some(process_record(&error.process, user));
             record.verdict = Verdict::Confirmed;
         } else {
             record.coverage = Some(self.coverage(host));

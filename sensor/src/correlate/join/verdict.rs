@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use super::super::case::{Case, Expected};
 use super::super::names::HostId;
 use super::super::store::{Kind, Lookup};
-use super::told::{logon_record, place, processes};
+use super::told::{logon_record, place, process_record, processes};
 use super::{CHILD, CLOSE, EARLIER, Gathered, Known, SECOND};
 use crate::event::dcom::Outcome;
 use crate::event::host::{CoverageRecord, HostRecord, Matched, SkewRecord, Verdict};
 use crate::event::record::Interval;
+use crate::host_log::HostBody;
 use crate::time::Timestamp;
 
 /// A log that has nothing for so long on one side has no say.
@@ -40,12 +41,18 @@ impl<'k> Known<'k> {
             record.because.push(told.to_owned());
         }
         record.logon = logon.map(|(_, logon)| logon_record(logon));
-        let source = match (&child, &server, owner, error, load) {
-            (Some(child), ..) => Some(child.event),
-            (_, Some(server), ..) => Some(server.event),
-            (_, _, Some(owner), ..) => Some(owner.event),
-            (.., Some(error), _) => Some(error),
-            (.., load) => load,
+        let loaded = load.and_then(|event| match &event.body {
+            HostBody::ImageLoad(load) => Some(load),
+            _ => None,
+        });
+        record.library = loaded.and_then(|load| load.path.clone());
+        // What a call did goes before what held the object.
+        let source = match (load, &child, &server, owner, error) {
+            (Some(load), ..) => Some(load),
+            (_, Some(child), ..) => Some(child.event),
+            (_, _, Some(server), ..) => Some(server.event),
+            (.., Some(owner), _) => Some(owner.event),
+            (.., error) => error,
         };
         if let Some(event) = source {
             let delta = event.time.since(case.since);
@@ -59,6 +66,9 @@ impl<'k> Known<'k> {
             }
         }
         processes(child.as_ref(), server.as_ref(), owner, &mut record);
+        if let (Some(load), None) = (loaded, &record.process) {
+            record.process = Some(process_record(&load.process, None));
+        }
         record.score = score(&record.matched_on);
         let proven = child.as_ref().is_some_and(|child| child.proves);
         // Of a class that is concluded, one of several starts may be anybody's.
