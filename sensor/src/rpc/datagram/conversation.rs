@@ -1,6 +1,6 @@
 //! The calls that one end makes to another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
@@ -33,6 +33,8 @@ pub(super) struct Conversation {
     last_packet: At,
     pub(super) carried: Carried,
     calls: BTreeMap<CallKey, Call>,
+    /// Those of them whose answer is there before all of the request, by when it was: a mirror may swap the two directions.
+    doubted: BTreeSet<(Timestamp, CallKey)>,
     told: VecDeque<CallKey>,
     /// Bytes of stubs in `calls`.
     kept: usize,
@@ -50,7 +52,16 @@ struct Call {
     flags: DgFlags,
     request: Joining,
     reply: Joining,
+    answered: Option<Answered>,
     auth: Option<AuthState>,
+}
+
+/// The server has said all it had to say.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    at: At,
+    /// The call failed, or was refused.
+    fault: Option<u32>,
 }
 
 impl Call {
@@ -80,6 +91,7 @@ impl Call {
             flags: header.flags,
             request: message(),
             reply: message(),
+            answered: None,
             auth: pdu.auth,
         }
     }
@@ -165,6 +177,7 @@ impl Conversation {
             last_packet: first,
             carried: Carried::default(),
             calls: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             told: VecDeque::new(),
             kept: 0,
             bytes_missing: 0,
@@ -180,6 +193,28 @@ impl Conversation {
     /// Calls that wait for their answer.
     pub(super) fn waiting(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Does this call wait for its end?
+    pub(super) fn waits(&self, key: CallKey) -> bool {
+        self.calls.contains_key(&key)
+    }
+
+    /// Was it told?
+    pub(super) fn has_told(&self, key: CallKey) -> bool {
+        self.told.contains(&key)
+    }
+
+    /// Since when the first of the answers waits that came before their requests.
+    pub(super) fn doubted(&self) -> Option<Timestamp> {
+        self.doubted.first().map(|&(since, _)| since)
+    }
+
+    /// The first of them has waited long enough.
+    pub(super) fn decide(&mut self, handling: &mut Handling<'_>) {
+        if let Some(&(_, key)) = self.doubted.first() {
+            self.give_up(key, handling);
+        }
     }
 
     /// Counts a datagram.
@@ -216,8 +251,8 @@ impl Conversation {
             return self.acknowledged(key, handling);
         }
         // Of a refusal it cannot be told whether it is a second one: a refused call may be tried again.
-        let unasked_reject = header.ptype == DgPtype::REJECT && !self.calls.contains_key(&key);
-        if unasked_reject || self.told.contains(&key) {
+        let unasked_reject = header.ptype == DgPtype::REJECT && !self.waits(key);
+        if unasked_reject || self.has_told(key) {
             handling.counters.repeated += 1;
             return;
         }
@@ -225,7 +260,7 @@ impl Conversation {
         handling.bounds.counters.damaged += u64::from(pdu.condition == Condition::Damaged);
         handling.bounds.counters.sealed += u64::from(pdu.condition == Condition::Sealed);
         let says_nothing = header.ptype == DgPtype::FAULT && pdu.status.is_none();
-        if !self.calls.contains_key(&key) && !says_nothing {
+        if !self.waits(key) && !says_nothing {
             self.make_room(handling);
             self.calls.insert(key, Call::new(at, &pdu, handling));
         }
@@ -238,35 +273,56 @@ impl Conversation {
 
     fn request(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
         self.join(at, key, Side::Client, pdu, handling);
-        let over = |call: &Call| call.wants_no_answer() && call.request.has_ended();
-        if self.calls.get(&key).is_some_and(over)
-            && let Some(call) = self.take(key, handling)
+        let over = |call: &Call| call.wants_no_answer() || call.answered.is_some();
+        if self
+            .calls
+            .get(&key)
+            .is_some_and(|call| over(call) && call.request.has_ended())
         {
-            self.tell(key, call, Reply::NotWanted, handling);
+            self.give_up(key, handling);
         }
     }
 
     fn response(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
         self.join(at, key, Side::Server, pdu, handling);
         if self.calls.get(&key).is_some_and(|call| call.reply.has_ended()) {
-            self.give_up(key, handling);
+            self.answered(key, Answered { at, fault: None }, handling);
         }
     }
 
     /// The call failed, or was refused. Without its status, which a snap length may have cut off, it says nothing.
     fn fault(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
-        let Some(status) = pdu.status else { return };
-        let Some(call) = self.take(key, handling) else { return };
+        if pdu.status.is_none() || !self.waits(key) {
+            return;
+        }
+        let fault = pdu.status;
+        self.answered(key, Answered { at, fault }, handling);
         if pdu.header.ptype == DgPtype::REJECT {
+            // It may be tried again at once, by the same number.
+            self.give_up(key, handling);
             self.told.pop_back();
         }
-        handling.bounds.counters.faults += 1;
-        self.tell(key, call, Reply::Fault { at, status }, handling);
     }
 
-    /// The client has the answer: what was not seen of it will not come again.
+    /// That is the answer. The call is told with its request, if that is on its way.
+    fn answered(&mut self, key: CallKey, answered: Answered, handling: &mut Handling<'_>) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.answered.is_some() {
+            handling.counters.repeated += u64::from(answered.fault.is_some());
+            return;
+        }
+        call.answered = Some(answered);
+        self.doubted.insert((answered.at.steady(), key));
+        if call.request.has_ended() {
+            self.give_up(key, handling);
+        }
+    }
+
+    /// The client has the answer: what was not seen of it will not come again, nor what was not seen of the request, which
+    /// the client sent before.
     fn acknowledged(&mut self, key: CallKey, handling: &mut Handling<'_>) {
-        if self.calls.get(&key).is_some_and(|call| !call.reply.is_empty()) {
+        let over = |call: &Call| call.answered.is_some() || !call.reply.is_empty();
+        if self.calls.get(&key).is_some_and(over) {
             self.give_up(key, handling);
         }
     }
@@ -316,6 +372,9 @@ impl Conversation {
     fn take(&mut self, key: CallKey, handling: &mut Handling<'_>) -> Option<Call> {
         let call = self.calls.remove(&key)?;
         self.account(call.kept(), 0, handling);
+        if let Some(Answered { at, .. }) = call.answered {
+            self.doubted.remove(&(at.steady(), key));
+        }
         if self.told.len() >= MAX_TOLD {
             self.told.pop_front();
         }
@@ -328,9 +387,24 @@ impl Conversation {
         let Some(mut call) = self.take(key, handling) else {
             return;
         };
-        let reply = std::mem::take(&mut call.reply).finish();
-        handling.bounds.counters.unanswered += u64::from(reply.is_none());
-        let reply = reply.map_or(Reply::Unanswered, Reply::Response);
+        let counters = &mut handling.bounds.counters;
+        let reply = match call.answered {
+            Some(Answered {
+                at,
+                fault: Some(status),
+            }) => {
+                counters.faults += 1;
+                Reply::Fault { at, status }
+            }
+            _ => match std::mem::take(&mut call.reply).finish() {
+                Some(message) => Reply::Response(message),
+                None if call.wants_no_answer() && call.request.has_ended() => Reply::NotWanted,
+                None => {
+                    counters.unanswered += 1;
+                    Reply::Unanswered
+                }
+            },
+        };
         self.tell(key, call, reply, handling);
     }
 
@@ -376,7 +450,10 @@ impl Conversation {
     }
 
     fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
-        let latest = |call: &Call| call.request.at().steady().max(call.reply.at().steady());
+        let latest = |call: &Call| {
+            let ats = [call.began, call.request.at(), call.reply.at()];
+            ats.map(|at| at.steady()).into_iter().max().unwrap_or_default()
+        };
         let answer = handling.bounds.limits.answer;
         let too_old = |call: &Call| at.steady().since(latest(call)) > answer;
         let old: Vec<CallKey> = self

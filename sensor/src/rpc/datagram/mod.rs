@@ -39,6 +39,8 @@ pub struct Datagrams {
     conversations: BTreeMap<Pair, Conversation>,
     /// The same by when they were last of use: the longest idle comes first.
     idle: BTreeSet<(Timestamp, Pair)>,
+    /// Those in which an answer waits for its request, by since when the first does.
+    doubted: BTreeSet<(Timestamp, Pair)>,
     /// Calls on all of them that wait for their answer.
     calls: usize,
     counters: DatagramCounters,
@@ -102,21 +104,38 @@ impl Datagrams {
         self.idle.remove(&(conversation.last, pair));
         self.idle.insert((last, pair));
         conversation.last = last;
-        let before = conversation.waiting();
-        conversation.count(side, datagram);
-        let counted = bounds.counters;
-        conversation.push(
-            datagram,
-            header,
-            &mut Handling {
-                bounds,
-                counters: &mut self.counters,
-                out,
-            },
-        );
-        conversation.carried.add(&counted, &bounds.counters);
-        self.calls = self.calls + conversation.waiting() - before;
+        self.handle(pair, bounds, out, |conversation, handling| {
+            conversation.count(side, datagram);
+            conversation.push(datagram, header, handling);
+        });
         while self.calls > bounds.limits.conversation_calls && self.evict(bounds, out) {}
+    }
+
+    /// Does something with a conversation, and keeps what is known of all of them true.
+    fn handle(
+        &mut self,
+        pair: Pair,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+        handle: impl FnOnce(&mut Conversation, &mut Handling<'_>),
+    ) {
+        let Some(conversation) = self.conversations.get_mut(&pair) else {
+            return;
+        };
+        let (waiting, doubted) = (conversation.waiting(), conversation.doubted());
+        let counted = bounds.counters;
+        let mut handling = Handling {
+            bounds,
+            counters: &mut self.counters,
+            out,
+        };
+        handle(conversation, &mut handling);
+        conversation.carried.add(&counted, &bounds.counters);
+        self.calls = self.calls + conversation.waiting() - waiting;
+        if let Some(since) = doubted {
+            self.doubted.remove(&(since, pair));
+        }
+        self.doubted.extend(conversation.doubted().map(|since| (since, pair)));
     }
 
     /// A datagram that is about no call.
@@ -131,9 +150,16 @@ impl Datagrams {
         }
     }
 
-    /// Time has come this far: conversations that are long silent are over.
+    /// Time has come this far: answers have waited long enough for their requests, and conversations that are long silent
+    /// are over.
     #[inline]
     pub fn advance(&mut self, now: Timestamp, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
+        while let Some(&(since, pair)) = self.doubted.first()
+            && now.since(since) > bounds.limits.doubt
+        {
+            self.doubted.pop_first();
+            self.handle(pair, bounds, out, Conversation::decide);
+        }
         while let Some(&(last, pair)) = self.idle.first()
             && now.since(last) > bounds.limits.answer
         {
@@ -144,8 +170,7 @@ impl Datagrams {
     /// What two ends say is given up, whatever state it is in: no more is said of it than that.
     pub(crate) fn abandon(&mut self, a: Endpoint, b: Endpoint, out: &mut dyn FnMut(RpcEvent)) {
         for pair in [(a, b), (b, a)] {
-            if let Some(conversation) = self.conversations.remove(&pair) {
-                self.idle.remove(&(conversation.last, pair));
+            if let Some(conversation) = self.forget(pair) {
                 conversation.over(Reason::Forced).into_iter().for_each(&mut *out);
             }
         }
@@ -201,11 +226,19 @@ impl Datagrams {
         true
     }
 
+    fn forget(&mut self, pair: Pair) -> Option<Conversation> {
+        let conversation = self.conversations.remove(&pair)?;
+        self.idle.remove(&(conversation.last, pair));
+        if let Some(since) = conversation.doubted() {
+            self.doubted.remove(&(since, pair));
+        }
+        Some(conversation)
+    }
+
     fn end(&mut self, pair: Pair, reason: Reason, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
-        let Some(mut conversation) = self.conversations.remove(&pair) else {
+        let Some(mut conversation) = self.forget(pair) else {
             return;
         };
-        self.idle.remove(&(conversation.last, pair));
         self.calls -= conversation.waiting();
         let counted = bounds.counters;
         conversation.close(&mut Handling {

@@ -162,6 +162,12 @@ impl Rig {
         self.send(Side::Server, pdu);
     }
 
+    /// Nothing more comes until then.
+    fn wait(&mut self, until: Timestamp) {
+        let (datagrams, events) = (&mut self.datagrams, &mut self.events);
+        datagrams.advance(until, &mut self.bounds, &mut |event| events.push(event));
+    }
+
     fn told(&self) -> Vec<Exchange> {
         let exchanges = self.events.iter().filter_map(|event| match &event.body {
             RpcBody::Exchange(exchange) => Some(exchange.as_ref().clone()),
@@ -173,11 +179,11 @@ impl Rig {
     fn finish(mut self) -> Vec<Exchange> {
         let events = &mut self.events;
         self.datagrams.finish(&mut self.bounds, &mut |event| events.push(event));
-        assert_eq!(
-            (self.bounds.held, self.datagrams.calls, self.datagrams.idle.len()),
-            (0, 0, 0),
-            "all is let go"
-        );
+        let Datagrams {
+            calls, idle, doubted, ..
+        } = &self.datagrams;
+        let left = (self.bounds.held, *calls, idle.len(), doubted.len());
+        assert_eq!(left, (0, 0, 0, 0), "all is let go");
         let count = |body| self.events.iter().filter(|event| event.body == body).count();
         assert_eq!(count(RpcBody::Opened), count(RpcBody::Closed));
         self.told()
@@ -311,10 +317,49 @@ fn faults_refusals_and_calls_that_want_no_answer_are_told_apart() {
 fn an_answer_alone_still_names_interface_and_operation() {
     let mut rig = Rig::new();
     rig.answer(&response(7, "answer"));
-    assert_eq!(rig.bounds.counters.unasked, 1);
+    rig.wait(Timestamp(SECOND / 20));
+    assert!(rig.told().is_empty());
+    rig.wait(Timestamp(SECOND / 20 + 1));
+    assert_eq!((rig.bounds.counters.unasked, rig.told().len()), (1, 1));
     let [exchange] = rig.finish().try_into().unwrap();
     assert_eq!((&exchange.request, exchange.opnum), (&None, Some(3)));
     assert_eq!(stub(reply(&exchange)), Some(whole("answer")));
+}
+
+#[test]
+fn an_answer_that_stands_before_its_request_waits_for_it() {
+    let mut rig = Rig::new();
+    rig.answer(&response(7, "answer"));
+    rig.answer(&response(7, "answer"));
+    rig.ask(&request(7, "a").part(0, FRAG));
+    assert!(rig.told().is_empty());
+    rig.ask(&request(7, "b").part(1, LAST));
+    rig.ask(&pdu(DgPtype::ACK, 7, ""));
+    rig.answer(&pdu(DgPtype::FAULT, 8, 5_u32.to_le_bytes()));
+    rig.answer(&pdu(DgPtype::FAULT, 8, 5_u32.to_le_bytes()));
+    assert_eq!(rig.told().len(), 1);
+    rig.ask(&request(8, "denied"));
+    let counters = (rig.bounds.counters.unasked, rig.datagrams.counters().repeated);
+    assert_eq!((counters, rig.bounds.counters.faults), ((0, 2), 1));
+    let [answered, failed] = rig.finish().try_into().unwrap();
+    assert_eq!(
+        (stub(answered.request.as_ref()), stub(reply(&answered))),
+        (Some(whole("ab")), Some(whole("answer")))
+    );
+    assert_eq!(stub(failed.request.as_ref()), Some(whole("denied")));
+    assert!(matches!(failed.reply, Reply::Fault { status: 5, at } if at.frame == 6));
+}
+
+#[test]
+fn a_client_that_has_the_answer_sends_no_more_of_its_request() {
+    let mut rig = Rig::new();
+    for sequence in [7, 8] {
+        rig.answer(&response(sequence, "answer"));
+        rig.ask(&pdu(DgPtype::ACK, sequence, ""));
+        rig.ask(&request(sequence, "late"));
+    }
+    assert_eq!((rig.told().len(), rig.bounds.counters.unasked), (2, 2));
+    assert_eq!(rig.datagrams.counters().repeated, 2);
 }
 
 #[test]
@@ -409,9 +454,7 @@ fn silence_ends_a_conversation_and_old_calls() {
     rig.push(busy, 121, &request(3, "").bytes(), 0);
     assert_eq!(rig.told().len(), 2);
     assert_eq!((rig.datagrams.conversations.len(), rig.datagrams.calls), (1, 2));
-    let (datagrams, events) = (&mut rig.datagrams, &mut rig.events);
-    let later = Timestamp(300 * SECOND);
-    datagrams.advance(later, &mut rig.bounds, &mut |event| events.push(event));
+    rig.wait(Timestamp(300 * SECOND));
     assert_eq!(rig.told().len(), 4);
     assert!(rig.finish().iter().all(|exchange| exchange.reply == Reply::Unanswered));
 }
