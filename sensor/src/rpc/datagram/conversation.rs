@@ -8,8 +8,8 @@ use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{DgBody, DgFlags, DgHeader, DgPdu, DgPtype, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
-use super::Handling;
 use super::joining::{Added, Fragment, Joining, Place, Room};
+use super::{DatagramCounters, Handling};
 use crate::capture::At;
 use crate::decode::Datagram;
 use crate::flow::{Connection, Ended, Packets, Reason, Side, Sides};
@@ -38,7 +38,6 @@ pub(super) struct Conversation {
     told: VecDeque<CallKey>,
     /// Bytes of stubs in `calls`.
     kept: usize,
-    bytes_missing: u64,
     claims: Arc<Claims>,
 }
 
@@ -180,7 +179,6 @@ impl Conversation {
             doubted: BTreeSet::new(),
             told: VecDeque::new(),
             kept: 0,
-            bytes_missing: 0,
             claims: Arc::default(),
         }
     }
@@ -218,13 +216,18 @@ impl Conversation {
     }
 
     /// Counts a datagram.
-    pub(super) fn count(&mut self, side: Side, datagram: &Datagram<'_>) {
+    pub(super) fn count(&mut self, side: Side, datagram: &Datagram<'_>, counters: &mut DatagramCounters) {
         self.packets[side].count(datagram.length, 0);
         self.last_packet = datagram.at;
         self.carried.pdus += 1;
         if datagram.cut > 0 {
-            self.carried.lost(side, datagram.cut.into());
+            self.lose(side, datagram.cut.into(), counters);
         }
+    }
+
+    fn lose(&mut self, side: Side, bytes: u64, counters: &mut DatagramCounters) {
+        self.carried.lost(side, bytes);
+        counters.missing += bytes;
     }
 
     /// What there is to say at its end.
@@ -244,7 +247,6 @@ impl Conversation {
     /// Takes a PDU in.
     pub(super) fn push(&mut self, datagram: &Datagram<'_>, header: DgHeader, handling: &mut Handling<'_>) {
         let at = datagram.at;
-        self.bytes_missing += u64::from(datagram.cut);
         self.give_up_old_calls(at, handling);
         let key = (header.activity, header.sequence);
         if header.ptype == DgPtype::ACK {
@@ -285,6 +287,9 @@ impl Conversation {
 
     fn response(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
         self.join(at, key, Side::Server, pdu, handling);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.request.taken();
+        }
         if self.calls.get(&key).is_some_and(|call| call.reply.has_ended()) {
             self.answered(key, Answered { at, fault: None }, handling);
         }
@@ -321,8 +326,9 @@ impl Conversation {
     /// The client has the answer: what was not seen of it will not come again, nor what was not seen of the request, which
     /// the client sent before.
     fn acknowledged(&mut self, key: CallKey, handling: &mut Handling<'_>) {
-        let over = |call: &Call| call.answered.is_some() || !call.reply.is_empty();
-        if self.calls.get(&key).is_some_and(over) {
+        let over = |call: &&mut Call| call.answered.is_some() || !call.reply.is_empty();
+        if let Some(call) = self.calls.get_mut(&key).filter(over) {
+            call.reply.taken();
             self.give_up(key, handling);
         }
     }
@@ -387,6 +393,12 @@ impl Conversation {
         let Some(mut call) = self.take(key, handling) else {
             return;
         };
+        for (side, lost) in [(Side::Client, call.request.lost()), (Side::Server, call.reply.lost())] {
+            if let Some(lost) = lost {
+                handling.bounds.counters.damaged += lost.fragments;
+                self.lose(side, lost.bytes, handling.counters);
+            }
+        }
         let counters = &mut handling.bounds.counters;
         let reply = match call.answered {
             Some(Answered {
@@ -432,7 +444,7 @@ impl Conversation {
             shape: Arc::default(),
             secondary_address: None,
             named_pipe: None,
-            bytes_missing: self.bytes_missing,
+            bytes_missing: self.carried.bytes_missing,
         };
         handling.say(&self.connection, RpcBody::Exchange(Box::new(exchange)));
     }

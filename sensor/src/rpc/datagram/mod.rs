@@ -28,6 +28,8 @@ pub struct DatagramCounters {
     pub repeated: u64,
     /// Fragments that came before an earlier one.
     pub out_of_order: u64,
+    /// Bytes that the snap length cut off, and of fragments that were not seen.
+    pub missing: u64,
 }
 
 /// Client and server. Whoever calls is the client: each of two hosts may be.
@@ -105,7 +107,7 @@ impl Datagrams {
         self.idle.insert((last, pair));
         conversation.last = last;
         self.handle(pair, bounds, out, |conversation, handling| {
-            conversation.count(side, datagram);
+            conversation.count(side, datagram, handling.counters);
             conversation.push(datagram, header, handling);
         });
         while self.calls > bounds.limits.conversation_calls && self.evict(bounds, out) {}
@@ -145,7 +147,7 @@ impl Datagrams {
             ((destination, source), Side::Server),
         ] {
             if let Some(conversation) = self.conversations.get_mut(&pair) {
-                return conversation.count(side, datagram);
+                return conversation.count(side, datagram, &mut self.counters);
             }
         }
     }

@@ -407,6 +407,38 @@ fn a_message_that_lacks_a_fragment_is_incomplete() {
 }
 
 #[test]
+fn fragments_that_were_not_seen_are_counted() {
+    let mut rig = Rig::new();
+    rig.ask(&request(7, "first").part(0, FRAG));
+    rig.ask(&request(7, "1").part(3, LAST));
+    rig.answer(&response(7, "answer").part(0, FRAG));
+    // Of what is on its way nothing is missing, and of what was never seen nobody knows how much it was.
+    rig.ask(&request(8, "on its way").part(0, FRAG));
+    rig.answer(&response(9, "answer"));
+    assert_eq!((rig.datagrams.counters().missing, rig.bounds.counters.damaged), (0, 0));
+    rig.ask(&pdu(DgPtype::ACK, 7, ""));
+    let missing = |rig: &Rig| (rig.datagrams.counters().missing, rig.bounds.counters.damaged);
+    assert_eq!((missing(&rig), rig.told()[0].bytes_missing), ((5 + 5 + 6, 3), 16));
+    // The server answers what it has all of.
+    rig.ask(&request(10, "the rest is lost").part(0, FRAG));
+    rig.answer(&response(10, "answer"));
+    rig.wait(Timestamp(SECOND));
+    assert_eq!(missing(&rig), (16 + 16, 4));
+    let (datagrams, events) = (&mut rig.datagrams, &mut rig.events);
+    datagrams.finish(&mut rig.bounds, &mut |event| events.push(event));
+    assert_eq!(missing(&rig), (32, 4));
+    let over = rig.events.iter().find_map(|event| match &event.body {
+        RpcBody::Over(over) => Some(over.carried),
+        _ => None,
+    });
+    let carried = over.unwrap();
+    assert_eq!(
+        (carried.bytes_missing, carried.gaps.client, carried.gaps.server),
+        (32, 2, 1)
+    );
+}
+
+#[test]
 fn foreign_datagrams_leave_nothing() {
     let mut rig = Rig::new();
     let whole = request(7, "question").bytes();
