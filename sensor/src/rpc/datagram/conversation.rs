@@ -203,6 +203,11 @@ impl Conversation {
         self.told.contains(&key)
     }
 
+    /// Does it wait, and nothing of its request was seen?
+    pub(super) fn lacks_request(&self, key: CallKey) -> bool {
+        self.calls.get(&key).is_some_and(|call| call.request.is_empty())
+    }
+
     /// Since when the first of the answers waits that came before their requests.
     pub(super) fn doubted(&self) -> Option<Timestamp> {
         self.doubted.first().map(|&(since, _)| since)

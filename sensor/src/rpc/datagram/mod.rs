@@ -90,9 +90,10 @@ impl Datagrams {
             DgPtype::REQUEST | DgPtype::ACK => (ends, Side::Client),
             DgPtype::RESPONSE | DgPtype::FAULT | DgPtype::REJECT => ((ends.1, ends.0), Side::Server),
             // How the two are getting on with a call says nothing about the call.
-            _ => return self.count(ends, datagram),
+            _ => return self.count(ends, &header, datagram),
         };
         self.advance(datagram.at.steady(), bounds, out);
+        let pair = self.whose(pair, &header);
         if !self.conversations.contains_key(&pair) {
             if header.ptype == DgPtype::ACK {
                 return;
@@ -111,6 +112,28 @@ impl Datagrams {
             conversation.push(datagram, header, handling);
         });
         while self.calls > bounds.limits.conversation_calls && self.evict(bounds, out) {}
+    }
+
+    /// The conversation that a PDU between these two belongs to. A server may answer from another port than it was asked at, as
+    /// where the endpoint mapper passed the request on: then it is the one that has the call.
+    fn whose(&self, pair: Pair, header: &DgHeader) -> Pair {
+        let key = (header.activity, header.sequence);
+        if self
+            .conversations
+            .get(&pair)
+            .is_some_and(|own| own.waits(key) || own.has_told(key))
+        {
+            return pair;
+        }
+        let beside = || self.beside(pair);
+        let found = if header.ptype == DgPtype::REQUEST {
+            // What a client asks at another port by the same number is another call, unless the answer came before it.
+            beside().find(|(_, other)| other.lacks_request(key))
+        } else {
+            let told = || beside().find(|(_, other)| other.has_told(key));
+            beside().find(|(_, other)| other.waits(key)).or_else(told)
+        };
+        found.map_or(pair, |(&found, _)| found)
     }
 
     /// Does something with a conversation, and keeps what is known of all of them true.
@@ -140,12 +163,19 @@ impl Datagrams {
         self.doubted.extend(conversation.doubted().map(|since| (since, pair)));
     }
 
-    /// A datagram that is about no call.
-    fn count(&mut self, (source, destination): Pair, datagram: &Datagram<'_>) {
+    /// Conversations of a client with a server at all its ports.
+    fn beside(&self, (client, server): Pair) -> impl Iterator<Item = (&Pair, &Conversation)> {
+        let at = |port| (client, Endpoint { port, ..server });
+        self.conversations.range(at(0)..=at(u16::MAX))
+    }
+
+    /// A datagram that changes nothing about a call.
+    fn count(&mut self, (source, destination): Pair, header: &DgHeader, datagram: &Datagram<'_>) {
         for (pair, side) in [
             ((source, destination), Side::Client),
             ((destination, source), Side::Server),
         ] {
+            let pair = self.whose(pair, header);
             if let Some(conversation) = self.conversations.get_mut(&pair) {
                 return conversation.count(side, datagram, &mut self.counters);
             }
@@ -171,7 +201,12 @@ impl Datagrams {
 
     /// What two ends say is given up, whatever state it is in: no more is said of it than that.
     pub(crate) fn abandon(&mut self, a: Endpoint, b: Endpoint, out: &mut dyn FnMut(RpcEvent)) {
-        for pair in [(a, b), (b, a)] {
+        let pairs = [(a, b), (b, a)];
+        let given_up: Vec<Pair> = pairs
+            .into_iter()
+            .flat_map(|pair| self.beside(pair).map(|(&pair, _)| pair))
+            .collect();
+        for pair in given_up {
             if let Some(conversation) = self.forget(pair) {
                 conversation.over(Reason::Forced).into_iter().for_each(&mut *out);
             }

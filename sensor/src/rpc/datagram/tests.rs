@@ -362,6 +362,59 @@ fn a_client_that_has_the_answer_sends_no_more_of_its_request() {
     assert_eq!(rig.datagrams.counters().repeated, 2);
 }
 
+/// What a client's and a server's ports say to one another.
+fn between(client: u16, server: u16) -> [Endpoint; 2] {
+    [end(1, client), end(2, server)]
+}
+
+#[test]
+fn an_answer_from_another_port_belongs_to_the_call() {
+    let mut rig = Rig::new();
+    let mut say = |ends: [Endpoint; 2], pdu: Pdu| assert!(rig.push(ends, 0, &pdu.bytes(), 0));
+    let back = |[client, server]: [Endpoint; 2]| [server, client];
+    say(between(50_000, 135), request(1, "question"));
+    say(back(between(50_000, 1032)), pdu(DgPtype::FACK, 1, ""));
+    say(back(between(50_000, 1032)), response(1, "an").part(0, FRAG));
+    say(back(between(50_000, 1033)), response(1, "swer").part(1, LAST));
+    say(back(between(50_000, 1032)), response(1, "swer").part(1, LAST));
+    say(between(50_000, 1032), pdu(DgPtype::ACK, 1, ""));
+    // The answer stands before the request.
+    say(back(between(50_000, 1034)), response(2, "answer"));
+    say(between(50_000, 135), request(2, "question"));
+    // By the same number at another port it is another call.
+    say(between(50_000, 1035), request(1, "other"));
+    say(back(between(50_000, 1035)), response(1, "answer"));
+    let counters = rig.datagrams.counters();
+    assert_eq!((counters.conversations, counters.repeated), (3, 1));
+    let told = rig.told();
+    assert_eq!(told.len(), 3);
+    for (exchange, asked) in told.iter().zip(["question", "question", "other"]) {
+        let answer = Some(whole("answer"));
+        assert_eq!(
+            (stub(exchange.request.as_ref()), stub(reply(exchange))),
+            (Some(whole(asked)), answer)
+        );
+    }
+    let ends = |event: &RpcEvent| match &event.body {
+        RpcBody::Exchange(_) => Some(event.connection.server.port),
+        _ => None,
+    };
+    assert_eq!(
+        rig.events.iter().filter_map(ends).collect::<Vec<_>>(),
+        [135, 1034, 1035]
+    );
+    rig.finish();
+}
+
+#[test]
+fn an_answer_to_another_client_or_from_another_address_stays_apart() {
+    let mut rig = Rig::new();
+    rig.ask(&request(1, "question"));
+    rig.push([end(2, 1032), end(1, 50_001)], 0, &response(1, "x").bytes(), 0);
+    rig.push([end(3, 135), end(1, 50_000)], 0, &response(1, "y").bytes(), 0);
+    assert_eq!(rig.finish().len(), 3);
+}
+
 #[test]
 fn a_verifier_tells_the_level_and_whether_the_stub_is_sealed() {
     let mut rig = Rig::new();
