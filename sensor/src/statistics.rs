@@ -198,7 +198,7 @@ fn counters(counted: &Counted) -> Vec<(&'static str, u64)> {
         ("dcom.flow.suspects", flow.suspects),
         ("dcom.flow.stray_resets", flow.stray_resets),
         ("dcom.flow.over_limit", assembler.over_limit),
-        ("dcom.flow.bytes_missing", assembler.missing),
+        ("dcom.flow.bytes_missing", assembler.missing + datagrams.missing),
         ("dcom.flow.acks", assembler.acknowledgements),
         ("dcom.flow.acks_of_unseen", assembler.acknowledged_unseen),
         ("dcom.smb.connections", carriage.smb),

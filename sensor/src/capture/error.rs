@@ -195,6 +195,12 @@ impl CaptureError {
                  etl2pcapng those of Windows (.etl), and archives have to be unpacked",
             ),
             Cause::Empty => Some("expected pcap or pcapng, plain, .gz or .zst"),
+            Cause::TooLong {
+                what: "packet record", ..
+            } => Some(
+                "what came before the damage was read; where all files of one tool end so, they are a variant of pcap: \
+                 `editcap IN OUT.pcapng` converts most",
+            ),
             Cause::Compression { .. }
             | Cause::TooLong { .. }
             | Cause::TooShort { .. }

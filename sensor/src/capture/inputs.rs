@@ -156,8 +156,8 @@ fn number(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (!digits.is_empty()).then(|| (digits.split_at(first).1, behind))
 }
 
-/// How captures of other tools begin (`NetMon`, `snoop`, `NetXray`, Sniffer), and files that bzip2 and xz compressed.
-const OTHERS: [&[u8]; 7] = [
+/// How captures of other tools begin (`NetMon`, `snoop`, `NetXray`, Sniffer), and files that bzip2, xz and lz4 compressed.
+const OTHERS: [&[u8]; 8] = [
     b"RTSS",
     b"GMBU",
     b"snoop\0\0\0",
@@ -165,6 +165,7 @@ const OTHERS: [&[u8]; 7] = [
     b"TRSNIFF data",
     b"BZh",
     b"\xfd7zXZ\0",
+    b"\x04\x22\x4d\x18",
 ];
 
 /// Looks at the first bytes, uncompressed. What does not open is an error, and so is what may be a capture but cannot be read:
@@ -262,6 +263,7 @@ mod tests {
     fn captures_of_other_tools_are_not_passed_over() {
         let folder = Folder::new("others");
         fs::write(folder.0.join("dc.cap"), "GMBU and what NetMon writes").unwrap();
+        fs::write(folder.0.join("dc.pcap.lz4"), b"\x04\x22\x4d\x18\x64\x40\xa7").unwrap();
         let Expanded { inputs, errors, .. } = expand(std::slice::from_ref(&folder.0));
         assert_eq!(inputs, folder.files(&["a.bin", "b.pcap", "deeper/c"]));
         assert!(
@@ -270,6 +272,7 @@ mod tests {
                 .contains("dc.cap: not a capture: it begins with 47 4d 42 55")
         );
         assert!(errors[0].hint().unwrap().contains("editcap"));
+        assert_eq!(errors.len(), 2);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Pcap {
     record_header: usize,
     nanoseconds_per_tick: i64,
     longest: u32,
+    /// The second number of the format's version: which of the two lengths of a record comes first.
+    minor: u16,
     /// The one that all frames are of.
     interface: Interface,
 }
@@ -93,6 +95,7 @@ impl Pcap {
             record_header,
             nanoseconds_per_tick,
             longest: snap_length.clamp(LONGEST_USUAL, LONGEST_EVER),
+            minor,
             interface: Interface {
                 place: (0, 0),
                 link_type: LinkType(u16::from_le_bytes([low, high])),
@@ -115,7 +118,11 @@ impl Pcap {
         }
         let offset = window.offset();
         let header = window.require(self.record_header, "packet record header")?;
-        let [seconds, ticks, captured, original_length] = self.order.four(header);
+        let [seconds, ticks, mut captured, mut original_length] = self.order.four(header);
+        // Before 2.3 the frame's own length stood first, and some wrote it so in 2.3: libpcap goes by these.
+        if self.minor < 3 || (self.minor == 3 && captured > original_length) {
+            (captured, original_length) = (original_length, captured);
+        }
         if captured > self.longest {
             let (claimed, limit) = (u64::from(captured), u64::from(self.longest));
             return Err(Fault::at(
@@ -176,6 +183,20 @@ mod tests {
                 (seen[0].bytes.as_slice(), seen[0].original_length),
                 (b"xy".as_slice(), 9)
             );
+        }
+    }
+
+    #[test]
+    fn the_lengths_of_a_record_stand_as_its_version_says() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            for (minor, lengths) in [(0, [9, 2]), (2, [9, 2]), (3, [9, 2]), (3, [2, 9]), (4, [2, 9])] {
+                let file = Writer::new(order).u32(0xa1b2_c3d4).u16(2).u16(minor).raw(&[0; 8]);
+                let file = file.u32(65_535).u32(1).u32(1).u32(0).u32(lengths[0]).u32(lengths[1]);
+                let (seen, error) = read(&file.raw(b"xy").record(2, 0, b"abc").bytes);
+                assert!(error.is_none(), "{minor}: {error:?}");
+                assert_eq!((seen.len(), seen[0].original_length), (2, 9), "{minor}");
+                assert_eq!(seen[0].bytes, b"xy");
+            }
         }
     }
 

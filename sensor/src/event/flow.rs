@@ -156,7 +156,7 @@ record! {
         alerts: Option<u64> => eve;
         /// Holes in its streams.
         gaps: Option<u64> => eve;
-        /// Bytes in them; over UDP, bytes that the snap length cut off.
+        /// Bytes in them; over UDP, bytes that the snap length cut off, and as many for each fragment that was not seen as the longest of its message has.
         bytes_missing: Option<u64> => eve;
     }
 }

@@ -20,7 +20,7 @@ pub struct Carried {
     pub unanswered: u64,
     /// Holes in what each side sent.
     pub gaps: Sides<u64>,
-    /// Bytes in them, and of datagrams what the snap length cut off.
+    /// Bytes in them; of datagrams what the snap length cut off, and fragments that were not seen.
     pub bytes_missing: u64,
 }
 

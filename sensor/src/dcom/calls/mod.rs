@@ -27,7 +27,9 @@ use crate::rpc::{Exchange, Message, Named, Stub};
 pub(crate) use dispatch::members_of_unseen;
 pub(crate) use powershell::decoded as decoded_powershell;
 pub(super) use sort::is_read;
-use sort::{By, Sort, looks_like_dispatch, looks_like_rem_unknown, may_be_dispatch, other_than, sort};
+use sort::{
+    By, Sort, looks_like_dispatch, looks_like_rem_unknown, may_be_dispatch, may_be_object_call, other_than, sort,
+};
 
 /// [MS-OAUT] 3.1.4 Message Processing Events and Sequencing Rules: opnums of `IDispatch`.
 const GET_IDS_OF_NAMES: u16 = 5;
@@ -321,6 +323,7 @@ impl Question<'_> {
             {
                 Sort::Dispatch
             }
+            Sort::Other if self.object.is_none() && !may_be_object_call(exchange, opnum) => return None,
             sort => sort,
         };
         let shown = self.recorded == Calls::All || is_shown(sort, interface, opnum, catalog);

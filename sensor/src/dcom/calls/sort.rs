@@ -4,13 +4,13 @@ use dcom_parsers::dcom::{RemQueryInterfaceReply, RemQueryInterfaceRequest, RemRe
 use dcom_parsers::error::Result;
 use dcom_parsers::guid::{Guid, Ipid};
 use dcom_parsers::names::{self, known};
-use dcom_parsers::ndr::Reader;
+use dcom_parsers::ndr::{Encoding, Reader};
 use dcom_parsers::oaut::{GetIdsOfNamesReply, GetIdsOfNamesRequest, InvokeRequest};
 
 use super::{GET_IDS_OF_NAMES, INVOKE, management, references};
 use crate::dcom::exchange::{parse_sound, response};
 use crate::dcom::exporters::Known;
-use crate::rpc::Exchange;
+use crate::rpc::{Exchange, Message};
 
 /// What sort of call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,17 @@ pub(super) fn sort(interface: Guid, opnum: u16, ipid: Option<Ipid>) -> Option<So
         _ if ipid.is_some() && (3..=6).contains(&opnum) && is_dual(interface) => Some(Sort::Dispatch),
         _ => ipid.map(|_| Sort::Other),
     }
+}
+
+/// Of an interface that nobody reads: may it be an object that is called? RPC of other kinds names objects too, as PROFINET does.
+/// An `ORPCTHIS` of version 5 is the first argument of every object call, and the three operations of `IUnknown` stay at home.
+pub(super) fn may_be_object_call(exchange: &Exchange, opnum: u16) -> bool {
+    let stub = exchange.request.as_ref().and_then(Message::readable);
+    opnum > 2
+        && stub.is_none_or(|(stub, order)| {
+            let encoding = exchange.encoding.unwrap_or(Encoding::Ndr20);
+            Reader::new(stub, order, encoding, "stub").u16() == Ok(5)
+        })
 }
 
 /// Does the interface derive from `IDispatch`, as far as names are known?
@@ -231,7 +242,6 @@ mod tests {
             (5, Bytes::request().bstr("text")),
             (6, shorter),
             (6, for_an_interface),
-            (6, Bytes::default()),
         ] {
             let mut rig = Rig::new();
             let dcom = rig.call(UNKNOWN, opnum, stub.into(), None);
@@ -242,6 +252,29 @@ mod tests {
         let named = Guid::parse("8cec592c-07a1-11d9-b15e-000d56bfe6ee").unwrap();
         let dcom = Rig::new().call(named, 6, invocation(30, "x").into(), None);
         assert_eq!(dcom.operation, "Execute");
+    }
+
+    #[test]
+    fn an_object_uuid_alone_makes_no_object_call() {
+        let called = |mut rig: Rig, opnum, stub| {
+            let mut exchange = exchange(Some(UNKNOWN), opnum, stub, None);
+            exchange.object = Some(OBJECT.0);
+            rig.read(&exchange).is_some()
+        };
+        let orpc = || Stub::from(Bytes::request());
+        let other = || Stub::from(Bytes::default().words(&[1, 2, 3, 4, 5, 6, 7, 8]));
+        for (opnum, stub, is_call) in [
+            (3, orpc(), true),
+            (3, Stub::Sealed, true),
+            (3, Stub::Incomplete, true),
+            (2, orpc(), false),
+            (0, Stub::Sealed, false),
+            (3, other(), false),
+            (5, Bytes::default().into(), false),
+        ] {
+            assert_eq!(called(Rig::new(), opnum, stub.clone()), is_call, "{opnum}: {stub:?}");
+            assert!(called(handed_out(UNKNOWN), opnum, stub), "a reply handed it out");
+        }
     }
 
     #[test]

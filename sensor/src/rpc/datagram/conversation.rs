@@ -1,6 +1,6 @@
 //! The calls that one end makes to another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dcom_parsers::guid::Guid;
@@ -8,8 +8,8 @@ use dcom_parsers::ndr::Encoding;
 use dcom_parsers::rpce::{DgBody, DgFlags, DgHeader, DgPdu, DgPtype, SyntaxId};
 use dcom_parsers::security::{AuthLevel, AuthService, Claims};
 
-use super::Handling;
 use super::joining::{Added, Fragment, Joining, Place, Room};
+use super::{DatagramCounters, Handling};
 use crate::capture::At;
 use crate::decode::Datagram;
 use crate::flow::{Connection, Ended, Packets, Reason, Side, Sides};
@@ -33,10 +33,11 @@ pub(super) struct Conversation {
     last_packet: At,
     pub(super) carried: Carried,
     calls: BTreeMap<CallKey, Call>,
+    /// Those of them whose answer is there before all of the request, by when it was: a mirror may swap the two directions.
+    doubted: BTreeSet<(Timestamp, CallKey)>,
     told: VecDeque<CallKey>,
     /// Bytes of stubs in `calls`.
     kept: usize,
-    bytes_missing: u64,
     claims: Arc<Claims>,
 }
 
@@ -50,7 +51,16 @@ struct Call {
     flags: DgFlags,
     request: Joining,
     reply: Joining,
+    answered: Option<Answered>,
     auth: Option<AuthState>,
+}
+
+/// The server has said all it had to say.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    at: At,
+    /// The call failed, or was refused.
+    fault: Option<u32>,
 }
 
 impl Call {
@@ -80,6 +90,7 @@ impl Call {
             flags: header.flags,
             request: message(),
             reply: message(),
+            answered: None,
             auth: pdu.auth,
         }
     }
@@ -165,9 +176,9 @@ impl Conversation {
             last_packet: first,
             carried: Carried::default(),
             calls: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             told: VecDeque::new(),
             kept: 0,
-            bytes_missing: 0,
             claims: Arc::default(),
         }
     }
@@ -182,14 +193,46 @@ impl Conversation {
         self.calls.len()
     }
 
+    /// Does this call wait for its end?
+    pub(super) fn waits(&self, key: CallKey) -> bool {
+        self.calls.contains_key(&key)
+    }
+
+    /// Was it told?
+    pub(super) fn has_told(&self, key: CallKey) -> bool {
+        self.told.contains(&key)
+    }
+
+    /// Does it wait, and nothing of its request was seen?
+    pub(super) fn lacks_request(&self, key: CallKey) -> bool {
+        self.calls.get(&key).is_some_and(|call| call.request.is_empty())
+    }
+
+    /// Since when the first of the answers waits that came before their requests.
+    pub(super) fn doubted(&self) -> Option<Timestamp> {
+        self.doubted.first().map(|&(since, _)| since)
+    }
+
+    /// The first of them has waited long enough.
+    pub(super) fn decide(&mut self, handling: &mut Handling<'_>) {
+        if let Some(&(_, key)) = self.doubted.first() {
+            self.give_up(key, handling);
+        }
+    }
+
     /// Counts a datagram.
-    pub(super) fn count(&mut self, side: Side, datagram: &Datagram<'_>) {
+    pub(super) fn count(&mut self, side: Side, datagram: &Datagram<'_>, counters: &mut DatagramCounters) {
         self.packets[side].count(datagram.length, 0);
         self.last_packet = datagram.at;
         self.carried.pdus += 1;
         if datagram.cut > 0 {
-            self.carried.lost(side, datagram.cut.into());
+            self.lose(side, datagram.cut.into(), counters);
         }
+    }
+
+    fn lose(&mut self, side: Side, bytes: u64, counters: &mut DatagramCounters) {
+        self.carried.lost(side, bytes);
+        counters.missing += bytes;
     }
 
     /// What there is to say at its end.
@@ -209,15 +252,14 @@ impl Conversation {
     /// Takes a PDU in.
     pub(super) fn push(&mut self, datagram: &Datagram<'_>, header: DgHeader, handling: &mut Handling<'_>) {
         let at = datagram.at;
-        self.bytes_missing += u64::from(datagram.cut);
         self.give_up_old_calls(at, handling);
         let key = (header.activity, header.sequence);
         if header.ptype == DgPtype::ACK {
             return self.acknowledged(key, handling);
         }
         // Of a refusal it cannot be told whether it is a second one: a refused call may be tried again.
-        let unasked_reject = header.ptype == DgPtype::REJECT && !self.calls.contains_key(&key);
-        if unasked_reject || self.told.contains(&key) {
+        let unasked_reject = header.ptype == DgPtype::REJECT && !self.waits(key);
+        if unasked_reject || self.has_told(key) {
             handling.counters.repeated += 1;
             return;
         }
@@ -225,7 +267,7 @@ impl Conversation {
         handling.bounds.counters.damaged += u64::from(pdu.condition == Condition::Damaged);
         handling.bounds.counters.sealed += u64::from(pdu.condition == Condition::Sealed);
         let says_nothing = header.ptype == DgPtype::FAULT && pdu.status.is_none();
-        if !self.calls.contains_key(&key) && !says_nothing {
+        if !self.waits(key) && !says_nothing {
             self.make_room(handling);
             self.calls.insert(key, Call::new(at, &pdu, handling));
         }
@@ -238,35 +280,60 @@ impl Conversation {
 
     fn request(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
         self.join(at, key, Side::Client, pdu, handling);
-        let over = |call: &Call| call.wants_no_answer() && call.request.has_ended();
-        if self.calls.get(&key).is_some_and(over)
-            && let Some(call) = self.take(key, handling)
+        let over = |call: &Call| call.wants_no_answer() || call.answered.is_some();
+        if self
+            .calls
+            .get(&key)
+            .is_some_and(|call| over(call) && call.request.has_ended())
         {
-            self.tell(key, call, Reply::NotWanted, handling);
+            self.give_up(key, handling);
         }
     }
 
     fn response(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
         self.join(at, key, Side::Server, pdu, handling);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.request.taken();
+        }
         if self.calls.get(&key).is_some_and(|call| call.reply.has_ended()) {
-            self.give_up(key, handling);
+            self.answered(key, Answered { at, fault: None }, handling);
         }
     }
 
     /// The call failed, or was refused. Without its status, which a snap length may have cut off, it says nothing.
     fn fault(&mut self, at: At, key: CallKey, pdu: &Pdu<'_>, handling: &mut Handling<'_>) {
-        let Some(status) = pdu.status else { return };
-        let Some(call) = self.take(key, handling) else { return };
+        if pdu.status.is_none() || !self.waits(key) {
+            return;
+        }
+        let fault = pdu.status;
+        self.answered(key, Answered { at, fault }, handling);
         if pdu.header.ptype == DgPtype::REJECT {
+            // It may be tried again at once, by the same number.
+            self.give_up(key, handling);
             self.told.pop_back();
         }
-        handling.bounds.counters.faults += 1;
-        self.tell(key, call, Reply::Fault { at, status }, handling);
     }
 
-    /// The client has the answer: what was not seen of it will not come again.
+    /// That is the answer. The call is told with its request, if that is on its way.
+    fn answered(&mut self, key: CallKey, answered: Answered, handling: &mut Handling<'_>) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.answered.is_some() {
+            handling.counters.repeated += u64::from(answered.fault.is_some());
+            return;
+        }
+        call.answered = Some(answered);
+        self.doubted.insert((answered.at.steady(), key));
+        if call.request.has_ended() {
+            self.give_up(key, handling);
+        }
+    }
+
+    /// The client has the answer: what was not seen of it will not come again, nor what was not seen of the request, which
+    /// the client sent before.
     fn acknowledged(&mut self, key: CallKey, handling: &mut Handling<'_>) {
-        if self.calls.get(&key).is_some_and(|call| !call.reply.is_empty()) {
+        let over = |call: &&mut Call| call.answered.is_some() || !call.reply.is_empty();
+        if let Some(call) = self.calls.get_mut(&key).filter(over) {
+            call.reply.taken();
             self.give_up(key, handling);
         }
     }
@@ -316,6 +383,9 @@ impl Conversation {
     fn take(&mut self, key: CallKey, handling: &mut Handling<'_>) -> Option<Call> {
         let call = self.calls.remove(&key)?;
         self.account(call.kept(), 0, handling);
+        if let Some(Answered { at, .. }) = call.answered {
+            self.doubted.remove(&(at.steady(), key));
+        }
         if self.told.len() >= MAX_TOLD {
             self.told.pop_front();
         }
@@ -328,9 +398,30 @@ impl Conversation {
         let Some(mut call) = self.take(key, handling) else {
             return;
         };
-        let reply = std::mem::take(&mut call.reply).finish();
-        handling.bounds.counters.unanswered += u64::from(reply.is_none());
-        let reply = reply.map_or(Reply::Unanswered, Reply::Response);
+        for (side, lost) in [(Side::Client, call.request.lost()), (Side::Server, call.reply.lost())] {
+            if let Some(lost) = lost {
+                handling.bounds.counters.damaged += lost.fragments;
+                self.lose(side, lost.bytes, handling.counters);
+            }
+        }
+        let counters = &mut handling.bounds.counters;
+        let reply = match call.answered {
+            Some(Answered {
+                at,
+                fault: Some(status),
+            }) => {
+                counters.faults += 1;
+                Reply::Fault { at, status }
+            }
+            _ => match std::mem::take(&mut call.reply).finish() {
+                Some(message) => Reply::Response(message),
+                None if call.wants_no_answer() && call.request.has_ended() => Reply::NotWanted,
+                None => {
+                    counters.unanswered += 1;
+                    Reply::Unanswered
+                }
+            },
+        };
         self.tell(key, call, reply, handling);
     }
 
@@ -358,7 +449,7 @@ impl Conversation {
             shape: Arc::default(),
             secondary_address: None,
             named_pipe: None,
-            bytes_missing: self.bytes_missing,
+            bytes_missing: self.carried.bytes_missing,
         };
         handling.say(&self.connection, RpcBody::Exchange(Box::new(exchange)));
     }
@@ -376,7 +467,10 @@ impl Conversation {
     }
 
     fn give_up_old_calls(&mut self, at: At, handling: &mut Handling<'_>) {
-        let latest = |call: &Call| call.request.at().steady().max(call.reply.at().steady());
+        let latest = |call: &Call| {
+            let ats = [call.began, call.request.at(), call.reply.at()];
+            ats.map(|at| at.steady()).into_iter().max().unwrap_or_default()
+        };
         let answer = handling.bounds.limits.answer;
         let too_old = |call: &Call| at.steady().since(latest(call)) > answer;
         let old: Vec<CallKey> = self

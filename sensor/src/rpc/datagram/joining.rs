@@ -72,6 +72,19 @@ pub(super) struct Joining {
     held_bytes: usize,
     /// Number of the last fragment, once it was seen.
     last: Option<u16>,
+    /// The number behind all that were seen.
+    behind: u32,
+    /// Bytes in the longest of them.
+    longest: u64,
+    is_taken: bool,
+}
+
+/// Fragments that were not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) fragments: u64,
+    /// As many for each as the longest has of those that were: a sender makes all but the last equally long.
+    pub(super) bytes: u64,
 }
 
 impl Joining {
@@ -97,6 +110,8 @@ impl Joining {
         message.fragments += 1;
         message.stub_length += fragment.stub.len() as u64;
         message.order = fragment.order;
+        self.behind = self.behind.max(number + 1);
+        self.longest = self.longest.max(fragment.stub.len() as u64);
         if fragment.place == Place::Last {
             self.last.get_or_insert(fragment.number);
         }
@@ -178,6 +193,22 @@ impl Joining {
             Stub::Whole(stub) | Stub::Beginning(stub) => stub.len() + self.held_bytes,
             _ => 0,
         }
+    }
+
+    /// Its receiver has all of it.
+    pub(super) fn taken(&mut self) {
+        self.is_taken = true;
+    }
+
+    /// What was sent of it and not seen. None when that is nothing, or all: then nobody knows how much it was.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        let within = u64::from(self.behind.saturating_sub(self.message.fragments));
+        let behind = u64::from(self.is_taken && self.last.is_none() && !self.is_empty());
+        let fragments = within + behind;
+        (fragments > 0).then_some(Lost {
+            fragments,
+            bytes: fragments * self.longest.max(1),
+        })
     }
 
     /// The message; None when nothing of it was seen.

@@ -28,6 +28,8 @@ pub struct DatagramCounters {
     pub repeated: u64,
     /// Fragments that came before an earlier one.
     pub out_of_order: u64,
+    /// Bytes that the snap length cut off, and of fragments that were not seen.
+    pub missing: u64,
 }
 
 /// Client and server. Whoever calls is the client: each of two hosts may be.
@@ -39,6 +41,8 @@ pub struct Datagrams {
     conversations: BTreeMap<Pair, Conversation>,
     /// The same by when they were last of use: the longest idle comes first.
     idle: BTreeSet<(Timestamp, Pair)>,
+    /// Those in which an answer waits for its request, by since when the first does.
+    doubted: BTreeSet<(Timestamp, Pair)>,
     /// Calls on all of them that wait for their answer.
     calls: usize,
     counters: DatagramCounters,
@@ -86,9 +90,10 @@ impl Datagrams {
             DgPtype::REQUEST | DgPtype::ACK => (ends, Side::Client),
             DgPtype::RESPONSE | DgPtype::FAULT | DgPtype::REJECT => ((ends.1, ends.0), Side::Server),
             // How the two are getting on with a call says nothing about the call.
-            _ => return self.count(ends, datagram),
+            _ => return self.count(ends, &header, datagram),
         };
         self.advance(datagram.at.steady(), bounds, out);
+        let pair = self.whose(pair, &header);
         if !self.conversations.contains_key(&pair) {
             if header.ptype == DgPtype::ACK {
                 return;
@@ -102,38 +107,91 @@ impl Datagrams {
         self.idle.remove(&(conversation.last, pair));
         self.idle.insert((last, pair));
         conversation.last = last;
-        let before = conversation.waiting();
-        conversation.count(side, datagram);
-        let counted = bounds.counters;
-        conversation.push(
-            datagram,
-            header,
-            &mut Handling {
-                bounds,
-                counters: &mut self.counters,
-                out,
-            },
-        );
-        conversation.carried.add(&counted, &bounds.counters);
-        self.calls = self.calls + conversation.waiting() - before;
+        self.handle(pair, bounds, out, |conversation, handling| {
+            conversation.count(side, datagram, handling.counters);
+            conversation.push(datagram, header, handling);
+        });
         while self.calls > bounds.limits.conversation_calls && self.evict(bounds, out) {}
     }
 
-    /// A datagram that is about no call.
-    fn count(&mut self, (source, destination): Pair, datagram: &Datagram<'_>) {
+    /// The conversation that a PDU between these two belongs to. A server may answer from another port than it was asked at, as
+    /// where the endpoint mapper passed the request on: then it is the one that has the call.
+    fn whose(&self, pair: Pair, header: &DgHeader) -> Pair {
+        let key = (header.activity, header.sequence);
+        if self
+            .conversations
+            .get(&pair)
+            .is_some_and(|own| own.waits(key) || own.has_told(key))
+        {
+            return pair;
+        }
+        let beside = || self.beside(pair);
+        let found = if header.ptype == DgPtype::REQUEST {
+            // What a client asks at another port by the same number is another call, unless the answer came before it.
+            beside().find(|(_, other)| other.lacks_request(key))
+        } else {
+            let told = || beside().find(|(_, other)| other.has_told(key));
+            beside().find(|(_, other)| other.waits(key)).or_else(told)
+        };
+        found.map_or(pair, |(&found, _)| found)
+    }
+
+    /// Does something with a conversation, and keeps what is known of all of them true.
+    fn handle(
+        &mut self,
+        pair: Pair,
+        bounds: &mut RpcBounds,
+        out: &mut dyn FnMut(RpcEvent),
+        handle: impl FnOnce(&mut Conversation, &mut Handling<'_>),
+    ) {
+        let Some(conversation) = self.conversations.get_mut(&pair) else {
+            return;
+        };
+        let (waiting, doubted) = (conversation.waiting(), conversation.doubted());
+        let counted = bounds.counters;
+        let mut handling = Handling {
+            bounds,
+            counters: &mut self.counters,
+            out,
+        };
+        handle(conversation, &mut handling);
+        conversation.carried.add(&counted, &bounds.counters);
+        self.calls = self.calls + conversation.waiting() - waiting;
+        if let Some(since) = doubted {
+            self.doubted.remove(&(since, pair));
+        }
+        self.doubted.extend(conversation.doubted().map(|since| (since, pair)));
+    }
+
+    /// Conversations of a client with a server at all its ports.
+    fn beside(&self, (client, server): Pair) -> impl Iterator<Item = (&Pair, &Conversation)> {
+        let at = |port| (client, Endpoint { port, ..server });
+        self.conversations.range(at(0)..=at(u16::MAX))
+    }
+
+    /// A datagram that changes nothing about a call.
+    fn count(&mut self, (source, destination): Pair, header: &DgHeader, datagram: &Datagram<'_>) {
         for (pair, side) in [
             ((source, destination), Side::Client),
             ((destination, source), Side::Server),
         ] {
+            let pair = self.whose(pair, header);
             if let Some(conversation) = self.conversations.get_mut(&pair) {
-                return conversation.count(side, datagram);
+                return conversation.count(side, datagram, &mut self.counters);
             }
         }
     }
 
-    /// Time has come this far: conversations that are long silent are over.
+    /// Time has come this far: answers have waited long enough for their requests, and conversations that are long silent
+    /// are over.
     #[inline]
     pub fn advance(&mut self, now: Timestamp, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
+        while let Some(&(since, pair)) = self.doubted.first()
+            && now.since(since) > bounds.limits.doubt
+        {
+            self.doubted.pop_first();
+            self.handle(pair, bounds, out, Conversation::decide);
+        }
         while let Some(&(last, pair)) = self.idle.first()
             && now.since(last) > bounds.limits.answer
         {
@@ -143,9 +201,13 @@ impl Datagrams {
 
     /// What two ends say is given up, whatever state it is in: no more is said of it than that.
     pub(crate) fn abandon(&mut self, a: Endpoint, b: Endpoint, out: &mut dyn FnMut(RpcEvent)) {
-        for pair in [(a, b), (b, a)] {
-            if let Some(conversation) = self.conversations.remove(&pair) {
-                self.idle.remove(&(conversation.last, pair));
+        let pairs = [(a, b), (b, a)];
+        let given_up: Vec<Pair> = pairs
+            .into_iter()
+            .flat_map(|pair| self.beside(pair).map(|(&pair, _)| pair))
+            .collect();
+        for pair in given_up {
+            if let Some(conversation) = self.forget(pair) {
                 conversation.over(Reason::Forced).into_iter().for_each(&mut *out);
             }
         }
@@ -201,11 +263,19 @@ impl Datagrams {
         true
     }
 
+    fn forget(&mut self, pair: Pair) -> Option<Conversation> {
+        let conversation = self.conversations.remove(&pair)?;
+        self.idle.remove(&(conversation.last, pair));
+        if let Some(since) = conversation.doubted() {
+            self.doubted.remove(&(since, pair));
+        }
+        Some(conversation)
+    }
+
     fn end(&mut self, pair: Pair, reason: Reason, bounds: &mut RpcBounds, out: &mut dyn FnMut(RpcEvent)) {
-        let Some(mut conversation) = self.conversations.remove(&pair) else {
+        let Some(mut conversation) = self.forget(pair) else {
             return;
         };
-        self.idle.remove(&(conversation.last, pair));
         self.calls -= conversation.waiting();
         let counted = bounds.counters;
         conversation.close(&mut Handling {

@@ -162,6 +162,12 @@ impl Rig {
         self.send(Side::Server, pdu);
     }
 
+    /// Nothing more comes until then.
+    fn wait(&mut self, until: Timestamp) {
+        let (datagrams, events) = (&mut self.datagrams, &mut self.events);
+        datagrams.advance(until, &mut self.bounds, &mut |event| events.push(event));
+    }
+
     fn told(&self) -> Vec<Exchange> {
         let exchanges = self.events.iter().filter_map(|event| match &event.body {
             RpcBody::Exchange(exchange) => Some(exchange.as_ref().clone()),
@@ -173,11 +179,11 @@ impl Rig {
     fn finish(mut self) -> Vec<Exchange> {
         let events = &mut self.events;
         self.datagrams.finish(&mut self.bounds, &mut |event| events.push(event));
-        assert_eq!(
-            (self.bounds.held, self.datagrams.calls, self.datagrams.idle.len()),
-            (0, 0, 0),
-            "all is let go"
-        );
+        let Datagrams {
+            calls, idle, doubted, ..
+        } = &self.datagrams;
+        let left = (self.bounds.held, *calls, idle.len(), doubted.len());
+        assert_eq!(left, (0, 0, 0, 0), "all is let go");
         let count = |body| self.events.iter().filter(|event| event.body == body).count();
         assert_eq!(count(RpcBody::Opened), count(RpcBody::Closed));
         self.told()
@@ -311,10 +317,102 @@ fn faults_refusals_and_calls_that_want_no_answer_are_told_apart() {
 fn an_answer_alone_still_names_interface_and_operation() {
     let mut rig = Rig::new();
     rig.answer(&response(7, "answer"));
-    assert_eq!(rig.bounds.counters.unasked, 1);
+    rig.wait(Timestamp(SECOND / 20));
+    assert!(rig.told().is_empty());
+    rig.wait(Timestamp(SECOND / 20 + 1));
+    assert_eq!((rig.bounds.counters.unasked, rig.told().len()), (1, 1));
     let [exchange] = rig.finish().try_into().unwrap();
     assert_eq!((&exchange.request, exchange.opnum), (&None, Some(3)));
     assert_eq!(stub(reply(&exchange)), Some(whole("answer")));
+}
+
+#[test]
+fn an_answer_that_stands_before_its_request_waits_for_it() {
+    let mut rig = Rig::new();
+    rig.answer(&response(7, "answer"));
+    rig.answer(&response(7, "answer"));
+    rig.ask(&request(7, "a").part(0, FRAG));
+    assert!(rig.told().is_empty());
+    rig.ask(&request(7, "b").part(1, LAST));
+    rig.ask(&pdu(DgPtype::ACK, 7, ""));
+    rig.answer(&pdu(DgPtype::FAULT, 8, 5_u32.to_le_bytes()));
+    rig.answer(&pdu(DgPtype::FAULT, 8, 5_u32.to_le_bytes()));
+    assert_eq!(rig.told().len(), 1);
+    rig.ask(&request(8, "denied"));
+    let counters = (rig.bounds.counters.unasked, rig.datagrams.counters().repeated);
+    assert_eq!((counters, rig.bounds.counters.faults), ((0, 2), 1));
+    let [answered, failed] = rig.finish().try_into().unwrap();
+    assert_eq!(
+        (stub(answered.request.as_ref()), stub(reply(&answered))),
+        (Some(whole("ab")), Some(whole("answer")))
+    );
+    assert_eq!(stub(failed.request.as_ref()), Some(whole("denied")));
+    assert!(matches!(failed.reply, Reply::Fault { status: 5, at } if at.frame == 6));
+}
+
+#[test]
+fn a_client_that_has_the_answer_sends_no_more_of_its_request() {
+    let mut rig = Rig::new();
+    for sequence in [7, 8] {
+        rig.answer(&response(sequence, "answer"));
+        rig.ask(&pdu(DgPtype::ACK, sequence, ""));
+        rig.ask(&request(sequence, "late"));
+    }
+    assert_eq!((rig.told().len(), rig.bounds.counters.unasked), (2, 2));
+    assert_eq!(rig.datagrams.counters().repeated, 2);
+}
+
+/// What a client's and a server's ports say to one another.
+fn between(client: u16, server: u16) -> [Endpoint; 2] {
+    [end(1, client), end(2, server)]
+}
+
+#[test]
+fn an_answer_from_another_port_belongs_to_the_call() {
+    let mut rig = Rig::new();
+    let mut say = |ends: [Endpoint; 2], pdu: Pdu| assert!(rig.push(ends, 0, &pdu.bytes(), 0));
+    let back = |[client, server]: [Endpoint; 2]| [server, client];
+    say(between(50_000, 135), request(1, "question"));
+    say(back(between(50_000, 1032)), pdu(DgPtype::FACK, 1, ""));
+    say(back(between(50_000, 1032)), response(1, "an").part(0, FRAG));
+    say(back(between(50_000, 1033)), response(1, "swer").part(1, LAST));
+    say(back(between(50_000, 1032)), response(1, "swer").part(1, LAST));
+    say(between(50_000, 1032), pdu(DgPtype::ACK, 1, ""));
+    // The answer stands before the request.
+    say(back(between(50_000, 1034)), response(2, "answer"));
+    say(between(50_000, 135), request(2, "question"));
+    // By the same number at another port it is another call.
+    say(between(50_000, 1035), request(1, "other"));
+    say(back(between(50_000, 1035)), response(1, "answer"));
+    let counters = rig.datagrams.counters();
+    assert_eq!((counters.conversations, counters.repeated), (3, 1));
+    let told = rig.told();
+    assert_eq!(told.len(), 3);
+    for (exchange, asked) in told.iter().zip(["question", "question", "other"]) {
+        let answer = Some(whole("answer"));
+        assert_eq!(
+            (stub(exchange.request.as_ref()), stub(reply(exchange))),
+            (Some(whole(asked)), answer)
+        );
+    }
+    let ends = |event: &RpcEvent| match &event.body {
+        RpcBody::Exchange(_) => Some(event.connection.server.port),
+        _ => None,
+    };
+    assert_eq!(
+        rig.events.iter().filter_map(ends).collect::<Vec<_>>(),
+        [135, 1034, 1035]
+    );
+    rig.finish();
+}
+
+#[test]
+fn an_answer_to_another_client_or_from_another_address_stays_apart() {
+    let mut rig = Rig::new();
+    rig.ask(&request(1, "question"));
+    rig.push([end(2, 1032), end(1, 50_001)], 0, &response(1, "x").bytes(), 0);
+    rig.push([end(3, 135), end(1, 50_000)], 0, &response(1, "y").bytes(), 0);
+    assert_eq!(rig.finish().len(), 3);
 }
 
 #[test]
@@ -358,6 +456,38 @@ fn a_message_that_lacks_a_fragment_is_incomplete() {
     assert_eq!(
         (stub(exchange.request.as_ref()), stub(reply(&exchange))),
         (Some(Stub::Incomplete), Some(Stub::Incomplete))
+    );
+}
+
+#[test]
+fn fragments_that_were_not_seen_are_counted() {
+    let mut rig = Rig::new();
+    rig.ask(&request(7, "first").part(0, FRAG));
+    rig.ask(&request(7, "1").part(3, LAST));
+    rig.answer(&response(7, "answer").part(0, FRAG));
+    // Of what is on its way nothing is missing, and of what was never seen nobody knows how much it was.
+    rig.ask(&request(8, "on its way").part(0, FRAG));
+    rig.answer(&response(9, "answer"));
+    assert_eq!((rig.datagrams.counters().missing, rig.bounds.counters.damaged), (0, 0));
+    rig.ask(&pdu(DgPtype::ACK, 7, ""));
+    let missing = |rig: &Rig| (rig.datagrams.counters().missing, rig.bounds.counters.damaged);
+    assert_eq!((missing(&rig), rig.told()[0].bytes_missing), ((5 + 5 + 6, 3), 16));
+    // The server answers what it has all of.
+    rig.ask(&request(10, "the rest is lost").part(0, FRAG));
+    rig.answer(&response(10, "answer"));
+    rig.wait(Timestamp(SECOND));
+    assert_eq!(missing(&rig), (16 + 16, 4));
+    let (datagrams, events) = (&mut rig.datagrams, &mut rig.events);
+    datagrams.finish(&mut rig.bounds, &mut |event| events.push(event));
+    assert_eq!(missing(&rig), (32, 4));
+    let over = rig.events.iter().find_map(|event| match &event.body {
+        RpcBody::Over(over) => Some(over.carried),
+        _ => None,
+    });
+    let carried = over.unwrap();
+    assert_eq!(
+        (carried.bytes_missing, carried.gaps.client, carried.gaps.server),
+        (32, 2, 1)
     );
 }
 
@@ -409,9 +539,7 @@ fn silence_ends_a_conversation_and_old_calls() {
     rig.push(busy, 121, &request(3, "").bytes(), 0);
     assert_eq!(rig.told().len(), 2);
     assert_eq!((rig.datagrams.conversations.len(), rig.datagrams.calls), (1, 2));
-    let (datagrams, events) = (&mut rig.datagrams, &mut rig.events);
-    let later = Timestamp(300 * SECOND);
-    datagrams.advance(later, &mut rig.bounds, &mut |event| events.push(event));
+    rig.wait(Timestamp(300 * SECOND));
     assert_eq!(rig.told().len(), 4);
     assert!(rig.finish().iter().all(|exchange| exchange.reply == Reply::Unanswered));
 }
