@@ -10,6 +10,7 @@
 //!  threads for host logs     files that grow, senders  hosts.rs: another bounded channel to this thread
 //! ```
 
+mod ending;
 #[cfg(target_os = "linux")]
 mod handing;
 mod hosts;
@@ -56,6 +57,7 @@ use crate::name_answers::NameAnswers;
 use crate::outputs::{Needs, Pace, Prepared};
 use crate::time::Timestamp;
 use crate::workers::Crew;
+use ending::{Ending, Left};
 use hosts::Feed;
 use loss::Losses;
 use outlet::Outlet;
@@ -189,6 +191,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     if outlet.is_closed() {
         complain("standard output was closed by whoever read it: this is the end", None);
     }
+    let mut ending = Ending::begin();
     // What the kernel holds already is still looked at.
     stop.store(true, Ordering::Relaxed);
     let until = Instant::now() + STOPPING;
@@ -203,7 +206,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let is_whole = sensor.finish(&mut outlet, &mut losses);
+    let is_whole = sensor.finish(&mut ending, &mut outlet, &mut losses);
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
@@ -424,8 +427,21 @@ impl Sensor<'_> {
     }
 
     /// Was everything written?
-    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> bool {
-        self.crew.finish(&mut self.events);
+    fn finish(mut self, ending: &mut Ending, outlet: &mut Outlet, losses: &mut Losses) -> bool {
+        let mut is_told = false;
+        let missing = self.crew.finish(&mut self.events, &mut |events, waiting| {
+            let left = ending.left(waiting);
+            if left != Left::Everything && !mem::replace(&mut is_told, true) {
+                complain(
+                    "more waits than can be written now that it is to end: alerts come first",
+                    None,
+                );
+            }
+            outlet.hurry(left);
+            outlet.take(events);
+            left != Left::Nothing
+        });
+        outlet.lose(missing);
         losses.end();
         self.count(outlet, losses);
         let is_whole = outlet.finish(Timestamp::now());
