@@ -133,13 +133,13 @@ impl Outlet {
                 Body::Alert(_) => MOST_ALERTS,
                 _ => MOST_WAITING,
             };
-            if self.stuck && self.emitters.pending() > most {
-                self.lost += 1;
+            let (whole, written) = if self.stuck && self.emitters.pending() > most {
+                self.emitters.write_where_possible(&event)
             } else {
-                let written = self.emitters.write(&event);
-                self.judge(written);
-                self.lost += u64::from(self.removed.is_some());
-            }
+                (true, self.emitters.write(&event))
+            };
+            self.judge(written);
+            self.lost += u64::from(!whole || self.removed.is_some());
             self.outputs.offer(&event);
             self.show(&event);
         }
