@@ -583,9 +583,9 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
         .arg(config.parent().expect("a folder")));
     let sensor = space.sensor(&logs, &["--config", link.to_str().expect("a path")]);
     // Another one would write to the same logs.
-    let run = Outcome::from(space.live(&logs, &[]).output().expect("the program runs"));
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("another sensor that listens"), "{}", run.stderr);
+    let other = Outcome::from(space.live(&logs, &[]).output().expect("the program runs"));
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+    assert!(other.stderr.contains("another sensor that listens"), "{}", other.stderr);
     fs::write(&config, "[detect]\nno_such_key = 1\n").expect("a file");
     sensor.signal("HUP");
     assert!(
@@ -598,6 +598,15 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
         "file, line and cause are told: {}",
         sensor.said()
     );
+    fs::remove_file(&config).expect("it can be removed");
+    assert!(run(Command::new("mkfifo").args(["-m", "666"]).arg(&config)));
+    sensor.signal("HUP");
+    assert!(
+        until(|| sensor.said().contains("settings.toml: is no file")),
+        "nobody is waited for who would write to a pipe: {}",
+        sensor.said()
+    );
+    fs::remove_file(&config).expect("it can be removed");
     space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
     assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
     fs::write(&config, "[[allow]]\ncomment = \"the lab\"\nsource = \"192.0.2.0/24\"\n").expect("a file");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use super::settings::text_of;
 use super::{RAN, UNUSABLE, complain, output_width};
 use crate::catalog::{self, Catalog, Class, Known};
 
@@ -60,7 +61,7 @@ pub(crate) fn catalog_of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Resul
     let mut catalog = Catalog::built_in();
     for path in files {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+        let text = text_of(path)?;
         catalog.extend_from_toml(&name, &text)?;
     }
     Ok(catalog)
@@ -130,7 +131,7 @@ fn check(file: &Path) -> Result<u8> {
         )
     } else {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).with_context(|| name.clone())?;
+        let text = text_of(file)?;
         (name, text)
     };
     let problems = catalog::check(&name, &text, &Catalog::built_in());

@@ -186,7 +186,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while listens && !signals.stop() && !outlet.is_closed() {
         listens = sensor.hear(&mut ears, &mut outlet);
         sensor.attend(&signals, &mut outlet, &mut losses);
-        sensor.live_on(&mut ears);
+        sensor.live_on(&mut ears, &losses);
     }
     if outlet.is_closed() {
         complain("standard output was closed by whoever read it: this is the end", None);
@@ -358,11 +358,12 @@ impl Sensor<'_> {
     }
 
     /// Says that the loop goes round, unless a thread that empties a ring hangs: only a new start helps then.
-    fn live_on(&mut self, ears: &mut Ears) {
+    fn live_on(&mut self, ears: &mut Ears, losses: &Losses) {
         let before = mem::replace(&mut self.stuck, ears.are_stuck());
         if self.stuck && !before {
             complain("the thread that reads an interface hangs: nothing is seen there", None);
         }
+        losses.alive();
         #[cfg(target_os = "linux")]
         if !self.stuck {
             self.service.alive();
