@@ -116,7 +116,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     };
     files.refuse_but_of(user)?;
     #[cfg(target_os = "linux")]
-    let _held = hold(&log_dir)?;
+    let mut held = hold(&log_dir)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
@@ -125,7 +125,14 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         let takers = live::sockets(&interfaces)
             .into_iter()
             .chain(listeners.map(AsRawFd::as_raw_fd));
-        jail::enter(options, &config, &takers.collect::<Vec<_>>())?;
+        jail::enter(options, &config, &takers.collect::<Vec<_>>(), || {
+            // Root without its rights over files may have been kept from looking.
+            if held.is_none() {
+                held = hold(&log_dir)?;
+                files.refuse_but_of(user)?;
+            }
+            Ok(())
+        })?;
     }
     speak_aside();
     let catalog = Arc::new(classes.clone());
@@ -219,7 +226,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
 /// Keeps other sensors from writing to a folder for as long as what is returned is kept: each would tear the other's logs.
 #[cfg(target_os = "linux")]
 fn hold(folder: &Path) -> Result<Option<File>> {
-    // One that cannot be listed cannot be held, and a file system may know of no locks.
+    // One that cannot be listed cannot be held, now, and a file system may know of no locks.
     let Ok(held) = File::open(folder) else { return Ok(None) };
     match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => bail!(
