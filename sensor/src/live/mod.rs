@@ -160,6 +160,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
+    signals.begun();
     let (mut ears, threads) = live::start(interfaces, &crew.spare(), &stop);
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
