@@ -102,6 +102,18 @@ pub struct Failure {
 }
 
 impl Spoken {
+    /// Is there an event of it, whatever else is known?
+    pub(crate) fn is_told(&self) -> bool {
+        match &self.said {
+            Said::Rpc(event) => !matches!(
+                event.body,
+                RpcBody::Opened | RpcBody::Closed | RpcBody::Pdu(..) | RpcBody::File(_)
+            ),
+            Said::Odd(..) | Said::Failed(_) => true,
+            Said::Heard(..) | Said::Unanswered(..) | Said::Named(_) => false,
+        }
+    }
+
     /// The one order of what all shards say: by frame, and before it what was due, in the order in which connections began.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         self.sequence

@@ -34,6 +34,9 @@ pub(crate) const IN_FLIGHT: usize = 8;
 /// Among so many frames those that are a worker's own are fetched before it looks at the first of them.
 const FETCHED: usize = 32;
 
+/// Of so much that waited at the end events are made at a time.
+const SLICE: usize = 256;
+
 /// What one worker says of a batch.
 struct Done {
     spoken: Vec<Spoken>,
@@ -187,10 +190,29 @@ impl Crew {
     }
 
     /// Nothing more comes: everything that waits is told, and everything is counted.
-    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
+    ///
+    /// What is told is handed over a little at a time, as there may be much of it, with how much still waits. Whoever takes it
+    /// says whether there is time for more. Gives how many events are missing because there was none: so many, or more.
+    pub(crate) fn finish(
+        &mut self,
+        out: &mut Vec<Event>,
+        hand_over: &mut dyn FnMut(&mut Vec<Event>, usize) -> bool,
+    ) -> u64 {
+        self.drain(out);
         let dealt = self.dealer.settle();
         self.wait_for(dealt);
-        self.drain(out);
+        let Some(marks) = self.waiting.pop_front() else {
+            return 0;
+        };
+        let mut waiting = self.gatherer.gather().into_iter();
+        while hand_over(out, waiting.len()) && !waiting.as_slice().is_empty() {
+            let slice = waiting.by_ref().take(SLICE).collect();
+            self.analysis.hear(slice, Vec::new(), out);
+        }
+        let missing = waiting.filter(Spoken::is_told).count() as u64;
+        self.analysis.hear(Vec::new(), marks, out);
+        hand_over(out, 0);
+        missing
     }
 
     /// Asks every worker what it has counted, and waits for it.
@@ -232,6 +254,95 @@ impl Crew {
         if let Some(marks) = self.waiting.pop_front() {
             let spoken = self.gatherer.gather();
             self.analysis.hear(spoken, marks, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+
+    use super::*;
+    use crate::capture::{At, LinkType, Slot};
+    use crate::event::Body;
+
+    /// Binds that nobody answers, by so many clients.
+    fn unanswered(clients: u8) -> Batch {
+        let mut bind = vec![5, 0, 11, 3, 0x10, 0, 0, 0, 72, 0, 0, 0, 1, 0, 0, 0];
+        bind.extend([0xd0, 0x16, 0xd0, 0x16, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0]);
+        // IRemoteSCMActivator, and NDR.
+        bind.extend([0xa0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46, 0, 0, 0, 0]);
+        bind.extend([
+            0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8, 8, 0, 0x2b, 0x10, 0x48, 0x60,
+        ]);
+        bind.extend([2, 0, 0, 0]);
+        let mut batch = Batch::default();
+        for client in 0..clients {
+            let tcp =
+                |sequence| PacketBuilder::ipv4([10, 0, 1, client], [10, 0, 2, 1], 64).tcp(49_200, 135, sequence, 8_192);
+            let mut packets = [Vec::new(), Vec::new()];
+            tcp(999).syn().write(&mut packets[0], &[]).unwrap();
+            tcp(1_000).ack(1).write(&mut packets[1], &bind).unwrap();
+            for packet in packets {
+                let from = batch.bytes.len();
+                batch.bytes.extend(packet);
+                let range = from..batch.bytes.len();
+                batch.frames.push(Slot {
+                    at: At {
+                        frame: batch.frames.len() as u64 + 1,
+                        time: Timestamp(1_700_000_000_000_000_000),
+                        ..At::default()
+                    },
+                    link_type: LinkType(101),
+                    original_length: u32::try_from(range.len()).unwrap(),
+                    range,
+                });
+            }
+        }
+        batch
+    }
+
+    /// What is told in the end when there is time for so many slices, how much of it was handed over at a time at most, and
+    /// how much was missing.
+    fn told(slices: usize) -> (Vec<Event>, usize, u64) {
+        let limits = Limits::live();
+        let mut crew = Crew::new(
+            2,
+            Catalog::built_in(),
+            &limits,
+            Calls::All,
+            None,
+            NameAnswers::PassedOver,
+        );
+        let (mut out, mut all, mut most, mut handed_over) = (Vec::new(), Vec::new(), 0, 0);
+        crew.push(unanswered(250), &mut out);
+        let missing = crew.finish(&mut out, &mut |events, _| {
+            // Connections are told at the very end: what comes of them may be told before.
+            most = most.max(
+                events
+                    .iter()
+                    .filter(|event| !matches!(event.body, Body::Flow(_)))
+                    .count(),
+            );
+            all.append(events);
+            handed_over += 1;
+            handed_over <= slices
+        });
+        (all, most, missing)
+    }
+
+    #[test]
+    fn what_waits_in_the_end_is_told_a_little_at_a_time_and_what_there_is_no_time_for_is_counted() {
+        let (all, most, missing) = told(usize::MAX);
+        let count = |all: &[Event], is: fn(&Body) -> bool| all.iter().filter(|event| is(&event.body)).count();
+        assert_eq!(count(&all, |body| matches!(body, Body::Dcerpc(_))), 250);
+        assert_eq!(count(&all, |body| matches!(body, Body::Flow(_))), 250);
+        assert_eq!(missing, 0);
+        assert!(most <= SLICE, "{most}");
+        for slices in [0, 1] {
+            let (some, _, missing) = told(slices);
+            assert!(some.len() < all.len(), "{}", some.len());
+            assert_eq!(some.len() as u64 + missing, all.len() as u64);
         }
     }
 }

@@ -583,9 +583,9 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
         .arg(config.parent().expect("a folder")));
     let sensor = space.sensor(&logs, &["--config", link.to_str().expect("a path")]);
     // Another one would write to the same logs.
-    let run = Outcome::from(space.live(&logs, &[]).output().expect("the program runs"));
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("another sensor that listens"), "{}", run.stderr);
+    let other = Outcome::from(space.live(&logs, &[]).output().expect("the program runs"));
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+    assert!(other.stderr.contains("another sensor that listens"), "{}", other.stderr);
     fs::write(&config, "[detect]\nno_such_key = 1\n").expect("a file");
     sensor.signal("HUP");
     assert!(
@@ -598,6 +598,15 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
         "file, line and cause are told: {}",
         sensor.said()
     );
+    fs::remove_file(&config).expect("it can be removed");
+    assert!(run(Command::new("mkfifo").args(["-m", "666"]).arg(&config)));
+    sensor.signal("HUP");
+    assert!(
+        until(|| sensor.said().contains("settings.toml: is no file")),
+        "nobody is waited for who would write to a pipe: {}",
+        sensor.said()
+    );
+    fs::remove_file(&config).expect("it can be removed");
     space.send(&pcap("mmc20-connect.pcap"), &["--rate", "500"]);
     assert!(until(|| lines(&logs, ALERT) == 1), "{}", sensor.said());
     fs::write(&config, "[[allow]]\ncomment = \"the lab\"\nsource = \"192.0.2.0/24\"\n").expect("a file");
@@ -611,6 +620,82 @@ fn settings_are_read_again_and_bad_ones_change_nothing() {
     );
     sensor.end();
     assert_eq!(lines(&logs, ALERT), 1, "the second alert is allowed");
+}
+
+#[test]
+fn a_folder_that_root_may_not_open_has_one_sensor_too() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    let logs = scratch.path("logs");
+    fs::create_dir(&logs).expect("a folder");
+    assert!(run(Command::new("chown").arg("nobody").arg(&logs)));
+    assert!(run(Command::new("chmod").arg("700").arg(&logs)));
+    // As in a container: root has no rights over others' files.
+    let sensor = || {
+        let mut command = space.command("setpriv");
+        let rights = "-all,+net_raw,+net_admin,+setuid,+setgid,+chown";
+        command.args([
+            "--bounding-set",
+            rights,
+            "--inh-caps",
+            "-all",
+            env!("CARGO_BIN_EXE_dcom-sensor"),
+        ]);
+        command
+            .args(["live", "-q", "--user", "nobody", "-i", "far", "-o"])
+            .arg(&logs);
+        command
+    };
+    let first = Space::start(&mut sensor(), &logs, Stdio::null());
+    let other = Outcome::from(sensor().output().expect("the program runs"));
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+    assert!(other.stderr.contains("another sensor that listens"), "{}", other.stderr);
+    first.end();
+    // What another program keeps there is refused as well.
+    fs::remove_file(logs.join("eve.json")).expect("a log");
+    fs::write(logs.join("eve.json"), "{\"event_type\":\"flow\"}\n").expect("a log");
+    let other = Outcome::from(sensor().output().expect("the program runs"));
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("is not a log of this program"),
+        "{}",
+        other.stderr
+    );
+}
+
+#[test]
+fn a_sensor_that_has_not_begun_ends_when_it_is_told_to() {
+    let Some(space) = Space::new() else { return };
+    let scratch = Scratch::new();
+    // What the system's library makes the best of for minutes.
+    let terms: Vec<_> = (0..4_000)
+        .map(|host| format!("host 10.0.{}.{}", host / 250, host % 250))
+        .collect();
+    let mut command = space.live(&scratch.path("logs"), &["--bpf", &terms.join(" or ")]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let status = format!("/proc/{}/status", child.id());
+    let listens_for_term = || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
+        caught
+            .and_then(|caught| u64::from_str_radix(caught, 16).ok())
+            .is_some_and(|caught| caught & 1 << 14 != 0)
+    };
+    assert!(until(listens_for_term), "it has begun to begin");
+    sleep(Duration::from_millis(300));
+    assert!(run(Command::new("kill").arg(child.id().to_string())));
+    let mut ended = None;
+    let is_over = until(|| {
+        ended = child.try_wait().expect("it can be asked");
+        ended.is_some()
+    });
+    let _ = child.kill();
+    assert!(is_over, "it ends");
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
 }
 
 /// Whose it is.

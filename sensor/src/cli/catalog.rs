@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use super::settings::text_of;
 use super::{RAN, UNUSABLE, complain, output_width};
 use crate::catalog::{self, Catalog, Class, Known};
 
@@ -60,19 +61,10 @@ pub(crate) fn catalog_of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Resul
     let mut catalog = Catalog::built_in();
     for path in files {
         let name = path.display().to_string();
-        let text = text(path)?;
+        let text = text_of(path)?;
         catalog.extend_from_toml(&name, &text)?;
     }
     Ok(catalog)
-}
-
-/// What stands in such a file.
-fn text(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => anyhow!("is no text: a file for --catalog is TOML, in UTF-8"),
-        _ => error.into(),
-    });
-    text.with_context(|| path.display().to_string())
 }
 
 pub(super) fn run(command: &Command) -> Result<u8> {
@@ -139,7 +131,7 @@ fn check(file: &Path) -> Result<u8> {
         )
     } else {
         let name = file.display().to_string();
-        (name, text(file)?)
+        (name, text_of(file)?)
     };
     let problems = catalog::check(&name, &text, &Catalog::built_in());
     let mut out = io::stdout().lock();

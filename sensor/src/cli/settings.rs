@@ -1,10 +1,10 @@
 //! What is set by options and by a file: the option wins.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::catalog::{Files, catalog_of};
 use super::{complain, log_formats};
@@ -16,6 +16,9 @@ use crate::document::closest;
 use crate::emit::Format;
 use crate::limits::Limits;
 use crate::policy::Policy;
+
+/// Bytes of a file of settings or classes: a running sensor stands still while it reads them.
+const LONGEST: u64 = 8 << 20;
 
 /// Those that are of use whatever is read.
 #[derive(Debug, clap::Args)]
@@ -111,7 +114,7 @@ pub(crate) fn file(option: Option<&Path>) -> Option<PathBuf> {
 pub(crate) fn in_force(option: Option<&Path>) -> Result<Config> {
     let mut config = match file(option) {
         Some(path) => {
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let text = text_of(&path)?;
             Config::read(&path, &text)?
         }
         None => Config::default(),
@@ -120,9 +123,45 @@ pub(crate) fn in_force(option: Option<&Path>) -> Result<Config> {
     Ok(config)
 }
 
+/// What stands in a file of settings or classes.
+pub(super) fn text_of(path: &Path) -> Result<String> {
+    let read = fs::File::open(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(LONGEST + 1).read_to_string(&mut text)?;
+        Ok(text)
+    });
+    let read = read.map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => anyhow!("is no text: settings and catalogues are TOML, in UTF-8"),
+        _ => error.into(),
+    });
+    let text = read.with_context(|| path.display().to_string())?;
+    if text.len() as u64 > LONGEST {
+        bail!("{}: has more than {} MiB", path.display(), LONGEST >> 20);
+    }
+    Ok(text)
+}
+
+/// A running sensor does not wait for whoever writes to a pipe that stands in a file's place.
+fn refuse_what_is_no_file(path: &Path) -> Result<()> {
+    let found = fs::metadata(path).with_context(|| path.display().to_string())?;
+    if !found.is_file() {
+        bail!("{}: is no file", path.display());
+    }
+    Ok(())
+}
+
 /// Reads settings and catalogue again, while the sensor runs.
 pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limits) -> Result<Config> {
+    settings
+        .file()
+        .iter()
+        .try_for_each(|file| refuse_what_is_no_file(file))?;
     let config = settings.config()?;
+    config
+        .catalog
+        .files
+        .iter()
+        .try_for_each(|file| refuse_what_is_no_file(file))?;
     analysis.replace_catalog(catalog(&config)?);
     doubt(&config, analysis.catalog());
     analysis.set_detection(&(&config.detect).into());
@@ -133,7 +172,7 @@ pub(crate) fn renew(analysis: &mut Analysis, settings: &Settings, limits: &Limit
 /// What to do when files that are to be read again are out of reach.
 pub(crate) fn closed_by_jail(error: &anyhow::Error) -> Option<&'static str> {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
-    (cause.kind() == io::ErrorKind::PermissionDenied).then_some(
+    (cause.kind() == ErrorKind::PermissionDenied).then_some(
         "a running sensor can read no folder but those of the settings and catalogues that it was started with, and there what \
          its user may read: put the file there, or start the sensor anew",
     )
@@ -218,4 +257,27 @@ pub(crate) fn keep(analysis: &Analysis, config: &Config) -> Result<()> {
         baseline.save(&path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emit::Scratch;
+
+    #[test]
+    fn what_is_read_is_a_file_of_bounded_size() {
+        let scratch = Scratch::new("settings");
+        let path = scratch.0.join("settings.toml");
+        fs::write(&path, "[detect]\n").unwrap();
+        assert_eq!(text_of(&path).unwrap(), "[detect]\n");
+        refuse_what_is_no_file(&path).unwrap();
+        fs::File::create(&path).unwrap().set_len(LONGEST + 1).unwrap();
+        let told = text_of(&path).unwrap_err().to_string();
+        assert!(told.ends_with("settings.toml: has more than 8 MiB"), "{told}");
+        fs::remove_file(&path).unwrap();
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+        let told = refuse_what_is_no_file(&path).unwrap_err().to_string();
+        assert!(told.ends_with("settings.toml: is no file"), "{told}");
+    }
 }

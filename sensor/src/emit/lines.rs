@@ -31,6 +31,16 @@ impl Log {
         self.sink.settle()
     }
 
+    /// Has an event a line here?
+    pub(super) fn tells(&mut self, event: &Event) -> bool {
+        let lines = self.sink.line();
+        let before = lines.len();
+        (self.line)(event, lines);
+        let tells = lines.len() > before;
+        lines.truncate(before);
+        tells
+    }
+
     /// Brings the lines so far to the file.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()

@@ -188,14 +188,29 @@ impl Emitters {
     ///
     /// After an error it is held back, in each of them, and written when that is possible again.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        let mut result = Ok(());
+        self.write_where(event, |_| true).1
+    }
+
+    /// The same, but for logs that could not be written last time: in those nothing more is held back. Is it in all logs?
+    pub(crate) fn write_where_possible(&mut self, event: &Event) -> (bool, io::Result<()>) {
+        self.write_where(event, |sink| !sink.is_stuck())
+    }
+
+    fn write_where(&mut self, event: &Event, takes: impl Fn(&Sink) -> bool + Copy) -> (bool, io::Result<()>) {
+        let (mut whole, mut result) = (true, Ok(()));
         for log in &mut self.lines {
-            result = result.and(log.write(event));
+            if takes(log.sink()) {
+                result = result.and(log.write(event));
+            } else {
+                whole &= !log.tells(event);
+            }
         }
         for zeek in &mut self.zeek {
-            result = result.and(zeek.write(event));
+            let (all, written) = zeek.write_where(event, takes);
+            whole &= all;
+            result = result.and(written);
         }
-        result
+        (whole, result)
     }
 
     /// Brings what was written so far to the files: live, readers follow them.
@@ -347,7 +362,7 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use crate::event::{Body, samples};
 
     const LOGS: [&str; 6] = [
         "capture_loss.log",
@@ -463,6 +478,35 @@ mod tests {
             .collect();
         files.sort();
         assert_eq!(files, ["ecs.json", "eve.json", "ocsf.json"]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_keeps_nothing_from_others() {
+        let folder = Scratch::new("stuck");
+        // No file can be made by that name.
+        fs::create_dir(folder.0.join("dcom.log")).unwrap();
+        let mut emitters = Emitters::go_on(&folder.0, &[Format::Eve, Format::Zeek, Format::Ocsf]).unwrap();
+        let find = |is: fn(&Body) -> bool| samples::all().into_iter().find(|event| is(&event.body)).unwrap();
+        let (dcom, anomaly) = (
+            find(|body| matches!(body, Body::Dcom(_))),
+            find(|body| matches!(body, Body::Anomaly(_))),
+        );
+        assert!(emitters.write(&dcom).is_err());
+        assert!(emitters.flush().is_err());
+        let held = emitters.pending();
+        for (event, whole) in [(&dcom, false), (&anomaly, true)] {
+            let (all, written) = emitters.write_where_possible(event);
+            written.unwrap();
+            assert_eq!(all, whole);
+        }
+        assert!(emitters.flush().is_err());
+        assert_eq!(emitters.pending(), held, "nothing more is held back");
+        let lines = |name| fs::read_to_string(folder.0.join(name)).unwrap().lines().count();
+        assert_eq!(lines("eve.json"), 3);
+        // Where there is room again, what was held back is written.
+        fs::remove_dir(folder.0.join("dcom.log")).unwrap();
+        emitters.flush().unwrap();
+        assert!(emitters.write_where_possible(&dcom).0);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Sink {
     start: Start,
     file: Option<File>,
     pending: Vec<u8>,
+    /// Could it not be written the last time?
+    stuck: bool,
     written: u64,
     /// Bytes at the file's end that are the beginning of a line; its rest is pending.
     begun: u64,
@@ -47,6 +49,7 @@ impl Sink {
             start,
             file: None,
             pending: Vec::with_capacity(BUFFER),
+            stuck: false,
             written: 0,
             begun: 0,
         }
@@ -84,6 +87,11 @@ impl Sink {
         &mut self.pending
     }
 
+    /// Could it not be written the last time that it was tried?
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
     /// Bytes that are not in the file yet.
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
@@ -108,6 +116,12 @@ impl Sink {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let written = self.bring();
+        self.stuck = written.is_err();
+        written
+    }
+
+    fn bring(&mut self) -> io::Result<()> {
         self.open()?;
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut done = 0;

@@ -100,17 +100,26 @@ impl Logs {
 
     /// Adds an event's rows to its logs, if it has any.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        let mut result = Ok(());
-        for log in event.body.zeek_logs() {
-            result = result.and(self.add(event, log));
-        }
-        result
+        self.write_where(event, |_| true).1
     }
 
-    fn add(&mut self, event: &Event, kind: &'static ZeekLog) -> io::Result<()> {
+    /// The same for logs that are to have them. Is it in all logs?
+    pub(super) fn write_where(&mut self, event: &Event, takes: impl Fn(&Sink) -> bool) -> (bool, io::Result<()>) {
+        let (mut whole, mut result) = (true, Ok(()));
+        for kind in event.body.zeek_logs() {
+            // By path, which is a log's name: to compare all their columns costs more than the row.
+            let known = self.open.iter().position(|log| log.kind.path == kind.path);
+            if known.is_some_and(|number| !takes(&self.open[number].sink)) {
+                whole = false;
+            } else {
+                result = result.and(self.add(event, kind, known));
+            }
+        }
+        (whole, result)
+    }
+
+    fn add(&mut self, event: &Event, kind: &'static ZeekLog, known: Option<usize>) -> io::Result<()> {
         let mut opened = Ok(());
-        // By path, which is a log's name: to compare all their columns costs more than the row.
-        let known = self.open.iter().position(|log| log.kind.path == kind.path);
         let number = known.unwrap_or_else(|| {
             opened = self.begin(kind, event.meta.timestamp);
             self.open.len() - 1

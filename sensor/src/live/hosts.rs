@@ -218,11 +218,14 @@ impl Once {
     /// So many names are remembered: of more nothing is said.
     const MOST: usize = 1_000;
 
-    fn complain(&self, name: &str, message: &str) {
-        let Ok(mut told) = self.0.lock() else { return };
-        if told.len() < Self::MOST && told.insert(name.to_owned()) {
+    /// Is it said now?
+    fn complain(&self, name: &str, message: &str) -> bool {
+        let Ok(mut told) = self.0.lock() else { return false };
+        let is_new = told.len() < Self::MOST && told.insert(name.to_owned());
+        if is_new {
             complain(message, None);
         }
+        is_new
     }
 }
 

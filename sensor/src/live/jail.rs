@@ -29,9 +29,16 @@ use crate::outputs::Needs;
 const FALLBACK: &str = "nobody";
 
 /// Gives up what is not needed any more, and says what that was. Nothing goes out by `takers`, sockets that are open.
-pub(super) fn enter(options: &Live, config: &Config, takers: &[RawFd]) -> Result<()> {
+/// `as_user` is done before files and calls are confined, as whoever it goes on as.
+pub(super) fn enter(
+    options: &Live,
+    config: &Config,
+    takers: &[RawFd],
+    as_user: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let mut places = Place::all(config);
     let user = give_up_root(&options.user, options.allow_root, &mut places)?;
+    as_user()?;
     if !geteuid().is_root() {
         let who = User::from_uid(geteuid()).ok().flatten();
         let who = who.map_or_else(|| format!("user {}", geteuid()), |who| who.name);

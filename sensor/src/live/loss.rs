@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+#[cfg(target_os = "linux")]
+use std::time::Instant;
 
 #[cfg(target_os = "linux")]
 use super::metrics::Page;
@@ -249,6 +251,18 @@ impl Losses {
         self.last = counts;
         events
     }
+
+    /// The loop goes round.
+    #[cfg(target_os = "linux")]
+    pub(super) fn alive(&self) {
+        // Whoever has it for a moment to answer from keeps nobody waiting.
+        if let Ok(mut page) = self.page.try_lock() {
+            page.alive = Some(Instant::now());
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn alive(&self) {}
 
     /// Nobody looks at frames any more: what is told from now on is told for good.
     pub(super) fn end(&mut self) {

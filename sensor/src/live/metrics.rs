@@ -16,6 +16,8 @@ const MOST: usize = 32;
 const LONGEST_REQUEST: usize = 8 << 10;
 /// How long a request, and its answer, may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The sensor hangs when its loop has not gone round for so long.
+const HANGING: Duration = Duration::from_secs(5);
 
 /// What is answered: exchanged when it is counted.
 #[derive(Debug, Default)]
@@ -23,6 +25,17 @@ pub(super) struct Page {
     pub(super) metrics: String,
     /// Why it is not well; none when it is.
     pub(super) ill: Option<String>,
+    /// When its loop went round last.
+    pub(super) alive: Option<Instant>,
+}
+
+impl Page {
+    /// Why it is not well now: whoever hangs cannot say so itself.
+    fn ill(&self) -> Option<String> {
+        let still = self.alive.map(|alive| alive.elapsed()).filter(|&still| still > HANGING);
+        let hangs = still.map(|still| format!("the sensor hangs: nothing was done for {} s", still.as_secs()));
+        hangs.or_else(|| self.ill.clone())
+    }
 }
 
 /// Answers on threads of its own.
@@ -132,7 +145,7 @@ fn answer(request: &[u8], page: &Mutex<Page>) -> Vec<u8> {
             let path = path(target);
             match (path, page.lock()) {
                 ("/metrics", Ok(page)) => ("200 OK", page.metrics.clone()),
-                ("/health", Ok(page)) => match &page.ill {
+                ("/health", Ok(page)) => match page.ill() {
                     None => ("200 OK", "ok\n".to_owned()),
                     Some(why) => ("503 Service Unavailable", format!("{why}\n")),
                 },
@@ -182,6 +195,7 @@ mod tests {
         let address = server(Page {
             metrics: "one 1\n".to_owned(),
             ill: Some("far is down".to_owned()),
+            alive: Some(Instant::now()),
         });
         let begin = "Content-Length: ";
         for (request, status, body) in [
@@ -217,6 +231,27 @@ mod tests {
             assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {head}");
             assert!(head.contains(begin) && head.ends_with("Connection: close"), "{head}");
             assert_eq!(told, body, "{request}");
+        }
+    }
+
+    #[test]
+    fn a_loop_that_does_not_go_round_is_told() {
+        let page = |ago: u64| Page {
+            alive: Instant::now().checked_sub(Duration::from_secs(ago)),
+            ..Page::default()
+        };
+        for (ago, status, told) in [
+            (0, "200 OK", "ok"),
+            (4, "200 OK", "ok"),
+            (
+                7,
+                "503 Service Unavailable",
+                "the sensor hangs: nothing was done for 7 s",
+            ),
+        ] {
+            let answer = ask(server(page(ago)), b"GET /health HTTP/1.1\r\n\r\n");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+            assert!(answer.ends_with(&format!("\r\n\r\n{told}\n")), "{answer}");
         }
     }
 

@@ -10,6 +10,7 @@
 //!  threads for host logs     files that grow, senders  hosts.rs: another bounded channel to this thread
 //! ```
 
+mod ending;
 #[cfg(target_os = "linux")]
 mod handing;
 mod hosts;
@@ -56,6 +57,7 @@ use crate::name_answers::NameAnswers;
 use crate::outputs::{Needs, Pace, Prepared};
 use crate::time::Timestamp;
 use crate::workers::Crew;
+use ending::{Ending, Left};
 use hosts::Feed;
 use loss::Losses;
 use outlet::Outlet;
@@ -114,7 +116,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     };
     files.refuse_but_of(user)?;
     #[cfg(target_os = "linux")]
-    let _held = hold(&log_dir)?;
+    let mut held = hold(&log_dir)?;
     // Before any thread begins: what is given up is given up for all of them.
     #[cfg(target_os = "linux")]
     {
@@ -123,7 +125,14 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         let takers = live::sockets(&interfaces)
             .into_iter()
             .chain(listeners.map(AsRawFd::as_raw_fd));
-        jail::enter(options, &config, &takers.collect::<Vec<_>>())?;
+        jail::enter(options, &config, &takers.collect::<Vec<_>>(), || {
+            // Root without its rights over files may have been kept from looking.
+            if held.is_none() {
+                held = hold(&log_dir)?;
+                files.refuse_but_of(user)?;
+            }
+            Ok(())
+        })?;
     }
     speak_aside();
     let catalog = Arc::new(classes.clone());
@@ -151,6 +160,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let feed = has_feed.then(|| Feed::start(options.hosts.host_logs.clone(), listener, &stop));
+    signals.begun();
     let (mut ears, threads) = live::start(interfaces, &crew.spare(), &stop);
     let names = options.interfaces.join(", ");
     complain(&format!("listening on {names}, logs in {}", log_dir.display()), None);
@@ -184,11 +194,12 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while listens && !signals.stop() && !outlet.is_closed() {
         listens = sensor.hear(&mut ears, &mut outlet);
         sensor.attend(&signals, &mut outlet, &mut losses);
-        sensor.live_on(&mut ears);
+        sensor.live_on(&mut ears, &losses);
     }
     if outlet.is_closed() {
         complain("standard output was closed by whoever read it: this is the end", None);
     }
+    let mut ending = Ending::begin();
     // What the kernel holds already is still looked at.
     stop.store(true, Ordering::Relaxed);
     let until = Instant::now() + STOPPING;
@@ -203,7 +214,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
     while Instant::now() < until && !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let is_whole = sensor.finish(&mut outlet, &mut losses);
+    let is_whole = sensor.finish(&mut ending, &mut outlet, &mut losses);
     threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| {
         let _ = thread.join();
     });
@@ -216,7 +227,7 @@ pub(crate) fn run(options: &Live) -> Result<u8> {
 /// Keeps other sensors from writing to a folder for as long as what is returned is kept: each would tear the other's logs.
 #[cfg(target_os = "linux")]
 fn hold(folder: &Path) -> Result<Option<File>> {
-    // One that cannot be listed cannot be held, and a file system may know of no locks.
+    // One that cannot be listed cannot be held, now, and a file system may know of no locks.
     let Ok(held) = File::open(folder) else { return Ok(None) };
     match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => bail!(
@@ -355,11 +366,12 @@ impl Sensor<'_> {
     }
 
     /// Says that the loop goes round, unless a thread that empties a ring hangs: only a new start helps then.
-    fn live_on(&mut self, ears: &mut Ears) {
+    fn live_on(&mut self, ears: &mut Ears, losses: &Losses) {
         let before = mem::replace(&mut self.stuck, ears.are_stuck());
         if self.stuck && !before {
             complain("the thread that reads an interface hangs: nothing is seen there", None);
         }
+        losses.alive();
         #[cfg(target_os = "linux")]
         if !self.stuck {
             self.service.alive();
@@ -424,8 +436,21 @@ impl Sensor<'_> {
     }
 
     /// Was everything written?
-    fn finish(mut self, outlet: &mut Outlet, losses: &mut Losses) -> bool {
-        self.crew.finish(&mut self.events);
+    fn finish(mut self, ending: &mut Ending, outlet: &mut Outlet, losses: &mut Losses) -> bool {
+        let mut is_told = false;
+        let missing = self.crew.finish(&mut self.events, &mut |events, waiting| {
+            let left = ending.left(waiting);
+            if left != Left::Everything && !mem::replace(&mut is_told, true) {
+                complain(
+                    "more waits than can be written now that it is to end: alerts come first",
+                    None,
+                );
+            }
+            outlet.hurry(left);
+            outlet.take(events);
+            left != Left::Nothing
+        });
+        outlet.lose(missing);
         losses.end();
         self.count(outlet, losses);
         let is_whole = outlet.finish(Timestamp::now());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::ending::Left;
 use super::rotation::{Moved, Rotation};
 use super::screen::Screen;
 use crate::catalog::Catalog;
@@ -45,8 +46,10 @@ pub(super) struct Outlet {
     /// What explains alerts, if that was asked for.
     reasons: Option<Reasons>,
     first: Option<Timestamp>,
-    /// Events that found no room.
+    /// Events that found no room, or no time.
     lost: u64,
+    /// What there is time for, now that it is to end.
+    left: Left,
     /// Logs that could not be ended whole.
     unfinished: u64,
     /// Is writing impossible now? Said once.
@@ -79,6 +82,7 @@ impl Outlet {
             reasons: options.verbose.then(|| Reasons::new(catalog)),
             first: None,
             lost: 0,
+            left: Left::Everything,
             unfinished: 0,
             stuck: false,
             renewal_is_due: false,
@@ -107,21 +111,35 @@ impl Outlet {
         self.lost
     }
 
+    /// There is time for this much. Where it is not for everything, alerts are written, and what was counted.
+    pub(super) fn hurry(&mut self, left: Left) {
+        self.left = left;
+    }
+
+    /// So many events will not come.
+    pub(super) fn lose(&mut self, count: u64) {
+        self.lost += count;
+    }
+
     /// Writes the events, and leaves none.
     pub(super) fn take(&mut self, events: &mut Vec<Event>) {
         for event in events.drain(..) {
+            if self.left != Left::Everything && !matches!(event.body, Body::Alert(_) | Body::Stats(_)) {
+                self.lost += 1;
+                continue;
+            }
             self.first.get_or_insert(event.meta.timestamp);
             let most = match event.body {
                 Body::Alert(_) => MOST_ALERTS,
                 _ => MOST_WAITING,
             };
-            if self.stuck && self.emitters.pending() > most {
-                self.lost += 1;
+            let (whole, written) = if self.stuck && self.emitters.pending() > most {
+                self.emitters.write_where_possible(&event)
             } else {
-                let written = self.emitters.write(&event);
-                self.judge(written);
-                self.lost += u64::from(self.removed.is_some());
-            }
+                (true, self.emitters.write(&event))
+            };
+            self.judge(written);
+            self.lost += u64::from(!whole || self.removed.is_some());
             self.outputs.offer(&event);
             self.show(&event);
         }
@@ -275,7 +293,9 @@ impl Outlet {
     pub(super) fn finish(&mut self, now: Timestamp) -> bool {
         self.end(Emitters::default(), now);
         if self.lost > 0 {
-            complain(&format!("{} events could not be written", self.lost), None);
+            // What was not looked at any more may have come to several each.
+            let more = if self.left == Left::Nothing { ", or more," } else { "" };
+            complain(&format!("{} events{more} could not be written", self.lost), None);
         }
         let is_closed = self.is_closed();
         let not_shown = self.screen.take().map_or(0, Screen::finish);

@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
+use crate::cli::RAN;
+
 /// Flags that signals raise.
 pub(super) struct Signals {
+    /// Has it not begun to listen? Then nothing is lost if it ends at once.
+    starting: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
     count: Arc<AtomicBool>,
@@ -22,11 +26,22 @@ impl Signals {
             }
             anyhow::Ok(flag)
         };
+        let starting = Arc::new(AtomicBool::new(true));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, RAN.into(), Arc::clone(&starting))
+                .context("cannot listen for signals")?;
+        }
         Ok(Self {
+            starting,
             stop: flag(&[SIGTERM, SIGINT])?,
             reload: flag(&[SIGHUP])?,
             count: flag(&[SIGUSR1])?,
         })
+    }
+
+    /// From now on the loop looks whether it is to end.
+    pub(super) fn begun(&self) {
+        self.starting.store(false, Ordering::Relaxed);
     }
 
     /// Is it to end?

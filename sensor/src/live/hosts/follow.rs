@@ -110,17 +110,43 @@ impl Follower {
         sink.send();
     }
 
+    /// What is in a folder that cannot be listed is not read, which is not the same as nothing.
+    fn cannot_list(&self, error: &walkdir::Error, sink: &Sink) {
+        let Some(path) = error.path() else { return };
+        // What went away while it was listed is no matter.
+        let Some(cause) = error.io_error().filter(|cause| cause.kind() != io::ErrorKind::NotFound) else {
+            return;
+        };
+        let name = path.display();
+        let is_named = self.paths.iter().any(|named| named == path);
+        let hint = if is_named && cause.kind() == io::ErrorKind::PermissionDenied {
+            "; a folder that was made anew after the start is kept closed by the jail until the sensor is started anew"
+        } else {
+            ""
+        };
+        // Under another name than where it was not there yet.
+        if self
+            .told
+            .complain(&format!("{name}/"), &format!("{name}: {cause}{hint}"))
+        {
+            add(&sink.counts.unreadable);
+        }
+    }
+
     /// Finds files that are new. Those that were there from the beginning are not read from theirs.
     fn list(&mut self, first: bool, sink: &Sink) {
         let mut found: BTreeSet<PathBuf> = BTreeSet::new();
         for path in &self.paths {
             if path.is_dir() {
-                let entries = WalkDir::new(path).sort_by_file_name().into_iter().flatten();
-                found.extend(
-                    entries
-                        .filter(|it| it.file_type().is_file())
-                        .map(walkdir::DirEntry::into_path),
-                );
+                for entry in WalkDir::new(path).sort_by_file_name() {
+                    match entry {
+                        Ok(it) if it.file_type().is_file() => {
+                            found.insert(it.into_path());
+                        }
+                        Ok(_) => {}
+                        Err(error) => self.cannot_list(&error, sink),
+                    }
+                }
             } else if path.exists() {
                 found.insert(path.clone());
             } else {
@@ -452,6 +478,21 @@ mod tests {
         assert!((most - 3..=most).contains(&lines), "{lines} {most}");
         fs::write(rig.folder.join("other.ndjson"), line(9)).unwrap();
         assert_eq!(rig.pids(), [9]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_counted_once() {
+        let rig = Rig::new("unlisted", "");
+        assert_eq!(rig.sink.counts.unreadable.load(Ordering::Relaxed), 0);
+        // Longer than any path may be: whoever runs this, nobody can list it.
+        let long = rig.folder.join("x".repeat(300));
+        for error in WalkDir::new(&long).into_iter().chain(WalkDir::new(&long)) {
+            rig.follower.cannot_list(&error.unwrap_err(), &rig.sink);
+        }
+        for error in WalkDir::new(rig.folder.join("gone")) {
+            rig.follower.cannot_list(&error.unwrap_err(), &rig.sink);
+        }
+        assert_eq!(rig.sink.counts.unreadable.load(Ordering::Relaxed), 1);
     }
 
     #[test]
