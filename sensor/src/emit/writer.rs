@@ -11,9 +11,9 @@ use crate::event::Event;
 use crate::outputs::Outputs;
 use crate::time::Timestamp;
 
-/// Events that are handed over at a time, or a few more, and how often that may be done before the first of them are written: a
-/// thousand events or two, which bounds the memory.
-const BATCH: usize = 128;
+/// Events that are handed over at a time, or a few more, and how often that may be done before the first of them are written: two
+/// thousand events or a few more, which bounds the memory.
+const BATCH: usize = 256;
 const QUEUE: usize = 8;
 
 /// Hands events to the thread that writes them.

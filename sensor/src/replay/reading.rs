@@ -21,8 +21,9 @@ use crate::time::Timestamp;
 use crate::worker::{Place, Spoken, Worker};
 use crate::workers::{self, Dealer, Gatherer, Gone, IN_FLIGHT};
 
-/// What a single worker says is handed over when it is so much, or after so many frames.
-const SAID: usize = 128;
+/// What a single worker says is handed over when it is so much, or after so many frames. To wake another thread costs more
+/// than to understand a few calls.
+const SAID: usize = 256;
 const FRAMES: usize = 4_096;
 
 /// What comes from the captures, in their order.
