@@ -53,6 +53,16 @@ pub struct AssemblerCounters {
 impl AssemblerCounters {
     /// Counts these as well.
     pub(super) fn add(&mut self, other: &Self) {
+        self.combine(other, u64::wrapping_add);
+    }
+
+    /// What was counted since then.
+    pub(super) fn since(mut self, before: &Self) -> Self {
+        self.combine(before, u64::wrapping_sub);
+        self
+    }
+
+    fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
         let Self {
             out_of_order,
             retransmitted,
@@ -66,19 +76,24 @@ impl AssemblerCounters {
             missing,
             acknowledgements,
             acknowledged_unseen,
-        } = other;
-        self.out_of_order += out_of_order;
-        self.retransmitted += retransmitted;
-        self.conflicting += conflicting;
-        self.unchecked += unchecked;
-        self.late += late;
-        self.out_of_window += out_of_window;
-        self.over_limit += over_limit;
-        self.let_go += let_go;
-        self.gaps += gaps;
-        self.missing += missing;
-        self.acknowledgements += acknowledgements;
-        self.acknowledged_unseen += acknowledged_unseen;
+        } = self;
+        let pairs = [
+            (out_of_order, other.out_of_order),
+            (retransmitted, other.retransmitted),
+            (conflicting, other.conflicting),
+            (unchecked, other.unchecked),
+            (late, other.late),
+            (out_of_window, other.out_of_window),
+            (over_limit, other.over_limit),
+            (let_go, other.let_go),
+            (gaps, other.gaps),
+            (missing, other.missing),
+            (acknowledgements, other.acknowledgements),
+            (acknowledged_unseen, other.acknowledged_unseen),
+        ];
+        for (count, more) in pairs {
+            *count = with(*count, more);
+        }
     }
 }
 

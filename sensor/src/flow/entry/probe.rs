@@ -57,11 +57,13 @@ impl Probe {
         operation: impl FnOnce(&mut Assembler, &mut Bounds, &mut dyn FnMut(Piece<'_>)),
     ) {
         let Some(stream) = &mut self.streams[end] else { return };
-        mem::swap(&mut self.counters, &mut bounds.counters);
+        let before = bounds.counters;
         operation(stream, bounds, &mut |piece| {
             keep(&mut self.heads[end], self.last, piece);
         });
-        mem::swap(&mut self.counters, &mut bounds.counters);
+        // Taken out behind it, not put aside before: a panic in it may cost this connection, and no count.
+        let after = mem::replace(&mut bounds.counters, before);
+        self.counters.add(&after.since(&before));
     }
 
     /// What `end` sent is acknowledged: it will not be sent again.
