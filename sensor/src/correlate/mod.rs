@@ -546,7 +546,7 @@ fn sentence(host: &HostRecord, class: Option<&str>) -> String {
     let class = class.filter(|_| host.role == Role::Client);
     let what = match process.filter(|_| host.verdict == Verdict::Confirmed) {
         None => String::new(),
-        Some(process) => match (&host.library, parent, class) {
+        Some(process) => match (&host.loaded, parent, class) {
             (Some(library), ..) => format!(": {process} loaded {}", file_name(library)),
             (None, Some(parent), _) => format!(": {parent} started {process}"),
             (None, None, Some(class)) => format!(": {process} was to activate {class}"),

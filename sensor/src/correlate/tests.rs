@@ -1145,7 +1145,7 @@ fn a_library_is_the_one_asked_for_in_the_process_that_was_called() {
         );
         // It is the load that confirms it, and not the start of the process, which was before the call.
         if verdict == Verdict::Confirmed {
-            assert_eq!(host.library.as_deref(), Some(r"C:\a\report.xll"));
+            assert_eq!(host.loaded.as_deref(), Some(r"C:\a\report.xll"));
             assert_eq!(host.source.as_deref(), Some("Sysmon 7"));
             let place = host.place.as_ref().unwrap();
             let call = place.timestamp.0 - host.call_delta.unwrap().0;
@@ -1154,7 +1154,7 @@ fn a_library_is_the_one_asked_for_in_the_process_that_was_called() {
                 (Timestamp(AT + 300 * MS), true)
             );
         } else {
-            assert_eq!(host.library, None);
+            assert_eq!(host.loaded, None);
         }
     }
 }

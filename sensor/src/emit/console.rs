@@ -236,7 +236,7 @@ fn host(dcom: &Dcom) -> String {
             .map(|it| format!("{} → ", name(it.image.as_deref(), it.pid)));
         let process = name(process.image.as_deref(), process.pid);
         // Of a call that loads a library, who started the process that did says nothing.
-        let _ = match &host.library {
+        let _ = match &host.loaded {
             Some(library) => write!(text, ": {process} loaded {}", shortened(file_name(library))),
             None => write!(text, ": {}{process}", parent.unwrap_or_default()),
         };
@@ -372,7 +372,7 @@ mod tests {
             (who(&call).as_str(), what(&call).as_str()),
             ("LAB\\eve (host log)", "activation")
         );
-        record.library = Some(r"C:\a\calc.xll".into());
+        record.loaded = Some(r"C:\a\calc.xll".into());
         call.host = Some(crate::event::Shared::new(record));
         call.client.user = Some("mallory".into());
         assert_eq!(host(&call), "confirmed: EXCEL.EXE (1364) loaded calc.xll, +0.01 s");

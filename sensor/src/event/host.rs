@@ -92,7 +92,7 @@ record! {
         /// What the log has around that time, where something was missed.
         coverage: Option<CoverageRecord> => group;
         /// Of a call that loads a library: that which the process loaded after it.
-        library: Option<Arc<str>> => eve;
+        loaded: Option<Arc<str>> => eve;
         /// The event that `process` is from, or `library` where there is one, e.g. `Sysmon 1`.
         source: Option<String> => eve;
         /// Where that event stands.

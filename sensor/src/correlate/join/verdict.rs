@@ -45,7 +45,7 @@ impl<'k> Known<'k> {
             HostBody::ImageLoad(load) => Some(load),
             _ => None,
         });
-        record.library = loaded.and_then(|load| load.path.clone());
+        record.loaded = loaded.and_then(|load| load.path.clone());
         // What a call did goes before what held the object.
         let source = match (load, &child, &server, owner, error) {
             (Some(load), ..) => Some(load),
